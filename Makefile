@@ -1,0 +1,40 @@
+# make study                                  the simulated demo, about a quarter of an hour on two cores
+# make study STUDY=open RAW=/my/downloads     another study file of studies/, on real images
+# make test                                   the tests
+# make lab                                    JupyterLab on this machine alone
+PYTHON ?= python3
+STUDY ?=
+RAW ?=
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: study test lint lab lock
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Stopped: Python 3.11 or newer is needed; name it, for example: make study PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+study: .venv/installed
+	@python -m radlib.pipeline choose --study "$(STUDY)" --raw "$(RAW)"
+	dvc repro
+	@python -m radlib.pipeline record
+
+test: .venv/installed
+	python -m pytest
+
+lint: .venv/installed
+	ruff check .
+	ruff format --check .
+
+lab: .venv/installed
+	jupyter lab --ip=127.0.0.1 notebooks
+
+# After changing pyproject.toml: pin everything again, for Linux and macOS alike.
+lock: .venv/installed
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--all-extras pyproject.toml -o requirements.lock

@@ -1,0 +1,43 @@
+"""pyproject.toml, requirements.lock and environment.yml name the same packages."""
+
+import re
+import tomllib
+
+import yaml
+
+from tests.conftest import REPOSITORY
+
+
+def locked() -> dict[str, str]:
+    text = (REPOSITORY / "requirements.lock").read_text()
+    return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", text, flags=re.M))
+
+
+def test_every_direct_dependency_is_locked():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    direct = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    pins = locked()
+    for requirement in direct:
+        name, _, version = requirement.partition("==")
+        assert name.lower() in pins, f"{name} is missing: run `make lock`"
+        assert not version or pins[name.lower()] == version
+
+
+def test_conda_environment_takes_the_lock():
+    content = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
+    pip = [d["pip"] for d in content["dependencies"] if isinstance(d, dict)]
+    assert pip == [["-r requirements.lock"]]
+    python = next(d for d in content["dependencies"] if str(d).startswith("python="))
+    required = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["requires-python"]
+    minimum = tuple(int(x) for x in required.removeprefix(">=").split("."))
+    assert tuple(int(x) for x in python.split("=")[1].split(".")) >= minimum
+
+
+def test_lock_is_hashed_universal_and_without_addresses():
+    text = (REPOSITORY / "requirements.lock").read_text()
+    entries = re.split(r"\n(?=[A-Za-z0-9])", text)
+    packages = [e for e in entries if re.match(r"[A-Za-z0-9._-]+==", e)]
+    assert len(packages) > 100
+    assert all("--hash=sha256:" in entry for entry in packages)
+    assert "://" not in text
+    assert "sys_platform == 'linux'" in text and "sys_platform" in text
