@@ -1,0 +1,304 @@
+"""`params.yaml` as types: what a study is made of, and where its files lie.
+
+Words used everywhere: a *source* is where a backbone's first weights come from (a corpus it is pretrained
+on here, a published checkpoint, or random numbers); a *task* is a labelled dataset with patients; a
+*setting* is (backbone, which layers train, learning rate); a *run* is (task, source, setting, fold, seed).
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from radlib.errors import UserError
+
+RANDOM = "random"
+Name = str
+Train = Literal["frozen", "top10", "all"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dataset(_Strict):
+    """One dataset in its published layout; `layout` names a reader of `radlib.datasets`."""
+
+    layout: str = Field(description="folders, table, busi, ddti, simulated_radiology, ...")
+    path: str = Field(description="file or folder, from the repository's folder: data/raw/..., or a generator")
+    title: str = Field(description="as the figures print it")
+    publisher: str = ""
+    licence: str = ""
+    url: str = ""
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the reader")
+    size: int = Field(64, ge=8, le=2048, description="side of the packed square images, px")
+    colour: bool = Field(False, description="keep three channels (photographs)")
+
+    @property
+    def simulated(self) -> bool:
+        return self.layout.startswith("simulated")
+
+
+class Corpus(Dataset):
+    """What backbones are pretrained on; several classes, patients optional."""
+
+    max_images: int | None = Field(None, ge=1, description="a seeded, class-balanced subset of this size")
+
+
+class Task(Dataset):
+    """What backbones are transferred to: two classes, patients, perhaps lesion masks."""
+
+    negative: str = Field(description="class counted as 0")
+    positive: str = Field(description="class counted as 1")
+    folds: int = Field(5, ge=1, le=20, description="1: one 75/10/15 split; k: each patient tested once")
+    augment: Literal["none", "shifts", "full"] = Field("full", description="full: small sets")
+    published_delta: float | None = Field(None, description="published AUC gain over ImageNet")
+    same_data_as_published: bool = False
+
+
+class Checkpoint(_Strict):
+    """A published weights file, with the preprocessing it was trained with."""
+
+    path: str
+    backbone: str
+    title: str = ""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    channels: Literal["RGB", "BGR"] = "RGB"
+
+
+class Data(_Strict):
+    near_duplicate_bits: int = Field(2, ge=0, le=16, description="hashes this close: one picture")
+
+
+class Backbone(_Strict):
+    size: int = Field(ge=32, le=1024, description="input side in transfer, the same for every source, px")
+
+
+class Pretrain(_Strict):
+    size: int = Field(ge=32, le=1024, description="input side, px; the Inceptions need at least 75")
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(64, ge=2)
+    lr: float = Field(1e-3, gt=0, description="peak of a one-cycle schedule, AdamW")
+    weight_decay: float = Field(0.05, ge=0)
+
+
+class Setting(_Strict):
+    train: Train
+    lr: float = Field(gt=0)
+    backbones: list[str] | None = Field(None, description="None: all backbones of the study")
+
+
+class Transfer(_Strict):
+    settings: list[Setting] = Field(min_length=1)
+    epochs: dict[Train, int] = Field(description="epochs for each of frozen, top10 and all")
+    batch_size: int = Field(32, ge=2)
+    dropout: float = Field(0.5, ge=0, lt=1)
+    views: int = Field(2, ge=1, description="stored views per image: the image itself and augmented ones")
+    standardise: bool = Field(True, description="scale pooled features by the training part's mean and SD")
+    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+
+
+class Compare(_Strict):
+    pairs: list[tuple[str, str]] = Field(description="(source_a, source_b): differences are a minus b")
+    headline: tuple[str, str] = Field(description="the pair that the summary leads with")
+    resamples: int = Field(2000, ge=100)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+class Study(_Strict):
+    """A whole study. `root` is the repository's folder; every path below hangs from it."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    seed: int = Field(ge=0)
+    data: Data
+    backbones: dict[Name, Backbone] = Field(min_length=1)
+    sources: list[Name] = Field(min_length=1, description="keys of corpora and checkpoints, or 'random'")
+    corpora: dict[Name, Corpus]
+    checkpoints: dict[Name, Checkpoint]
+    tasks: dict[Name, Task] = Field(min_length=1)
+    pretrain: Pretrain
+    transfer: Transfer
+    compare: Compare
+    notes: list[str] = Field(default_factory=list, description="sentences the summary prints as they are")
+    root: Path = Field(Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Study:
+        known = [*self.corpora, *self.checkpoints, RANDOM]
+        _only("sources", self.sources, known)
+        for i, setting in enumerate(self.transfer.settings):
+            _only(f"transfer.settings.{i}.backbones", setting.backbones or [], list(self.backbones))
+            if setting.train not in self.transfer.epochs:
+                raise ValueError(f"transfer.epochs has no entry for '{setting.train}'")
+        for name, checkpoint in self.checkpoints.items():
+            _only(f"checkpoints.{name}.backbone", [checkpoint.backbone], list(self.backbones))
+        for pair in [*self.compare.pairs, self.compare.headline]:
+            _only("compare", list(pair), self.sources)
+        both = set(self.corpora) & set(self.tasks)
+        if both:
+            raise ValueError(f"{sorted(both)} name both a corpus and a task; names must differ")
+        for name in [*self.corpora, *self.tasks, *self.checkpoints]:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise ValueError(f"'{name}' is no usable name: lower case letters, digits and _ only")
+        return self
+
+    # Where things lie -------------------------------------------------------------------------------
+    @property
+    def raw(self) -> Path:
+        """Where `make study RAW=...` links the folder with the downloads."""
+        return self.root / "data" / "raw"
+
+    def raw_path(self, item: Dataset | Checkpoint) -> Path:
+        return self.root / item.path
+
+    def dataset_dir(self, dataset: str) -> Path:
+        return self.root / "data" / dataset
+
+    def model_file(self, source: str, backbone: str) -> Path:
+        return self.root / "models" / source / f"{backbone}.safetensors"
+
+    def result_dir(self, task: str) -> Path:
+        return self.root / "results" / task
+
+    @property
+    def report_dir(self) -> Path:
+        return self.root / "reports" / self.name
+
+    @property
+    def store_dir(self) -> Path:
+        return self.root / "store"
+
+    # What it holds ----------------------------------------------------------------------------------
+    def dataset(self, name: str) -> Corpus | Task:
+        datasets = {**self.corpora, **self.tasks}
+        if name not in datasets:
+            raise UserError(f"no dataset '{name}' in study '{self.name}'; there are: {', '.join(datasets)}")
+        return datasets[name]
+
+    @property
+    def simulated(self) -> bool:
+        return any(d.simulated for d in [*self.corpora.values(), *self.tasks.values()])
+
+    def backbones_of(self, source: str) -> list[str]:
+        """Backbones that a source has weights for: a checkpoint only its own, the others all."""
+        if source in self.checkpoints:
+            return [self.checkpoints[source].backbone]
+        return list(self.backbones)
+
+    def runs_of(self, task: str) -> list[Run]:
+        """Every run of a task, in the order in which they are computed: the cheap ones first."""
+        cost = {"frozen": 0, "top10": 1, "all": 2}
+        return [
+            Run(task, source, backbone, setting.train, setting.lr, fold, seed)
+            for setting in sorted(self.transfer.settings, key=lambda s: cost[s.train])
+            for backbone in (setting.backbones or self.backbones)
+            for source in self.sources
+            if backbone in self.backbones_of(source)
+            for fold in range(self.tasks[task].folds)
+            for seed in self.transfer.seeds
+        ]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one network on one fold of one task."""
+
+    task: str
+    source: str
+    backbone: str
+    train: str
+    lr: float
+    fold: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        setting = f"{self.backbone}/{self.train}/lr{self.lr:g}"
+        return f"{self.task}/{self.source}/{setting}/fold{self.fold}/seed{self.seed}"
+
+
+def load_study(overrides: dict[str, Any] | None = None, path: str | Path | None = None) -> Study:
+    """Read `params.yaml` (found in this folder or above) and apply dotted overrides.
+
+    Args:
+        overrides: for example `{"transfer.epochs.all": 5}`; only keys that exist are accepted.
+        path: another study file; its folder (or the one above `studies/`) becomes the root.
+    Raises:
+        UserError: file missing, not YAML, unknown key, or impossible value; the key is named.
+    """
+    path = Path(path) if path else _find_params()
+    if not path.is_file():
+        raise UserError(f"no study file {path}; choose one of studies/*.yaml")
+    try:
+        params = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as exc:
+        raise UserError(f"{path} is not valid YAML: {str(exc).splitlines()[0]}") from exc
+    if not isinstance(params, dict):
+        raise UserError(f"{path} holds no study: expected keys such as name, tasks and transfer")
+    params = copy.deepcopy(params)
+    for key, value in (overrides or {}).items():
+        _override(params, key, value)
+    folder = path.resolve().parent
+    params["root"] = folder.parent if folder.name == "studies" else folder
+    try:
+        return Study.model_validate(params)
+    except ValidationError as exc:
+        raise UserError(_one_sentence(exc, path)) from exc
+
+
+def _find_params() -> Path:
+    here = Path.cwd()
+    for folder in [here, *here.parents]:
+        if (folder / "params.yaml").is_file():
+            return folder / "params.yaml"
+    raise UserError(f"no params.yaml in {here} or above it; start from the repository's folder")
+
+
+def _override(params: dict, dotted: str, value: Any) -> None:
+    *parents, leaf = dotted.split(".")
+    node: Any = params
+    for depth, key in enumerate([*parents, leaf]):
+        if not isinstance(node, dict) or key not in node:
+            where = ".".join(dotted.split(".")[:depth]) or "the top level"
+            allowed = ", ".join(map(str, node)) if isinstance(node, dict) else "none"
+            raise UserError(f"overrides: no key '{dotted}'; allowed at {where}: {allowed}")
+        if depth < len(parents):
+            node = node[key]
+    node[leaf] = value
+
+
+def _one_sentence(exc: ValidationError, path: Path) -> str:
+    error = exc.errors()[0]
+    key = ".".join(str(part) for part in error["loc"])
+    more = f" (and {exc.error_count() - 1} more)" if exc.error_count() > 1 else ""
+    if error["type"] == "extra_forbidden":
+        allowed = ", ".join(_allowed_keys(error["loc"][:-1]))
+        return f"{path.name}: unknown key '{key}'; allowed there: {allowed}{more}"
+    where = f"'{key}': " if key else ""
+    given = f", got {error['input']!r}" if not isinstance(error.get("input"), dict) else ""
+    return f"{path.name}: {where}{error['msg'].removeprefix('Value error, ')}{given}{more}"
+
+
+def _allowed_keys(loc: tuple) -> list[str]:
+    model: Any = Study
+    for part in loc:
+        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
+            model = model.model_fields[part].annotation
+        args = [a for a in getattr(model, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        model = args[-1] if args else model
+    fields = getattr(model, "model_fields", {})
+    return [name for name in fields if name != "root"]
+
+
+def _only(where: str, names: list[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{where} names '{name}'; allowed: {', '.join(known)}")

@@ -1,0 +1,64 @@
+"""Small studies in temporary folders: real code on tiny inputs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from radlib.study import Study, load_study
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SMALL = "tf_efficientnet_lite0"
+
+
+@pytest.fixture
+def small_study(tmp_path) -> Study:
+    """The smoke study with its root in a temporary folder."""
+    study = load_study(path=REPOSITORY / "studies" / "smoke.yaml")
+    return study.model_copy(update={"root": tmp_path})
+
+
+def write_packed(
+    folder: Path, images: np.ndarray, manifest: pd.DataFrame, simulated: bool = True
+) -> None:
+    """A packed dataset as `01_data` leaves it."""
+    folder.mkdir(parents=True)
+    np.save(folder / "images.npy", images)
+    manifest.to_parquet(folder / "manifest.parquet", index=False)
+    meta = {
+        "digest": f"{images.sum()}-{len(manifest)}",
+        "digest_raw": "0",
+        "simulated": simulated,
+        "layout": "test",
+        "classes": sorted(set(manifest["class_name"])),
+    }
+    (folder / "meta.json").write_text(json.dumps(meta))
+    (folder / "audit.json").write_text("{}")
+    (folder / "dropped.csv").write_text("image_id,reason\n")
+
+
+def two_classes(count: int, size: int, folds: int, seed: int = 0, signal: float = 60.0):
+    """Noise images whose positive class has a brighter centre; two images a patient."""
+    rng = np.random.default_rng(seed)
+    patients = np.repeat(np.arange(count // 2), 2)
+    labels = patients % 2
+    images = rng.normal(110, 25, (count, size, size, 1))
+    middle = slice(size // 3, 2 * size // 3)
+    images[labels == 1, middle, middle] += signal
+    manifest = pd.DataFrame({
+        "image_id": [f"image_{i:03d}" for i in range(count)],
+        "patient_id": [f"patient_{p:03d}" for p in patients],
+        "label": labels,
+        "class_name": np.where(labels == 1, "positive", "negative"),
+        "width": size,
+        "height": size,
+        "sha256": [f"{i:064d}" for i in range(count)],
+        "has_mask": False,
+    })
+    for fold in range(folds):
+        turn = (patients // 2 + fold) % 5
+        part = np.select([turn == 0, turn == 1], ["test", "validation"], "train")
+        manifest[f"part_{fold}"] = part
+    return images.clip(0, 255).astype(np.uint8), manifest

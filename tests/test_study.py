@@ -1,0 +1,104 @@
+"""Study files: what is refused, and in what words."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from radlib.errors import UserError
+from radlib.study import load_study
+from tests.conftest import REPOSITORY
+
+STUDIES = [REPOSITORY / "params.yaml", *sorted((REPOSITORY / "studies").glob("*.yaml"))]
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_study_file_is_valid(path):
+    study = load_study(path=path)
+    assert all(study.runs_of(task) for task in study.tasks)
+
+
+def test_params_yaml_is_the_demo():
+    assert (REPOSITORY / "params.yaml").read_bytes() == (REPOSITORY / "studies" / "demo.yaml").read_bytes()
+
+
+def test_checkpoint_has_runs_for_its_own_backbone_only():
+    study = load_study(path=REPOSITORY / "studies" / "open.yaml")
+    assert {r.backbone for r in study.runs_of("breast_us") if r.source == "imagenet"} == {"tf_efficientnet_lite0"}
+    names = [r.name for r in study.runs_of("breast_us")]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"transfer.epoch": 3}, "no key 'transfer.epoch'; allowed at transfer: settings, epochs"),
+        ({"nothing.at.all": 3}, "no key 'nothing.at.all'; allowed at the top level: name"),
+        ({"transfer.dropout": 2}, "'transfer.dropout': Input should be less than 1, got 2"),
+        ({"sources": ["radiology", "moon"]}, "sources names 'moon'; allowed: radiology, photographs, random"),
+        ({"compare.headline": ["moon", "random"]}, "compare names 'moon'"),
+        ({"transfer.settings": [{"train": "half", "lr": 1}]}, "'transfer.settings.0.train': Input should be"),
+        ({"transfer.settings": [{"train": "all", "rate": 1}]}, "transfer.settings.0.rate'; allowed there: train, lr"),
+        ({"transfer.settings": [{"train": "all", "lr": 1, "backbones": ["vgg"]}]}, "names 'vgg'; allowed"),
+        ({"tasks.thyroid_us.folds": 0}, "'tasks.thyroid_us.folds': Input should be greater than or equal to 1"),
+        ({"transfer.epochs": {"frozen": 3}}, "transfer.epochs has no entry for 'top10'"),
+    ],
+)
+def test_impossible_values_are_one_sentence(overrides, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)) as caught:
+        load_study(overrides, REPOSITORY / "studies" / "demo.yaml")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("tasks: [", "is not valid YAML"), ("", "holds no study"), ("name: x\nmoon: 1", "unknown key|Field required")],
+)
+def test_broken_study_file_is_one_sentence(tmp_path, text, sentence):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=sentence) as caught:
+        load_study(path=tmp_path / "params.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_key_names_its_neighbours(tmp_path):
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params["transfer"]["epoch"] = 3
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError, match="unknown key 'transfer.epoch'; allowed there: settings, epochs"):
+        load_study(path=tmp_path / "params.yaml")
+
+
+def test_missing_study_file_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="no study file"):
+        load_study(path=tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_source_notebook_is_stripped_short_and_parametrised(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    assert all(not c.outputs and c.execution_count is None for c in code)
+    assert all(len(c.source.splitlines()) <= 25 for c in code)
+    tagged = [c for c in code if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    values: dict = {}
+    exec(tagged[0].source, {}, values)
+    assert values.pop("save") is False
+    assert values.pop("overrides") == {}
+    study = load_study(path=REPOSITORY / "params.yaml")
+    known = {"dataset": [*study.corpora, *study.tasks], "source": list(study.corpora)}
+    known |= {"task": list(study.tasks), "backbone": list(study.backbones)}
+    for name, value in values.items():
+        assert value in known[name]
+
+
+def test_repository_names_no_machine():
+    """Committed text holds neither absolute home paths nor package index addresses."""
+    for path in [REPOSITORY / "requirements.lock", *REPOSITORY.glob("studies/*.yaml"), *NOTEBOOKS]:
+        text = Path(path).read_text()
+        assert "index-url" not in text and "/home/" not in text and "/root/" not in text
