@@ -1,0 +1,110 @@
+"""The machine: device, precision, seeds, progress bars, and a record of what computed a result."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from tqdm.auto import tqdm as notebook_tqdm
+
+PROGRESS_FILE = "RADLIB_PROGRESS_FILE"
+_RECORDED = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "statsmodels",
+    "matplotlib",
+    "papermill",
+    "dvc",
+)
+
+
+def device() -> torch.device:
+    """The first CUDA device where there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision() -> str:
+    """`bfloat16` where the hardware multiplies it natively, else `float32`.
+
+    Emulated bfloat16 is slower than float32, so a processor must report AVX512-BF16 or AMX.
+    """
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if native else "float32"
+
+
+def autocast() -> torch.autocast:
+    """Mixed precision on `device()` as `precision()` says; does nothing in float32."""
+    enabled = precision() == "bfloat16"
+    return torch.autocast(device().type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def digest_of(*parts: Any) -> str:
+    """A short stable digest (16 hex digits of SHA-256) of the `repr` of its arguments."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def seed_of(*parts: Any) -> int:
+    """A 32-bit seed that depends on its arguments alone: not on order, parallelism or resumption."""
+    return int(digest_of(*parts)[:8], 16)
+
+
+def start_run(seed: int) -> torch.Generator:
+    """Seed everything that a training draws from; returns a generator for its batches."""
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def progress(iterable: Iterable | None = None, total: float | None = None, description: str = "", **options):
+    """A bar with the time left: on the terminal that started the pipeline, or in the notebook.
+
+    A notebook run by the pipeline must hold no trace of a bar, so the runner names a file, tails it and
+    shows it on its own terminal.
+    """
+    path = os.environ.get(PROGRESS_FILE)
+    options = {"total": total, "desc": description, "leave": False, **options}
+    if path:
+        return tqdm(iterable, file=open(path, "a", buffering=1), mininterval=1.0, ncols=100, **options)  # noqa: SIM115, PTH123
+    if "ipykernel" in sys.modules:
+        return notebook_tqdm(iterable, **options)
+    return tqdm(iterable, **options)
+
+
+@contextmanager
+def inference():
+    """No gradients, mixed precision."""
+    with torch.inference_mode(), autocast():
+        yield
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and hardware kind, as printed in every report; nothing that identifies the machine."""
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": f"{device().type}: {where}",
+        "threads": torch.get_num_threads(),
+        "precision": precision(),
+        **{name: importlib.metadata.version(name) for name in _RECORDED},
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:  # noqa: PTH123
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown processor"

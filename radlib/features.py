@@ -1,0 +1,137 @@
+"""What a frozen network says of every image, computed once per (weights, preprocessing, view).
+
+Frozen runs read pooled features; `top10` runs read the input of the first trainable layer. Every fold, rate
+and seed shares them. Augmentation is a fixed number of stored views: view 0 is the image itself.
+"""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from radlib import backbones, batches, compute
+from radlib.images import Packed
+from radlib.runs import atomic_path
+from radlib.weights import Weights
+
+VERSION = 1
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Features:
+    """Per view and image: `pooled` float32 (V, n, C); `boundary` bfloat16 (V, n, c, h, w) or None."""
+
+    pooled: Tensor
+    boundary: Tensor | None
+
+
+def features_of(
+    packed: Packed, weights: Weights, size: int, kind: str, views: int, boundary: bool, store: Path, bar=None
+) -> Features:
+    """Features of every image of a task, from the store or from one pass per view.
+
+    Args:
+        size: input side in px.
+        kind: augmentation of views 1, 2, ...: `none`, `shifts` or `full`.
+        boundary: also keep the input of the first layer that `top10` trains.
+        bar: progress bar, advanced by one per image and view.
+    """
+    model = None
+    stored = []
+    for view in range(views if kind != "none" else 1):
+        key = compute.digest_of(
+            VERSION, packed.digest, weights.digest, weights.backbone, size, view and kind, view,
+            boundary, compute.precision(), compute.device().type,
+        )  # fmt: skip
+        path = store / "features" / f"{key}.safetensors"
+        tensors = _load(path)
+        if tensors is None:
+            model = model or weights.build()
+            maps = None
+            if view:
+                seed = compute.seed_of(packed.digest, kind, view)
+                maps = batches.draw_augmentation(
+                    len(packed.manifest), kind, torch.Generator().manual_seed(seed)
+                )
+            tensors = _compute(model, packed, weights, size, maps, boundary, bar)
+            _save(path, tensors)
+        elif bar is not None:
+            bar.update(len(packed.manifest))
+        stored.append(tensors)
+    return Features(
+        torch.stack([t["pooled"] for t in stored]),
+        torch.stack([t["boundary"] for t in stored]) if boundary else None,
+    )
+
+
+def _compute(
+    model: nn.Module,
+    packed: Packed,
+    weights: Weights,
+    size: int,
+    maps: Tensor | None,
+    boundary: bool,
+    bar,
+) -> dict[str, Tensor]:
+    captured: list[Tensor] = []
+    hooks = []
+    if boundary:
+        module = model.get_submodule(backbones.top_of(weights.backbone).boundary)
+        hooks.append(module.register_forward_pre_hook(lambda _, inputs: captured.append(_joined(inputs[0]))))
+    model.eval()
+    pooled = []
+    rows = np.arange(len(packed.manifest))
+    with compute.inference():
+        for batch_rows in batches.in_order(rows, BATCH):
+            batch = batches.gather(packed.images, batch_rows, size)
+            batch = batches.augment(batch, None if maps is None else maps[batch_rows])
+            batch = weights.preprocessing(batch).contiguous(memory_format=torch.channels_last)
+            pooled.append(model.forward_features(batch).float().mean((2, 3)).cpu())
+            if bar is not None:
+                bar.update(len(batch_rows))
+    for hook in hooks:
+        hook.remove()
+    tensors = {"pooled": torch.cat(pooled)}
+    if boundary:
+        tensors["boundary"] = torch.cat(captured)
+    return tensors
+
+
+def _joined(inputs: Tensor | list[Tensor]) -> Tensor:
+    """The module's input as bfloat16 on the processor; a dense layer is given a list of maps."""
+    joined = inputs if isinstance(inputs, Tensor) else torch.cat(list(inputs), dim=1)
+    return joined.to("cpu", torch.bfloat16, copy=True).contiguous()
+
+
+def _checksum(tensors: dict[str, Tensor]) -> str:
+    total = 0
+    for key in sorted(tensors):
+        total = zlib.crc32(tensors[key].contiguous().view(torch.uint8).numpy(), total)
+    return f"{total:08x}"
+
+
+def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"crc32": _checksum(tensors)})
+
+
+def _load(path: Path) -> dict[str, Tensor] | None:
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as header:
+            checksum = (header.metadata() or {}).get("crc32")
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as exc:
+        print(f"stored features {path.name} are damaged ({type(exc).__name__}); computing them again")
+        return None
+    if checksum != _checksum(tensors):
+        print(f"stored features {path.name} do not match their checksum; computing them again")
+        return None
+    return tensors

@@ -1,0 +1,192 @@
+"""What `dvc.yaml` and the Makefile call: choose a study, run a notebook, keep the record.
+
+    python -m radlib.pipeline choose --study open --raw /where/my/downloads/are
+    python -m radlib.pipeline notebook 03_transfer task=thyroid_us
+    python -m radlib.pipeline checkpoint imagenet
+    python -m radlib.pipeline record
+"""
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+
+from radlib import compute
+from radlib.errors import UserError
+from radlib.runs import atomic_path, write_json
+from radlib.study import Study, load_study
+from radlib.weights import import_checkpoint
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; a user's mistake prints one sentence and returns 1."""
+    parser = argparse.ArgumentParser(prog="python -m radlib.pipeline")
+    commands = parser.add_subparsers(dest="command", required=True)
+    choose_parser = commands.add_parser("choose", help="make a study file the one that dvc repro runs")
+    choose_parser.add_argument("--study", default="")
+    choose_parser.add_argument("--raw", default="")
+    notebook_parser = commands.add_parser("notebook", help="run a numbered notebook through papermill")
+    notebook_parser.add_argument("name")
+    notebook_parser.add_argument("parameters", nargs="*", metavar="key=value")
+    checkpoint_parser = commands.add_parser("checkpoint", help="check and import published weights")
+    checkpoint_parser.add_argument("name")
+    commands.add_parser("record", help="copy dvc.lock and the provenance into the report")
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "choose":
+            choose(given.study, given.raw)
+        elif given.command == "notebook":
+            run_notebook(given.name, dict(p.split("=", 1) for p in given.parameters))
+        elif given.command == "checkpoint":
+            print(f"imported {import_checkpoint(load_study(), given.name)}")
+        else:
+            record(load_study())
+    except UserError as exc:
+        print(f"\nStopped: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def choose(study_name: str, raw: str) -> None:
+    """Copy `studies/<name>.yaml` to `params.yaml` and link `data/raw` to the downloads; check both first."""
+    if study_name:
+        chosen = Path("studies") / f"{study_name}.yaml"
+        if not chosen.is_file():
+            known = ", ".join(sorted(p.stem for p in Path("studies").glob("*.yaml")))
+            raise UserError(f"no study '{study_name}' in studies/; there are: {known}")
+        load_study(path=chosen)
+        if chosen.read_bytes() != Path("params.yaml").read_bytes():
+            shutil.copyfile(chosen, "params.yaml")
+    study = load_study()
+    if raw:
+        _link_raw(study, Path(raw).expanduser())
+    _check_raw(study)
+
+
+def _link_raw(study: Study, target: Path) -> None:
+    if not target.is_dir():
+        raise UserError(f"RAW={target} is no folder; name the one that holds your downloads")
+    if study.raw.is_symlink():
+        study.raw.unlink()
+    elif study.raw.exists():
+        raise UserError(f"{study.raw} is a folder of its own; move it away or leave RAW out")
+    study.raw.parent.mkdir(parents=True, exist_ok=True)
+    study.raw.symlink_to(target.resolve(), target_is_directory=True)
+
+
+def _check_raw(study: Study) -> None:
+    """Everything the study reads must be there before hours are spent."""
+    wanted = {**study.corpora, **study.tasks, **study.checkpoints}
+    for name, item in wanted.items():
+        if getattr(item, "simulated", False) or study.raw_path(item).exists():
+            continue
+        where = f"; get it from {item.url}" if getattr(item, "url", "") else ""
+        raise UserError(
+            f"'{name}' of study '{study.name}' is not at {item.path}{where}, put it there, "
+            f"and type: make study STUDY={study.name} RAW=/folder/with/downloads"
+        )
+
+
+def run_notebook(name: str, parameters: dict[str, str]) -> Path:
+    """Execute `notebooks/<name>.ipynb` with `save=True`; the result goes to the report, cleaned.
+
+    Raises:
+        UserError: the notebook stopped; what it said is passed on, and the half-run notebook is kept in `logs/`.
+    """
+    study = load_study()
+    source = study.root / "notebooks" / f"{name}.ipynb"
+    title = "-".join([name, *parameters.values()])
+    target = study.report_dir / "notebooks" / f"{title}.ipynb"
+    failed = study.root / "logs" / f"{title}.ipynb"
+    failed.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, _terminal_progress(Path(folder) / "progress"):
+        executed = Path(folder) / "executed.ipynb"
+        try:
+            papermill.execute_notebook(
+                source,
+                executed,
+                {**parameters, "save": True},
+                kernel_name="python3",
+                cwd=study.root,
+                progress_bar=False,
+            )
+        except PapermillExecutionError as exc:
+            shutil.copyfile(executed, failed)
+            if exc.ename == "UserError":
+                raise UserError(exc.evalue) from exc
+            raise UserError(f"notebook {title} failed ({exc.ename}: {exc.evalue}); see {failed}") from exc
+        notebook = clean(nbformat.read(executed, as_version=4))
+    with atomic_path(target) as temporary:
+        nbformat.write(notebook, temporary)
+    if name == "07_summary":
+        write_html(notebook, study.report_dir / "index.html")
+    return target
+
+
+def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what differs between two equal executions: times, versions of the front end, cell ids."""
+    notebook.metadata.pop("papermill", None)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02d}"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+    return notebook
+
+
+def write_html(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """The executed notebook as one page: prose and outputs, without code."""
+    exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True)
+    html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.parent.name}})
+    with atomic_path(path) as temporary:
+        temporary.write_text(html)
+
+
+def record(study: Study) -> None:
+    """Beside the tables: which versions and hardware made them, and the pipeline's own lock file."""
+    write_json(compute.provenance(), study.report_dir / "provenance.json")
+    shutil.copyfile(study.root / "params.yaml", study.report_dir / "params.yaml")
+    shutil.copyfile(study.root / "dvc.lock", study.report_dir / "dvc.lock")
+    print(f"\nRead the result in {study.report_dir.relative_to(study.root)}/index.html")
+
+
+class _terminal_progress:  # noqa: N801
+    """Show on this terminal the bars that a notebook's kernel draws into a file."""
+
+    def __init__(self, path: Path):
+        self.path, self.stop = path, threading.Event()
+
+    def __enter__(self) -> None:
+        self.path.touch()
+        os.environ[compute.PROGRESS_FILE] = str(self.path)
+        self.thread = threading.Thread(target=self._follow, daemon=True)
+        self.thread.start()
+
+    def __exit__(self, *_) -> None:
+        self.stop.set()
+        self.thread.join()
+        os.environ.pop(compute.PROGRESS_FILE, None)
+        sys.stderr.write("\n")
+
+    def _follow(self) -> None:
+        with self.path.open() as lines:
+            while not self.stop.wait(0.5):
+                # A log wants lines, a terminal wants the bar to stay where it is.
+                text = lines.read()
+                if text and sys.stderr.isatty():
+                    sys.stderr.write(text)
+                elif text:
+                    sys.stderr.write(re.split(r"[\r\n]+", text.strip())[-1] + "\n")
+                sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Pretraining of one backbone on one corpus, resumable after every epoch."""
+
+import pickle
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
+from torch.nn import functional
+
+from radlib import backbones, batches, compute
+from radlib.images import Packed, open_packed
+from radlib.runs import atomic_path, write_json, write_table
+from radlib.study import Study
+from radlib.weights import Preprocessing, save_weights
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What pretraining gave: the network's state, its preprocessing, a row per epoch, held-out scores."""
+
+    state: dict[str, torch.Tensor]
+    preprocessing: Preprocessing
+    history: pd.DataFrame
+    summary: dict
+
+
+def pretrain(study: Study, source: str, backbone: str, save: bool = False) -> Pretrained:
+    """Train a backbone from random weights on a corpus, or take the finished training from the store.
+
+    The corpus' own channel means and deviations become the preprocessing that the weights carry.
+
+    Raises:
+        UserError: the corpus has not been prepared, or timm has no such backbone.
+    """
+    packed = open_packed(study.dataset_dir(source))
+    size = study.pretrain.size
+    key = compute.digest_of(
+        VERSION, packed.digest, backbone, study.pretrain, study.seed, compute.precision(),
+        compute.device().type,
+    )  # fmt: skip
+    folder = study.store_dir / "pretrain"
+    training = _Training(study, packed, backbone, size, compute.seed_of(study.seed, key))
+    training.resume(folder / f"{key}.pt")
+    training.run(folder / f"{key}.pt", f"pretrain {backbone} on {source}")
+    result = training.result(source)
+    if save:
+        path = study.model_file(source, backbone)
+        save_weights(path, result.state, result.preprocessing)
+        write_table(result.history, path.with_name(f"{backbone}.history.csv"))
+        write_json(result.summary, path.with_suffix(".json"))
+    return result
+
+
+class _Training:
+    """The state of a pretraining: network, optimiser, schedule, finished epochs."""
+
+    def __init__(self, study: Study, packed: Packed, backbone: str, size: int, seed: int):
+        self.packed, self.backbone, self.size = packed, backbone, size
+        self.options, self.seed = study.pretrain, seed
+        self.simulated = bool(packed.meta["simulated"])
+        part = packed.manifest["part_0"].to_numpy()
+        self.rows = {name: np.flatnonzero(part == name) for name in ("train", "validation", "test")}
+        self.labels = torch.from_numpy(packed.manifest["label"].to_numpy(dtype=np.int64, copy=True))
+        self.classes = int(self.labels.max()) + 1
+        self.preprocessing = channel_statistics(packed.images, self.rows["train"])
+        compute.start_run(seed)
+        self.model = backbones.create(backbone, self.classes)
+        self.model = self.model.to(compute.device(), memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), self.options.lr, weight_decay=self.options.weight_decay, fused=True
+        )
+        self.steps = len(self._epoch_batches(0))
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, self.options.lr, total_steps=self.steps * self.options.epochs
+        )
+        self.history: list[dict] = []
+
+    def resume(self, checkpoint: Path) -> None:
+        stored = _stored(checkpoint)
+        if stored is not None:
+            self.model.load_state_dict(stored["model"])
+            self.optimizer.load_state_dict(stored["optimizer"])
+            self.schedule.load_state_dict(stored["schedule"])
+            self.history = stored["history"]
+
+    def run(self, checkpoint: Path, description: str) -> None:
+        left = self.options.epochs - len(self.history)
+        with compute.progress(
+            total=left * len(self.rows["train"]), description=description, unit="img"
+        ) as bar:
+            while len(self.history) < self.options.epochs:
+                self._epoch(len(self.history), bar)
+                stored = {
+                    "model": self.model.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "schedule": self.schedule.state_dict(),
+                    "history": self.history,
+                }
+                with atomic_path(checkpoint) as temporary:
+                    torch.save(stored, temporary)
+
+    def result(self, source: str) -> Pretrained:
+        scores, labels = self._scores(self.rows["test"])
+        summary = {
+            "source": source,
+            "backbone": self.backbone,
+            "simulated": self.simulated,
+            **accuracies(scores, labels),
+            "n_images": len(self.labels),
+            "n_train": len(self.rows["train"]),
+            "n_test": len(self.rows["test"]),
+            "n_classes": self.classes,
+            "epochs": self.options.epochs,
+            "images_per_second": float(np.median([row["images_per_second"] for row in self.history])),
+        }
+        return Pretrained(self.model.state_dict(), self.preprocessing, pd.DataFrame(self.history), summary)
+
+    def _epoch_batches(self, epoch: int) -> list[np.ndarray]:
+        generator = torch.Generator().manual_seed(compute.seed_of(self.seed, epoch))
+        return batches.shuffled(self.rows["train"], self.options.batch_size, generator)
+
+    def _epoch(self, epoch: int, bar) -> None:
+        generator = compute.start_run(compute.seed_of(self.seed, "epoch", epoch))
+        self.model.train()
+        start, total = time.perf_counter(), 0.0
+        for rows in self._epoch_batches(epoch):
+            maps = batches.draw_augmentation(len(rows), "full", generator)
+            with compute.autocast():
+                logits = self.model(self._input(rows, maps))
+                loss = functional.cross_entropy(logits, self.labels[rows].to(logits.device))
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self.schedule.step()
+            total += float(loss.detach()) * len(rows)
+            bar.update(len(rows))
+        seconds = time.perf_counter() - start
+        scores, labels = self._scores(self.rows["validation"])
+        log_loss = functional.cross_entropy(torch.from_numpy(scores), torch.from_numpy(labels))
+        self.history.append(
+            {
+                "epoch": epoch + 1,
+                "train_loss": total / len(self.rows["train"]),
+                "val_loss": float(log_loss),
+                **{f"val_{name}": value for name, value in accuracies(scores, labels).items()},
+                "images_per_second": len(self.rows["train"]) / seconds,
+            }
+        )
+
+    def _input(self, rows: np.ndarray, maps: torch.Tensor | None) -> torch.Tensor:
+        batch = batches.augment(batches.gather(self.packed.images, rows, self.size), maps)
+        return self.preprocessing(batch).contiguous(memory_format=torch.channels_last)
+
+    def _scores(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.model.eval()
+        with compute.inference():
+            logits = [
+                self.model(self._input(r, None)).float().cpu()
+                for r in batches.in_order(rows, 2 * self.options.batch_size)
+            ]
+        return torch.cat(logits).numpy(), self.labels[rows].numpy()
+
+
+def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Top-1, top-5 and balanced accuracy (mean recall over classes), as fractions.
+
+    Balanced accuracy stands beside top-1 because radiology corpora are dominated by a few large classes.
+    """
+    classes = np.arange(scores.shape[1])
+    best = scores.argmax(1)
+    few = len(classes) <= 5
+    return {
+        "top1": float((best == labels).mean()),
+        "top5": 1.0 if few else float(top_k_accuracy_score(labels, scores, k=5, labels=classes)),
+        "balanced_accuracy": float(balanced_accuracy_score(labels, best)),
+    }
+
+
+def _stored(checkpoint: Path) -> dict | None:
+    if not checkpoint.is_file():
+        return None
+    try:
+        return torch.load(checkpoint, map_location=compute.device(), weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as exc:
+        print(f"stored pretraining {checkpoint.name} is damaged ({type(exc).__name__}); starting it again")
+        checkpoint.unlink()
+        return None
+
+
+def channel_statistics(images: np.ndarray, rows: np.ndarray, sample: int = 2000) -> Preprocessing:
+    """Mean and SD of each channel over (a fixed sample of) the training images, in 0..1."""
+    chosen = np.sort(np.random.default_rng(0).permutation(rows)[:sample])
+    values = images[chosen].reshape(-1, images.shape[-1]).astype(np.float64) / 255
+    mean, std = values.mean(0), values.std(0)
+    if len(mean) == 1:
+        mean, std = np.repeat(mean, 3), np.repeat(std, 3)
+    return Preprocessing(tuple(float(x) for x in mean.round(6)), tuple(float(x) for x in std.round(6)))

@@ -1,0 +1,84 @@
+"""The run store: every finished piece of work under a digest of all that determines it.
+
+Files are written beside their place and renamed into it, so a file under its own name is whole. What was
+damaged later (a bad disk, a careless hand) is found by its checksum, said so, and computed again.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from radlib.errors import UserError
+
+_RECORD = b"radlib"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success rename it there, on failure remove it.
+
+    Raises:
+        UserError: no space left on the disk (nothing half-written stays behind).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as exc:
+        if exc.errno == errno.ENOSPC:
+            raise UserError(
+                f"no space left on the disk that holds {path.parent}; free some and start again: "
+                "finished work is kept"
+            ) from exc
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table atomically; the ending of `path` (.csv or .parquet) says how."""
+    with atomic_path(path) as temporary:
+        if path.suffix == ".csv":
+            table.to_csv(temporary, index=False, float_format="%.6g")
+        else:
+            table.to_parquet(temporary, index=False)
+
+
+def write_json(content: dict, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def save_run(path: Path, record: dict, predictions: pd.DataFrame) -> None:
+    """Store one run: `record` (JSON values) and its table of predictions in one checksummed file."""
+    table = pa.Table.from_pandas(predictions, preserve_index=False)
+    table = table.replace_schema_metadata({**table.schema.metadata, _RECORD: json.dumps(record).encode()})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, write_page_checksum=True)
+
+
+def load_run(path: Path, say: Callable[[str], None] = print) -> tuple[dict, pd.DataFrame] | None:
+    """A stored run, or None where there is none or it is damaged (which is said)."""
+    if not path.is_file():
+        return None
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        return json.loads(table.schema.metadata[_RECORD]), table.to_pandas()
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as exc:
+        say(f"stored run {path.name} is damaged ({type(exc).__name__}); computing it again")
+        path.unlink()
+        return None

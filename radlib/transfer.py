@@ -1,0 +1,253 @@
+"""Transfer to one task: every run of the grid, each stored as it finishes."""
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional
+
+from radlib import batches, compute
+from radlib.features import Features, features_of
+from radlib.images import Packed, open_packed
+from radlib.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
+from radlib.runs import load_run, save_run, write_table
+from radlib.stats.auc import auc
+from radlib.study import Run, Study
+from radlib.weights import Weights, load_weights
+
+VERSION = 1
+# What one image and epoch costs against a forward pass of the whole network; for the time left only.
+COST = {"frozen": 0.003, "top10": 0.15, "all": 3.5}
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """Tables of a task: one row per run, per run and test image, per run and epoch."""
+
+    runs: pd.DataFrame
+    predictions: pd.DataFrame
+    history: pd.DataFrame
+    computed: int
+    reused: int
+
+
+def transfer(study: Study, task: str, save: bool = False) -> Transferred:
+    """Train every run of a task that the store does not hold yet, and gather the tables.
+
+    Raises:
+        UserError: data or weights are missing or damaged; the sentence names them.
+    """
+    packed = open_packed(study.dataset_dir(task))
+    runs = sorted(study.runs_of(task), key=lambda run: (run.backbone, run.source))
+    results, computed = [], 0
+    total = sum(_cost(study, packed, run) for run in runs)
+    with compute.progress(total=round(total), description=f"transfer to {task}", unit="img") as bar:
+        for (backbone, source), group in groupby(runs, key=lambda run: (run.backbone, run.source)):
+            arm = _Arm(study, task, packed, load_weights(study, source, backbone))
+            for run in group:
+                stored = load_run(arm.path(run))
+                if stored is None:
+                    stored = arm.compute(run)
+                    save_run(arm.path(run), *stored)
+                    computed += 1
+                results.append(stored)
+                bar.update(round(_cost(study, packed, run)))
+    result = _tables(results, computed)
+    if save:
+        folder = study.result_dir(task)
+        for name in ("runs", "predictions", "history"):
+            write_table(getattr(result, name), folder / f"{name}.parquet")
+    return result
+
+
+class _Arm:
+    """All runs of one (task, source, backbone): they share weights and features."""
+
+    def __init__(self, study: Study, task: str, packed: Packed, weights: Weights):
+        self.study, self.task, self.packed, self.weights = study, task, packed, weights
+        self.options = study.transfer
+        self.size = study.backbones[weights.backbone].size
+        self.kind = study.tasks[task].augment
+        self.labels = torch.from_numpy(packed.manifest["label"].to_numpy(dtype=np.float32, copy=True))
+
+    @cached_property
+    def features(self) -> Features:
+        """Made when the first missing run asks, so that a finished task touches no network."""
+        name = self.weights.backbone
+        boundary = any(s.train == "top10" and name in (s.backbones or [name]) for s in self.options.settings)
+        return features_of(
+            self.packed, self.weights, self.size, self.kind, self.options.views, boundary,
+            self.study.store_dir,
+        )  # fmt: skip
+
+    @cached_property
+    def _network(self) -> torch.nn.Module:
+        """Copied for every run: drawing fresh weights only to overwrite them takes longer."""
+        return self.weights.build()
+
+    def digest(self, run: Run) -> str:
+        """Of all that determines a run's result."""
+        options = self.options
+        return compute.digest_of(
+            VERSION, self.study.seed, self.packed.digest, self.weights.digest, self.size, self.kind, run,
+            options.epochs[run.train], options.batch_size, options.dropout, options.views,
+            options.standardise, compute.precision(), compute.device().type,
+        )  # fmt: skip
+
+    def path(self, run: Run):
+        return self.study.store_dir / "runs" / run.task / f"{self.digest(run)}.parquet"
+
+    def compute(self, run: Run) -> tuple[dict, pd.DataFrame]:
+        """Train, choose the epoch by validation loss, score the test part once."""
+        start = time.perf_counter()
+        manifest = self.packed.manifest
+        part = manifest[f"part_{run.fold}"].to_numpy()
+        train, validation, test = (np.flatnonzero(part == p) for p in ("train", "validation", "test"))
+        # What is shared between runs is made first: making it must not draw from a run's random numbers.
+        _ = self.features, (run.train == "frozen" or self._network)
+        generator = compute.start_run(compute.seed_of(self.study.seed, self.digest(run)))
+        learner = self._learner(run, train)
+        fit = _fit(learner, self.labels, train, validation, run.lr, self.options, run.train, generator)
+        scores = _scores(learner, test, self.options.batch_size)
+        labels = self.labels[test].numpy().astype(int)
+        record = {
+            "run": self.digest(run),
+            "task": run.task,
+            "source": run.source,
+            "backbone": run.backbone,
+            "train": run.train,
+            "lr": run.lr,
+            "fold": run.fold,
+            "seed": run.seed,
+            "best_epoch": fit.best_epoch,
+            "val_loss": fit.val_loss,
+            "val_auc": fit.val_auc,
+            "test_auc": auc(scores, labels),
+            "n_trainable": sum(p.numel() for p in learner.parameters() if p.requires_grad),
+            "n_train": len(train),
+            "diverged": fit.best_epoch == 0,
+            "seconds": time.perf_counter() - start,
+            "data_digest": self.packed.digest,
+            "weights_digest": self.weights.digest,
+            "history": fit.history,
+        }
+        predictions = pd.DataFrame(
+            {
+                "run": record["run"],
+                "image_id": manifest["image_id"].to_numpy()[test],
+                "patient_id": manifest["patient_id"].to_numpy()[test],
+                "fold": run.fold,
+                "label": labels,
+                "score": scores,
+            }
+        )
+        return record, predictions
+
+    def _learner(self, run: Run, train: np.ndarray):
+        center, scale = feature_scale(self.features.pooled[0, train], self.options.standardise)
+        head = Head(center, scale, self.options.dropout).to(compute.device())
+        if run.train == "frozen":
+            return FrozenLearner(self.features, head)
+        if run.train == "top10":
+            return TopLearner(self.features, self.weights, copy.deepcopy(self._network), head)
+        return WholeLearner(
+            self.packed, self.weights, copy.deepcopy(self._network), self.size, self.kind, head
+        )
+
+
+@dataclass(frozen=True)
+class _Fit:
+    best_epoch: int
+    val_loss: float
+    val_auc: float
+    history: list[dict]
+
+
+def _fit(learner, labels, train, validation, lr, options, regime, generator) -> _Fit:
+    """Adam at a constant rate; the epoch with the lowest validation loss is kept (as published).
+
+    A run whose validation loss is never finite has diverged: `best_epoch` is 0 and it scores 0.5 throughout.
+    """
+    trained = [p for p in learner.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=lr, fused=True)
+    targets = labels.to(compute.device())
+    kept, best, history = None, _Fit(0, math.inf, 0.5, []), []
+    for epoch in range(options.epochs[regime]):
+        learner.set_training(True)
+        total = 0.0
+        for rows in batches.shuffled(train, options.batch_size, generator):
+            with compute.autocast():
+                logits = learner(rows, epoch, generator)
+            loss = functional.binary_cross_entropy_with_logits(logits.float(), targets[rows])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach()) * len(rows)
+        val_loss, val_auc = _evaluate(learner, validation, labels, options.batch_size)
+        history.append(
+            {
+                "epoch": epoch + 1,
+                "train_loss": total / len(train),
+                "val_loss": val_loss,
+                "val_auc": val_auc,
+            }
+        )
+        if val_loss < best.val_loss:
+            best = _Fit(epoch + 1, val_loss, val_auc, history)
+            kept = _trained_state(learner)
+    learner.load_state_dict(kept or {}, strict=False)
+    return _Fit(best.best_epoch, best.val_loss, best.val_auc, history)
+
+
+def _trained_state(learner) -> dict[str, torch.Tensor]:
+    """A copy of what training changes: trained parameters and batch-norm statistics."""
+    names = {n for n, p in learner.named_parameters() if p.requires_grad}
+    names |= {n for n, _ in learner.named_buffers() if "running" in n}
+    return {k: copy.deepcopy(v) for k, v in learner.state_dict().items() if k in names}
+
+
+def _evaluate(learner, rows: np.ndarray, labels: torch.Tensor, batch_size: int) -> tuple[float, float]:
+    logits = _logits(learner, rows, batch_size)
+    if not torch.isfinite(logits).all():
+        return math.inf, 0.5
+    loss = functional.binary_cross_entropy_with_logits(logits, labels[rows])
+    return float(loss), auc(logits.numpy(), labels[rows].numpy())
+
+
+def _scores(learner, rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """Probabilities of the positive class, float64; 0.5 for all where the network gives no number."""
+    scores = torch.sigmoid(_logits(learner, rows, batch_size).double()).numpy()
+    return scores if np.isfinite(scores).all() else np.full(len(rows), 0.5)
+
+
+def _logits(learner, rows: np.ndarray, batch_size: int) -> torch.Tensor:
+    learner.set_training(False)
+    with compute.inference():
+        return torch.cat(
+            [learner(r, None, None).float().cpu() for r in batches.in_order(rows, 2 * batch_size)]
+        )
+
+
+def _cost(study: Study, packed: Packed, run: Run) -> float:
+    return len(packed.manifest) * study.transfer.epochs[run.train] * COST[run.train]
+
+
+def _tables(results: list[tuple[dict, pd.DataFrame]], computed: int) -> Transferred:
+    records = [dict(record) for record, _ in results]
+    histories = [
+        pd.DataFrame(record.pop("history")).assign(run=record["run"], fold=record["fold"])
+        for record in records
+    ]
+    return Transferred(
+        runs=pd.DataFrame(records),
+        predictions=pd.concat([p for _, p in results], ignore_index=True),
+        history=pd.concat(histories, ignore_index=True),
+        computed=computed,
+        reused=len(records) - computed,
+    )

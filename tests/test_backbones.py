@@ -1,0 +1,78 @@
+"""The networks: what trains under `top10`, and that stored feature maps give the same result."""
+
+import pytest
+import torch
+
+from radlib import backbones
+from radlib.errors import UserError
+
+# Trainable weights of the last ten Keras layers, read off keras 3.15 (include_top=False, pooling="avg").
+PUBLISHED = {
+    "resnet50": 3.4e6,
+    "inception_resnet_v2": 4.1e6,
+    "densenet121": 168e3,
+    "inception_v3": 192,
+}
+
+
+@pytest.fixture(scope="module", params=list(backbones.TOPS))
+def network(request):
+    torch.manual_seed(0)
+    model = backbones.create(request.param).eval()
+    # Fresh batch norms are identities; statistics of their own make a wrong path show.
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    return request.param, model
+
+
+def test_top_has_as_many_trainable_weights_as_the_last_ten_keras_layers(network):
+    name, model = network
+    trained = sum(p.numel() for p in backbones.unfreeze_top(model, name))
+    assert trained == backbones.TOPS[name].weights
+    if name in PUBLISHED:
+        assert trained == pytest.approx(PUBLISHED[name], rel=0.02)
+
+
+def test_top_on_stored_map_equals_the_whole_network(network):
+    name, model = network
+    captured = []
+    top = backbones.top_of(name)
+    images = torch.randn(2, 3, 96, 96)
+    handle = model.get_submodule(top.boundary).register_forward_pre_hook(
+        lambda _, inputs: captured.append(
+            inputs[0].clone() if isinstance(inputs[0], torch.Tensor) else torch.cat(list(inputs[0]), 1)
+        )
+    )
+    with torch.no_grad():
+        whole = model.forward_features(images)
+        handle.remove()
+        again = top.forward(model, captured[0])
+    torch.testing.assert_close(again, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_frozen_batch_norms_keep_their_statistics(network):
+    name, model = network
+    backbones.unfreeze_top(model, name)
+    frozen = {
+        key: value.clone()
+        for key, value in model.state_dict().items()
+        if "running" in key and not any(
+            key.startswith(n.rsplit(".", 1)[0]) for n, p in model.named_parameters() if p.requires_grad
+        )
+    }
+    backbones.set_training(model, True)
+    with torch.no_grad():
+        model.forward_features(torch.randn(4, 3, 96, 96))
+    backbones.set_training(model, False)
+    assert frozen
+    for key, value in frozen.items():
+        assert torch.equal(model.state_dict()[key], value), key
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(UserError, match="no backbone 'resnet5000'"):
+        backbones.create("resnet5000")
+    with pytest.raises(UserError, match="'top10' is not defined for backbone 'resnet18'"):
+        backbones.top_of("resnet18")

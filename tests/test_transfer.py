@@ -1,0 +1,160 @@
+"""Transfer: what a run may depend on, what it must find, and what survives a kill."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+from radlib import compute, features, transfer
+from radlib.images import open_packed
+from radlib.study import Setting
+from radlib.weights import Preprocessing, load_weights, save_weights
+from tests.conftest import SMALL, two_classes, write_packed
+
+TASK = "breast_us"
+TABLES = ("runs", "predictions", "history")
+
+
+def with_transfer(study, **changes):
+    return study.model_copy(update={"transfer": study.transfer.model_copy(update=changes)})
+
+
+@pytest.fixture
+def study(small_study):
+    """One task of 80 images with a signal, and two sources of random weights."""
+    study = small_study.model_copy(update={"sources": ["radiology", "random"]})
+    write_packed(study.dataset_dir(TASK), *two_classes(80, 32, folds=2))
+    weights = load_weights(study.model_copy(update={"seed": 1}), "random", SMALL)
+    save_weights(study.model_file("radiology", SMALL), weights.state, Preprocessing())
+    return study
+
+
+def without_times(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop(columns="seconds", errors="ignore")
+
+
+def test_every_regime_runs_once_and_finds_the_signal(study):
+    study = with_transfer(study, epochs={"frozen": 30, "top10": 6, "all": 1})
+    result = transfer.transfer(study, TASK, save=True)
+    assert len(result.runs) == 3 * 2 * 2 == result.computed
+    assert result.runs["run"].is_unique
+    frozen = result.runs[result.runs["train"] == "frozen"]
+    assert frozen["test_auc"].mean() > 0.9
+    trainable = result.runs.groupby("train")["n_trainable"].first()
+    assert trainable["frozen"] == 1281
+    assert trainable["top10"] == 1281 + 320 * 1280 + 2 * 1280
+    for name in TABLES:
+        assert (study.result_dir(TASK) / f"{name}.parquet").is_file()
+
+
+def test_test_auc_is_that_of_the_stored_predictions(study):
+    result = transfer.transfer(study, TASK)
+    manifest = open_packed(study.dataset_dir(TASK)).manifest.set_index("image_id")
+    for run in result.runs.itertuples():
+        some = result.predictions[result.predictions["run"] == run.run]
+        assert roc_auc_score(some["label"], some["score"]) == pytest.approx(run.test_auc)
+        tested = manifest.index[manifest[f"part_{run.fold}"] == "test"]
+        assert sorted(some["image_id"]) == sorted(tested)
+
+
+def test_second_call_computes_nothing_and_scratch_gives_the_same(study, tmp_path_factory):
+    first = transfer.transfer(study, TASK)
+    second = transfer.transfer(study, TASK)
+    assert second.computed == 0 and second.reused == len(first.runs)
+    for run in (study.store_dir / "runs").rglob("*.parquet"):
+        run.unlink()
+    scratch = transfer.transfer(study, TASK)
+    for name in TABLES:
+        pd.testing.assert_frame_equal(getattr(first, name), getattr(second, name))
+        pd.testing.assert_frame_equal(
+            without_times(getattr(first, name)), without_times(getattr(scratch, name)), check_exact=True
+        )
+
+
+def test_changed_rate_reruns_only_its_setting(study):
+    transfer.transfer(study, TASK)
+    settings = [Setting(train="frozen", lr=0.02), *study.transfer.settings[1:]]
+    changed = transfer.transfer(with_transfer(study, settings=settings), TASK)
+    assert changed.computed == 4
+    assert changed.reused == 8
+
+
+def test_damaged_store_is_computed_again_and_said(study, capsys):
+    first = transfer.transfer(study, TASK)
+    for path in (study.store_dir / "features").iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
+    runs = sorted((study.store_dir / "runs").rglob("*.parquet"))
+    runs[0].write_bytes(b"not a run")
+    again = transfer.transfer(study, TASK)
+    said = capsys.readouterr().out
+    assert "stored features" in said and "stored run" in said
+    assert again.computed == 1
+    pd.testing.assert_frame_equal(first.predictions, again.predictions)
+
+
+def test_test_labels_cannot_leak_into_selection(study):
+    """Runs with test labels turned around choose the same epoch and give the same scores."""
+    first = transfer.transfer(study, TASK)
+    images, manifest = two_classes(80, 32, folds=2)
+    turned = manifest.copy()
+    for fold in range(2):
+        turned[f"part_{fold}"] = manifest["part_0"]
+    tested = turned["part_0"] == "test"
+    other = study.model_copy(update={"root": study.root / "other"})
+    weights = load_weights(study, "radiology", SMALL)
+    save_weights(other.model_file("radiology", SMALL), weights.state, weights.preprocessing)
+    turned.loc[tested, "label"] = 1 - turned.loc[tested, "label"]
+    write_packed(other.dataset_dir(TASK), images, turned)
+    second = transfer.transfer(other, TASK)
+    some, same = (r.predictions[r.predictions["fold"] == 0].reset_index() for r in (first, second))
+    np.testing.assert_array_equal(some["score"], same["score"])
+    assert (some["label"] == 1 - same["label"]).all()
+
+
+def test_frozen_run_comes_near_logistic_regression(study):
+    """An independent classifier on the same features."""
+    study = with_transfer(
+        study, settings=[Setting(train="frozen", lr=0.003)], epochs={"frozen": 60}, dropout=0.0, views=1
+    )
+    images, manifest = two_classes(240, 32, folds=2, seed=3, signal=22.0)
+    other = study.model_copy(update={"root": study.root / "other", "sources": ["random"]})
+    write_packed(other.dataset_dir(TASK), images, manifest)
+    result = transfer.transfer(other, TASK)
+    packed = open_packed(other.dataset_dir(TASK))
+    weights = load_weights(other, "random", SMALL)
+    pooled = features.features_of(packed, weights, 32, "none", 1, False, other.store_dir).pooled[0].numpy()
+    expected = []
+    for fold in range(2):
+        part = manifest[f"part_{fold}"]
+        train, test = part == "train", part == "test"
+        scaler = StandardScaler().fit(pooled[train])
+        model = LogisticRegression(C=0.01, max_iter=2000).fit(scaler.transform(pooled[train]), manifest["label"][train])
+        scores = model.decision_function(scaler.transform(pooled[test]))
+        expected.append(roc_auc_score(manifest["label"][test], scores))
+    assert 0.6 < np.mean(expected) < 0.999
+    assert result.runs["test_auc"].mean() == pytest.approx(np.mean(expected), abs=0.08)
+
+
+@pytest.mark.skipif(compute.precision() != "bfloat16", reason="no native bfloat16 here")
+def test_bfloat16_features_agree_with_float32(study, monkeypatch):
+    packed = open_packed(study.dataset_dir(TASK))
+    weights = load_weights(study, "radiology", SMALL)
+    low = features.features_of(packed, weights, 32, "none", 1, False, study.store_dir).pooled[0]
+    monkeypatch.setattr(compute, "precision", lambda: "float32")
+    high = features.features_of(packed, weights, 32, "none", 1, False, study.store_dir).pooled[0]
+    assert not torch.equal(low, high)
+    correlation = torch.corrcoef(torch.stack([low.flatten(), high.flatten()]))[0, 1]
+    assert correlation > 0.999
+
+
+def test_diverged_run_is_marked_and_scores_one_half(study):
+    study = with_transfer(
+        study, settings=[Setting(train="frozen", lr=1e38)], epochs={"frozen": 2}, standardise=False
+    )
+    result = transfer.transfer(study, TASK)
+    assert result.runs["diverged"].all()
+    assert (result.runs["test_auc"] == 0.5).all()
+    assert (result.predictions["score"] == 0.5).all()
