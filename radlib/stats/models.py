@@ -1,0 +1,227 @@
+"""Correction over tasks (Holm) and one model of all runs (linear mixed model)."""
+
+import re
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import statsmodels.formula.api as smf
+
+from radlib.errors import UserError
+
+# Fitted in hundredths of AUC: statsmodels takes any variance below 0.01 for one at its boundary, which in
+# hundredths is an SD of 0.001 AUC and means it. All that is returned is in AUC again.
+PERCENT = 100.0
+OPTIMISERS = ["bfgs", "lbfgs", "powell"]  # tried in turn; the last needs no gradient at a variance of 0
+COLUMNS = ["task", "source", "backbone", "train", "fold", "test_auc"]
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's step-down adjusted p-values (Holm 1979, Scand J Stat 6:65), in the order given.
+
+    Args:
+        p: (k,) p-values in [0, 1], one per hypothesis of the family (a comparison: one per task).
+    Returns:
+        (k,) float64; below alpha exactly where Holm's procedure rejects at family-wise error rate alpha.
+    Raises:
+        UserError: a p-value that is NaN or outside [0, 1].
+    """
+    p = np.asarray(p, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise UserError(f"p-values must lie within 0 and 1, got {p.tolist()}; a test before this one failed")
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return adjusted
+
+
+@dataclass(frozen=True, eq=False)
+class MixedModelResult:
+    """A fitted model of test AUC.
+
+    Attributes:
+        formula: fixed effects as fitted, in the notation of statsmodels, then the random intercepts.
+        table: one row per fixed effect: term, estimate, ci_low, ci_high, p_value; in AUC (0 to 1).
+        random_sd: SD of each random intercept ("task", "fold" within task) and of the "residual", in AUC.
+        fitted, residuals: (runs,) float64 in the order of the rows given; fitted includes random intercepts.
+        converged: whether the optimiser says so; if not, no number here should be quoted.
+        n_runs: number of runs fitted.
+        notes: what was left out of the model and why, and every warning of the fit. Show them.
+    """
+
+    formula: str
+    table: pd.DataFrame
+    random_sd: dict[str, float]
+    fitted: np.ndarray
+    residuals: np.ndarray
+    converged: bool
+    n_runs: int
+    notes: list[str] = field(default_factory=list)
+
+
+def mixed_model(
+    runs: pd.DataFrame, reference: str | None = None, confidence: float = 0.95
+) -> MixedModelResult:
+    """Linear mixed model of the test AUC of all runs, over tasks.
+
+    Fixed effects: source + train + source:train + backbone; random intercepts: task, and fold within task
+    (runs of one fold share its test images); restricted maximum likelihood (Laird & Ware 1982, doi
+    10.2307/2529876). Intervals and p-values are Wald's (normal).
+
+    The response is the AUC itself. Its logit would need clipping where a small test part is separated
+    perfectly (AUC = 1), and the clip alone would then set the largest responses; and a coefficient in AUC
+    compares directly with the differences of the bootstrap. Look at `residuals` for what this costs near 1.
+
+    Sources are compared with `reference`. Train and backbone are coded as deviations from their mean, so
+    "source[x] - source[reference]" is the difference averaged over what is trained, not at one level. The
+    last level of a deviation is not listed: it is minus the sum of the others.
+
+    The effect of a source is taken as the same in all tasks and runs as replicates given task and fold:
+    the interval speaks of these tasks and these test images. For one task, quote the patient bootstrap.
+
+    Args:
+        runs: one row per run with the columns task, source, backbone, train, fold, test_auc.
+        reference: source that the others are compared with; None: the first in alphabetical order.
+        confidence: of the intervals.
+    Raises:
+        UserError: columns or values missing, fewer than two sources, effects that cannot be told apart, or
+            a fit that breaks down. What can still be fitted is, and `notes` says what was dropped.
+    """
+    data = _checked(runs)
+    sources = sorted(data["source"].unique())
+    reference = sources[0] if reference is None else reference
+    if reference not in sources:
+        raise UserError(f"reference source '{reference}' has no runs; there are: {', '.join(sources)}")
+    notes: list[str] = []
+    fixed = _fixed_effects(data, reference, notes)
+    groups, nested = _random_intercepts(data, notes)
+    result = _fit(data, fixed, groups, nested, notes)
+    table = _table(result, confidence)
+    random = {"task": " + (1 | task)", "fold": " + (1 | task:fold)"}
+    random_sd = _random_sd(result, groups, nested)
+    if not getattr(result, "converged", True):
+        notes.append("the fit did not converge: quote none of its numbers")
+    return MixedModelResult(
+        formula=fixed + "".join(random[name] for name in random_sd if name in random),
+        table=table,
+        random_sd=random_sd,
+        fitted=np.asarray(result.fittedvalues) / PERCENT,
+        residuals=np.asarray(result.resid) / PERCENT,
+        converged=bool(getattr(result, "converged", True)),
+        n_runs=len(data),
+        notes=notes,
+    )
+
+
+def _checked(runs: pd.DataFrame) -> pd.DataFrame:
+    missing = [column for column in COLUMNS if column not in runs.columns]
+    if missing:
+        raise UserError(f"the table of runs lacks the columns {', '.join(missing)}; write it anew")
+    data = runs[COLUMNS].reset_index(drop=True)
+    bad = data.isna().any(axis=1)
+    if bad.any() or data.empty:
+        raise UserError(
+            f"{int(bad.sum())} of {len(data)} runs lack a value; finish all runs before modelling"
+        )
+    if data["source"].nunique() < 2:
+        raise UserError("all runs have the same source; a comparison needs at least two")
+    data = data.astype({column: str for column in COLUMNS[:-1]}).astype({"test_auc": np.float64})
+    data["test_auc"] *= PERCENT
+    data["cluster"] = data["task"] + "/" + data["fold"]
+    return data
+
+
+def _fixed_effects(data: pd.DataFrame, reference: str, notes: list[str]) -> str:
+    """The formula, without effects that have one level or that the runs at hand cannot tell apart."""
+    source = f"C(source, Treatment({reference!r}))"
+    terms = [source]
+    for column in ("train", "backbone"):
+        if data[column].nunique() > 1:
+            terms.append(f"C({column}, Sum)")
+        else:
+            notes.append(f"{column} has one level, '{data[column].iloc[0]}', and is not in the model")
+    if data["train"].nunique() > 1:
+        crossed = [*terms, f"{source}:C(train, Sum)"]
+        if _full_rank(data, crossed):
+            terms = crossed
+        else:
+            notes.append("not every source has runs of every train, so their interaction is not in the model")
+    if not _full_rank(data, terms):
+        raise UserError(
+            "sources differ in the backbones or layers that they were run with, so that effects cannot be "
+            "told apart; model only runs that all sources have"
+        )
+    return "test_auc ~ " + " + ".join(terms)
+
+
+def _full_rank(data: pd.DataFrame, terms: list[str]) -> bool:
+    design = smf.ols("test_auc ~ " + " + ".join(terms), data).exog
+    return design.shape[0] > design.shape[1] == np.linalg.matrix_rank(design)
+
+
+def _random_intercepts(data: pd.DataFrame, notes: list[str]) -> tuple[str | None, bool]:
+    """The column whose values share a random intercept, and whether folds within it have their own."""
+    tasks, clusters = data["task"].nunique(), data["cluster"].nunique()
+    if tasks == 1 and clusters == 1:
+        notes.append("one task with one fold: no random intercepts; an ordinary linear model was fitted")
+        return None, False
+    if tasks == 1:
+        notes.append("one task: no random intercept of task, and nothing is said about other tasks")
+        return "cluster", False
+    if tasks < 5:
+        notes.append(f"only {tasks} tasks: the SD between tasks is estimated poorly")
+    if tasks == clusters:
+        notes.append("one fold in every task: no random intercept of fold")
+        return "task", False
+    return "task", True
+
+
+def _fit(data: pd.DataFrame, fixed: str, groups: str | None, nested: bool, notes: list[str]):
+    """Fitted model; each different warning of the fit becomes a note."""
+    if groups is None:
+        return smf.ols(fixed, data).fit()
+    folds = {"fold": "0 + C(fold)"} if nested else None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            model = smf.mixedlm(fixed, data, groups=groups, re_formula="1", vc_formula=folds)
+            result = model.fit(reml=True, method=OPTIMISERS)
+            _ = result.fittedvalues  # solves for the random intercepts: may find them singular only here
+        except (np.linalg.LinAlgError, ValueError) as exc:
+            raise UserError(
+                f"the mixed model of {len(data)} runs broke down ({exc}); look for tasks or folds in which "
+                "all runs have the same AUC"
+            ) from exc
+    notes.extend(dict.fromkeys(f"statsmodels: {str(w.message).strip()}" for w in caught))
+    return result
+
+
+def _random_sd(result, groups: str | None, nested: bool) -> dict[str, float]:
+    sd = {}
+    if groups is not None:
+        sd["task" if groups == "task" else "fold"] = float(np.sqrt(np.asarray(result.cov_re)[0, 0]))
+    if nested:
+        sd["fold"] = float(np.sqrt(result.vcomp[0]))
+    sd["residual"] = float(np.sqrt(result.scale))
+    return {name: value / PERCENT for name, value in sd.items()}
+
+
+def _table(result, confidence: float) -> pd.DataFrame:
+    estimates = getattr(result, "fe_params", result.params)  # a mixed model's params include variances
+    ends = result.conf_int(alpha=1 - confidence).loc[estimates.index]
+    return pd.DataFrame(
+        {
+            "term": [_readable(name) for name in estimates.index],
+            "estimate": estimates.to_numpy() / PERCENT,
+            "ci_low": ends[0].to_numpy() / PERCENT,
+            "ci_high": ends[1].to_numpy() / PERCENT,
+            "p_value": result.pvalues.loc[estimates.index].to_numpy(),
+        }
+    )
+
+
+def _readable(name: str) -> str:
+    """Name of a term in words: `C(source, Treatment('b'))[T.a]` is `source[a] - source[b]`."""
+    name = re.sub(r"C\((\w+), Treatment\(['\"](.*?)['\"]\)\)\[T\.(.*?)\]", r"\1[\3] - \1[\2]", name)
+    return re.sub(r"C\((\w+), Sum\)\[S\.(.*?)\]", r"\1[\2] - mean", name).replace("]:", "] : ")

@@ -1,0 +1,137 @@
+"""Rightly ordered pairs of a positive and a negative image, counted for many resamples of patients.
+
+Both ways below give twice the weighted number of such pairs (ties half), summed over a fold's runs. These are
+whole numbers held exactly in floating point, so the two ways agree to the last bit.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import rankdata
+
+from radlib.stats.folds import FoldPatients, FoldScores
+
+KERNEL_BYTES = 256 * 2**20
+WORK_BYTES = 64 * 2**20
+BLOCK_BYTES = 2**20  # images compared at once: small enough for a core's cache
+FLOAT32_INTEGERS = 2**24  # whole numbers up to here are exact in float32
+INT8_RUNS = 63  # twice this many still fits int8, which adds fastest
+SORTED_RESAMPLES = 32  # resamples at once in the cumulative sums: more of them leave the cache
+CELLS_PER_SCORE = 100  # this many cells of a matrix product take about as long as one sorted score
+
+
+class KernelPairs:
+    """By one matrix per side, whatever the number of runs; its cells are pairs of patients."""
+
+    def __init__(self, folds: Sequence[FoldScores], patients: FoldPatients) -> None:
+        self.patients, self.sides = patients, len(folds)
+        largest = 2 * max(fold.runs for fold in folds) * patients.positives.max() * patients.negatives.max()
+        # A resample draws `n_with_positives` patients with positives, so no product exceeds this bound.
+        exact = largest * patients.n_with_positives < FLOAT32_INTEGERS
+        dtype = np.float32 if exact else np.float64
+        self.kernel = np.concatenate([_pair_counts(fold, patients, dtype) for fold in folds], axis=1)
+        self.chunk = resamples_at_once(8 * (4 * patients.count + 2 * self.kernel.shape[1]))
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """(b, sides) float64 of (b, patients) weights."""
+        rows = weights[:, : self.patients.n_with_positives].astype(self.kernel.dtype, copy=False)
+        columns = weights[:, self.patients.first_with_negatives :]
+        products = (rows @ self.kernel).reshape(len(weights), self.sides, -1)
+        return np.einsum("bsq,bq->bs", products, columns, dtype=np.float64)
+
+
+class SortedPairs:
+    """Run by run: sort once, cumulative weights of the negatives, looked up at each positive."""
+
+    def __init__(self, folds: Sequence[FoldScores], patients: FoldPatients) -> None:
+        fitting = resamples_at_once(8 * (3 * patients.count + 4 * len(folds[0].labels)))
+        self.chunk = min(fitting, SORTED_RESAMPLES)
+        positive = folds[0].labels == 1
+        self.positive_patients = patients.of_image[positive]
+        self.runs = [[_lookup(s, positive, patients.of_image) for s in fold.scores] for fold in folds]
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """(b, sides) float64 of (b, patients) weights."""
+        by_patient = np.ascontiguousarray(weights.T, dtype=np.float64)
+        positives = by_patient[self.positive_patients]
+        totals = np.zeros((len(weights), len(self.runs)))
+        for side, runs in enumerate(self.runs):
+            for negative_patients, below, not_above in runs:
+                negatives = np.zeros((len(negative_patients) + 1, len(weights)))
+                np.cumsum(by_patient[negative_patients], axis=0, out=negatives[1:])
+                totals[:, side] += np.einsum("ib,ib->b", positives, negatives[below])
+                totals[:, side] += np.einsum("ib,ib->b", positives, negatives[not_above])
+        return totals
+
+
+def count_pairs(
+    folds: Sequence[FoldScores], patients: FoldPatients, kernel_bytes: int | None = None
+) -> KernelPairs | SortedPairs:
+    """The faster of the two for the same fold of all sides, the kernel only where it fits.
+
+    Args:
+        kernel_bytes: most memory for the matrices. None: `KERNEL_BYTES`, and the kernel only where it is
+            faster; 0: never the kernel.
+    """
+    cells = len(folds) * patients.n_with_positives * (patients.count - patients.first_with_negatives)
+    scores = sum(fold.scores.size for fold in folds)
+    # Eight bytes a cell of float32: while the sides are put side by side, each matrix exists twice.
+    if kernel_bytes is None:
+        kernel = 8 * cells <= KERNEL_BYTES and cells <= CELLS_PER_SCORE * scores
+    else:
+        kernel = 8 * cells <= kernel_bytes
+    return KernelPairs(folds, patients) if kernel else SortedPairs(folds, patients)
+
+
+def resamples_at_once(bytes_each: int) -> int:
+    """How many resamples fit into `WORK_BYTES`, at least one."""
+    return max(1, WORK_BYTES // bytes_each)
+
+
+def _pair_counts(fold: FoldScores, patients: FoldPatients, dtype: type) -> np.ndarray:
+    """(patients with positives, patients with negatives): twice the rightly ordered pairs, over all runs."""
+    by_patient = np.argsort(patients.of_image, kind="stable")
+    labels = fold.labels[by_patient]
+    positives, negatives = by_patient[labels == 1], by_patient[labels == 0]
+    first = patients.first_with_negatives
+    columns = _starts(patients.of_image[negatives])
+    counts = np.zeros((patients.n_with_positives, patients.count - first), dtype=dtype)
+    ranks = rankdata(fold.scores, method="dense", axis=1).astype(np.int32)  # compared faster than floats
+    step = max(1, BLOCK_BYTES // (8 * len(negatives)))
+    for start in range(0, len(positives), step):
+        images = positives[start : start + step]
+        pairs = _ordered_pairs(ranks[:, images], ranks[:, negatives])
+        rows = patients.of_image[images]
+        row_starts = _starts(rows)
+        counts[rows[row_starts]] += np.add.reduceat(
+            np.add.reduceat(pairs, columns, axis=1, dtype=np.int64), row_starts, axis=0
+        )
+    return counts
+
+
+def _ordered_pairs(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    """(p, n) int32 from (R, p) and (R, n) ranks: in how many runs the positive is higher, plus not lower."""
+    pairs = np.zeros((positives.shape[1], negatives.shape[1]), dtype=np.int32)
+    for start in range(0, len(positives), INT8_RUNS):
+        some = np.zeros(pairs.shape, dtype=np.int8)
+        batch = slice(start, start + INT8_RUNS)
+        for high, low in zip(positives[batch], negatives[batch], strict=True):
+            some += (high[:, np.newaxis] > low).view(np.int8)
+            some += (high[:, np.newaxis] >= low).view(np.int8)
+        pairs += some
+    return pairs
+
+
+def _starts(groups: np.ndarray) -> np.ndarray:
+    """Where each group begins in an array in which groups lie together."""
+    return np.flatnonzero(np.r_[True, np.diff(groups) != 0])
+
+
+def _lookup(
+    scores: np.ndarray, positive: np.ndarray, of_image: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Patients of the negatives from low to high score; per positive, how many lie below, and not above."""
+    order = np.argsort(scores[~positive], kind="stable")
+    negatives = scores[~positive][order]
+    below, not_above = (np.searchsorted(negatives, scores[positive], side) for side in ("left", "right"))
+    return of_image[~positive][order], below, not_above

@@ -1,0 +1,72 @@
+"""Percentile intervals and p-values: against tables, and against each other."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from radlib.errors import UserError
+from radlib.stats.bootstrap import interval, p_value
+from radlib.stats.intervals import resamples_needed
+
+
+def test_plain_interval_is_the_percentile():
+    draws = np.random.default_rng(0).permutation(np.arange(1, 2000) / 1000 - 1)
+    assert interval(draws, 0.90) == pytest.approx((-0.901, 0.901), abs=1.1e-3)
+    low, high = interval(np.c_[draws, draws + 1], 0.90)
+    assert (low[0], high[0]) == interval(draws, 0.90)
+    assert (low[1], high[1]) == interval(draws + 1, 0.90)
+
+
+@pytest.mark.parametrize(("patients", "folds", "quantile"), [(10, 1, 2.262157), (20, 5, 2.131450)])
+def test_expanded_interval_of_normal_draws_is_students(patients, folds, quantile):
+    """Quantiles of Student's t at 9 and 15 degrees of freedom as printed in tables."""
+    draws = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+    expected = quantile * math.sqrt(patients / (patients - folds))
+    low, high = interval(draws, 0.95, patients, folds)
+    assert (-low, high) == pytest.approx((expected, expected), rel=2e-3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(600, 2100),
+    st.floats(0, 3),
+    st.sampled_from([0.8, 0.9, 0.95]),
+    st.sampled_from([(None, 1), (6, 1), (30, 1), (30, 5), (400, 2)]),
+)
+@example(0, 1999, 1.96, 0.95, (None, 1))
+def test_interval_excludes_zero_exactly_where_p_is_small(seed, resamples, shift, confidence, sample):
+    draws = np.sort((np.random.default_rng(seed).normal(size=resamples) + shift).round(2))
+    low, high = interval(draws, confidence, *sample)
+    excludes = low > 0 or high < 0
+    assert excludes == (p_value(draws, *sample) < round(1 - confidence, 2))
+    assert p_value(-draws, *sample) == p_value(draws, *sample)
+
+
+@pytest.mark.parametrize("below", [48, 49, 50])
+def test_agreement_at_the_edge(below):
+    draws = np.r_[np.full(below, -1.0), np.full(1999 - below, 1.0)]
+    assert (interval(draws, 0.95)[0] > 0) == (p_value(draws) < 0.05) == (below < 49)
+
+
+def test_p_value_is_never_zero_and_one_without_difference():
+    assert p_value(np.ones(999)) == pytest.approx(2 / 1000)
+    assert 0 < p_value(np.ones(999), patients=40) < 2 * 0.01
+    assert p_value(np.zeros(999)) == p_value(np.zeros(999), 12, 2) == 1
+
+
+def test_too_few_resamples_or_patients_are_refused():
+    for sample in [(None, 1), (8, 1), (20, 5)]:
+        needed = resamples_needed(0.95, *sample)
+        low, high = interval(np.arange(needed, dtype=float), 0.95, *sample)
+        assert 0 <= low < high <= needed - 1
+        with pytest.raises(UserError, match="resamples are too few"):
+            interval(np.arange(needed // 2, dtype=float), 0.95, *sample)
+    with pytest.raises(UserError, match="no degree of freedom"):
+        interval(np.arange(100.0), 0.95, 5, 5)
+    with pytest.raises(UserError, match="more patients or fewer folds"):
+        interval(np.arange(2000.0), 0.95, 3)
