@@ -1,0 +1,81 @@
+"""DDTI, thyroid ultrasound, as nodule crops: `images/106_1(2).png`, `masks/` (same names), `labels.csv`.
+
+Pedraza L. et al., An open access thyroid ultrasound image database, SPIE 2015, doi 10.1117/12.2073532.
+The case (patient) is the part before `_`. Several crops may come from one image: `106_1(1)`, `106_1(2)`.
+
+The authors' five folds list the 349 uncropped images. `folds: authors` gives each crop its image's part. The
+default is our own split by patient, because the published folds were drawn for another set of pictures
+(whole images, one label each), and because one rule for all tasks keeps the tasks comparable.
+"""
+
+import re
+from pathlib import Path, PurePosixPath
+
+from radlib.datasets.authors import read_parts, read_table
+from radlib.datasets.record import FileRef, Record
+from radlib.errors import UserError
+
+_CLASS = {"0": "benign", "1": "malignant"}
+_FOLDS = {
+    "train": "folds/thyroid_train_fold{fold}.csv",
+    "validation": "folds/thyroid_val_fold{fold}.csv",
+    "test": "folds/thyroid_test_fold{fold}.csv",
+}
+
+
+def read(path: Path, *, folds: str = "own") -> list[Record]:
+    """One record per crop, and one per label row without a crop; what has no label is marked to be dropped.
+
+    Args:
+        folds: "own" (the study's rule) or "authors" (the published split files).
+    Raises:
+        UserError: labels.csv or images/ missing, a label other than 0 and 1, or an unknown `folds`.
+    """
+    if folds not in ("own", "authors"):
+        raise UserError(f"option 'folds' is '{folds}'; allowed: own, authors")
+    images = sorted((path / "images").glob("*.png"))
+    if not images:
+        raise UserError(f"no images/*.png in {path}; expected images/, masks/ and labels.csv as published")
+    labels = _labels(path / "labels.csv")
+    parts = _parts(path) if folds == "authors" else None
+    records = [_record(file, labels, parts) for file in images]
+    without_image = sorted(set(labels) - {file.stem for file in images})
+    absent = [Record(i, _case(i), labels[i], None, drop="label row without an image") for i in without_image]
+    return records + absent
+
+
+def _labels(path: Path) -> dict[str, str | None]:
+    table = read_table(path, ["image_id", "malignant"])
+    labels: dict[str, str | None] = {}
+    for image_id, value in zip(table["image_id"], table["malignant"], strict=True):
+        if value not in (*_CLASS, "", "None"):
+            raise UserError(f"{path}: image {image_id} has the label '{value}'; expected 0, 1 or empty")
+        if labels.setdefault(image_id, _CLASS.get(value)) != _CLASS.get(value):
+            raise UserError(f"{path}: image {image_id} has two labels; keep one row")
+    return labels
+
+
+def _parts(path: Path) -> dict[str, dict[int, str]]:
+    named = read_parts(path, _FOLDS, "img_dir")
+    return {PurePosixPath(name).stem: parts for name, parts in named.items()}
+
+
+def _record(file: Path, labels: dict[str, str | None], parts: dict[str, dict[int, str]] | None) -> Record:
+    image_id = file.stem
+    mask = file.parents[1] / "masks" / file.name
+    masks = (FileRef(mask),) if mask.is_file() else ()
+    label = labels.get(image_id)
+    whole_image = re.sub(r"\(\d+\)$", "", image_id)
+    drop = ""
+    if image_id not in labels:
+        drop = "no row in labels.csv"
+    elif label is None:
+        drop = "no label"
+    elif parts is not None and whole_image not in parts:
+        drop = "not in the authors' split files"
+    own_parts = parts.get(whole_image) if parts else None
+    return Record(image_id, _case(image_id), label, FileRef(file), masks, own_parts, drop)
+
+
+def _case(image_id: str) -> str:
+    return image_id.split("_")[0]

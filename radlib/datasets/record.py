@@ -1,0 +1,131 @@
+"""What a reader returns: one record per image, pointing at files that are read later, in place."""
+
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from radlib.errors import UserError
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".jp2"}
+)
+
+
+@dataclass(frozen=True)
+class FileRef:
+    """A file, or a member of a zip file that stays packed."""
+
+    path: Path
+    member: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As messages print it."""
+        return str(self.path) if self.member is None else f"{self.path}: {self.member}"
+
+    def read_bytes(self) -> bytes:
+        """The file's bytes; UserError names the file where it cannot be read."""
+        try:
+            if self.member is None:
+                return self.path.read_bytes()
+            return _open_zip(self.path, self.path.stat().st_mtime_ns).read(self.member)
+        except (OSError, KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as exc:
+            raise UserError(f"cannot read {self.name} ({exc}); download it again") from exc
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image as published.
+
+    Attributes:
+        patient_id: None where the publisher gives none.
+        class_name: None where the image has no label.
+        image: None where a label row has no image.
+        masks: lesion masks to be united; empty where there is none.
+        parts: fold (from 0) -> "train", "validation" or "test", from the authors' own split files.
+        drop: why the image cannot be used ("" if it can); such records are counted, never decoded.
+    """
+
+    image_id: str
+    patient_id: str | None
+    class_name: str | None
+    image: FileRef | None
+    masks: tuple[FileRef, ...] = ()
+    parts: dict[int, str] | None = None
+    drop: str = ""
+
+
+@lru_cache(maxsize=4)
+def _open_zip(path: Path, modified: int) -> zipfile.ZipFile:
+    """One open handle per zip; `modified` makes a replaced file a new one."""
+    return zipfile.ZipFile(path)
+
+
+def list_files(path: Path, root: str = "") -> dict[str, FileRef]:
+    """Files below `root` of a folder or zip, by their name relative to `root`, sorted; hidden ones left out.
+
+    Raises:
+        UserError: no such folder, or a damaged zip.
+    """
+    if path.is_dir():
+        base = path / root
+        if not base.is_dir():
+            raise UserError(f"no folder {base}; set option 'root' to the folder that holds the class folders")
+        found = {p.relative_to(base).as_posix(): FileRef(p) for p in base.rglob("*") if p.is_file()}
+    else:
+        found = _zip_members(path, root)
+    return {name: found[name] for name in sorted(found) if not _hidden(name)}
+
+
+def _zip_members(path: Path, root: str) -> dict[str, FileRef]:
+    try:
+        names = _open_zip(path, path.stat().st_mtime_ns).namelist()
+    except (OSError, zipfile.BadZipFile) as exc:
+        raise UserError(f"{path} is neither a folder nor a whole zip ({exc}); download it again") from exc
+    prefix = f"{root.strip('/')}/" if root.strip("/") else ""
+    inside = [n for n in names if n.startswith(prefix) and not n.endswith("/")]
+    if not inside:
+        tops = sorted({n.split("/")[0] for n in names})[:5]
+        raise UserError(f"{path} holds nothing below '{root}'; set option 'root'; it starts with: {tops}")
+    return {n.removeprefix(prefix): FileRef(path, n) for n in inside}
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) or part == "Thumbs.db" for part in name.split("/"))
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name says that it is an image.
+
+    Raises:
+        UserError: a DICOM file, which must be exported first.
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in {".dcm", ".dicom"}:
+        raise UserError(f"{name} is DICOM, which is not read directly; export the images to PNG first")
+    return suffix in IMAGE_SUFFIXES
+
+
+def inside(root: Path, name: str) -> Path:
+    """`root / name`; UserError where that would leave `root` (a table must not point elsewhere)."""
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"'{name}' points outside {root}; list only files below that folder")
+    return path
+
+
+def class_of(label: str, labels: dict | None, where: str) -> str:
+    """Translate a published label by the option `labels` (label -> class); without it, labels are classes.
+
+    Raises:
+        UserError: `labels` lacks the label, or YAML read one of its keys as true or false.
+    """
+    if labels is None:
+        return label
+    if any(isinstance(key, bool) for key in labels):
+        raise UserError("option 'labels': YAML reads bare yes, no, true and false as booleans; quote them")
+    translated = {str(key): str(value) for key, value in labels.items()}
+    if label not in translated:
+        raise UserError(f"{where}: label '{label}' is not in option 'labels': {', '.join(translated)}")
+    return translated[label]

@@ -1,0 +1,157 @@
+"""Files to uint8 pixels, by stated rules, and the packed dataset that every later stage reads.
+
+Rules of decoding: images of 16 or 32 bits are scaled linearly from their own smallest and largest value to
+0..255; transparent pixels count as black; palettes are looked up; colour becomes grey by ITU-R BT.601 luma;
+the orientation that a camera noted is applied. Images are stretched to a square, antialiased.
+"""
+
+import io
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps
+
+from radlib.errors import UserError
+
+SMALLEST_SIDE = 8
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+_DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def decode_image(data: bytes, name: str, colour: bool) -> np.ndarray:
+    """Decode one image file.
+
+    Args:
+        data: the file's bytes; name: as messages print it.
+        colour: keep red, green, blue; else one grey channel.
+    Returns:
+        uint8 (H, W, 3) or (H, W).
+    Raises:
+        UserError: truncated, no image, several frames, or a side below 8 px; the file is named.
+    """
+    image = _open(data, name)
+    if image.mode in _DEEP:
+        grey = _scaled_to_bytes(np.asarray(image, dtype=np.float64), name)
+        return np.repeat(grey[..., None], 3, axis=2) if colour else grey
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    if image.mode == "P":
+        image = image.convert("RGB")
+    return np.asarray(image.convert("RGB" if colour else "L"))
+
+
+def decode_masks(files: list[tuple[bytes, str]], shape: tuple[int, int]) -> np.ndarray:
+    """The union of an image's lesion masks, uint8 0/1 (H, W).
+
+    A mask holds 0 and 1, or 0 and 255 (then 128 and above is lesion, which survives JPEG).
+
+    Args:
+        files: bytes and name of each mask; shape: (H, W) of the image.
+    Raises:
+        UserError: not readable, of another size than its image, or with other values.
+    """
+    union = np.zeros(shape, dtype=bool)
+    for data, name in files:
+        pixels = np.asarray(_open(data, name).convert("L"))
+        if pixels.shape != shape:
+            raise UserError(
+                f"{name} has {pixels.shape[1]} x {pixels.shape[0]} px, its image {shape[1]} x {shape[0]} px; "
+                "export the mask at its image's size"
+            )
+        brightest = int(pixels.max())
+        if 1 < brightest < 128:
+            raise UserError(f"{name} is no mask (largest value {brightest}); write 0 and 1, or 0 and 255")
+        union |= pixels >= min(max(brightest, 1), 128)
+    return union.astype(np.uint8)
+
+
+def stretch(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Resize uint8 (H, W) or (H, W, 3) to (size, size, C), both sides alike, bilinear and antialiased."""
+    resized = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(resized).reshape(size, size, -1)
+
+
+def stretch_mask(mask: np.ndarray, size: int) -> np.ndarray:
+    """Resize uint8 0/1 (H, W) to (size, size): 1 where the lesion covers at least half of the new pixel."""
+    covered = Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BOX)
+    return (np.asarray(covered) >= 0.5).astype(np.uint8)
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    if not data:
+        raise UserError(f"{name} is empty; download it again or delete it")
+    try:
+        image = Image.open(io.BytesIO(data))
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            raise UserError(f"{name} holds {image.n_frames} pictures; export the one that is meant")
+        image.load()
+        image = ImageOps.exif_transpose(image)
+    except _BROKEN as exc:
+        raise UserError(f"{name} is no readable image ({exc}); download it again or delete it") from exc
+    if min(image.size) < SMALLEST_SIDE:
+        width, height = image.size
+        raise UserError(
+            f"{name} is {width} x {height} px; {SMALLEST_SIDE} px are the least; delete or replace it"
+        )
+    return image
+
+
+def _scaled_to_bytes(values: np.ndarray, name: str) -> np.ndarray:
+    """Linear from the image's own range to 0..255; a constant image stays constant (0)."""
+    if not np.isfinite(values).all():
+        raise UserError(f"{name} holds values that are no numbers; export it again as 8- or 16-bit")
+    low, high = values.min(), values.max()
+    if low == high:
+        return np.zeros(values.shape, dtype=np.uint8)
+    return np.rint((values - low) / (high - low) * 255).astype(np.uint8)
+
+
+# The packed dataset -----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Packed:
+    """A prepared dataset; row i of the manifest is images[i].
+
+    images: uint8 (n, S, S, C), a memory map; masks: uint8 0/1 (n, S, S), or None where the dataset has none.
+    manifest: image_id, patient_id, label, class_name, part_0..., width, height (px, as
+    published), sha256, has_mask.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray | None
+    manifest: pd.DataFrame
+    meta: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of pixels, masks and manifest."""
+        return self.meta["digest"]
+
+
+def open_packed(folder: Path) -> Packed:
+    """Open `data/<dataset>/` without reading the pixels.
+
+    Raises:
+        UserError: missing, incomplete, or files that do not belong together.
+    """
+    remedy = f"run dvc repro, or notebook 01_data with dataset = '{folder.name}' and save = True"
+    needed = ["images.npy", "manifest.parquet", "meta.json"]
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"dataset '{folder.name}' is not prepared: no {folder / missing[0]}; {remedy}")
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        masks = np.load(folder / "masks.npy", mmap_mode="r") if (folder / "masks.npy").is_file() else None
+        manifest = pd.read_parquet(folder / "manifest.parquet")
+        meta = json.loads((folder / "meta.json").read_text())
+    except (ValueError, OSError, EOFError) as exc:
+        raise UserError(f"dataset '{folder.name}' is damaged ({exc}); delete {folder} and {remedy}") from exc
+    rows = {len(images), len(manifest), len(masks) if masks is not None else len(images)}
+    if len(rows) > 1 or (masks is None and manifest["has_mask"].any()):
+        raise UserError(f"the files in {folder} do not belong together; delete the folder and {remedy}")
+    return Packed(images, masks, manifest, meta)

@@ -1,0 +1,97 @@
+"""Writing `data/<dataset>/`: whole or not at all, and never half of it on a full disk."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radlib.errors import UserError
+
+_CHUNK = 256
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def whole_folder(folder: Path, megabytes: int) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`; on success it takes that place, on failure it is removed.
+
+    Args:
+        megabytes: what the caller is going to write, checked before it starts.
+    Raises:
+        UserError: no space left; says how much is needed and where.
+    """
+    full = UserError(
+        f"no space left on the disk of {folder.parent}: about {megabytes} MB are needed; free them and repeat"
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder.parent).free < megabytes * 1_000_000:
+        raise full
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise full from exc
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(temporary)
+
+
+def blank_array(shape: tuple[int, ...], file: Path | None) -> np.ndarray:
+    """uint8 zeros, in memory or in a file whose space is reserved at once.
+
+    Writing to a memory map on a full disk ends the process without a word, so the space must exist before.
+    """
+    if file is None:
+        return np.zeros(shape, dtype=np.uint8)
+    size = int(np.prod(shape))
+    with file.open("wb") as handle:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle.fileno(), 0, size)
+        else:
+            for start in range(0, size, 1 << 24):
+                handle.write(bytes(min(1 << 24, size - start)))
+    return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
+
+
+def write_rows(array: np.ndarray, rows: np.ndarray, file: Path) -> None:
+    """Write `array[rows]` as .npy, chunk by chunk."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *array.shape[1:])}
+    with file.open("wb") as handle:
+        np.lib.format.write_array_header_1_0(handle, header)
+        for start in range(0, len(rows), _CHUNK):
+            handle.write(array[rows[start : start + _CHUNK]].tobytes())
+
+
+def digest_of(images: np.ndarray, masks: np.ndarray | None, rows: np.ndarray, manifest: pd.DataFrame) -> str:
+    """SHA-256 over the packed pixels, the masks and the manifest's content."""
+    digest = hashlib.sha256()
+    for array in (images, masks):
+        if array is None:
+            continue
+        digest.update(repr((len(rows), *array.shape[1:])).encode())
+        for start in range(0, len(rows), _CHUNK):
+            digest.update(array[rows[start : start + _CHUNK]].tobytes())
+    digest.update(manifest.to_csv(index=False).encode())
+    return digest.hexdigest()
+
+
+def write_json(content: dict[str, Any], file: Path) -> None:
+    """Write a dictionary so that equal content gives equal bytes."""
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+    file.write_text(f"{text}\n", encoding="utf-8")

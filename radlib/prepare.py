@@ -1,0 +1,225 @@
+"""Published files to `data/<dataset>/`: choose, decode, audit, split, pack."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radlib import packing
+from radlib.audit import Audit, Fingerprint, audit, fingerprint
+from radlib.datasets import Record
+from radlib.errors import UserError
+from radlib.images import open_packed, stretch, stretch_mask
+from radlib.progress import progress
+from radlib.records import Chosen, Decoded, choose_records
+from radlib.seeds import seed_of
+from radlib.splits import assign_parts, check_parts
+from radlib.study import Study, Task
+
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A dataset after preparation; what `save` writes.
+
+    images: uint8 (n, S, S, C); masks: uint8 0/1 (n, S, S) or None; manifest: see `radlib.images.Packed`;
+    dropped: image_id, reason; audit: counts and names; meta: digests, classes, layout.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray | None
+    manifest: pd.DataFrame
+    dropped: pd.DataFrame
+    audit: dict[str, Any]
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Scratch:
+    """All chosen images, decoded, before the audit: row i of `table` is images[i] and prints[i]."""
+
+    images: np.ndarray
+    masks: np.ndarray | None
+    table: pd.DataFrame
+    prints: list[Fingerprint]
+
+
+def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = progress) -> Prepared:
+    """Prepare one corpus or task; with `save`, write `data/<dataset>/` whole or not at all.
+
+    The same files and parameters give the same bytes. Without `save` nothing is written.
+
+    Raises:
+        UserError: raw files missing or damaged, labels that are neither class, too few patients for the
+            folds, or a full disk.
+    """
+    config = study.dataset(dataset)
+    chosen = choose_records(study, dataset, progress)
+    shape = (len(chosen.records), config.size, config.size, 3 if config.colour else 1)
+    folder = study.dataset_dir(dataset)
+    # What is decoded is packed once more without what the audit drops: twice the space, and masks.
+    megabytes = 3 * int(np.prod(shape)) // 1_000_000 + 1
+    with packing.whole_folder(folder, megabytes) if save else nullcontext() as temporary:
+        scratch = _decode(chosen, dataset, shape, temporary, progress)
+        found = audit(scratch.table, scratch.prints, study.data.near_duplicate_bits)
+        rows = np.flatnonzero(found.keep)
+        manifest = _manifest(study, dataset, chosen, scratch.table, found)
+        meta = _meta(study, dataset, scratch, rows, manifest)
+        dropped = _dropped(chosen, found)
+        report = _report(chosen, scratch.table, found, dropped, manifest)
+        if temporary is None:
+            masks = None if scratch.masks is None else scratch.masks[rows]
+            return Prepared(scratch.images[rows], masks, manifest, dropped, report, meta)
+        _write(temporary, scratch, rows, manifest, dropped, report, meta)
+    packed = open_packed(folder)
+    return Prepared(packed.images, packed.masks, packed.manifest, dropped, report, meta)
+
+
+def _decode(chosen: Chosen, dataset: str, shape: tuple, folder: Path | None, progress: Callable) -> _Scratch:
+    images = packing.blank_array(shape, folder and folder / "images.raw")
+    has_masks = any(r.masks for r in chosen.records) or chosen.masks_drawn
+    masks = packing.blank_array(shape[:3], folder and folder / "masks.raw") if has_masks else None
+    facts, prints = [], []
+    decoded = zip(chosen.records, _in_order(chosen.load, chosen.records), strict=True)
+    bar = progress(decoded, total=len(chosen.records), description=f"decoding {dataset}")
+    for row, (record, (one, print_)) in enumerate(bar):
+        images[row] = stretch(one.pixels, shape[1])
+        if one.mask is not None:
+            masks[row] = stretch_mask(one.mask, shape[1])
+        facts.append(_facts(record, one, has_mask=masks is not None and bool(masks[row].any())))
+        prints.append(print_)
+    return _Scratch(images, masks, pd.DataFrame(facts), prints)
+
+
+def _in_order(
+    load: Callable[[Record], Decoded], records: list[Record]
+) -> Iterator[tuple[Decoded, Fingerprint]]:
+    """Decode on all processors, a few images ahead; in the order of the records."""
+
+    def one(record: Record) -> tuple[Decoded, Fingerprint]:
+        decoded = load(record)
+        return decoded, fingerprint(decoded.pixels)
+
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(records), _AT_ONCE):
+            yield from pool.map(one, records[start : start + _AT_ONCE])
+
+
+def _facts(record: Record, one: Decoded, has_mask: bool) -> dict[str, Any]:
+    height, width = one.pixels.shape[:2]
+    return {
+        "image_id": record.image_id,
+        "patient_id": record.patient_id,
+        "class_name": record.class_name,
+        "width": width,
+        "height": height,
+        "sha256": one.inputs[0],
+        "inputs": one.inputs,
+        "has_mask": has_mask,
+        "empty_mask": one.mask is not None and not has_mask,
+    }
+
+
+def _manifest(study: Study, dataset: str, chosen: Chosen, table: pd.DataFrame, found: Audit) -> pd.DataFrame:
+    config = study.dataset(dataset)
+    kept = table[found.keep].reset_index(drop=True)
+    classes = _classes(study, dataset, table)
+    labels = kept["class_name"].map({name: label for label, name in enumerate(classes)}).to_numpy(dtype=int)
+    manifest = pd.DataFrame(
+        {
+            "image_id": kept["image_id"].astype(str),
+            "patient_id": found.patients[found.keep].astype(str),
+            "label": labels,
+            "class_name": kept["class_name"].astype(str),
+            "width": kept["width"],
+            "height": kept["height"],
+            "sha256": kept["sha256"].astype(str),
+            "has_mask": kept["has_mask"].astype(bool),
+        }
+    )
+    records = [r for r, keep in zip(chosen.records, found.keep, strict=True) if keep]
+    folds = config.folds if isinstance(config, Task) else 1
+    if any(r.parts is not None for r in records):
+        parts = _authors_parts(records, folds, dataset)
+    else:
+        seed = seed_of(study.seed, "split", dataset)
+        parts = assign_parts(manifest["patient_id"].to_numpy(), labels, folds, seed)
+    manifest = pd.concat([manifest, parts.astype(str)], axis=1)
+    check_parts(manifest, dataset)
+    return manifest
+
+
+def _authors_parts(records: list[Record], folds: int, dataset: str) -> pd.DataFrame:
+    held = max(len(r.parts or {}) for r in records)
+    if held != folds:
+        raise UserError(
+            f"dataset '{dataset}': the authors' files hold {held} folds, not {folds}; set folds: {held}"
+        )
+    return pd.DataFrame([{f"part_{k}": (r.parts or {}).get(k, "") for k in range(folds)} for r in records])
+
+
+def _classes(study: Study, dataset: str, table: pd.DataFrame) -> list[str]:
+    config = study.dataset(dataset)
+    if isinstance(config, Task):
+        return [config.negative, config.positive]
+    return sorted(set(table["class_name"]))
+
+
+def _meta(
+    study: Study, dataset: str, scratch: _Scratch, rows: np.ndarray, manifest: pd.DataFrame
+) -> dict[str, Any]:
+    config = study.dataset(dataset)
+    inputs = zip(scratch.table["image_id"], scratch.table["inputs"], strict=True)
+    raw = hashlib.sha256("".join(f"{name} {' '.join(digests)}\n" for name, digests in inputs).encode())
+    return {
+        "dataset": dataset,
+        "digest": packing.digest_of(scratch.images, scratch.masks, rows, manifest),
+        "digest_raw": raw.hexdigest(),
+        "layout": config.layout,
+        "simulated": config.simulated,
+        "classes": _classes(study, dataset, scratch.table),
+        "size": config.size,
+        "colour": config.colour,
+    }
+
+
+def _dropped(chosen: Chosen, found: Audit) -> pd.DataFrame:
+    before = pd.DataFrame(chosen.dropped, columns=["image_id", "reason"])
+    return pd.concat([before, found.dropped]).astype(str).sort_values("image_id", ignore_index=True)
+
+
+def _report(
+    chosen: Chosen, table: pd.DataFrame, found: Audit, dropped: pd.DataFrame, manifest: pd.DataFrame
+) -> dict[str, Any]:
+    per_class = manifest.groupby("class_name").agg(
+        images=("image_id", "size"), patients=("patient_id", "nunique")
+    )
+    return {
+        **found.report,
+        "listed": len(chosen.records) + len(chosen.dropped) + chosen.not_drawn,
+        "not_drawn": chosen.not_drawn,
+        "reasons": {str(k): int(v) for k, v in dropped["reason"].value_counts().sort_index().items()},
+        "classes": per_class.to_dict("index"),
+        "own_folds": all(r.parts is None for r in chosen.records),
+        "with_mask": int(manifest["has_mask"].sum()),
+        "empty_masks": int(table["empty_mask"].sum()),
+    }
+
+
+def _write(folder: Path, scratch: _Scratch, rows: np.ndarray, manifest, dropped, report, meta) -> None:
+    packing.write_rows(scratch.images, rows, folder / "images.npy")
+    (folder / "images.raw").unlink()
+    if scratch.masks is not None:
+        packing.write_rows(scratch.masks, rows, folder / "masks.npy")
+        (folder / "masks.raw").unlink()
+    manifest.to_parquet(folder / "manifest.parquet", index=False)
+    dropped.to_csv(folder / "dropped.csv", index=False)
+    packing.write_json(report, folder / "audit.json")
+    packing.write_json(meta, folder / "meta.json")

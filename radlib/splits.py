@@ -1,0 +1,130 @@
+"""Parts of every fold, by patient: all images of a patient are always in one part."""
+
+import numpy as np
+import pandas as pd
+
+from radlib.errors import UserError
+
+TEST_SHARE, VALIDATION_SHARE = 0.15, 0.10
+PARTS = ("train", "validation", "test")
+
+
+def assign_parts(patients: np.ndarray, labels: np.ndarray, folds: int, seed: int) -> pd.DataFrame:
+    """Assign every image to train, validation or test of every fold.
+
+    One fold: 75 / 10 / 15 % of the patients. k folds: every patient is tested exactly once; a tenth of all
+    patients validate, the rest train. Patients are dealt out stratum by stratum (a patient's stratum is the
+    largest label of its images: positive if any image is), largest first, so that parts also hold similar
+    numbers of images. The result depends on patients, labels and seed, not on the order of rows.
+
+    Args:
+        patients: (n,) patient of each image. labels: (n,) int.
+    Returns:
+        DataFrame (n rows) with part_0 ... part_{folds-1}, "train", "validation" or "test".
+    """
+    patients = np.asarray(patients, dtype=str)
+    per_patient = pd.DataFrame({"patient": patients, "label": labels}).groupby("patient", sort=True)["label"]
+    table = pd.DataFrame({"stratum": per_patient.max(), "images": per_patient.size()})
+    rng = np.random.default_rng(seed)
+    columns = [f"part_{k}" for k in range(folds)]
+    parts = pd.DataFrame("train", index=table.index, columns=columns, dtype=object)
+    for _, stratum in table.groupby("stratum"):
+        order = _largest_first(stratum["images"], rng)
+        tested = [_spread(order, TEST_SHARE, rng)] if folds == 1 else _deal(stratum["images"], order, folds)
+        for fold, test in enumerate(tested):
+            rest = [p for p in order if p not in test]
+            count = min(max(1, round(VALIDATION_SHARE * len(order))), max(len(rest) - 1, 0))
+            parts.loc[sorted(test), f"part_{fold}"] = "test"
+            parts.loc[sorted(_pick(rest, count, rng)), f"part_{fold}"] = "validation"
+    return parts.loc[patients].reset_index(drop=True)
+
+
+def _largest_first(images: pd.Series, rng: np.random.Generator) -> list[str]:
+    """Patients by number of images, descending, patients of one size in random order."""
+    shuffled = images.iloc[rng.permutation(len(images))]
+    return list(shuffled.sort_values(ascending=False, kind="stable").index)
+
+
+def _deal(images: pd.Series, order: list[str], folds: int) -> list[set[str]]:
+    """Deal patients to folds in rounds; in each round the fullest fold gets the smallest patient."""
+    tested: list[set[str]] = [set() for _ in range(folds)]
+    held = [0] * folds
+    for patient in order:
+        fold = min(range(folds), key=lambda k: (len(tested[k]), held[k], k))
+        tested[fold].add(patient)
+        held[fold] += int(images[patient])
+    return tested
+
+
+def _spread(order: list[str], share: float, rng: np.random.Generator) -> set[str]:
+    return set(_pick(order, max(1, round(share * len(order))), rng))
+
+
+def _pick(order: list[str], count: int, rng: np.random.Generator) -> list[str]:
+    """`count` patients, one from each of as many equal stretches of `order`: large and small ones alike."""
+    if count == 0:
+        return []
+    return [str(rng.choice(stretch)) for stretch in np.array_split(np.asarray(order, dtype=object), count)]
+
+
+def check_parts(manifest: pd.DataFrame, dataset: str) -> None:
+    """Stop where a split would spoil the study.
+
+    Args:
+        manifest: patient_id, label and part_0 ... of every image.
+    Raises:
+        UserError: a patient in two parts (the patient is named), an image without a part, or a part that
+            lacks a class: every part needs two classes, and training all of them.
+    """
+    classes = set(manifest["label"])
+    for fold, column in enumerate(part_columns(manifest)):
+        if not manifest[column].isin(PARTS).all():
+            bad = manifest.loc[~manifest[column].isin(PARTS), "image_id"].iloc[0]
+            raise UserError(
+                f"dataset '{dataset}', fold {fold}: image {bad} has no part; correct the split files"
+            )
+        parts_of = manifest.groupby("patient_id")[column].agg(lambda parts: sorted(set(parts)))
+        for patient, parts in parts_of[parts_of.map(len) > 1].items():
+            raise UserError(
+                f"dataset '{dataset}', fold {fold}: patient {patient} is in {' and '.join(parts)}; "
+                "correct the split files, or leave them out"
+            )
+        for part in PARTS:
+            held = set(manifest.loc[manifest[column] == part, "label"])
+            if len(held) < 2 or (part == "train" and held != classes):
+                raise UserError(
+                    f"dataset '{dataset}', fold {fold}: the {part} part lacks a class (it holds {len(held)} "
+                    f"of {len(classes)}); use fewer folds or add patients of the rarer class"
+                )
+
+
+def part_columns(manifest: pd.DataFrame) -> list[str]:
+    """part_0, part_1, ... in order of the folds."""
+    columns = [c for c in manifest.columns if c.startswith("part_")]
+    return sorted(columns, key=lambda c: int(c.removeprefix("part_")))
+
+
+def choose_subset(classes: np.ndarray, keys: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """A class-balanced random subset: classes give alike; what a small class cannot give, larger ones do.
+
+    Args:
+        classes: (n,) class of each image. keys: (n,) unique names, so that the order of rows plays no part.
+    Returns:
+        Rows, int (min(n, most),), sorted.
+    """
+    rng = np.random.default_rng(seed)
+    order = np.argsort(keys, kind="stable")
+    shuffled = order[rng.permutation(len(order))]
+    turn = pd.Series(shuffled).groupby(np.asarray(classes)[shuffled]).cumcount().to_numpy()
+    # Turn 0 holds one image of every class, turn 1 the next: the first `most` are balanced.
+    return np.sort(shuffled[np.argsort(turn, kind="stable")[:most]])
+
+
+def part_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Patients and images of every fold, part and class, one row each."""
+    rows = []
+    for fold, column in enumerate(part_columns(manifest)):
+        for (part, class_name), group in manifest.groupby([column, "class_name"]):
+            counts = {"patients": group["patient_id"].nunique(), "images": len(group)}
+            rows.append({"fold": fold, "part": part, "class": class_name, **counts})
+    return pd.DataFrame(rows)

@@ -1,0 +1,147 @@
+"""The audit on images with known copies."""
+
+import io
+import time
+
+import imagehash
+import numpy as np
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy import ndimage
+
+from radlib.audit import Fingerprint, audit, fingerprint
+
+
+def texture(seed: int, size: int = 96) -> np.ndarray:
+    """Smooth random texture, uint8; textures of two seeds have nothing in common."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(size, size)), 5)
+    return np.interp(noise, (noise.min(), noise.max()), (0, 255)).astype(np.uint8)
+
+
+def as_jpeg(pixels: np.ndarray) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=70)
+    return np.asarray(Image.open(buffer))
+
+
+def run(*images: tuple, bits: int = 2):
+    """Each image is (pixels, class, patient or None)."""
+    table = pd.DataFrame(
+        {
+            "image_id": [f"i{n}" for n in range(len(images))],
+            "patient_id": pd.Series([patient for _, _, patient in images], dtype=object),
+            "class_name": [class_name for _, class_name, _ in images],
+        }
+    )
+    return audit(table, [fingerprint(pixels) for pixels, _, _ in images], bits)
+
+
+def reasons(result) -> dict[str, str]:
+    return dict(result.dropped.itertuples(index=False))
+
+
+def test_of_exact_copies_the_first_is_kept():
+    result = run((texture(1), "a", "p"), (texture(2), "a", "q"), (texture(1), "a", "p"))
+    assert reasons(result) == {"i2": "exact copy"}
+    assert result.report["exact_copies"] == 1
+
+
+def test_exact_copies_with_two_labels_are_all_dropped():
+    result = run(*[(texture(1), c, None) for c in "aba"], (texture(2), "a", None))
+    assert reasons(result) == dict.fromkeys(["i0", "i1", "i2"], "copy with another label")
+    assert result.report["two_labels_exact"] == [["i0", "i1", "i2"]]
+    assert result.keep.tolist() == [False, False, False, True]
+
+
+def test_a_copy_of_another_size_is_near_but_not_exact():
+    larger = np.asarray(Image.fromarray(texture(1)).resize((150, 150), Image.Resampling.BICUBIC))
+    result = run((texture(1), "a", None), (larger, "a", None), (texture(2), "a", None))
+    assert result.dropped.empty
+    assert result.patients.tolist() == ["i0", "i0", "i2"]
+    assert result.report["near_identical_pairs"] == 1 and result.report["patients"] == 2
+
+
+def test_near_identical_images_join_the_patients_they_are_of():
+    one, two, three = (texture(seed) for seed in (1, 2, 3))
+    result = run((one, "a", "p"), (two, "a", "p"), (as_jpeg(two), "a", "q"), (three, "a", "r"))
+    assert result.patients.tolist() == ["p", "p", "p", "r"]
+    assert result.report["patients_before_joining"] == 3 and result.report["groups_of_several"] == 1
+
+
+def test_exact_copies_join_patients_although_one_is_dropped():
+    result = run((texture(1), "a", "p"), (texture(1), "a", "q"), (texture(2), "a", "q"))
+    assert reasons(result) == {"i1": "exact copy"}
+    assert result.patients.tolist() == ["p", "p", "p"]
+
+
+def test_near_identical_with_two_labels_are_dropped_unless_of_one_patient():
+    unknown = run((texture(1), "a", None), (as_jpeg(texture(1)), "b", None))
+    assert set(reasons(unknown).values()) == {"near-identical to an image with another label"}
+    assert unknown.report["two_labels_near"] == [["i0", "i1"]]
+    assert not unknown.keep.any()
+    slices = run((texture(1), "a", "p"), (as_jpeg(texture(1)), "b", "p"))
+    assert slices.keep.all() and slices.report["patients_in_two_classes"] == 1
+    patients = run((texture(1), "a", "p"), (as_jpeg(texture(1)), "b", "q"))
+    assert not patients.keep.any()
+
+
+def test_blank_images_are_dropped_not_matched():
+    blank = np.full((40, 40), 7, dtype=np.uint8)
+    result = run((blank, "a", None), (blank, "b", None), (blank[:20], "a", None), (texture(1), "a", None))
+    assert reasons(result) == dict.fromkeys(["i0", "i1", "i2"], "constant image")
+    assert result.report["two_labels_exact"] == []
+
+
+def test_hashes_alone_do_not_join_images_without_texture():
+    """A dark frame with faint noise hashes like another by chance; the thumbnails tell them apart."""
+    faint = [np.random.default_rng(seed).integers(0, 3, (64, 64), dtype=np.uint8) for seed in range(20)]
+    result = run(*[(pixels, "a", None) for pixels in faint], bits=16)
+    assert result.report["patients"] == 20
+
+
+def test_fingerprint_is_the_published_hash():
+    pixels = texture(5)
+    expected = int(str(imagehash.phash(Image.fromarray(pixels))), 16)
+    assert fingerprint(pixels).phash == expected
+    colour = np.stack([pixels, texture(6), texture(7)], axis=-1)
+    assert fingerprint(colour).phash == int(str(imagehash.phash(Image.fromarray(colour))), 16)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=25))
+def test_groups_are_the_connected_components(tags):
+    """Pictures with one tag are copies; patients i // 2. Compared with merging sets until nothing changes."""
+    result = run(*[(texture(tag), "a", f"p{i // 2:02d}") for i, tag in enumerate(tags)])
+    sets = [{f"p{i // 2:02d}" for i, t in enumerate(tags) if t == tag} for tag in set(tags)]
+    merged = True
+    while merged:
+        merged = False
+        for a in range(len(sets)):
+            for b in range(a + 1, len(sets)):
+                if sets[a] & sets[b]:
+                    sets[a] |= sets.pop(b)
+                    merged = True
+                    break
+            if merged:
+                break
+    first_of = {patient: min(group) for group in sets for patient in group}
+    assert result.patients.tolist() == [first_of[f"p{i // 2:02d}"] for i in range(len(tags))]
+
+
+def test_twelve_thousand_images_take_seconds():
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**63, 12_000, dtype=np.uint64)
+    hashes[1] = hashes[0] ^ np.uint64(0b101)
+    hashes[3] = hashes[2] ^ np.uint64(0b111)
+    thumbnails = rng.integers(0, 256, (12_000, 32, 32), dtype=np.uint8)
+    thumbnails[1], thumbnails[3] = thumbnails[0], thumbnails[2]
+    prints = [Fingerprint(str(n), int(hashes[n]), thumbnails[n], False) for n in range(12_000)]
+    names = [f"{n:05d}" for n in range(12_000)]
+    table = pd.DataFrame({"image_id": names, "patient_id": names, "class_name": "a"})
+    start = time.perf_counter()
+    result = audit(table, prints, near_bits=2)
+    assert time.perf_counter() - start < 20
+    assert result.report["near_identical_pairs"] == 1  # two bits apart, not three
+    assert result.report["patients"] == 11_999

@@ -1,0 +1,239 @@
+"""Readers against small datasets written here in the published layouts."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from radlib import datasets
+from radlib.errors import UserError
+from radlib.records import choose_records
+from radlib.study import load_study
+from tests.conftest import REPOSITORY
+
+
+def picture(path: Path, seed: int = 0, size: int = 16) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def summary(records) -> list[tuple]:
+    return [(r.image_id, r.patient_id, r.class_name, r.drop) for r in records]
+
+
+@pytest.fixture
+def class_folders(tmp_path) -> Path:
+    root = tmp_path / "set" / "train"
+    for number, name in enumerate(
+        ["cat/images/00000007_1.png", "cat/images/00000007_2.png", "dog/00000042_1.jpg"]
+    ):
+        picture(root / name, number)
+    (root / "cat" / "boxes.txt").write_text("0 0 1 1")
+    (root / "dog" / ".DS_Store").write_text("")
+    return tmp_path / "set"
+
+
+def test_zip_is_read_in_place_and_equals_its_folders(class_folders, tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as packed:
+        for file in sorted(class_folders.rglob("*")):
+            packed.write(file, file.relative_to(class_folders))
+        packed.writestr("__MACOSX/train/cat/._x.png", b"resource fork")
+    options = {"root": "train", "patient": r"^(\d{8})"}
+    unpacked = datasets.read("folders", class_folders, options)
+    zipped = datasets.read("folders", tmp_path / "set.zip", options)
+    assert summary(zipped) == summary(unpacked)
+    assert summary(zipped) == [
+        ("cat/boxes.txt", None, None, "not an image file"),
+        ("cat/images/00000007_1.png", "00000007", "cat", ""),
+        ("cat/images/00000007_2.png", "00000007", "cat", ""),
+        ("dog/00000042_1.jpg", "00000042", "dog", ""),
+    ]
+    assert [r.image.read_bytes() for r in zipped] == [r.image.read_bytes() for r in unpacked]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["set", "set.zip"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"root": "train", "classes": ["cat", "horse"]}, "no class folder 'horse' in .*it has: cat, dog"),
+        ({"root": "train", "patient": r"^P(\d+)"}, "finds no patient in cat/images/00000007_1.png"),
+        ({"root": "train", "patient": r"^\d+"}, "needs a group"),
+        ({"root": "train", "patient": "("}, "not a regular expression"),
+        ({"root": "test"}, "no folder"),
+        ({"rot": "train"}, "has no option 'rot'; allowed: ignore, root, patient, labels, classes"),
+        ({"root": "train", "labels": {False: "cat"}}, "no class folder 'False'"),
+    ],
+)
+def test_folder_mistakes_are_named(class_folders, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        datasets.read("folders", class_folders, options)
+
+
+def test_unknown_layout_names_the_known_ones(tmp_path):
+    with pytest.raises(UserError, match="no layout 'folder'; allowed: folders, table, busi, ddti"):
+        datasets.read("folder", tmp_path, {})
+
+
+def test_dicom_and_broken_zip_are_explained(tmp_path):
+    picture(tmp_path / "dicom" / "a" / "1.png")
+    (tmp_path / "dicom" / "a" / "2.dcm").write_bytes(b"DICM")
+    with pytest.raises(UserError, match="2.dcm is DICOM.*PNG"):
+        datasets.read("folders", tmp_path / "dicom", {})
+    (tmp_path / "half.zip").write_bytes(b"PK\x03\x04 and then the connection broke")
+    with pytest.raises(UserError, match="half.zip is neither a folder nor a whole zip"):
+        datasets.read("folders", tmp_path / "half.zip", {})
+
+
+def busi(root: Path) -> Path:
+    for name in ("benign/benign (1)", "malignant/malignant (1)", "normal/normal (1)"):
+        picture(root / f"{name}.png")
+        picture(root / f"{name}_mask.png")
+    picture(root / "benign/benign (1)_mask_1.png")
+    return root
+
+
+def test_busi_joins_every_mask_of_an_image(tmp_path):
+    records = datasets.read("busi", busi(tmp_path / "busi"), {})
+    assert [r.image_id for r in records] == ["benign (1)", "malignant (1)", "normal (1)"]
+    assert [[m.path.name for m in r.masks] for r in records[:2]] == [
+        ["benign (1)_mask.png", "benign (1)_mask_1.png"],
+        ["malignant (1)_mask.png"],
+    ]
+    as_authors = datasets.read("busi", tmp_path / "busi", {"labels": {"normal": "benign"}})
+    assert [r.class_name for r in as_authors] == ["benign", "malignant", "benign"]
+    (tmp_path / "busi" / "benign" / "benign (1).png").unlink()
+    with pytest.raises(UserError, match=r"benign \(1\)"):
+        datasets.read("busi", tmp_path / "busi", {})
+
+
+def ddti(root: Path, labels: str) -> Path:
+    for image_id in ("1_1", "2_1(1)", "2_1(2)", "3_1", "9_1"):
+        picture(root / "images" / f"{image_id}.png")
+        picture(root / "masks" / f"{image_id}.png")
+    (root / "labels.csv").write_text("image_id,tirads,malignant\n" + labels)
+    return root
+
+
+def test_ddti_counts_what_has_no_label(tmp_path):
+    root = ddti(tmp_path, "1_1,None,\n2_1(1),4a,1\n2_1(2),4a,1\n3_1,2,0\n4_1,2,0\n")
+    assert summary(datasets.read("ddti", root, {})) == [
+        ("1_1", "1", None, "no label"),
+        ("2_1(1)", "2", "malignant", ""),
+        ("2_1(2)", "2", "malignant", ""),
+        ("3_1", "3", "benign", ""),
+        ("9_1", "9", None, "no row in labels.csv"),
+        ("4_1", "4", "benign", "label row without an image"),
+    ]
+
+
+def test_ddti_takes_the_authors_part_of_the_whole_image(tmp_path):
+    root = ddti(tmp_path, "2_1(1),4a,1\n2_1(2),4a,1\n3_1,2,0\n")
+    (root / "folds").mkdir()
+    for fold, parts in {"1": ("2_1", "", "3_1"), "2": ("3_1", "", "2_1")}.items():
+        for part, name in zip(("train", "val", "test"), parts, strict=True):
+            text = "img_dir,label\n" + (f"images/{name}.jpg,benign\n" if name else "")
+            (root / "folds" / f"thyroid_{part}_fold{fold}.csv").write_text(text)
+    parts = {r.image_id: r.parts for r in datasets.read("ddti", root, {"folds": "authors"}) if not r.drop}
+    assert parts["2_1(1)"] == parts["2_1(2)"] == {0: "train", 1: "test"}
+    assert parts["3_1"] == {0: "test", 1: "train"}
+
+
+def test_ddti_refuses_an_odd_label(tmp_path):
+    with pytest.raises(UserError, match="image 3_1 has the label '2'; expected 0, 1 or empty"):
+        datasets.read("ddti", ddti(tmp_path, "3_1,2,2\n"), {})
+
+
+def table(root: Path, rows: str) -> Path:
+    for name in ("a.png", "b.png", "m.png"):
+        picture(root / "pictures" / name)
+    (root / "list.csv").write_text("file,diagnosis,person,lesion\n" + rows)
+    return root
+
+
+TABLE = {
+    "csv": "list.csv", "images": "pictures", "image": "file", "label": "diagnosis", "patient": "person",
+    "mask": "lesion", "labels": {0: "healthy", 1: "ill"},
+}  # fmt: skip
+
+
+def test_table_keeps_leading_zeros_and_translates_labels(tmp_path):
+    records = datasets.read("table", table(tmp_path, "a.png,1,007,m.png\nb.png,0,08,\nm.png,,08,\n"), TABLE)
+    assert summary(records) == [
+        ("a.png", "007", "ill", ""),
+        ("b.png", "08", "healthy", ""),
+        ("m.png", "08", None, "no label"),
+    ]
+    assert [len(r.masks) for r in records] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "sentence"),
+    [
+        ("../../secret.png,1,1,\n", {}, "points outside"),
+        ("/etc/hosts,1,1,\n", {}, "points outside"),
+        ("c.png,1,1,\n", {}, "names c.png, but there is no file"),
+        ("a.png,1,,\n", {}, "image a.png has no 'person'"),
+        ("a.png,2,1,\n", {}, "image a.png: label '2' is not in option 'labels': 0, 1"),
+        ("a.png,1,1,\n", {"label": "truth"}, "no column 'truth'; it has: file, diagnosis, person, lesion"),
+        ("a.png,1,1,\n", {"csv": "other.csv"}, "no table .*other.csv"),
+        ("a.png,1,1,\n", {"labels": {True: "ill"}}, "quote them"),
+        (",1,1,\n", {}, "empty 'file'"),
+    ],
+)
+def test_table_mistakes_are_named(tmp_path, rows, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        datasets.read("table", table(tmp_path, rows), TABLE | options)
+
+
+def test_authors_split_with_an_image_in_two_parts_is_refused(tmp_path):
+    root = table(tmp_path, "a.png,1,1,\nb.png,0,2,\n")
+    for part, names in {"train": "a.png\nb.png\n", "val": "", "test": "a.png\n"}.items():
+        (root / f"{part}.csv").write_text("file\n" + names)
+    folds = {"train": "train.csv", "validation": "val.csv", "test": "test.csv"}
+    with pytest.raises(UserError, match="image a.png is also in the part 'train'"):
+        datasets.read("table", root, TABLE | {"folds": folds})
+    with pytest.raises(UserError, match="needs the keys train, validation, test"):
+        datasets.read("table", root, TABLE | {"folds": {"train": "train.csv"}})
+
+
+def with_task(study, **changes):
+    task = study.tasks["breast_us"].model_copy(
+        update={"layout": "folders", "path": "raw", "options": {}} | changes
+    )
+    return study.model_copy(update={"tasks": {"breast_us": task}})
+
+
+def test_labels_that_are_neither_class_must_be_ignored_by_name(small_study, tmp_path):
+    for name in ("benign/1.png", "malignant/2.png", "normal/3.png"):
+        picture(tmp_path / "raw" / name)
+    with pytest.raises(
+        UserError, match="3.png has the label 'normal', which is neither 'benign' nor 'malignant'"
+    ):
+        choose_records(with_task(small_study), "breast_us")
+    chosen = choose_records(with_task(small_study, options={"ignore": ["normal"]}), "breast_us")
+    assert [r.image_id for r in chosen.records] == ["benign/1.png", "malignant/2.png"]
+    assert chosen.dropped == [("normal/3.png", "class 'normal' is ignored")]
+    with pytest.raises(UserError, match="no image of class 'cyst'"):
+        choose_records(
+            with_task(small_study, positive="cyst", options={"ignore": ["malignant", "normal"]}), "breast_us"
+        )
+
+
+def test_covid_document_expression_cuts_page_and_figure():
+    """The expression of studies/open.yaml on the published kinds of names."""
+    study = load_study(path=REPOSITORY / "studies" / "open.yaml")
+    pattern = re.compile(study.tasks["covid_ct"].options["patient"])
+    names = {
+        "2020.03.10.20032136-p34-118_1%1.png": "2020.03.10.20032136",
+        "2020.01.24.919183-p27-132.png": "2020.01.24.919183",
+        "PIIS0140673620303603%4.png": "PIIS0140673620303603",
+        "39%3.png": "39",
+        "997.png": "997",
+        "kjr-21-e24-p5-31.png": "kjr-21-e24",
+    }
+    assert {name: pattern.search(name).group(1) for name in names} == names

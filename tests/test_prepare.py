@@ -1,0 +1,284 @@
+"""From published files to data/<dataset>/, on small datasets written here."""
+
+import errno
+import json
+import os
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from radlib import packing
+from radlib.errors import UserError
+from radlib.images import open_packed
+from radlib.prepare import prepare
+from radlib.study import load_study
+from tests.conftest import REPOSITORY
+
+PATIENTS = 30
+
+
+def quiet(items, **_):
+    return items
+
+
+@pytest.fixture
+def own_data(tmp_path):
+    """A study whose params.yaml has one more entry: 60 PNGs of 30 patients, listed in a csv."""
+    raw = tmp_path / "data" / "raw" / "mine"
+    (raw / "scans").mkdir(parents=True)
+    rows = []
+    for number in range(2 * PATIENTS):
+        rng = np.random.default_rng(number)
+        Image.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8)).save(raw / "scans" / f"{number}.png")
+        mask = np.zeros((20, 30), dtype=np.uint8)
+        mask[5:15, 5:15] = 255
+        Image.fromarray(mask).save(raw / "scans" / f"{number}_lesion.png")
+        patient = number // 2
+        rows.append(
+            (
+                f"{number}.png",
+                f"{number}_lesion.png" if patient % 3 == 0 else "",
+                f"{patient:03d}",
+                patient % 3 == 0,
+            )
+        )
+    table = pd.DataFrame(rows, columns=["file", "lesion", "person", "tumour"])
+    table.assign(tumour=table["tumour"].astype(int)).to_csv(raw / "list.csv", index=False)
+    params = yaml.safe_load((REPOSITORY / "studies" / "smoke.yaml").read_text())
+    params["tasks"]["mine"] = yaml.safe_load("""
+        layout: table
+        path: data/raw/mine
+        title: My own images
+        size: 16
+        negative: healthy
+        positive: tumour
+        folds: 5
+        options:
+          csv: list.csv
+          images: scans
+          image: file
+          label: tumour
+          labels: {0: healthy, 1: tumour}
+          patient: person
+          mask: lesion
+    """)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    return load_study(path=tmp_path / "params.yaml")
+
+
+def changed(study, **options):
+    task = study.tasks["mine"]
+    task = task.model_copy(update={"options": task.options | options})
+    return study.model_copy(update={"tasks": {"mine": task}})
+
+
+def test_own_data_is_one_entry_of_params_yaml(own_data):
+    prepare(own_data, "mine", progress=quiet)
+    packed = open_packed(own_data.dataset_dir("mine"))
+    manifest = packed.manifest
+    assert packed.images.shape == (60, 16, 16, 1) and packed.images.dtype == np.uint8
+    assert list(manifest["image_id"]) == sorted(f"{n}.png" for n in range(60))
+    assert manifest.groupby("patient_id").size().to_dict() == {f"{p:03d}": 2 for p in range(PATIENTS)}
+    for row, image_id in enumerate(manifest["image_id"]):
+        number = int(image_id.removesuffix(".png"))
+        original = Image.open(own_data.root / "data/raw/mine/scans" / image_id)
+        expected = np.asarray(original.resize((16, 16), Image.Resampling.BILINEAR))
+        assert np.array_equal(packed.images[row, :, :, 0], expected)
+        assert manifest["label"][row] == int(number // 2 % 3 == 0)
+        assert manifest["has_mask"][row] == packed.masks[row].any() == bool(manifest["label"][row])
+    assert set(manifest["width"]) == {30} and set(manifest["height"]) == {20}
+    assert packed.meta["classes"] == ["healthy", "tumour"] and packed.meta["simulated"] is False
+
+
+def test_every_patient_is_tested_once_and_never_shared(own_data):
+    manifest = prepare(own_data, "mine", save=False, progress=quiet).manifest
+    columns = [f"part_{k}" for k in range(5)]
+    by_patient = manifest.groupby("patient_id")[columns]
+    assert (by_patient.nunique() == 1).all(axis=None)
+    assert ((by_patient.first() == "test").sum(axis=1) == 1).all()
+
+
+def content(folder) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_same_files_give_the_same_bytes_and_nothing_else(own_data):
+    folder = own_data.dataset_dir("mine")
+    prepare(own_data, "mine", progress=quiet)
+    first = content(folder)
+    prepare(own_data, "mine", progress=quiet)
+    assert content(folder) == first
+    expected = ["audit.json", "dropped.csv", "images.npy", "manifest.parquet", "masks.npy", "meta.json"]
+    assert sorted(first) == expected
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["mine", "raw"]
+
+
+def test_unsaved_is_equal_to_saved_and_writes_nothing(own_data):
+    unsaved = prepare(own_data, "mine", save=False, progress=quiet)
+    assert not own_data.dataset_dir("mine").exists()
+    saved = prepare(own_data, "mine", progress=quiet)
+    assert np.array_equal(saved.images, unsaved.images) and np.array_equal(saved.masks, unsaved.masks)
+    pd.testing.assert_frame_equal(saved.manifest, unsaved.manifest, check_dtype=False)
+    assert saved.meta == unsaved.meta and saved.audit == unsaved.audit
+    assert json.loads((own_data.dataset_dir("mine") / "meta.json").read_text()) == saved.meta
+
+
+def test_digests_follow_pixels_and_files(own_data):
+    before = prepare(own_data, "mine", save=False, progress=quiet).meta
+    file = own_data.root / "data/raw/mine/scans/0.png"
+    Image.open(file).save(file, compress_level=0)  # other bytes, same pixels
+    recoded = prepare(own_data, "mine", save=False, progress=quiet).meta
+    assert recoded["digest_raw"] != before["digest_raw"]
+    Image.fromarray(np.asarray(Image.open(file))[::-1]).save(file)
+    assert prepare(own_data, "mine", save=False, progress=quiet).meta["digest"] != before["digest"]
+    other_seed = own_data.model_copy(update={"seed": own_data.seed + 1})
+    again = prepare(other_seed, "mine", save=False, progress=quiet).meta
+    assert again["digest"] != before["digest"]
+
+
+def test_copies_are_dropped_with_their_reason(own_data):
+    scans = own_data.root / "data/raw/mine/scans"
+    shutil.copy(scans / "0.png", scans / "1.png")  # one patient, one label
+    shutil.copy(scans / "2.png", scans / "58.png")  # both healthy, two patients
+    shutil.copy(scans / "6.png", scans / "10.png")  # tumour and healthy
+    Image.new("L", (30, 20), 9).save(scans / "20.png")
+    prepared = prepare(own_data, "mine", progress=quiet)
+    written = pd.read_csv(own_data.dataset_dir("mine") / "dropped.csv")
+    assert dict(written.itertuples(index=False)) == {
+        "1.png": "exact copy",
+        "58.png": "exact copy",
+        "10.png": "copy with another label",
+        "6.png": "copy with another label",
+        "20.png": "constant image",
+    }
+    joined = prepared.manifest.set_index("image_id")["patient_id"]
+    assert joined["2.png"] == joined["59.png"] == "001"
+    assert len(prepared.manifest) == len(prepared.images) == 55
+
+
+def test_authors_folds_are_honoured_and_checked(own_data):
+    raw = own_data.root / "data/raw/mine"
+    parts = {"train": [], "validation": [], "test": []}
+    for number in range(60):
+        parts["test" if number < 12 else "validation" if number < 18 else "train"].append(f"{number}.png")
+    for part, names in parts.items():
+        pd.DataFrame({"file": names}).to_csv(raw / f"{part}_1.csv", index=False)
+    study = changed(own_data, folds={part: part + "_{fold}.csv" for part in parts})
+    with pytest.raises(UserError, match="the authors' files hold 1 folds, not 5; set folds: 1"):
+        prepare(study, "mine", save=False, progress=quiet)
+    task = study.tasks["mine"].model_copy(update={"folds": 1})
+    study = study.model_copy(update={"tasks": {"mine": task}})
+    manifest = prepare(study, "mine", save=False, progress=quiet).manifest.set_index("image_id")
+    assert all(manifest.loc[name, "part_0"] == part for part, names in parts.items() for name in names)
+    parts["train"].remove("59.png")
+    parts["test"].append("59.png")
+    for part, names in parts.items():
+        pd.DataFrame({"file": names}).to_csv(raw / f"{part}_1.csv", index=False)
+    with pytest.raises(UserError, match="patient 029 is in test and train"):
+        prepare(study, "mine", save=False, progress=quiet)
+
+
+def test_too_many_folds_for_the_patients_is_said(own_data):
+    task = own_data.tasks["mine"].model_copy(update={"folds": 20})
+    with pytest.raises(UserError, match="part lacks a class.*use fewer folds"):
+        prepare(own_data.model_copy(update={"tasks": {"mine": task}}), "mine", save=False, progress=quiet)
+
+
+def test_missing_downloads_say_what_and_how(own_data):
+    raw = own_data.root / "data/raw/mine"
+    shutil.rmtree(raw)
+    for _ in ("missing", "empty"):
+        with pytest.raises(
+            UserError, match="My own images.*make study STUDY=smoke RAW=/folder/with/downloads"
+        ):
+            prepare(own_data, "mine", progress=quiet)
+        raw.mkdir(exist_ok=True)
+    assert not own_data.dataset_dir("mine").exists()
+
+
+def test_a_damaged_image_stops_before_anything_is_written(own_data):
+    (own_data.root / "data/raw/mine/scans/7.png").write_bytes(b"half a file")
+    with pytest.raises(UserError, match="scans/7.png is no readable image"):
+        prepare(own_data, "mine", progress=quiet)
+    assert [p.name for p in (own_data.root / "data").iterdir()] == ["raw"]
+
+
+def test_a_full_disk_is_noticed_before_decoding(own_data, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(packing.shutil, "disk_usage", lambda _: usage(10, 10, 100))
+    with pytest.raises(UserError, match=r"no space left on the disk of .*data: about 1 MB are needed"):
+        prepare(own_data, "mine", progress=quiet)
+
+
+@pytest.mark.parametrize("function", ["write_rows", "write_json", "blank_array"])
+def test_a_disk_that_fills_up_leaves_the_old_dataset_whole(own_data, monkeypatch, function):
+    prepare(own_data, "mine", progress=quiet)
+    before = content(own_data.dataset_dir("mine"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(packing, function, full)
+    with pytest.raises(UserError, match="no space left"):
+        prepare(own_data, "mine", progress=quiet)
+    assert content(own_data.dataset_dir("mine")) == before
+    assert sorted(p.name for p in (own_data.root / "data").iterdir()) == ["mine", "raw"]
+
+
+def test_open_packed_tells_missing_from_damaged(own_data):
+    folder = own_data.dataset_dir("mine")
+    with pytest.raises(UserError, match="dataset 'mine' is not prepared.*dvc repro"):
+        open_packed(folder)
+    prepare(own_data, "mine", progress=quiet)
+    images = (folder / "images.npy").read_bytes()
+    (folder / "images.npy").write_bytes(images[:1000])
+    with pytest.raises(UserError, match="dataset 'mine' is damaged"):
+        open_packed(folder)
+    np.save(folder / "images.npy", np.zeros((3, 16, 16, 1), dtype=np.uint8))
+    with pytest.raises(UserError, match="do not belong together"):
+        open_packed(folder)
+    (folder / "images.npy").write_bytes(images)
+    (folder / "masks.npy").unlink()
+    with pytest.raises(UserError, match="do not belong together"):
+        open_packed(folder)
+
+
+def test_simulated_task_is_drawn_from_the_seed(small_study):
+    first = prepare(small_study, "breast_us", progress=quiet)
+    assert first.meta["simulated"] is True
+    assert first.manifest["patient_id"].nunique() == 40 and len(first.images) == 80
+    assert first.masks.shape == (80, 32, 32) and first.manifest["has_mask"].all()
+    assert (
+        first.meta["digest"] == prepare(small_study, "breast_us", save=False, progress=quiet).meta["digest"]
+    )
+    reseeded = small_study.model_copy(update={"seed": 8})
+    assert prepare(reseeded, "breast_us", save=False, progress=quiet).meta["digest"] != first.meta["digest"]
+
+
+def test_corpus_subset_is_balanced_and_chosen_before_decoding(tmp_path, small_study):
+    raw = tmp_path / "raw"
+    for number in range(90):
+        file = raw / ("rare" if number % 9 == 0 else "common") / f"{number:02d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16), dtype=np.uint8)
+        Image.fromarray(pixels).save(file)
+    update = {"layout": "folders", "path": "raw", "options": {}, "size": 16, "max_images": 40}
+    corpus = small_study.corpora["radiology"].model_copy(update=update)
+    study = small_study.model_copy(update={"corpora": {"radiology": corpus}})
+    decoded = []
+
+    def counted(items, **_):
+        for item in items:
+            decoded.append(item)
+            yield item
+
+    manifest = prepare(study, "radiology", save=False, progress=counted).manifest
+    assert len(decoded) == 40
+    assert manifest["class_name"].value_counts().to_dict() == {"common": 30, "rare": 10}
+    shares = manifest["part_0"].value_counts()
+    assert shares.to_dict() == {"train": 30, "test": 6, "validation": 4}
