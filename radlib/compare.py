@@ -1,0 +1,291 @@
+"""Differences between sources: paired, by patient, with intervals; the tables of `reports/<study>/`.
+
+`grid_mean` averages all settings that both sources of a pair have, as the re-created paper does.
+`best_by_validation` takes, for each source, the one setting with the highest mean validation AUC; its
+interval is conditional on that choice. They are two different numbers. Test scores choose nothing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from radlib.errors import UserError
+from radlib.labels import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
+from radlib.progress import progress
+from radlib.results import SETTING, Results, load_results
+from radlib.runs import write_json, write_table
+from radlib.seeds import seed_of
+from radlib.stats.bootstrap import RocBand, bootstrap_delta, interval, p_value, roc_band
+from radlib.stats.delong import delong_difference
+from radlib.stats.folds import FoldScores, smaller_class
+from radlib.stats.intervals import resamples_needed
+from radlib.stats.models import holm
+from radlib.study import Study
+
+__all__ = [
+    "Comparison", "auc_table", "compare_sources", "grid_table", "load_results", "read_tables", "roc_bands",
+    "save_tables", "select_setting", "setting_deltas",
+]  # fmt: skip
+
+COLUMNS = [
+    "task", "estimate", "source_a", "source_b", "auc_a", "auc_b", "delta", "ci_low", "ci_high", "p_value",
+    "p_holm", "n_patients", "n_images", "n_positive", "n_runs", "resamples", "simulated",
+    "delong_ci_low", "delong_ci_high", "delong_p", "sd_a", "sd_b", "setting_a", "setting_b",
+]  # fmt: skip
+OVERALL_COLUMNS = [
+    "estimate", "source_a", "source_b", "n_tasks", "auc_a", "auc_b", "delta", "ci_low", "ci_high", "p_value",
+    "n_patients", "n_images", "n_positive", "n_runs", "resamples", "simulated",
+]  # fmt: skip
+_RUN = [*SETTING, "fold", "seed"]
+_FAMILY = ["source_a", "source_b", "estimate"]
+BAND_RESAMPLES = 500
+_NUMBERS = ["delta", "ci_low", "ci_high"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`table` (`COLUMNS`): a row per task, pair and estimate; `overall` (`OVERALL_COLUMNS`); `notes`."""
+
+    table: pd.DataFrame
+    overall: pd.DataFrame
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One row of the table, with what the mean over tasks needs."""
+
+    row: dict
+    draws: np.ndarray
+    sample: tuple[int, int]
+
+
+def compare_sources(study: Study, results: Results) -> Comparison:
+    """Every task x pair x estimate, Holm across the tasks of a pair and estimate, and the mean over tasks.
+
+    Raises:
+        UserError: too few patients or resamples for an interval; the headline pair has no runs in common.
+    """
+    cells, notes = [], list(results.notes)
+    for task in progress(list(study.tasks), description="bootstrap"):
+        for pair in ordered_pairs(study):
+            sides = _paired_runs(results.of_task(task), pair)
+            if sides[0].empty:
+                notes.append(f"{task_title(study, task)}: {pair_title(study, pair)} has no runs in common")
+                continue
+            cells += [_cell(study, results, task, pair, sides, estimate) for estimate in ESTIMATES]
+    headline = tuple(study.compare.headline)
+    if not any((cell.row["source_a"], cell.row["source_b"]) == headline for cell in cells):
+        raise UserError("the sources of compare.headline have no setting in common; choose another pair")
+    table = pd.DataFrame([cell.row for cell in cells])
+    table["p_holm"] = table.groupby(_FAMILY, sort=False)["p_value"].transform(lambda p: holm(p.to_numpy()))
+    overall = [_overall_row(study, group, cells) for _, group in table.groupby(_FAMILY, sort=False)]
+    notes += _resolution_notes(study, table, cells)
+    return Comparison(table[COLUMNS], pd.DataFrame(overall)[OVERALL_COLUMNS], notes)
+
+
+def _resolution_notes(study: Study, table: pd.DataFrame, cells: list[_Cell]) -> list[str]:
+    """Where even resamples that all point one way could not pass Holm's correction."""
+    blind = set()
+    for _, group in table.groupby(_FAMILY, sort=False):
+        ones = np.ones(study.compare.resamples)
+        smallest = min(p_value(ones, *cells[i].sample) for i in group.index)
+        if smallest * len(group) >= 1 - study.compare.confidence:
+            blind.add(len(group))
+    return [
+        f"{study.compare.resamples} resamples are too few for Holm's correction over {count} tasks: no "
+        "difference could pass it; raise compare.resamples, or use more patients"
+        for count in sorted(blind)
+    ]
+
+
+def auc_table(study: Study, results: Results) -> pd.DataFrame:
+    """The table alone; see `compare_sources`."""
+    return compare_sources(study, results).table
+
+
+def select_setting(runs: pd.DataFrame) -> tuple[str, str, float]:
+    """(backbone, train, lr) with the highest mean `val_auc` over folds and seeds; reads no test figure.
+
+    Ties go to the lower mean `val_loss`, then to the first by name.
+    """
+    means = runs.groupby(SETTING, as_index=False)[["val_auc", "val_loss"]].mean()
+    # Equal values summed in another order may differ in the last digit.
+    means["val_auc"] = means["val_auc"].round(12)
+    best = means.sort_values(["val_auc", "val_loss", *SETTING], ascending=[False, True, True, True, True])
+    return tuple(best.iloc[0][SETTING])
+
+
+def _paired_runs(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of both sources whose (backbone, train, lr, fold, seed) both have, in the same order."""
+    sides = [runs[runs["source"] == source] for source in pair]
+    common = sides[0][_RUN].merge(sides[1][_RUN], on=_RUN).sort_values(_RUN)
+    a, b = (common.merge(side, on=_RUN, how="left", validate="one_to_one") for side in sides)
+    return a, b
+
+
+def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str) -> _Cell:
+    settings = [None, None]
+    if estimate == "best_by_validation":
+        settings = [select_setting(runs) for runs in sides]
+        sides = [_with_setting(runs, s) for runs, s in zip(sides, settings, strict=True)]
+    a, b = (results.scores(task, runs) for runs in sides)
+    options = study.compare
+    # One seed a task: all pairs see the same resampled patients, and tasks are resampled independently.
+    seed = seed_of(study.seed, "bootstrap", task)
+    found = bootstrap_delta(a, b, options.resamples, seed, options.confidence)
+    check = delong_difference(a, b, confidence=options.confidence)
+    row = {
+        "task": task, "estimate": estimate, "source_a": pair[0], "source_b": pair[1],
+        "auc_a": found.auc_a, "auc_b": found.auc_b, "delta": found.delta,
+        "ci_low": found.ci_low, "ci_high": found.ci_high, "p_value": found.p_value,
+        **_counts(a), "n_runs": len(sides[0]), "resamples": options.resamples, "simulated": study.simulated,
+        "delong_ci_low": check.ci_low, "delong_ci_high": check.ci_high, "delong_p": check.p_value,
+        "sd_a": _spread(sides[0]), "sd_b": _spread(sides[1]),
+        "setting_a": _name(settings[0]), "setting_b": _name(settings[1]),
+    }  # fmt: skip
+    return _Cell(row, found.draws, (smaller_class(a), len(a)))
+
+
+def _with_setting(runs: pd.DataFrame, setting: tuple) -> pd.DataFrame:
+    chosen = pd.DataFrame([setting], columns=SETTING)
+    return chosen.merge(runs, on=SETTING).sort_values(_RUN, ignore_index=True)
+
+
+def _name(setting: tuple | None) -> str:
+    return setting_title(*setting) if setting else "all in common"
+
+
+def _counts(folds: list[FoldScores]) -> dict[str, int]:
+    return {
+        "n_patients": sum(len(np.unique(fold.patients)) for fold in folds),
+        "n_images": sum(len(fold.labels) for fold in folds),
+        "n_positive": sum(int(fold.labels.sum()) for fold in folds),
+    }
+
+
+def _spread(runs: pd.DataFrame) -> float:
+    """SD (divisor n - 1) over settings of the setting's mean test AUC; NaN for a single setting."""
+    return float(runs.groupby(SETTING)["test_auc"].mean().std(ddof=1))
+
+
+def _overall_row(study: Study, group: pd.DataFrame, cells: list[_Cell]) -> dict:
+    """Mean over tasks, each counting the same; the interval is for these tasks, not for tasks at large.
+
+    Tasks are resampled independently, so their draws are averaged. The correction for few patients is the
+    strongest of any single task's, which errs on the wide side.
+    """
+    chosen = [cells[i] for i in group.index]
+    draws = np.mean([cell.draws for cell in chosen], axis=0)
+    confidence = study.compare.confidence
+    sample = max((cell.sample for cell in chosen), key=lambda s: resamples_needed(confidence, *s))
+    low, high = interval(draws, confidence, *sample)
+    return {
+        **{key: group[key].iloc[0] for key in _FAMILY},
+        "n_tasks": len(group),
+        **{key: group[key].mean() for key in ("auc_a", "auc_b", "delta")},
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": p_value(draws, *sample),
+        **{key: group[key].sum() for key in ("n_patients", "n_images", "n_positive", "n_runs")},
+        "resamples": study.compare.resamples,
+        "simulated": study.simulated,
+    }
+
+
+# Tables and curves for the figures ------------------------------------------------------------------------
+
+
+def headline_runs(study: Study, results: Results, task: str) -> dict[str, pd.DataFrame]:
+    """By source: its runs in the settings that both sources of the headline pair have."""
+    runs = results.of_task(task)
+    common = _paired_runs(runs, study.compare.headline)[0][_RUN]
+    sides = {source: runs[runs["source"] == source].merge(common, on=_RUN) for source in study.sources}
+    return {source: side for source, side in sides.items() if len(side)}
+
+
+def grid_table(study: Study, results: Results) -> pd.DataFrame:
+    """Columns task, source, mean, sd (over settings, divisor n - 1), n_settings: the figure as published."""
+    rows = []
+    for task in study.tasks:
+        for source, runs in headline_runs(study, results, task).items():
+            settings = runs.groupby(SETTING)["test_auc"].mean()
+            rows.append((task, source, settings.mean(), settings.std(ddof=1), len(settings)))
+    return pd.DataFrame(rows, columns=["task", "source", "mean", "sd", "n_settings"])
+
+
+def setting_deltas(study: Study, results: Results) -> pd.DataFrame:
+    """Columns task, backbone, train, lr, delta: headline difference, mean over folds and seeds."""
+    tables = []
+    for task in study.tasks:
+        a, b = _paired_runs(results.of_task(task), study.compare.headline)
+        delta = a[SETTING].assign(task=task, delta=a["test_auc"] - b["test_auc"])
+        tables.append(delta.groupby(["task", *SETTING], as_index=False)["delta"].mean())
+    return pd.concat(tables, ignore_index=True)
+
+
+def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dict[str, RocBand]]:
+    """By task and source: the mean curve over the runs of `headline_runs`, with its pointwise band.
+
+    A band is for the eye and takes `BAND_RESAMPLES`, more only where few patients need them.
+    """
+    grid = np.linspace(0, 1, points)
+    options = study.compare
+    bands: dict[str, dict[str, RocBand]] = {}
+    for task in progress(list(study.tasks), description="ROC curves"):
+        seed = seed_of(study.seed, "bootstrap", task)
+        bands[task] = {}
+        for source, runs in headline_runs(study, results, task).items():
+            folds = results.scores(task, runs)
+            needed = 10 * resamples_needed(options.confidence, smaller_class(folds), len(folds))
+            resamples = min(options.resamples, max(BAND_RESAMPLES, needed))
+            bands[task][source] = roc_band(folds, grid, resamples, seed, options.confidence)
+    return bands
+
+
+# Files ----------------------------------------------------------------------------------------------------
+
+
+def save_tables(study: Study, comparison: Comparison) -> None:
+    """Write auc.csv, overall.csv and metrics.json of `reports/<study>/`, each whole or not at all."""
+    write_table(comparison.table, study.report_dir / "auc.csv")
+    write_table(comparison.overall, study.report_dir / "overall.csv")
+    write_json(metrics(study, comparison), study.report_dir / "metrics.json")
+
+
+def metrics(study: Study, comparison: Comparison) -> dict:
+    """What `dvc metrics show` prints: every pair over all tasks, and the headline pair task by task."""
+    overall, tasks = {}, {}
+    for row in comparison.overall.to_dict("records"):
+        pair = f"{row['source_a']}_minus_{row['source_b']}"
+        overall.setdefault(pair, {})[row["estimate"]] = {key: float(row[key]) for key in _NUMBERS}
+    for row in comparison.table.to_dict("records"):
+        if (row["source_a"], row["source_b"]) == tuple(study.compare.headline):
+            tasks.setdefault(row["task"], {})[row["estimate"]] = {key: float(row[key]) for key in _NUMBERS}
+    return {"study": study.name, "simulated": study.simulated, "overall": overall, "tasks": tasks}
+
+
+def read_tables(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """auc.csv and overall.csv as `save_tables` wrote them.
+
+    Raises:
+        UserError: a table is missing, or was written for other tasks or sources.
+    """
+    tables = []
+    for name, columns in (("auc.csv", COLUMNS), ("overall.csv", OVERALL_COLUMNS)):
+        path = study.report_dir / name
+        if not path.is_file():
+            raise UserError(f"no {name} in {study.report_dir}; run 04_auc with save = True, or dvc repro auc")
+        table = pd.read_csv(path)
+        if list(table) != columns:
+            raise UserError(f"{path} has other columns than this version writes; run dvc repro auc")
+        tables.append(table)
+    pairs = set(zip(tables[0]["source_a"], tables[0]["source_b"], strict=True))
+    if not (set(tables[0]["task"]) <= set(study.tasks) and pairs <= set(ordered_pairs(study))):
+        raise UserError(
+            f"{study.report_dir}/auc.csv holds tasks or pairs outside the study; run dvc repro auc"
+        )
+    if bool(tables[0]["simulated"].any()) != study.simulated:
+        raise UserError(f"{study.report_dir}/auc.csv is of other data than the study's; run dvc repro auc")
+    return tables[0], tables[1]

@@ -1,0 +1,30 @@
+"""How sources, settings and pairs are called wherever a reader sees them."""
+
+from radlib.study import Study
+
+ESTIMATES = {"grid_mean": "mean over the settings", "best_by_validation": "setting chosen by validation"}
+TRAIN = {"frozen": "frozen", "top10": "top 10 layers", "all": "all layers"}
+
+
+def source_title(study: Study, source: str) -> str:
+    """A corpus' or checkpoint's title; 'Random weights' for the source that is no pretraining at all."""
+    known = {**study.corpora, **study.checkpoints}
+    return (known[source].title or source) if source in known else "Random weights"
+
+
+def pair_title(study: Study, pair: tuple[str, str]) -> str:
+    """`A − B`, in the order in which the difference is taken."""
+    return f"{source_title(study, pair[0])} − {source_title(study, pair[1])}"
+
+
+def task_title(study: Study, task: str) -> str:
+    return study.tasks[task].title
+
+
+def setting_title(backbone: str, train: str, lr: float) -> str:
+    return f"{backbone}, {TRAIN[train]}, lr {lr:g}"
+
+
+def ordered_pairs(study: Study) -> list[tuple[str, str]]:
+    """The headline pair first, then the others as the study lists them, each once."""
+    return list(dict.fromkeys([tuple(study.compare.headline), *map(tuple, study.compare.pairs)]))

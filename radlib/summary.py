@@ -1,0 +1,188 @@
+"""Sentences of 04_auc and 07_summary, written from the numbers and from nothing else.
+
+Three words for a difference: "higher", "lower", and "no difference shown" where the interval holds 0. The
+last is no proof that the sources are equal, and is never worded as one.
+"""
+
+import pandas as pd
+
+from radlib.labels import ESTIMATES, pair_title, source_title, task_title
+from radlib.plots import of_pair
+from radlib.study import Study
+
+SIMULATED = (
+    "**Simulated images.** Patients and pictures are computer-made: the numbers show that the "
+    "machinery works and are no evidence about pretraining."
+)
+
+
+def direction(ci_low: float, ci_high: float) -> str:
+    """'higher', 'lower', or 'no difference shown' where the interval touches or holds 0."""
+    if ci_low > 0:
+        return "higher"
+    return "lower" if ci_high < 0 else "no difference shown"
+
+
+def corrected_direction(row: pd.Series, confidence: float) -> str:
+    """The same after Holm's correction over tasks: shown where `p_holm` < 1 - confidence."""
+    if row["p_holm"] >= 1 - confidence or row["delta"] == 0:
+        return "no difference shown"
+    return "higher" if row["delta"] > 0 else "lower"
+
+
+def with_interval(row: pd.Series, confidence: float) -> str:
+    """`+0.031 (95% interval +0.012 to +0.050)`."""
+    text = f"{row['delta']:+.3f} ({confidence:.0%} interval {row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
+    return text.replace("-", "−")
+
+
+def headline_sentence(
+    study: Study, table: pd.DataFrame, overall: pd.DataFrame, estimate: str = "grid_mean"
+) -> str:
+    """The headline pair over all tasks, then the count of tasks after Holm's correction."""
+    pair, confidence = tuple(study.compare.headline), study.compare.confidence
+    mean, tasks = _headline(study, overall, estimate).iloc[0], _headline(study, table, estimate)
+    a, b = (source_title(study, source) for source in pair)
+    word = direction(mean["ci_low"], mean["ci_high"])
+    scope = f"Over {_count(mean['n_tasks'], 'task')} ({mean['n_patients']:,} tested patients, " + (
+        f"{mean['n_images']:,} images; {ESTIMATES[estimate]})"
+    )
+    if word == "no difference shown":
+        finding = f"**no difference in AUC was shown between {a} and {b}**: {with_interval(mean, confidence)}"
+        finding += ". The interval says which differences these data cannot rule out; it does not show that "
+        finding += "the sources are equal"
+    else:
+        finding = f"**AUC was {word} after {a} than after {b}**: {with_interval(mean, confidence)}"
+    return f"{scope}, {finding}. {_tasks_sentence(study, tasks, confidence)}"
+
+
+def _tasks_sentence(study: Study, tasks: pd.DataFrame, confidence: float) -> str:
+    groups: dict[str, list[str]] = {}
+    for _, row in tasks.iterrows():
+        word = corrected_direction(row, confidence)
+        alone = direction(row["ci_low"], row["ci_high"])
+        if word != alone:
+            word = f"{alone} before, but not after the correction"
+        groups.setdefault(word, []).append(task_title(study, row["task"]))
+    parts = [f"{word} in {len(named)} ({', '.join(named)})" for word, named in groups.items()]
+    a, b = (source_title(study, source) for source in study.compare.headline)
+    return f"Task by task, with Holm's correction, AUC after {a} against {b}: {'; '.join(parts)}."
+
+
+def auc_lesson(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> list[str]:
+    """What 04_auc teaches, as sentences: both estimates, each pair, and what DeLong says of the headline."""
+    sentences = [SIMULATED] if study.simulated else []
+    sentences.append(headline_sentence(study, table, overall))
+    sentences.append(_estimates_sentence(study, overall))
+    for _, row in overall[overall["estimate"] == "grid_mean"].iterrows():
+        pair = (row["source_a"], row["source_b"])
+        if pair != tuple(study.compare.headline):
+            word = direction(row["ci_low"], row["ci_high"])
+            sentences.append(f"{pair_title(study, pair)}: {word}, {_interval(row, study)}.")
+    sentences.append(delong_sentence(study, table))
+    return sentences
+
+
+def _estimates_sentence(study: Study, overall: pd.DataFrame) -> str:
+    grid = _headline(study, overall, "grid_mean").iloc[0]
+    best = _headline(study, overall, "best_by_validation").iloc[0]
+    words = [direction(row["ci_low"], row["ci_high"]) for row in (grid, best)]
+    verdict = "The two estimates say the same" if words[0] == words[1] else "The two estimates disagree"
+    return (
+        f"{verdict}: {words[0]} on the mean over settings, {words[1]} with the setting that validation "
+        f"chose: {_interval(best, study)}, AUC {best['auc_a']:.3f} against {best['auc_b']:.3f}. The first "
+        "answers which source is better on average over choices of network and rate, the second which is "
+        "better for someone who tunes."
+    )
+
+
+def delong_sentence(study: Study, table: pd.DataFrame) -> str:
+    """How often DeLong and the bootstrap come to the same conclusion, over all rows of the table."""
+    ours = [direction(low, high) for low, high in zip(table["ci_low"], table["ci_high"], strict=True)]
+    check = [
+        direction(low, high)
+        for low, high in zip(table["delong_ci_low"], table["delong_ci_high"], strict=True)
+    ]
+    differ = [i for i, (x, y) in enumerate(zip(ours, check, strict=True)) if x != y]
+    text = (
+        f"DeLong and the bootstrap agree in {len(table) - len(differ)} of {_count(len(table), 'comparison')}"
+    )
+    if not differ:
+        return text + "."
+    rows = table.iloc[differ]
+    named = dict.fromkeys(
+        f"{task_title(study, row['task'])} ({pair_title(study, (row['source_a'], row['source_b']))}, "
+        f"{ESTIMATES[row['estimate']]})"
+        for _, row in rows.iterrows()
+    )
+    return f"{text}; they differ, and the conclusion is fragile, for {'; '.join(named)}."
+
+
+def conclusions(study: Study) -> list[str]:
+    """What the study can say, and what it cannot, from how it was set up."""
+    seeds, said = len(study.transfer.seeds), []
+    said.append(
+        f"It can say how the difference varies with other test patients: {study.compare.resamples:,} "
+        "resamples of patients, all images of a patient together, both sources on the same images."
+    )
+    said.append(
+        f"It cannot say how it varies with another training: {_count(seeds, 'seed')} per setting, and the "
+        "intervals hold the finished runs fixed."
+    )
+    said.append(
+        "The mean over tasks is about these tasks, each counting the same, and takes their patients as "
+        "different people; tasks that share patients make its interval too narrow."
+    )
+    for source in study.sources:
+        limit = study.corpora[source].max_images if source in study.corpora else None
+        if limit:
+            said.append(
+                f"{source_title(study, source)} was cut to at most {limit:,} images and pretrained for "
+                f"{_count(study.pretrain.epochs, 'epoch')}; the published corpora hold over a million."
+            )
+    others = [t.title for t in study.tasks.values() if not t.same_data_as_published]
+    if others:
+        said.append(
+            f"Published values stand beside ours for orientation, not as a test: the images differ in "
+            f"{', '.join(others)}."
+        )
+    return said
+
+
+def closing(study: Study, overall: pd.DataFrame) -> str:
+    """What to do with the result: a paragraph that depends on what was found."""
+    grid = _headline(study, overall, "grid_mean").iloc[0]
+    best = _headline(study, overall, "best_by_validation").iloc[0]
+    word, tuned = (direction(row["ci_low"], row["ci_high"]) for row in (grid, best))
+    a, b = (source_title(study, source) for source in study.compare.headline)
+    if word == "no difference shown":
+        width = grid["ci_high"] - grid["ci_low"]
+        text = (
+            f"These patients do not decide between {a} and {b}. The interval is {width:.3f} wide; half of "
+            "that takes about four times as many tested patients."
+        )
+    else:
+        ahead, behind = (a, b) if word == "higher" else (b, a)
+        again = "does so too" if tuned == word else "does not show it"
+        text = f"On average over settings {ahead} is ahead of {behind}; tuning by validation {again}."
+    text += (
+        f" Quote a difference with its interval, estimate and number of patients: {_interval(grid, study)}, "
+    )
+    text += f"{ESTIMATES['grid_mean']}, {grid['n_patients']:,} patients."
+    return f"{SIMULATED} On real data one would now say: {text}" if study.simulated else text
+
+
+def bullets(sentences: list[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _headline(study: Study, table: pd.DataFrame, estimate: str) -> pd.DataFrame:
+    return of_pair(table, tuple(study.compare.headline), estimate)
+
+
+def _interval(row: pd.Series, study: Study) -> str:
+    return with_interval(row, study.compare.confidence)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" + ("" if number == 1 else "s")

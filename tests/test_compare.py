@@ -1,0 +1,413 @@
+"""The comparison finds what was planted, chooses by validation only, and refuses broken results."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from radlib import compare, published, report_tables, summary
+from radlib.errors import UserError
+from radlib.study import load_study
+from tests.conftest import REPOSITORY
+from tests.fabricated import fabricate, make_study, read_results, write_results
+
+CONTRACT = [
+    "task", "estimate", "source_a", "source_b", "auc_a", "auc_b", "delta", "ci_low", "ci_high",
+    "p_value", "p_holm", "n_patients", "n_images", "n_positive", "n_runs", "resamples", "simulated",
+]  # fmt: skip
+HEADLINE = ("radiology", "photographs")
+
+
+def row_of(table, pair=HEADLINE, estimate="grid_mean", task=None):
+    chosen = table[(table["source_a"] == pair[0]) & (table["source_b"] == pair[1])]
+    chosen = chosen[chosen["estimate"] == estimate]
+    return (chosen if task is None else chosen[chosen["task"] == task]).iloc[0]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """Radiology far ahead of photographs, photographs equal to random."""
+    study = make_study(tmp_path_factory.mktemp("planted"), ("thyroid_us", "breast_us"))
+    fabricate(study, {"radiology": 1.6, "photographs": 0.8, "random": 0.8})
+    results = compare.load_results(study)
+    return study, results, compare.compare_sources(study, results)
+
+
+def test_planted_difference_is_found_with_its_size(planted):
+    _, _, found = planted
+    # Score = strength x label + noise of patient (SD .5), image (1) and run (.5): the binormal AUC.
+    spread = math.sqrt(2 * (0.25 + 1 + 0.25))
+    truth = norm.cdf(1.6 / spread) - norm.cdf(0.8 / spread)
+    row = row_of(found.overall)
+    assert row["ci_low"] > 0 and row["p_value"] < 0.05
+    assert row["delta"] == pytest.approx(truth, abs=0.04)
+    equal = row_of(found.overall, ("photographs", "random"))
+    assert equal["ci_low"] < 0 < equal["ci_high"]
+
+
+def test_columns_counts_and_grid_mean(planted):
+    study, _, found = planted
+    table = found.table
+    assert list(table)[: len(CONTRACT)] == CONTRACT
+    assert len(table) == 2 * 2 * 2 and table["simulated"].all()
+    runs, predictions = read_results(study, "thyroid_us")
+    row = row_of(table, task="thyroid_us")
+    means = runs.groupby("source")["test_auc"].mean()
+    assert row["auc_a"] == pytest.approx(means["radiology"])
+    assert row["delta"] == pytest.approx(means["radiology"] - means["photographs"])
+    settings = runs[runs["source"] == "radiology"].groupby(["train", "lr"])["test_auc"].mean()
+    assert row["sd_a"] == pytest.approx(settings.std(ddof=1))
+    images = predictions.drop_duplicates("image_id")
+    assert row["n_images"] == len(images) and row["n_positive"] == images["label"].sum()
+    assert row["n_patients"] == images["patient_id"].nunique()
+    assert row["n_runs"] == (runs["source"] == "radiology").sum()
+
+
+def test_auc_is_of_the_positive_class(planted):
+    study, results, found = planted
+    row = row_of(found.table, estimate="best_by_validation", task="breast_us")
+    runs, predictions = read_results(study, "breast_us")
+    runs = runs[runs["source"] == "radiology"]
+    setting = compare.select_setting(results.of_task("breast_us").query("source == 'radiology'"))
+    runs = runs[(runs["train"] == setting[1]) & (runs["lr"] == setting[2])]
+    expected = [
+        roc_auc_score(*predictions[predictions["run"] == run][["label", "score"]].to_numpy().T)
+        for run in runs["run"]
+    ]
+    assert row["auc_a"] == pytest.approx(np.mean(expected))
+    assert row["n_runs"] == len(expected) == 2
+
+
+def test_overall_is_the_mean_over_tasks_and_narrower(planted):
+    _, _, found = planted
+    for estimate in ("grid_mean", "best_by_validation"):
+        tasks = found.table[
+            (found.table["estimate"] == estimate) & (found.table["source_b"] == "photographs")
+        ]
+        row = row_of(found.overall, estimate=estimate)
+        assert row["delta"] == pytest.approx(tasks["delta"].mean())
+        assert row["n_tasks"] == 2 and row["n_patients"] == tasks["n_patients"].sum()
+        widths = tasks["ci_high"] - tasks["ci_low"]
+        assert row["ci_high"] - row["ci_low"] < widths.max()
+
+
+def test_holm_goes_across_tasks_within_pair_and_estimate(planted):
+    _, _, found = planted
+    for _, group in found.table.groupby(["source_a", "source_b", "estimate"]):
+        p = np.sort(group["p_value"].to_numpy())
+        expected = [min(1, 2 * p[0]), max(min(1, 2 * p[0]), p[1])]
+        assert np.sort(group["p_holm"].to_numpy()) == pytest.approx(expected)
+
+
+def test_results_do_not_depend_on_the_order_of_tasks_or_rows(planted, tmp_path):
+    study, _, found = planted
+    other = make_study(tmp_path, ("breast_us", "thyroid_us"))
+    for task in other.tasks:
+        runs, predictions = read_results(study, task)
+        shuffled = predictions.sample(frac=1, random_state=1)
+        write_results(other, task, runs.sample(frac=1, random_state=2), shuffled)
+    again = compare.compare_sources(other, compare.load_results(other)).table
+    key = ["task", "estimate", "source_a", "source_b"]
+    pd.testing.assert_frame_equal(
+        again.sort_values(key, ignore_index=True), found.table.sort_values(key, ignore_index=True)
+    )
+
+
+def test_equal_sources_are_rarely_told_apart(tmp_path):
+    hits = 0
+    for seed in range(20):
+        root = tmp_path / str(seed)
+        root.mkdir()
+        study = make_study(root, compare={"pairs": [], "headline": list(HEADLINE), "resamples": 400})
+        fabricate(study, {"radiology": 1.0, "photographs": 1.0, "random": 1.0}, seed=100 + seed)
+        row = compare.auc_table(study, compare.load_results(study)).iloc[0]
+        hits += row["ci_low"] > 0 or row["ci_high"] < 0
+    assert hits <= 4  # binomial(20, .05): more than 4 has probability 0.003
+
+
+def test_selection_reads_validation_only(planted):
+    _, results, _ = planted
+    runs = results.of_task("thyroid_us").query("source == 'radiology'")
+    scrambled = runs.assign(test_auc=np.random.default_rng(0).random(len(runs)))
+    assert compare.select_setting(scrambled) == compare.select_setting(runs)
+    worst = runs.groupby(["backbone", "train", "lr"])["val_auc"].mean().idxmin()
+    chosen = (runs[["backbone", "train", "lr"]] == list(worst)).all(axis=1)
+    assert compare.select_setting(runs.assign(val_auc=runs["val_auc"] + chosen)) == worst
+
+
+def test_selection_breaks_ties_by_loss_then_name():
+    runs = pd.DataFrame(
+        {
+            "backbone": ["b", "b", "a", "c"],
+            "train": "all",
+            "lr": 0.1,
+            "val_auc": [0.7, 0.9, 0.8, 0.8],
+            "val_loss": [0.5, 0.5, 0.5, 0.4],
+        }
+    )
+    assert compare.select_setting(runs)[0] == "c"
+    assert compare.select_setting(runs.assign(val_loss=0.5))[0] == "a"
+
+
+def test_pair_with_a_partial_source_uses_common_settings(tmp_path):
+    checkpoint = {
+        "path": "x.pt",
+        "backbone": "resnet50",
+        "title": "ImageNet",
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+    }
+    study = make_study(
+        tmp_path,
+        backbones=("resnet50", "densenet121"),
+        sources=["radiology", "photographs", "random", "imagenet"],
+        checkpoints={"imagenet": checkpoint},
+        compare={"pairs": [["radiology", "imagenet"]], "headline": list(HEADLINE), "resamples": 400},
+    )
+    fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5, "imagenet": 1.0})
+    results = compare.load_results(study)
+    table = compare.auc_table(study, results)
+    assert row_of(table)["n_runs"] == 2 * 4 * 2
+    partial = row_of(table, ("radiology", "imagenet"))
+    assert partial["n_runs"] == 4 * 2
+    runs = results.of_task("thyroid_us").query("source == 'radiology' and backbone == 'resnet50'")
+    assert partial["auc_a"] == pytest.approx(runs["test_auc"].mean())
+
+
+def test_pair_without_common_runs_is_left_out_and_said(tmp_path):
+    frame = {"mean": [0.5] * 3, "std": [0.5] * 3, "path": "x.pt"}
+    study = make_study(
+        tmp_path,
+        backbones=("resnet50", "densenet121"),
+        sources=["radiology", "photographs", "one", "two"],
+        checkpoints={"one": {**frame, "backbone": "resnet50"}, "two": {**frame, "backbone": "densenet121"}},
+        compare={"pairs": [["one", "two"]], "headline": list(HEADLINE), "resamples": 400},
+    )
+    fabricate(study, {"radiology": 1.5, "photographs": 1.0, "one": 1.0, "two": 1.0})
+    found = compare.compare_sources(study, compare.load_results(study))
+    assert set(found.table["source_a"]) == {"radiology"}
+    assert any("one − two has no runs in common" in note for note in found.notes)
+
+
+def test_too_few_resamples_for_holm_are_said(tmp_path):
+    options = {"pairs": [], "headline": list(HEADLINE), "resamples": 100}
+    study = make_study(tmp_path, ("a", "b", "c"), compare=options)
+    fabricate(study, {"radiology": 2.0, "photographs": 0.5, "random": 0.5})
+    found = compare.compare_sources(study, compare.load_results(study))
+    assert (found.table["p_holm"] >= 0.05).all()
+    assert any("too few for Holm's correction over 3 tasks" in note for note in found.notes)
+
+
+# Broken results -------------------------------------------------------------------------------------------
+
+
+def drop_run(runs, predictions):
+    return runs.iloc[1:], predictions[predictions["run"] != runs["run"].iloc[0]]
+
+
+def other_images(runs, predictions):
+    first = predictions["run"] == runs["run"].iloc[0]
+    return runs, predictions.assign(
+        image_id=predictions["image_id"].mask(first, "x" + predictions["image_id"])
+    )
+
+
+def fewer_images(runs, predictions):
+    return runs, predictions.iloc[1:]
+
+
+def shared_patient(runs, predictions):
+    return runs, predictions.assign(patient_id=predictions["patient_id"].str.replace("f1_p000", "f0_p000"))
+
+
+def not_finite(runs, predictions):
+    return runs, predictions.assign(score=predictions["score"].mask(predictions.index == 3))
+
+
+def no_predictions(runs, predictions):
+    return runs, predictions[predictions["run"] != runs["run"].iloc[0]]
+
+
+def other_auc(runs, predictions):
+    return runs.assign(test_auc=1 - runs["test_auc"]), predictions
+
+
+def two_datas(runs, predictions):
+    return runs.assign(data_digest=[str(i % 2) for i in range(len(runs))]), predictions
+
+
+def run_twice(runs, predictions):
+    return pd.concat([runs, runs.iloc[:1]]), predictions
+
+
+def no_column(runs, predictions):
+    return runs, predictions.drop(columns="patient_id")
+
+
+BROKEN = {
+    drop_run: "1 of 24 runs of the study are not in runs.parquet",
+    other_images: "not all runs were tested on the same images",
+    fewer_images: "not all runs were tested on the same images",
+    shared_patient: "patient f0_p000 is in the test part of two folds",
+    not_finite: "a score is no finite number",
+    no_predictions: "1 runs have no predictions",
+    other_auc: "test_auc in runs.parquet does not follow from the predictions",
+    two_datas: "different versions of the data",
+    run_twice: "holds a run twice",
+    no_column: "lacks the column patient_id",
+}
+
+
+@pytest.mark.parametrize("damage", BROKEN, ids=lambda damage: damage.__name__)
+def test_broken_results_are_refused(planted, tmp_path, damage):
+    source = planted[0]
+    study = make_study(tmp_path)
+    write_results(study, "thyroid_us", *damage(*read_results(source, "thyroid_us")))
+    with pytest.raises(UserError, match=BROKEN[damage]):
+        compare.load_results(study)
+
+
+def test_unharmed_copy_is_accepted_and_foreign_runs_are_left_out(planted, tmp_path):
+    study = make_study(tmp_path, sources=["radiology", "photographs"], compare={
+        "pairs": [], "headline": list(HEADLINE), "resamples": 400})  # fmt: skip
+    write_results(study, "thyroid_us", *read_results(planted[0], "thyroid_us"))
+    results = compare.load_results(study)
+    assert set(results.runs["source"]) == set(HEADLINE)
+    assert results.notes == ["Thyroid US: 8 stored runs lie outside this study"]
+
+
+def test_missing_results_name_task_and_remedy(tmp_path):
+    with pytest.raises(UserError, match="task 'thyroid_us' has no runs.parquet .* dvc repro"):
+        compare.load_results(make_study(tmp_path))
+
+
+def test_two_weights_under_one_name_are_refused(planted, tmp_path):
+    study = make_study(tmp_path, ("thyroid_us", "breast_us"))
+    for task in study.tasks:
+        runs, predictions = read_results(planted[0], task)
+        write_results(study, task, runs.assign(weights_digest=runs["weights_digest"] + task), predictions)
+    with pytest.raises(UserError, match="started from different weights"):
+        compare.load_results(study)
+
+
+# Files and words ------------------------------------------------------------------------------------------
+
+
+def test_saved_tables_and_metrics(planted, tmp_path):
+    study = planted[0].model_copy(update={"root": tmp_path})
+    with pytest.raises(UserError, match="no auc.csv .* dvc repro auc"):
+        compare.read_tables(study)
+    compare.save_tables(study, planted[2])
+    table, overall = compare.read_tables(study)
+    assert len(table) == 8 and len(overall) == 4
+    assert table["delta"].to_numpy() == pytest.approx(planted[2].table["delta"].to_numpy(), rel=1e-4)
+    numbers = json.loads((study.report_dir / "metrics.json").read_text())
+    assert set(numbers["tasks"]) == {"thyroid_us", "breast_us"}
+    grid = numbers["overall"]["radiology_minus_photographs"]["grid_mean"]
+    assert set(grid) == {"delta", "ci_low", "ci_high"} and grid["ci_low"] < grid["delta"] < grid["ci_high"]
+    assert not [
+        p for p in study.report_dir.iterdir() if p.name not in {"auc.csv", "overall.csv", "metrics.json"}
+    ]
+
+
+@pytest.mark.parametrize(
+    "low, high, word, never",
+    [
+        (
+            0.01,
+            0.05,
+            "AUC was higher after Simulated radiology than after Simulated photographs",
+            "no difference",
+        ),
+        (
+            -0.05,
+            -0.01,
+            "AUC was lower after Simulated radiology than after Simulated photographs",
+            "no difference",
+        ),
+        (-0.01, 0.02, "no difference in AUC was shown between Simulated radiology", "**AUC was"),
+    ],
+)
+def test_headline_words_follow_from_the_interval(planted, low, high, word, never):
+    study, _, found = planted
+    ends = {
+        "ci_low": low,
+        "ci_high": high,
+        "delta": (low + high) / 2,
+        "p_holm": 0.01 if low * high > 0 else 0.5,
+    }
+    overall, table = found.overall.assign(**ends), found.table.assign(**ends)
+    text = summary.headline_sentence(study, table, overall)
+    first = text.split("Task by task")[0]
+    assert word in first and never not in first
+    assert "160 tested patients" in first
+    assert f"{low:+.3f} to {high:+.3f}".replace("-", "−") in first
+    for sentence in (text, *summary.auc_lesson(study, table, overall), summary.closing(study, overall)):
+        assert "equivalent" not in sentence and "the same AUC" not in sentence
+    assert ("does not show that the sources are equal" in text) == (low < 0 < high)
+
+
+def test_tasks_that_only_pass_uncorrected_are_told_apart(planted):
+    study, _, found = planted
+    table = found.table.assign(ci_low=0.01, ci_high=0.05, delta=0.03, p_holm=0.08)
+    text = summary.headline_sentence(study, table, found.overall)
+    assert "higher before, but not after the correction in 2 (Thyroid US, Breast US)" in text
+
+
+def test_touching_zero_is_no_difference():
+    assert summary.direction(0.0, 0.1) == "no difference shown"
+    assert summary.direction(float("nan"), float("nan")) == "no difference shown"
+
+
+def test_published_values_stand_beside_ours(planted):
+    study, _, found = planted
+    shown = report_tables.beside_published(study, found.table.assign(ci_low=0.039, ci_high=0.041))
+    assert list(shown["interval holds it"]) == ["yes", "yes"] and list(shown["same data"]) == ["no", "no"]
+    assert list(published.pretraining_table(["resnet50", "unknown"])["published top-1, %"]) == [72.3]
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("studies/*.yaml")), ids=lambda path: path.stem)
+def test_studies_quote_the_published_differences(path):
+    for name, task in load_study(path=path).tasks.items():
+        assert task.published_delta in (None, published.TRANSFER.get(name)), name
+
+
+def test_links_are_relative_to_the_given_base(planted):
+    study = planted[0]
+    text = report_tables.notebook_links(study, base="notebooks")
+    assert "(notebooks/01_data-radiology.ipynb)" in text and "(notebooks/04_auc.ipynb)" in text
+    assert "(notebooks/02_pretrain-photographs-resnet50.ipynb)" in text
+    assert text.count(".ipynb") == 4 + 2 + 2 + 1
+
+
+def test_data_and_pretraining_tables(planted, tmp_path):
+    study = planted[0].model_copy(update={"root": tmp_path})
+    assert report_tables.pretraining_table(study) is None
+    with pytest.raises(UserError, match="'radiology' is not prepared"):
+        report_tables.data_table(study)
+    for name in [*study.corpora, *study.tasks]:
+        folder = study.dataset_dir(name)
+        folder.mkdir(parents=True)
+        manifest = pd.DataFrame({"patient_id": ["a", "a", "b"], "label": [0, 1, 1]})
+        manifest.to_parquet(folder / "manifest.parquet")
+        (folder / "dropped.csv").write_text("image_id,reason\nx,blank\n")
+    data = report_tables.data_table(study)
+    assert data.loc["Thyroid US", ["patients", "images", "positive", "dropped"]].tolist() == [2, 3, "2", 1]
+    model = study.model_file("radiology", "resnet50").with_suffix(".json")
+    model.parent.mkdir(parents=True)
+    accuracy = {"top1": 0.5, "top5": 0.9, "balanced_accuracy": 0.25}
+    about = {
+        "source": "radiology",
+        "backbone": "resnet50",
+        "n_images": 7,
+        "epochs": 1,
+        "images_per_second": 1,
+    }
+    model.write_text(json.dumps({**accuracy, **about}))
+    assert report_tables.pretraining_table(study).iloc[0].tolist() == [
+        "Simulated radiology", "resnet50", 50.0, 90.0, 25.0, 7, 1,
+    ]  # fmt: skip

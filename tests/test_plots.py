@@ -1,0 +1,147 @@
+"""Figures show the numbers they were given, in fixed colours, and say when data are simulated."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+
+from radlib import compare, plots, plots_auc, plots_summary
+from radlib.errors import UserError
+from radlib.stats.models import mixed_model
+from tests.fabricated import fabricate, make_study
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    study = make_study(tmp_path_factory.mktemp("plots"), ("thyroid_us", "breast_us"))
+    fabricate(study, {"radiology": 1.6, "photographs": 0.8, "random": 0.8})
+    results = compare.load_results(study)
+    return study, results, compare.compare_sources(study, results)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def drawn_points(panel, marker):
+    return [line for line in panel.lines if line.get_marker() == marker]
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+
+
+def all_figures(study, results, found):
+    yield plots_auc.forest(study, found.table, found.overall)
+    yield plots_auc.roc_curves(study, compare.roc_bands(study, results, points=11))
+    yield plots_auc.setting_dots(study, compare.setting_deltas(study, results))
+    yield plots_auc.grid_means(study, compare.grid_table(study, results))
+    yield plots_auc.model_figure(study, mixed_model(results.runs, "photographs"))
+    yield plots_summary.headline_figure(study, found.table, found.overall)
+
+
+def test_every_figure_is_stamped_exactly_where_the_study_is_simulated(compared, tmp_path):
+    study, results, found = compared
+    real = study.model_copy(
+        update={
+            "corpora": {k: c.model_copy(update={"layout": "folders"}) for k, c in study.corpora.items()},
+            "tasks": {k: t.model_copy(update={"layout": "folders"}) for k, t in study.tasks.items()},
+        }
+    )
+    assert study.simulated and not real.simulated
+    for number, figure in enumerate(all_figures(study, results, found)):
+        assert plots.STAMP in texts(figure)
+        path = tmp_path / f"{number}.png"
+        figure.savefig(path, dpi=40)
+        assert plt.imread(path).std() > 0.01
+    for figure in all_figures(real, results, found):
+        assert plots.STAMP not in texts(figure)
+
+
+def test_colours_follow_the_order_of_sources(compared):
+    study = compared[0]
+    colours = plots.source_colours(study)
+    assert list(colours) == study.sources and len(set(colours.values())) == len(colours)
+    crowd = study.model_copy(update={"sources": [f"s{i}" for i in range(8)]})
+    with pytest.raises(UserError, match="8 sources"):
+        plots.source_colours(crowd)
+
+
+def test_forest_draws_the_intervals_of_the_table(compared):
+    study, _, found = compared
+    panel = plots_auc.forest(study, found.table, found.overall).axes[0]
+    rows = plots.of_pair(found.table, ("radiology", "photographs"), "grid_mean")
+    assert [line.get_xdata()[0] for line in drawn_points(panel, "o")] == pytest.approx(list(rows["delta"]))
+    drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
+    for _, row in rows.iterrows():
+        assert (round(row["ci_low"], 9), round(row["ci_high"], 9)) in drawn
+    assert len(drawn_points(panel, "D")) == 1
+    shown = panel.get_xlim()
+    assert shown[0] < rows["ci_low"].min() and rows["ci_high"].max() < shown[1]
+
+
+@pytest.mark.parametrize("low, high, colour", [(0.1, 0.2, 0), (-0.2, -0.1, 1), (-0.1, 0.1, None)])
+def test_interval_takes_the_colour_of_the_source_ahead(compared, low, high, colour):
+    study = compared[0]
+    row = pd.Series(
+        {
+            "ci_low": low,
+            "ci_high": high,
+            "delta": (low + high) / 2,
+            "source_a": "radiology",
+            "source_b": "random",
+        }
+    )
+    colours = plots.source_colours(study)
+    expected = plots.UNDECIDED if colour is None else colours[("radiology", "random")[colour]]
+    _, panel = plt.subplots()
+    plots.draw_interval(panel, row, 0, colours)
+    assert {to_rgb(line.get_color()) for line in panel.lines} == {to_rgb(expected)}
+
+
+def test_headline_marks_published_values_as_other_data(compared):
+    study, _, found = compared
+    figure = plots_summary.headline_figure(study, found.table, found.overall)
+    diamonds = drawn_points(figure.axes[0], "D")
+    assert [line.get_xdata()[0] for line in diamonds] == [0.04, 0.04]
+    assert plots_summary.NOT_SAME in texts(figure) and plots_summary.SAME not in texts(figure)
+    same = study.tasks["breast_us"].model_copy(update={"same_data_as_published": True})
+    none = study.tasks["thyroid_us"].model_copy(update={"published_delta": None})
+    other = study.model_copy(update={"tasks": {"thyroid_us": none, "breast_us": same}})
+    figure = plots_summary.headline_figure(other, found.table, found.overall)
+    assert len(drawn_points(figure.axes[0], "D")) == 1
+    assert plots_summary.SAME in texts(figure) and plots_summary.NOT_SAME not in texts(figure)
+
+
+def test_setting_dots_show_every_setting_once_per_task(compared):
+    study, results, _ = compared
+    deltas = compare.setting_deltas(study, results)
+    figure = plots_auc.setting_dots(study, deltas)
+    drawn = np.concatenate([c.get_offsets()[:, 0] for panel in figure.axes for c in panel.collections])
+    assert sorted(drawn) == pytest.approx(sorted(deltas["delta"]))
+    runs = results.of_task("thyroid_us").query("train == 'all'").groupby("source")["test_auc"].mean()
+    expected = runs["radiology"] - runs["photographs"]
+    assert deltas.query("task == 'thyroid_us' and train == 'all'")["delta"].item() == pytest.approx(expected)
+
+
+def test_grid_table_is_mean_and_sd_over_settings(compared):
+    study, results, _ = compared
+    row = compare.grid_table(study, results).query("task == 'breast_us' and source == 'random'").iloc[0]
+    runs = results.of_task("breast_us").query("source == 'random'")
+    settings = runs.groupby(["train", "lr"])["test_auc"].mean()
+    assert row["n_settings"] == 4
+    assert row[["mean", "sd"]].tolist() == pytest.approx([np.mean(settings), np.std(settings, ddof=1)])
+
+
+def test_roc_curves_agree_with_the_auc_of_the_table(compared):
+    study, results, found = compared
+    band = compare.roc_bands(study, results, points=201)["thyroid_us"]["radiology"]
+    row = found.table.query("task == 'thyroid_us' and source_a == 'radiology' and estimate == 'grid_mean'")
+    assert np.trapezoid(band.tpr, band.fpr) == pytest.approx(row["auc_a"].item(), abs=0.02)
+    assert (band.low <= band.tpr + 1e-12).all() and (band.tpr <= band.high + 1e-12).all()
