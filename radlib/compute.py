@@ -1,19 +1,12 @@
-"""The machine: device, precision, seeds, progress bars, and a record of what computed a result."""
+"""The machine: device, precision, and a record of what computed a result."""
 
-import hashlib
 import importlib.metadata
-import os
 import platform
-import sys
-from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from tqdm import tqdm
-from tqdm.auto import tqdm as notebook_tqdm
 
-PROGRESS_FILE = "RADLIB_PROGRESS_FILE"
 _RECORDED = (
     "torch",
     "torchvision",
@@ -51,35 +44,10 @@ def autocast() -> torch.autocast:
     return torch.autocast(device().type, dtype=torch.bfloat16, enabled=enabled)
 
 
-def digest_of(*parts: Any) -> str:
-    """A short stable digest (16 hex digits of SHA-256) of the `repr` of its arguments."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def seed_of(*parts: Any) -> int:
-    """A 32-bit seed that depends on its arguments alone: not on order, parallelism or resumption."""
-    return int(digest_of(*parts)[:8], 16)
-
-
 def start_run(seed: int) -> torch.Generator:
     """Seed everything that a training draws from; returns a generator for its batches."""
     torch.manual_seed(seed)
     return torch.Generator().manual_seed(seed)
-
-
-def progress(iterable: Iterable | None = None, total: float | None = None, description: str = "", **options):
-    """A bar with the time left: on the terminal that started the pipeline, or in the notebook.
-
-    A notebook run by the pipeline must hold no trace of a bar, so the runner names a file, tails it and
-    shows it on its own terminal.
-    """
-    path = os.environ.get(PROGRESS_FILE)
-    options = {"total": total, "desc": description, "leave": False, **options}
-    if path:
-        return tqdm(iterable, file=open(path, "a", buffering=1), mininterval=1.0, ncols=100, **options)  # noqa: SIM115, PTH123
-    if "ipykernel" in sys.modules:
-        return notebook_tqdm(iterable, **options)
-    return tqdm(iterable, **options)
 
 
 @contextmanager

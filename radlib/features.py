@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from radlib import backbones, batches, compute
 from radlib.images import Packed
 from radlib.runs import atomic_path
+from radlib.seeds import digest_of, seed_of
 from radlib.weights import Weights
 
 VERSION = 1
@@ -45,7 +46,7 @@ def features_of(
     model = None
     stored = []
     for view in range(views if kind != "none" else 1):
-        key = compute.digest_of(
+        key = digest_of(
             VERSION, packed.digest, weights.digest, weights.backbone, size, view and kind, view,
             boundary, compute.precision(), compute.device().type,
         )  # fmt: skip
@@ -55,7 +56,7 @@ def features_of(
             model = model or weights.build()
             maps = None
             if view:
-                seed = compute.seed_of(packed.digest, kind, view)
+                seed = seed_of(packed.digest, kind, view)
                 maps = batches.draw_augmentation(
                     len(packed.manifest), kind, torch.Generator().manual_seed(seed)
                 )

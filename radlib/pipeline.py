@@ -1,9 +1,9 @@
 """What `dvc.yaml` and the Makefile call: choose a study, run a notebook, keep the record.
 
-    python -m radlib.pipeline choose --study open --raw /where/my/downloads/are
-    python -m radlib.pipeline notebook 03_transfer task=thyroid_us
-    python -m radlib.pipeline checkpoint imagenet
-    python -m radlib.pipeline record
+python -m radlib.pipeline choose --study open --raw /where/my/downloads/are
+python -m radlib.pipeline notebook 03_transfer task=thyroid_us
+python -m radlib.pipeline checkpoint imagenet
+python -m radlib.pipeline record
 """
 
 import argparse
@@ -20,11 +20,10 @@ import papermill
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
-from radlib import compute
 from radlib.errors import UserError
+from radlib.progress import PROGRESS_FILE
 from radlib.runs import atomic_path, write_json
 from radlib.study import Study, load_study
-from radlib.weights import import_checkpoint
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif given.command == "notebook":
             run_notebook(given.name, dict(p.split("=", 1) for p in given.parameters))
         elif given.command == "checkpoint":
-            print(f"imported {import_checkpoint(load_study(), given.name)}")
+            import_weights(given.name)
         else:
             record(load_study())
     except UserError as exc:
@@ -100,7 +99,7 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
     """Execute `notebooks/<name>.ipynb` with `save=True`; the result goes to the report, cleaned.
 
     Raises:
-        UserError: the notebook stopped; what it said is passed on, and the half-run notebook is kept in `logs/`.
+        UserError: the notebook stopped; its sentence is passed on, the half-run notebook kept in `logs/`.
     """
     study = load_study()
     source = study.root / "notebooks" / f"{name}.ipynb"
@@ -150,8 +149,18 @@ def write_html(notebook: nbformat.NotebookNode, path: Path) -> None:
         temporary.write_text(html)
 
 
+def import_weights(name: str) -> None:
+    """Check a published checkpoint and bring it into `models/`."""
+    # PyTorch takes seconds to import, and most commands here do without it.
+    from radlib.weights import import_checkpoint
+
+    print(f"imported {import_checkpoint(load_study(), name)}")
+
+
 def record(study: Study) -> None:
     """Beside the tables: which versions and hardware made them, and the pipeline's own lock file."""
+    from radlib import compute
+
     write_json(compute.provenance(), study.report_dir / "provenance.json")
     shutil.copyfile(study.root / "params.yaml", study.report_dir / "params.yaml")
     shutil.copyfile(study.root / "dvc.lock", study.report_dir / "dvc.lock")
@@ -166,14 +175,14 @@ class _terminal_progress:  # noqa: N801
 
     def __enter__(self) -> None:
         self.path.touch()
-        os.environ[compute.PROGRESS_FILE] = str(self.path)
+        os.environ[PROGRESS_FILE] = str(self.path)
         self.thread = threading.Thread(target=self._follow, daemon=True)
         self.thread.start()
 
     def __exit__(self, *_) -> None:
         self.stop.set()
         self.thread.join()
-        os.environ.pop(compute.PROGRESS_FILE, None)
+        os.environ.pop(PROGRESS_FILE, None)
         sys.stderr.write("\n")
 
     def _follow(self) -> None:

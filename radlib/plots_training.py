@@ -9,6 +9,11 @@ from radlib.plots import mark_simulated, source_colours
 from radlib.study import Study
 
 REGIMES = ["frozen", "top10", "all"]
+ACCURACIES = [
+    ("val_top1", "top-1", "o-", "#0072B2"),
+    ("val_top5", "top-5", "s--", "#009E73"),
+    ("val_balanced_accuracy", "balanced", "^:", "#D55E00"),
+]
 
 
 def pretraining_curves(history: pd.DataFrame, simulated: bool) -> Figure:
@@ -18,8 +23,7 @@ def pretraining_curves(history: pd.DataFrame, simulated: bool) -> Figure:
     left.plot(history["epoch"], history["val_loss"], "s--", color="#D55E00", label="validation part")
     left.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss")
     left.legend()
-    styles = {"val_top1": ("top-1", "o-"), "val_top5": ("top-5", "s--"), "val_balanced_accuracy": ("balanced", "^:")}
-    for (column, (label, style)), colour in zip(styles.items(), ("#0072B2", "#009E73", "#D55E00"), strict=True):
+    for column, label, style, colour in ACCURACIES:
         right.plot(history["epoch"], 100 * history[column], style, color=colour, label=label)
     right.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 102), title="Validation accuracy")
     right.legend()
@@ -34,19 +38,28 @@ def learning_curves(study: Study, runs: pd.DataFrame, history: pd.DataFrame) -> 
     """Validation loss by epoch, one panel per regime: mean over runs with the range of the middle half."""
     table = history.merge(runs[["run", "source", "train"]], on="run")
     regimes = [r for r in REGIMES if r in set(table["train"])]
-    figure, axes = plt.subplots(1, len(regimes), figsize=(4 * len(regimes), 3.4), squeeze=False, layout="constrained")
+    size = (4 * len(regimes), 3.4)
+    figure, axes = plt.subplots(1, len(regimes), figsize=size, squeeze=False, layout="constrained")
     colours = source_colours(study)
     for axis, regime in zip(axes[0], regimes, strict=True):
         for source in study.sources:
-            some = table[(table["train"] == regime) & (table["source"] == source)].groupby("epoch")["val_loss"]
-            if not len(some):
+            some = table[(table["train"] == regime) & (table["source"] == source)]
+            if some.empty:
                 continue
+            some = some.groupby("epoch")["val_loss"]
             middle = some.median()
             axis.plot(middle.index, middle, color=colours[source], label=source, marker="o", markersize=3)
             axis.fill_between(
-                middle.index, some.quantile(0.25), some.quantile(0.75), color=colours[source], alpha=0.15, lw=0
+                middle.index,
+                some.quantile(0.25),
+                some.quantile(0.75),
+                color=colours[source],
+                alpha=0.15,
+                lw=0,
             )
-        axis.set(xlabel="epoch", ylabel="validation loss (nats)", title=f"{regime}: median, middle half of runs")
+        axis.set(
+            xlabel="epoch", ylabel="validation loss (nats)", title=f"{regime}: median, middle half of runs"
+        )
         axis.legend(fontsize=8)
     if study.simulated:
         mark_simulated(figure)

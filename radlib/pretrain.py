@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from radlib import backbones, batches, compute
 from radlib.images import Packed, open_packed
+from radlib.progress import progress
 from radlib.runs import atomic_path, write_json, write_table
+from radlib.seeds import digest_of, seed_of
 from radlib.study import Study
 from radlib.weights import Preprocessing, save_weights
 
@@ -40,12 +42,12 @@ def pretrain(study: Study, source: str, backbone: str, save: bool = False) -> Pr
     """
     packed = open_packed(study.dataset_dir(source))
     size = study.pretrain.size
-    key = compute.digest_of(
+    key = digest_of(
         VERSION, packed.digest, backbone, study.pretrain, study.seed, compute.precision(),
         compute.device().type,
     )  # fmt: skip
     folder = study.store_dir / "pretrain"
-    training = _Training(study, packed, backbone, size, compute.seed_of(study.seed, key))
+    training = _Training(study, packed, backbone, size, seed_of(study.seed, key))
     training.resume(folder / f"{key}.pt")
     training.run(folder / f"{key}.pt", f"pretrain {backbone} on {source}")
     result = training.result(source)
@@ -91,9 +93,7 @@ class _Training:
 
     def run(self, checkpoint: Path, description: str) -> None:
         left = self.options.epochs - len(self.history)
-        with compute.progress(
-            total=left * len(self.rows["train"]), description=description, unit="img"
-        ) as bar:
+        with progress(total=left * len(self.rows["train"]), description=description, unit="img") as bar:
             while len(self.history) < self.options.epochs:
                 self._epoch(len(self.history), bar)
                 stored = {
@@ -122,11 +122,11 @@ class _Training:
         return Pretrained(self.model.state_dict(), self.preprocessing, pd.DataFrame(self.history), summary)
 
     def _epoch_batches(self, epoch: int) -> list[np.ndarray]:
-        generator = torch.Generator().manual_seed(compute.seed_of(self.seed, epoch))
+        generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
         return batches.shuffled(self.rows["train"], self.options.batch_size, generator)
 
     def _epoch(self, epoch: int, bar) -> None:
-        generator = compute.start_run(compute.seed_of(self.seed, "epoch", epoch))
+        generator = compute.start_run(seed_of(self.seed, "epoch", epoch))
         self.model.train()
         start, total = time.perf_counter(), 0.0
         for rows in self._epoch_batches(epoch):

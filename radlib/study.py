@@ -31,7 +31,9 @@ class Dataset(_Strict):
     """One dataset in its published layout; `layout` names a reader of `radlib.datasets`."""
 
     layout: str = Field(description="folders, table, busi, ddti, simulated_radiology, ...")
-    path: str = Field(description="file or folder, from the repository's folder: data/raw/..., or a generator")
+    path: str = Field(
+        description="from the repository's folder: data/raw/..., or a generator"
+    )
     title: str = Field(description="as the figures print it")
     publisher: str = ""
     licence: str = ""
@@ -276,7 +278,8 @@ def _override(params: dict, dotted: str, value: Any) -> None:
 
 
 def _one_sentence(exc: ValidationError, path: Path) -> str:
-    error = exc.errors()[0]
+    # A misspelt key is also a missing one; name what was written, not what was meant.
+    error = min(exc.errors(), key=lambda e: e["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in error["loc"])
     more = f" (and {exc.error_count() - 1} more)" if exc.error_count() > 1 else ""
     if error["type"] == "extra_forbidden":

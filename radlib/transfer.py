@@ -16,7 +16,9 @@ from radlib import batches, compute
 from radlib.features import Features, features_of
 from radlib.images import Packed, open_packed
 from radlib.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
+from radlib.progress import progress
 from radlib.runs import load_run, save_run, write_table
+from radlib.seeds import digest_of, seed_of
 from radlib.stats.auc import auc
 from radlib.study import Run, Study
 from radlib.weights import Weights, load_weights
@@ -47,7 +49,7 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     runs = sorted(study.runs_of(task), key=lambda run: (run.backbone, run.source))
     results, computed = [], 0
     total = sum(_cost(study, packed, run) for run in runs)
-    with compute.progress(total=round(total), description=f"transfer to {task}", unit="img") as bar:
+    with progress(total=round(total), description=f"transfer to {task}", unit="img") as bar:
         for (backbone, source), group in groupby(runs, key=lambda run: (run.backbone, run.source)):
             arm = _Arm(study, task, packed, load_weights(study, source, backbone))
             for run in group:
@@ -94,7 +96,7 @@ class _Arm:
     def digest(self, run: Run) -> str:
         """Of all that determines a run's result."""
         options = self.options
-        return compute.digest_of(
+        return digest_of(
             VERSION, self.study.seed, self.packed.digest, self.weights.digest, self.size, self.kind, run,
             options.epochs[run.train], options.batch_size, options.dropout, options.views,
             options.standardise, compute.precision(), compute.device().type,
@@ -111,7 +113,7 @@ class _Arm:
         train, validation, test = (np.flatnonzero(part == p) for p in ("train", "validation", "test"))
         # What is shared between runs is made first: making it must not draw from a run's random numbers.
         _ = self.features, (run.train == "frozen" or self._network)
-        generator = compute.start_run(compute.seed_of(self.study.seed, self.digest(run)))
+        generator = compute.start_run(seed_of(self.study.seed, self.digest(run)))
         learner = self._learner(run, train)
         fit = _fit(learner, self.labels, train, validation, run.lr, self.options, run.train, generator)
         scores = _scores(learner, test, self.options.batch_size)

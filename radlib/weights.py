@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from radlib import backbones, compute
 from radlib.errors import UserError
 from radlib.runs import atomic_path
+from radlib.seeds import seed_of
 from radlib.study import RANDOM, Study
 
 CLASSIFIERS = ("fc.", "classifier.", "classif.", "head.fc.")
@@ -165,7 +166,7 @@ def check_architecture(state: dict[str, Tensor], backbone: str, path: Path) -> N
 
 def _random_weights(study: Study, backbone: str) -> Weights:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(compute.seed_of(study.seed, RANDOM, backbone))
+        torch.manual_seed(seed_of(study.seed, RANDOM, backbone))
         state = backbones.create(backbone).state_dict()
     preprocessing = Preprocessing()
     return Weights(RANDOM, backbone, state, preprocessing, digest_state(state, preprocessing))

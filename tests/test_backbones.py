@@ -58,7 +58,8 @@ def test_frozen_batch_norms_keep_their_statistics(network):
     frozen = {
         key: value.clone()
         for key, value in model.state_dict().items()
-        if "running" in key and not any(
+        if "running" in key
+        and not any(
             key.startswith(n.rsplit(".", 1)[0]) for n, p in model.named_parameters() if p.requires_grad
         )
     }

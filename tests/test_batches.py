@@ -43,7 +43,7 @@ def test_drawn_maps_stay_within_the_published_limits():
     shift = maps[:, :, 2].abs()
     assert 0.19 < shift.max() <= 0.2
     scale = maps[:, :, 0].norm(dim=1)
-    assert 0.9 <= scale.min() and scale.max() <= 1.1
+    assert scale.min() >= 0.9 and scale.max() <= 1.1
     angle = torch.rad2deg(torch.atan2(maps[:, 1, 0].abs(), maps[:, 0, 0].abs()))
     assert 9 < angle.max() <= 10
     assert (maps[:, 0, 0] < 0).float().mean() == pytest.approx(0.5, abs=0.05)

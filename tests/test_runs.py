@@ -8,7 +8,9 @@ import pytest
 from radlib.errors import UserError
 from radlib.runs import atomic_path, load_run, save_run
 
-PREDICTIONS = pd.DataFrame({"image_id": [f"i{n}" for n in range(500)], "score": [n / 500 for n in range(500)]})
+PREDICTIONS = pd.DataFrame(
+    {"image_id": [f"i{n}" for n in range(500)], "score": [n / 500 for n in range(500)]}
+)
 
 
 def test_run_comes_back_as_it_went(tmp_path):
@@ -51,8 +53,9 @@ def test_failure_leaves_the_old_file_and_no_other(tmp_path):
 
 
 def test_full_disk_is_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="no space left on the disk that holds .*; free some"), atomic_path(
-        tmp_path / "a.txt"
+    with (
+        pytest.raises(UserError, match="no space left on the disk that holds .*; free some"),
+        atomic_path(tmp_path / "a.txt"),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []

@@ -27,7 +27,9 @@ def test_params_yaml_is_the_demo():
 
 def test_checkpoint_has_runs_for_its_own_backbone_only():
     study = load_study(path=REPOSITORY / "studies" / "open.yaml")
-    assert {r.backbone for r in study.runs_of("breast_us") if r.source == "imagenet"} == {"tf_efficientnet_lite0"}
+    assert {r.backbone for r in study.runs_of("breast_us") if r.source == "imagenet"} == {
+        "tf_efficientnet_lite0"
+    }
     names = [r.name for r in study.runs_of("breast_us")]
     assert len(names) == len(set(names))
 
@@ -41,9 +43,15 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
         ({"sources": ["radiology", "moon"]}, "sources names 'moon'; allowed: radiology, photographs, random"),
         ({"compare.headline": ["moon", "random"]}, "compare names 'moon'"),
         ({"transfer.settings": [{"train": "half", "lr": 1}]}, "'transfer.settings.0.train': Input should be"),
-        ({"transfer.settings": [{"train": "all", "rate": 1}]}, "transfer.settings.0.rate'; allowed there: train, lr"),
+        (
+            {"transfer.settings": [{"train": "all", "rate": 1}]},
+            "transfer.settings.0.rate'; allowed there: train, lr",
+        ),
         ({"transfer.settings": [{"train": "all", "lr": 1, "backbones": ["vgg"]}]}, "names 'vgg'; allowed"),
-        ({"tasks.thyroid_us.folds": 0}, "'tasks.thyroid_us.folds': Input should be greater than or equal to 1"),
+        (
+            {"tasks.thyroid_us.folds": 0},
+            "'tasks.thyroid_us.folds': Input should be greater than or equal to 1",
+        ),
         ({"transfer.epochs": {"frozen": 3}}, "transfer.epochs has no entry for 'top10'"),
     ],
 )
@@ -55,7 +63,11 @@ def test_impossible_values_are_one_sentence(overrides, sentence):
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("tasks: [", "is not valid YAML"), ("", "holds no study"), ("name: x\nmoon: 1", "unknown key|Field required")],
+    [
+        ("tasks: [", "is not valid YAML"),
+        ("", "holds no study"),
+        ("name: x\nmoon: 1", "unknown key|Field required"),
+    ],
 )
 def test_broken_study_file_is_one_sentence(tmp_path, text, sentence):
     (tmp_path / "params.yaml").write_text(text)

@@ -131,7 +131,9 @@ def test_frozen_run_comes_near_logistic_regression(study):
         part = manifest[f"part_{fold}"]
         train, test = part == "train", part == "test"
         scaler = StandardScaler().fit(pooled[train])
-        model = LogisticRegression(C=0.01, max_iter=2000).fit(scaler.transform(pooled[train]), manifest["label"][train])
+        model = LogisticRegression(C=0.01, max_iter=2000).fit(
+            scaler.transform(pooled[train]), manifest["label"][train]
+        )
         scores = model.decision_function(scaler.transform(pooled[test]))
         expected.append(roc_auc_score(manifest["label"][test], scores))
     assert 0.6 < np.mean(expected) < 0.999

@@ -14,7 +14,9 @@ from tests.conftest import SMALL
 
 
 def with_checkpoint(study, path: str):
-    checkpoint = Checkpoint(path=path, backbone=SMALL, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), channels="BGR")
+    checkpoint = Checkpoint(
+        path=path, backbone=SMALL, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), channels="BGR"
+    )
     return study.model_copy(update={"checkpoints": {"published": checkpoint}})
 
 

@@ -1,0 +1,25 @@
+"""A bar with the time left, where the user looks: the terminal of the pipeline, or the notebook."""
+
+import os
+import sys
+from collections.abc import Iterable
+
+from tqdm import tqdm
+from tqdm.auto import tqdm as notebook_tqdm
+
+PROGRESS_FILE = "RADLIB_PROGRESS_FILE"
+
+
+def progress(iterable: Iterable | None = None, total: float | None = None, description: str = "", **options):
+    """A bar with the time left: on the terminal that started the pipeline, or in the notebook.
+
+    A notebook run by the pipeline must hold no trace of a bar, so the runner names a file, tails it and
+    shows it on its own terminal.
+    """
+    path = os.environ.get(PROGRESS_FILE)
+    options = {"total": total, "desc": description, "leave": False, **options}
+    if path:
+        return tqdm(iterable, file=open(path, "a", buffering=1), mininterval=1.0, ncols=100, **options)  # noqa: SIM115, PTH123
+    if "ipykernel" in sys.modules:
+        return notebook_tqdm(iterable, **options)
+    return tqdm(iterable, **options)

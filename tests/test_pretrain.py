@@ -1,0 +1,86 @@
+"""Pretraining: resumes to the same weights, and counts what it says it counts."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import recall_score
+
+from radlib import pretrain as module
+from radlib.errors import UserError
+from radlib.images import open_packed
+from radlib.pretrain import accuracies, channel_statistics, pretrain
+from radlib.weights import load_weights
+from tests.conftest import SMALL, two_classes, write_packed
+
+
+@pytest.fixture
+def study(small_study):
+    images, manifest = two_classes(64, 32, folds=1)
+    write_packed(small_study.dataset_dir("radiology"), images, manifest)
+    return small_study.model_copy(update={"pretrain": small_study.pretrain.model_copy(update={"epochs": 3})})
+
+
+class Killed(Exception):
+    pass
+
+
+def test_interrupted_training_resumes_to_the_same_weights(study, monkeypatch):
+    whole = pretrain(study, "radiology", SMALL)
+    for path in (study.store_dir / "pretrain").iterdir():
+        path.unlink()
+    epoch = module._Training._epoch
+    calls = []
+
+    def dies_in_the_second(self, number, bar):
+        calls.append(number)
+        if len(calls) == 2:
+            raise Killed
+        epoch(self, number, bar)
+
+    monkeypatch.setattr(module._Training, "_epoch", dies_in_the_second)
+    with pytest.raises(Killed):
+        pretrain(study, "radiology", SMALL)
+    resumed = pretrain(study, "radiology", SMALL, save=True)
+    assert calls == [0, 1, 1, 2]
+    for key, value in whole.state.items():
+        assert torch.equal(value, resumed.state[key]), key
+    stored = load_file(study.model_file("radiology", SMALL))
+    assert not any(key.startswith("classifier") for key in stored)
+    assert load_weights(study, "radiology", SMALL).preprocessing == whole.preprocessing
+
+
+def test_damaged_checkpoint_is_said_and_trained_again(study, capsys):
+    whole = pretrain(study, "radiology", SMALL)
+    stored = next((study.store_dir / "pretrain").iterdir())
+    stored.write_bytes(stored.read_bytes()[:2000])
+    again = pretrain(study, "radiology", SMALL)
+    assert "is damaged" in capsys.readouterr().out
+    for key, value in whole.state.items():
+        assert torch.equal(value, again.state[key]), key
+
+
+def test_preprocessing_is_mean_and_sd_of_the_training_images(study):
+    packed = open_packed(study.dataset_dir("radiology"))
+    rows = np.flatnonzero(packed.manifest["part_0"] == "train")
+    found = channel_statistics(packed.images, rows)
+    values = np.asarray(packed.images)[rows] / 255
+    assert found.mean == pytest.approx((values.mean(),) * 3, abs=1e-5)
+    assert found.std == pytest.approx((values.std(),) * 3, abs=1e-5)
+
+
+def test_accuracies_against_their_definitions():
+    rng = np.random.default_rng(0)
+    labels = rng.choice(8, 400, p=[0.6, 0.2, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01])
+    scores = rng.normal(size=(400, 8)) + 2 * np.eye(8)[labels]
+    found = accuracies(scores, labels)
+    order = np.argsort(-scores, axis=1)
+    assert found["top1"] == pytest.approx((order[:, 0] == labels).mean())
+    assert found["top5"] == pytest.approx((order[:, :5] == labels[:, None]).any(1).mean())
+    expected = recall_score(labels, order[:, 0], average="macro")
+    assert found["balanced_accuracy"] == pytest.approx(expected)
+
+
+def test_unprepared_corpus_is_one_sentence(study):
+    with pytest.raises(UserError, match="dataset 'photographs' is not prepared"):
+        pretrain(study, "photographs", SMALL)
