@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from jupyter_client import AsyncKernelManager
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
@@ -117,6 +118,7 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
                 kernel_name="python3",
                 cwd=study.root,
                 progress_bar=False,
+                kernel_manager_class=_PrivateKernel,
             )
         except PapermillExecutionError as exc:
             shutil.copyfile(executed, failed)
@@ -165,6 +167,13 @@ def record(study: Study) -> None:
     shutil.copyfile(study.root / "params.yaml", study.report_dir / "params.yaml")
     shutil.copyfile(study.root / "dvc.lock", study.report_dir / "dvc.lock")
     print(f"\nRead the result in {study.report_dir.relative_to(study.root)}/index.html")
+
+
+class _PrivateKernel(AsyncKernelManager):
+    """A kernel that is reached through files of this user, not through open ports of the machine."""
+
+    def __init__(self, **options):
+        super().__init__(**{**options, "transport": "ipc"})
 
 
 class _terminal_progress:  # noqa: N801

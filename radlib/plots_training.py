@@ -71,10 +71,10 @@ def runs_by_setting(study: Study, runs: pd.DataFrame) -> Figure:
     table = runs.assign(setting=runs["train"] + " " + runs["lr"].map("{:g}".format))
     order = [s for r in REGIMES for s in sorted(set(table.loc[table["train"] == r, "setting"]))]
     backbones = [b for b in study.backbones if b in set(table["backbone"])]
+    size = (2.6 * len(backbones) + 2.4, 0.55 * len(order) + 1.6)
     figure, axes = plt.subplots(
-        1, len(backbones), figsize=(3.0 * len(backbones), 0.55 * len(order) + 1.6), sharey=True, sharex=True,
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
+        1, len(backbones), figsize=size, sharey=True, sharex=True, squeeze=False, layout="constrained"
+    )
     for axis, backbone in zip(axes[0], backbones, strict=True):
         some = table[table["backbone"] == backbone]
         sns.stripplot(
