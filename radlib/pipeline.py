@@ -145,7 +145,7 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def write_html(notebook: nbformat.NotebookNode, path: Path) -> None:
     """The executed notebook as one page: prose and outputs, without code."""
-    exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True)
+    exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, exclude_input_prompt=True)
     html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.parent.name}})
     with atomic_path(path) as temporary:
         temporary.write_text(html)
