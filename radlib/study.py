@@ -31,9 +31,7 @@ class Dataset(_Strict):
     """One dataset in its published layout; `layout` names a reader of `radlib.datasets`."""
 
     layout: str = Field(description="folders, table, busi, ddti, simulated_radiology, ...")
-    path: str = Field(
-        description="from the repository's folder: data/raw/..., or a generator"
-    )
+    path: str = Field(description="from the repository's folder: data/raw/..., or a generator")
     title: str = Field(description="as the figures print it")
     publisher: str = ""
     licence: str = ""

@@ -20,9 +20,7 @@ def small_study(tmp_path) -> Study:
     return study.model_copy(update={"root": tmp_path})
 
 
-def write_packed(
-    folder: Path, images: np.ndarray, manifest: pd.DataFrame, simulated: bool = True
-) -> None:
+def write_packed(folder: Path, images: np.ndarray, manifest: pd.DataFrame, simulated: bool = True) -> None:
     """A packed dataset as `01_data` leaves it."""
     folder.mkdir(parents=True)
     np.save(folder / "images.npy", images)
@@ -47,16 +45,18 @@ def two_classes(count: int, size: int, folds: int, seed: int = 0, signal: float 
     images = rng.normal(110, 25, (count, size, size, 1))
     middle = slice(size // 3, 2 * size // 3)
     images[labels == 1, middle, middle] += signal
-    manifest = pd.DataFrame({
-        "image_id": [f"image_{i:03d}" for i in range(count)],
-        "patient_id": [f"patient_{p:03d}" for p in patients],
-        "label": labels,
-        "class_name": np.where(labels == 1, "positive", "negative"),
-        "width": size,
-        "height": size,
-        "sha256": [f"{i:064d}" for i in range(count)],
-        "has_mask": False,
-    })
+    manifest = pd.DataFrame(
+        {
+            "image_id": [f"image_{i:03d}" for i in range(count)],
+            "patient_id": [f"patient_{p:03d}" for p in patients],
+            "label": labels,
+            "class_name": np.where(labels == 1, "positive", "negative"),
+            "width": size,
+            "height": size,
+            "sha256": [f"{i:064d}" for i in range(count)],
+            "has_mask": False,
+        }
+    )
     for fold in range(folds):
         turn = (patients // 2 + fold) % 5
         part = np.select([turn == 0, turn == 1], ["test", "validation"], "train")

@@ -188,9 +188,8 @@ def test_missing_downloads_stop_before_anything_is_computed(inside_copy):
 
 def test_executed_notebook_is_cleaned_of_what_differs():
     def executed(time: str):
-        cell = nbformat.v4.new_code_cell(
-            "1 + 1", metadata={"papermill": time, "execution": time, "tags": ["x"]}
-        )
+        metadata = {"papermill": {"end": time}, "execution": {"iopub.status.idle": time}, "tags": ["x"]}
+        cell = nbformat.v4.new_code_cell("1 + 1", metadata=metadata)
         notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"end": time}})
         return nbformat.writes(clean(notebook))
 
