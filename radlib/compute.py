@@ -58,7 +58,7 @@ def inference():
 
 
 def provenance() -> dict[str, Any]:
-    """Versions and hardware kind, as printed in every report; nothing that identifies the machine."""
+    """Versions and hardware kind, as printed in every report; no name or path of the machine."""
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return {
         "python": platform.python_version(),

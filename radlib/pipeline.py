@@ -64,12 +64,23 @@ def choose(study_name: str, raw: str) -> None:
             known = ", ".join(sorted(p.stem for p in Path("studies").glob("*.yaml")))
             raise UserError(f"no study '{study_name}' in studies/; there are: {known}")
         load_study(path=chosen)
-        if chosen.read_bytes() != Path("params.yaml").read_bytes():
-            shutil.copyfile(chosen, "params.yaml")
+        _keep_own_params()
+        shutil.copyfile(chosen, "params.yaml")
     study = load_study()
     if raw:
         _link_raw(study, Path(raw).expanduser())
     _check_raw(study)
+
+
+def _keep_own_params() -> None:
+    """A params.yaml that equals no study file holds somebody's work, which nothing here may overwrite."""
+    params = Path("params.yaml")
+    known = [path.read_bytes() for path in Path("studies").glob("*.yaml")]
+    if params.is_file() and params.read_bytes() not in known:
+        raise UserError(
+            "params.yaml holds changes of yours that STUDY= would overwrite; leave STUDY out to run it as it "
+            "is, or save it first under a name of its own: cp params.yaml studies/mine.yaml"
+        )
 
 
 def _link_raw(study: Study, target: Path) -> None:
@@ -92,7 +103,7 @@ def _check_raw(study: Study) -> None:
         where = f"; get it from {item.url}" if getattr(item, "url", "") else ""
         raise UserError(
             f"'{name}' of study '{study.name}' is not at {item.path}{where}, put it there, "
-            f"and type: make study STUDY={study.name} RAW=/folder/with/downloads"
+            "and type: make study RAW=/folder/with/downloads"
         )
 
 

@@ -93,7 +93,7 @@ def _raw(study: Study, dataset: str) -> Path:
     source = ", ".join(part for part in (config.title, config.publisher, config.url) if part)
     raise UserError(
         f"dataset '{dataset}' is not at {path} ({source}); download it as published and type: "
-        f"make study STUDY={study.name} RAW=/folder/with/downloads"
+        "make study RAW=/folder/with/downloads"
     )
 
 

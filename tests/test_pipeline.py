@@ -177,6 +177,18 @@ def test_choosing_an_unknown_study_names_the_known_ones(inside_copy):
         choose("moon", "")
 
 
+def test_own_changes_to_params_are_not_overwritten(inside_copy):
+    params = inside_copy / "params.yaml"
+    own = params.read_text().replace("seed: 2022", "seed: 2023")
+    params.write_text(own)
+    with pytest.raises(UserError, match="holds changes of yours .* cp params.yaml studies/mine.yaml"):
+        choose("smoke", "")
+    assert params.read_text() == own
+    (inside_copy / "studies" / "mine.yaml").write_text(own)
+    choose("smoke", "")
+    assert params.read_bytes() == (inside_copy / "studies" / "smoke.yaml").read_bytes()
+
+
 def test_missing_downloads_stop_before_anything_is_computed(inside_copy):
     with pytest.raises(UserError, match="is no folder; name the one that holds your downloads"):
         choose("open", str(inside_copy / "nothing"))

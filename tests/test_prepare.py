@@ -193,9 +193,7 @@ def test_missing_downloads_say_what_and_how(own_data):
     raw = own_data.root / "data/raw/mine"
     shutil.rmtree(raw)
     for _ in ("missing", "empty"):
-        with pytest.raises(
-            UserError, match="My own images.*make study STUDY=smoke RAW=/folder/with/downloads"
-        ):
+        with pytest.raises(UserError, match="My own images.*make study RAW=/folder/with/downloads"):
             prepare(own_data, "mine", progress=quiet)
         raw.mkdir(exist_ok=True)
     assert not own_data.dataset_dir("mine").exists()
