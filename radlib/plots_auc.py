@@ -1,5 +1,7 @@
 """Figures of 04_auc."""
 
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -30,12 +32,16 @@ def forest(study: Study, table: pd.DataFrame, overall: pd.DataFrame, estimate: s
     pairs = [pair for pair in ordered_pairs(study) if len(of_pair(table, pair, estimate))]
     tasks = [task for task in study.tasks if task in set(table["task"])]
     rows = [task_title(study, task) for task in tasks] + ["mean over tasks"]
+    across = min(3, len(pairs))
+    down = math.ceil(len(pairs) / across)
     figure, axes = plt.subplots(
-        1, len(pairs), figsize=(1.8 + 3.7 * len(pairs), 1.8 + 0.42 * len(rows)), sharey=True, squeeze=False,
-        layout="constrained",
+        down, across, figsize=(1.8 + 3.7 * across, down * (1.8 + 0.42 * len(rows))), sharey=True,
+        squeeze=False, layout="constrained",
     )  # fmt: skip
+    for empty in axes.flat[len(pairs) :]:
+        empty.remove()
     colours = source_colours(study)
-    for panel, pair in zip(axes[0], pairs, strict=True):
+    for panel, pair in zip(axes.flat, pairs, strict=False):
         some = of_pair(table, pair, estimate).set_index("task")
         mean = of_pair(overall, pair, estimate).iloc[0]
         limit = span(some["ci_low"], some["ci_high"], some["delta"], mean["ci_low"], mean["ci_high"])
