@@ -24,6 +24,7 @@ from radlib.study import Run, Study
 from radlib.weights import Weights, load_weights
 
 VERSION = 1
+LARGEST_LOGIT = 30.0
 # What one image and epoch costs against a forward pass of the whole network; for the time left only.
 COST = {"frozen": 0.003, "top10": 0.15, "all": 3.5}
 
@@ -223,9 +224,16 @@ def _evaluate(learner, rows: np.ndarray, labels: torch.Tensor, batch_size: int) 
 
 
 def _scores(learner, rows: np.ndarray, batch_size: int) -> np.ndarray:
-    """Probabilities of the positive class, float64; 0.5 for all where the network gives no number."""
-    scores = torch.sigmoid(_logits(learner, rows, batch_size).double()).numpy()
-    return scores if np.isfinite(scores).all() else np.full(len(rows), 0.5)
+    """Probabilities of the positive class, float64; 0.5 for all where the network gives no number.
+
+    Logits beyond `LARGEST_LOGIT` would become exactly 0 or 1, and these ties would enter the AUC; then all
+    logits of the run are scaled down alike, which keeps their order.
+    """
+    logits = _logits(learner, rows, batch_size).double()
+    if not torch.isfinite(logits).all():
+        return np.full(len(rows), 0.5)
+    largest = float(logits.abs().max())
+    return torch.sigmoid(logits * min(1.0, LARGEST_LOGIT / max(largest, 1e-12))).numpy()
 
 
 def _logits(learner, rows: np.ndarray, batch_size: int) -> torch.Tensor:

@@ -160,3 +160,26 @@ def test_diverged_run_is_marked_and_scores_one_half(study):
     assert result.runs["diverged"].all()
     assert (result.runs["test_auc"] == 0.5).all()
     assert (result.predictions["score"] == 0.5).all()
+
+
+class _Certain:
+    """A network whose logits are far beyond what a probability can tell apart."""
+
+    def __init__(self, logits: torch.Tensor):
+        self.logits = logits
+
+    def set_training(self, training: bool) -> None:
+        pass
+
+    def __call__(self, rows: np.ndarray, epoch, generator) -> torch.Tensor:
+        return self.logits[rows]
+
+
+def test_order_of_large_logits_survives_in_the_scores():
+    logits = torch.tensor([900.0, -400.0, 100.0, 901.0, 50.0, 0.0])
+    scores = transfer._scores(_Certain(logits), np.arange(6), 4)
+    assert list(np.argsort(scores)) == list(np.argsort(logits.numpy()))
+    assert len(np.unique(scores)) == 6
+    modest = torch.tensor([2.0, -1.0, 0.5])
+    expected = 1 / (1 + np.exp(-modest.double().numpy()))
+    np.testing.assert_array_equal(transfer._scores(_Certain(modest), np.arange(3), 4), expected)
