@@ -1,4 +1,4 @@
-# make study                                  the simulated demo, about a quarter of an hour on two cores
+# make study                                  the simulated demo, about twenty minutes of processor time
 # make study STUDY=open RAW=/my/downloads     another study file of studies/, on real images
 # make test                                   the tests
 # make lab                                    JupyterLab on this machine alone
