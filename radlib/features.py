@@ -19,6 +19,7 @@ from radlib.images import Packed
 from radlib.runs import atomic_path
 from radlib.seeds import digest_of, seed_of
 from radlib.weights import Weights
+from radlib.workers import Advance
 
 VERSION = 1
 BATCH = 64
@@ -33,7 +34,14 @@ class Features:
 
 
 def features_of(
-    packed: Packed, weights: Weights, size: int, kind: str, views: int, boundary: bool, store: Path, bar=None
+    packed: Packed,
+    weights: Weights,
+    size: int,
+    kind: str,
+    views: int,
+    boundary: bool,
+    store: Path,
+    advance: Advance = lambda done: None,
 ) -> Features:
     """Features of every image of a task, from the store or from one pass per view.
 
@@ -41,11 +49,11 @@ def features_of(
         size: input side in px.
         kind: augmentation of views 1, 2, ...: `none`, `shifts` or `full`.
         boundary: also keep the input of the first layer that `top10` trains.
-        bar: progress bar, advanced by one per image and view.
+        advance: told of every image and view that is done.
     """
     model = None
     stored = []
-    for view in range(views if kind != "none" else 1):
+    for view in range(count_views(kind, views)):
         key = digest_of(
             VERSION, packed.digest, weights.digest, weights.backbone, size, view and kind, view,
             boundary, compute.precision(), compute.device().type,
@@ -60,15 +68,20 @@ def features_of(
                 maps = batches.draw_augmentation(
                     len(packed.manifest), kind, torch.Generator().manual_seed(seed)
                 )
-            tensors = _compute(model, packed, weights, size, maps, boundary, bar)
+            tensors = _compute(model, packed, weights, size, maps, boundary, advance)
             _save(path, tensors)
-        elif bar is not None:
-            bar.update(len(packed.manifest))
+        else:
+            advance(len(packed.manifest))
         stored.append(tensors)
     return Features(
         torch.stack([t["pooled"] for t in stored]),
         torch.stack([t["boundary"] for t in stored]) if boundary else None,
     )
+
+
+def count_views(kind: str, views: int) -> int:
+    """How many views are stored: an image that is not augmented has one."""
+    return views if kind != "none" else 1
 
 
 def _compute(
@@ -78,7 +91,7 @@ def _compute(
     size: int,
     maps: Tensor | None,
     boundary: bool,
-    bar,
+    advance: Advance,
 ) -> dict[str, Tensor]:
     captured: list[Tensor] = []
     hooks = []
@@ -94,8 +107,7 @@ def _compute(
             batch = batches.augment(batch, None if maps is None else maps[batch_rows])
             batch = weights.preprocessing(batch).contiguous(memory_format=torch.channels_last)
             pooled.append(model.forward_features(batch).float().mean((2, 3)).cpu())
-            if bar is not None:
-                bar.update(len(batch_rows))
+            advance(len(batch_rows))
     for hook in hooks:
         hook.remove()
     tensors = {"pooled": torch.cat(pooled)}

@@ -16,19 +16,30 @@ ACCURACIES = [
 ]
 
 
-def pretraining_curves(history: pd.DataFrame, simulated: bool) -> Figure:
-    """Loss of both parts and held-out accuracies by epoch."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    left.plot(history["epoch"], history["train_loss"], "o-", color="#0072B2", label="training part")
-    left.plot(history["epoch"], history["val_loss"], "s--", color="#D55E00", label="validation part")
-    left.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss")
-    left.legend()
-    for column, label, style, colour in ACCURACIES:
-        right.plot(history["epoch"], 100 * history[column], style, color=colour, label=label)
-    right.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 102), title="Validation accuracy")
-    right.legend()
-    for axis in (left, right):
-        axis.set_xticks(history["epoch"])
+def pretraining_curves(history: pd.DataFrame, title: str, simulated: bool) -> Figure:
+    """Loss of both parts (above) and validation accuracies (below) by epoch, a column per backbone.
+
+    Args:
+        history: indexed by (backbone, row), a row per epoch.
+    """
+    names = list(history.index.unique(0))
+    size = (2.6 * len(names) + 1.2, 5)
+    figure, axes = plt.subplots(
+        2, len(names), figsize=size, sharex=True, sharey="row", squeeze=False, layout="constrained"
+    )
+    for (above, below), name in zip(axes.T, names, strict=True):
+        some = history.loc[name]
+        above.plot(some["epoch"], some["train_loss"], "o-", color="#0072B2", label="training part")
+        above.plot(some["epoch"], some["val_loss"], "s--", color="#D55E00", label="validation part")
+        above.set(title=name)
+        for column, label, style, colour in ACCURACIES:
+            below.plot(some["epoch"], 100 * some[column], style, color=colour, label=label)
+        below.set(xlabel="epoch", ylim=(0, 102), xticks=some["epoch"])
+    axes[0, 0].set_ylabel("cross-entropy (nats)")
+    axes[1, 0].set_ylabel("validation accuracy (%)")
+    for row in axes:
+        row[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    figure.suptitle(title)
     if simulated:
         mark_simulated(figure)
     return figure

@@ -13,47 +13,61 @@ from torch.nn import functional
 
 from radlib import backbones, batches, compute
 from radlib.images import Packed, open_packed
-from radlib.progress import progress
 from radlib.runs import atomic_path, write_json, write_table
 from radlib.seeds import digest_of, seed_of
 from radlib.study import Study
 from radlib.weights import Preprocessing, save_weights
+from radlib.workers import Advance, work
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What pretraining gave: the network's state, its preprocessing, a row per epoch, held-out scores."""
+    """What pretraining gave: a row per epoch, and accuracies on the test part."""
 
-    state: dict[str, torch.Tensor]
-    preprocessing: Preprocessing
     history: pd.DataFrame
     summary: dict
 
 
-def pretrain(study: Study, source: str, backbone: str, save: bool = False) -> Pretrained:
-    """Train a backbone from random weights on a corpus, or take the finished training from the store.
+def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrained]:
+    """Train every backbone of the study from random weights on a corpus; finished epochs are reused.
 
     The corpus' own channel means and deviations become the preprocessing that the weights carry.
 
+    Returns:
+        what each backbone learnt.
     Raises:
         UserError: the corpus has not been prepared, or timm has no such backbone.
     """
     packed = open_packed(study.dataset_dir(source))
-    size = study.pretrain.size
+    images = int((packed.manifest["part_0"] == "train").sum()) * study.pretrain.epochs
+    results = work(
+        pretrain_backbone,
+        [(study, source, backbone, save) for backbone in study.backbones],
+        study.compute.workers,
+        total=images * len(study.backbones),
+        description=f"pretrain on {source}",
+    )
+    return dict(zip(study.backbones, results, strict=True))
+
+
+def pretrain_backbone(piece: tuple[Study, str, str, bool], advance: Advance) -> Pretrained:
+    """One (study, source, backbone, save), trained or read from the store."""
+    study, source, backbone, save = piece
+    packed = open_packed(study.dataset_dir(source))
     key = digest_of(
         VERSION, packed.digest, backbone, study.pretrain, study.seed, compute.precision(),
         compute.device().type,
     )  # fmt: skip
-    folder = study.store_dir / "pretrain"
-    training = _Training(study, packed, backbone, size, seed_of(study.seed, key))
-    training.resume(folder / f"{key}.pt")
-    training.run(folder / f"{key}.pt", f"pretrain {backbone} on {source}")
+    stored = study.store_dir / "pretrain" / f"{key}.pt"
+    training = _Training(study, packed, backbone, study.pretrain.size, seed_of(study.seed, key))
+    training.resume(stored, advance)
+    training.run(stored, advance)
     result = training.result(source)
     if save:
         path = study.model_file(source, backbone)
-        save_weights(path, result.state, result.preprocessing)
+        save_weights(path, training.model.state_dict(), training.preprocessing)
         write_table(result.history, path.with_name(f"{backbone}.history.csv"))
         write_json(result.summary, path.with_suffix(".json"))
     return result
@@ -83,27 +97,26 @@ class _Training:
         )
         self.history: list[dict] = []
 
-    def resume(self, checkpoint: Path) -> None:
+    def resume(self, checkpoint: Path, advance: Advance) -> None:
         stored = _stored(checkpoint)
         if stored is not None:
             self.model.load_state_dict(stored["model"])
             self.optimizer.load_state_dict(stored["optimizer"])
             self.schedule.load_state_dict(stored["schedule"])
             self.history = stored["history"]
+            advance(len(self.history) * len(self.rows["train"]))
 
-    def run(self, checkpoint: Path, description: str) -> None:
-        left = self.options.epochs - len(self.history)
-        with progress(total=left * len(self.rows["train"]), description=description, unit="img") as bar:
-            while len(self.history) < self.options.epochs:
-                self._epoch(len(self.history), bar)
-                stored = {
-                    "model": self.model.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "schedule": self.schedule.state_dict(),
-                    "history": self.history,
-                }
-                with atomic_path(checkpoint) as temporary:
-                    torch.save(stored, temporary)
+    def run(self, checkpoint: Path, advance: Advance) -> None:
+        while len(self.history) < self.options.epochs:
+            self._epoch(len(self.history), advance)
+            stored = {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "history": self.history,
+            }
+            with atomic_path(checkpoint) as temporary:
+                torch.save(stored, temporary)
 
     def result(self, source: str) -> Pretrained:
         scores, labels = self._scores(self.rows["test"])
@@ -119,13 +132,13 @@ class _Training:
             "epochs": self.options.epochs,
             "images_per_second": float(np.median([row["images_per_second"] for row in self.history])),
         }
-        return Pretrained(self.model.state_dict(), self.preprocessing, pd.DataFrame(self.history), summary)
+        return Pretrained(pd.DataFrame(self.history), summary)
 
     def _epoch_batches(self, epoch: int) -> list[np.ndarray]:
         generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
         return batches.shuffled(self.rows["train"], self.options.batch_size, generator)
 
-    def _epoch(self, epoch: int, bar) -> None:
+    def _epoch(self, epoch: int, advance: Advance) -> None:
         generator = compute.start_run(seed_of(self.seed, "epoch", epoch))
         self.model.train()
         start, total = time.perf_counter(), 0.0
@@ -139,7 +152,7 @@ class _Training:
             self.optimizer.step()
             self.schedule.step()
             total += float(loss.detach()) * len(rows)
-            bar.update(len(rows))
+            advance(len(rows))
         seconds = time.perf_counter() - start
         scores, labels = self._scores(self.rows["validation"])
         log_loss = functional.cross_entropy(torch.from_numpy(scores), torch.from_numpy(labels))

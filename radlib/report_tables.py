@@ -109,7 +109,7 @@ def notebook_links(study: Study, base: str = "notebooks") -> str:
     """A Markdown list of the executed notebooks; `base` is their folder as seen from the page."""
     groups = {
         "Data": [f"01_data-{name}" for name in [*study.corpora, *study.tasks]],
-        "Pretraining": [f"02_pretrain-{c}-{b}" for c in study.corpora for b in study.backbones],
+        "Pretraining": [f"02_pretrain-{corpus}" for corpus in study.corpora],
         "Transfer": [f"03_transfer-{task}" for task in study.tasks],
         "Comparison": ["04_auc"],
     }

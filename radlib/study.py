@@ -112,6 +112,12 @@ class Compare(_Strict):
     confidence: float = Field(0.95, gt=0.5, lt=1)
 
 
+class Compute(_Strict):
+    """How to compute, which no result depends on."""
+
+    workers: int | None = Field(None, ge=1, description="processes; none given: one per core, one on CUDA")
+
+
 class Study(_Strict):
     """A whole study. `root` is the repository's folder; every path below hangs from it."""
 
@@ -127,6 +133,7 @@ class Study(_Strict):
     pretrain: Pretrain
     transfer: Transfer
     compare: Compare
+    compute: Compute = Field(default_factory=Compute)
     notes: list[str] = Field(default_factory=list, description="sentences the summary prints as they are")
     root: Path = Field(Path(), exclude=True)
 

@@ -13,17 +13,17 @@ import torch
 from torch.nn import functional
 
 from radlib import batches, compute
-from radlib.features import Features, features_of
+from radlib.features import Features, count_views, features_of
 from radlib.images import Packed, open_packed
 from radlib.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
-from radlib.progress import progress
 from radlib.runs import load_run, save_run, write_table
 from radlib.seeds import digest_of, seed_of
 from radlib.stats.auc import auc
 from radlib.study import Run, Study
 from radlib.weights import Weights, load_weights
+from radlib.workers import Advance, work
 
-VERSION = 1
+VERSION = 2
 LARGEST_LOGIT = 30.0
 # What one image and epoch costs against a forward pass of the whole network; for the time left only.
 COST = {"frozen": 0.003, "top10": 0.15, "all": 3.5}
@@ -48,20 +48,20 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     """
     packed = open_packed(study.dataset_dir(task))
     runs = sorted(study.runs_of(task), key=lambda run: (run.backbone, run.source))
-    results, computed = [], 0
-    total = sum(_cost(study, packed, run) for run in runs)
-    with progress(total=round(total), description=f"transfer to {task}", unit="img") as bar:
-        for (backbone, source), group in groupby(runs, key=lambda run: (run.backbone, run.source)):
-            arm = _Arm(study, task, packed, load_weights(study, source, backbone))
-            for run in group:
-                stored = load_run(arm.path(run))
-                if stored is None:
-                    stored = arm.compute(run)
-                    save_run(arm.path(run), *stored)
-                    computed += 1
-                results.append(stored)
-                bar.update(round(_cost(study, packed, run)))
-    result = _tables(results, computed)
+    arms = [list(group) for _, group in groupby(runs, key=lambda run: (run.backbone, run.source))]
+    costs = [_arm_cost(study, packed, arm) for arm in arms]
+    longest_first = sorted(range(len(arms)), key=lambda i: -costs[i])
+    computed = work(
+        _transfer_arm,
+        [(study, task, arms[i]) for i in longest_first],
+        study.compute.workers,
+        total=sum(costs),
+        description=f"transfer to {task}",
+    )
+    digests = {run: digest for arm in computed for run, digest, _ in arm}
+    folder = study.store_dir / "runs" / task
+    results = [load_run(folder / f"{digests[run]}.parquet") for run in runs]
+    result = _tables(results, sum(new for arm in computed for _, _, new in arm))
     if save:
         folder = study.result_dir(task)
         for name in ("runs", "predictions", "history"):
@@ -69,11 +69,28 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     return result
 
 
+def _transfer_arm(piece: tuple[Study, str, list[Run]], advance: Advance) -> list[tuple[Run, str, bool]]:
+    """Every run of one arm into the store; gives their digests, and whether they were computed now."""
+    study, task, runs = piece
+    packed = open_packed(study.dataset_dir(task))
+    arm = _Arm(study, task, packed, load_weights(study, runs[0].source, runs[0].backbone), advance)
+    done = []
+    for run in runs:
+        missing = load_run(arm.path(run)) is None
+        if missing:
+            save_run(arm.path(run), *arm.compute(run))
+        else:
+            advance(_cost(study, packed, run))
+        done.append((run, arm.digest(run), missing))
+    return done
+
+
 class _Arm:
     """All runs of one (task, source, backbone): they share weights and features."""
 
-    def __init__(self, study: Study, task: str, packed: Packed, weights: Weights):
+    def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         self.study, self.task, self.packed, self.weights = study, task, packed, weights
+        self.advance = advance
         self.options = study.transfer
         self.size = study.backbones[weights.backbone].size
         self.kind = study.tasks[task].augment
@@ -86,7 +103,7 @@ class _Arm:
         boundary = any(s.train == "top10" and name in (s.backbones or [name]) for s in self.options.settings)
         return features_of(
             self.packed, self.weights, self.size, self.kind, self.options.views, boundary,
-            self.study.store_dir,
+            self.study.store_dir, self.advance,
         )  # fmt: skip
 
     @cached_property
@@ -116,7 +133,11 @@ class _Arm:
         _ = self.features, (run.train == "frozen" or self._network)
         generator = compute.start_run(seed_of(self.study.seed, self.digest(run)))
         learner = self._learner(run, train)
-        fit = _fit(learner, self.labels, train, validation, run.lr, self.options, run.train, generator)
+        step = _cost(self.study, self.packed, run) / self.options.epochs[run.train]
+        fit = _fit(
+            learner, self.labels, train, validation, run.lr, self.options, run.train, generator,
+            lambda: self.advance(step),
+        )  # fmt: skip
         scores = _scores(learner, test, self.options.batch_size)
         labels = self.labels[test].numpy().astype(int)
         record = {
@@ -172,7 +193,7 @@ class _Fit:
     history: list[dict]
 
 
-def _fit(learner, labels, train, validation, lr, options, regime, generator) -> _Fit:
+def _fit(learner, labels, train, validation, lr, options, regime, generator, epoch_done) -> _Fit:
     """Adam at a constant rate; the epoch with the lowest validation loss is kept (as published).
 
     A run whose validation loss is never finite has diverged: `best_epoch` is 0 and it scores 0.5 throughout.
@@ -193,6 +214,7 @@ def _fit(learner, labels, train, validation, lr, options, regime, generator) -> 
             optimizer.step()
             total += float(loss.detach()) * len(rows)
         val_loss, val_auc = _evaluate(learner, validation, labels, options.batch_size)
+        epoch_done()
         history.append(
             {
                 "epoch": epoch + 1,
@@ -246,6 +268,11 @@ def _logits(learner, rows: np.ndarray, batch_size: int) -> torch.Tensor:
 
 def _cost(study: Study, packed: Packed, run: Run) -> float:
     return len(packed.manifest) * study.transfer.epochs[run.train] * COST[run.train]
+
+
+def _arm_cost(study: Study, packed: Packed, runs: list[Run]) -> float:
+    views = count_views(study.tasks[runs[0].task].augment, study.transfer.views)
+    return views * len(packed.manifest) + sum(_cost(study, packed, run) for run in runs)
 
 
 def _tables(results: list[tuple[dict, pd.DataFrame]], computed: int) -> Transferred:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radlib.study import Study, load_study
+from radlib.study import Compute, Study, load_study
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = "tf_efficientnet_lite0"
@@ -15,9 +15,9 @@ SMALL = "tf_efficientnet_lite0"
 
 @pytest.fixture
 def small_study(tmp_path) -> Study:
-    """The smoke study with its root in a temporary folder."""
+    """The smoke study with its root in a temporary folder, computed in this process."""
     study = load_study(path=REPOSITORY / "studies" / "smoke.yaml")
-    return study.model_copy(update={"root": tmp_path})
+    return study.model_copy(update={"root": tmp_path, "compute": Compute(workers=1)})
 
 
 def write_packed(folder: Path, images: np.ndarray, manifest: pd.DataFrame, simulated: bool = True) -> None:

@@ -380,7 +380,7 @@ def test_links_are_relative_to_the_given_base(planted):
     study = planted[0]
     text = report_tables.notebook_links(study, base="notebooks")
     assert "(notebooks/01_data-radiology.ipynb)" in text and "(notebooks/04_auc.ipynb)" in text
-    assert "(notebooks/02_pretrain-photographs-resnet50.ipynb)" in text
+    assert "(notebooks/02_pretrain-photographs.ipynb)" in text
     assert text.count(".ipynb") == 4 + 2 + 2 + 1
 
 

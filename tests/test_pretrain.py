@@ -25,39 +25,51 @@ class Killed(Exception):
     pass
 
 
+def weights(study) -> dict[str, torch.Tensor]:
+    return load_file(study.model_file("radiology", SMALL))
+
+
+def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert torch.equal(found[key], value), key
+
+
 def test_interrupted_training_resumes_to_the_same_weights(study, monkeypatch):
-    whole = pretrain(study, "radiology", SMALL)
+    pretrain(study, "radiology", save=True)
+    whole = weights(study)
     for path in (study.store_dir / "pretrain").iterdir():
         path.unlink()
     epoch = module._Training._epoch
     calls = []
 
-    def dies_in_the_second(self, number, bar):
+    def dies_in_the_second(self, number, advance):
         calls.append(number)
         if len(calls) == 2:
             raise Killed
-        epoch(self, number, bar)
+        epoch(self, number, advance)
 
     monkeypatch.setattr(module._Training, "_epoch", dies_in_the_second)
     with pytest.raises(Killed):
-        pretrain(study, "radiology", SMALL)
-    resumed = pretrain(study, "radiology", SMALL, save=True)
+        pretrain(study, "radiology")
+    pretrain(study, "radiology", save=True)
     assert calls == [0, 1, 1, 2]
-    for key, value in whole.state.items():
-        assert torch.equal(value, resumed.state[key]), key
-    stored = load_file(study.model_file("radiology", SMALL))
-    assert not any(key.startswith("classifier") for key in stored)
-    assert load_weights(study, "radiology", SMALL).preprocessing == whole.preprocessing
+    assert_equal(weights(study), whole)
+    assert not any(key.startswith("classifier") for key in whole)
+    packed = open_packed(study.dataset_dir("radiology"))
+    rows = np.flatnonzero(packed.manifest["part_0"] == "train")
+    found = load_weights(study, "radiology", SMALL).preprocessing
+    assert found == channel_statistics(packed.images, rows)
 
 
 def test_damaged_checkpoint_is_said_and_trained_again(study, capsys):
-    whole = pretrain(study, "radiology", SMALL)
+    pretrain(study, "radiology", save=True)
+    whole = weights(study)
     stored = next((study.store_dir / "pretrain").iterdir())
     stored.write_bytes(stored.read_bytes()[:2000])
-    again = pretrain(study, "radiology", SMALL)
+    pretrain(study, "radiology", save=True)
     assert "is damaged" in capsys.readouterr().out
-    for key, value in whole.state.items():
-        assert torch.equal(value, again.state[key]), key
+    assert_equal(weights(study), whole)
 
 
 def test_preprocessing_is_mean_and_sd_of_the_training_images(study):
@@ -83,4 +95,4 @@ def test_accuracies_against_their_definitions():
 
 def test_unprepared_corpus_is_one_sentence(study):
     with pytest.raises(UserError, match="dataset 'photographs' is not prepared"):
-        pretrain(study, "photographs", SMALL)
+        pretrain(study, "photographs")
