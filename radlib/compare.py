@@ -24,7 +24,7 @@ from radlib.stats.models import holm
 from radlib.study import Study
 
 __all__ = [
-    "Comparison", "auc_table", "compare_sources", "grid_table", "load_results", "read_tables", "roc_bands",
+    "Comparison", "compare_sources", "grid_table", "load_results", "read_tables", "roc_bands",
     "save_tables", "select_setting", "setting_deltas",
 ]  # fmt: skip
 
@@ -98,11 +98,6 @@ def _resolution_notes(study: Study, table: pd.DataFrame, cells: list[_Cell]) -> 
         "difference could pass it; raise compare.resamples, or use more patients"
         for count in sorted(blind)
     ]
-
-
-def auc_table(study: Study, results: Results) -> pd.DataFrame:
-    """The table alone; see `compare_sources`."""
-    return compare_sources(study, results).table
 
 
 def select_setting(runs: pd.DataFrame) -> tuple[str, str, float]:

@@ -19,7 +19,11 @@ from PIL import Image, ImageOps
 from radlib.errors import UserError
 
 SMALLEST_SIDE = 8
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+# What Pillow was seen to raise on damaged files of its formats.
+_BROKEN = (
+    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, struct.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -85,7 +89,7 @@ def stretch_mask(mask: np.ndarray, size: int) -> np.ndarray:
 
 def _open(data: bytes, name: str) -> Image.Image:
     if not data:
-        raise UserError(f"{name} is empty; download it again or delete it")
+        raise UserError(f"{name} is empty; replace or delete it")
     try:
         image = Image.open(io.BytesIO(data))
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
@@ -93,7 +97,7 @@ def _open(data: bytes, name: str) -> Image.Image:
         image.load()
         image = ImageOps.exif_transpose(image)
     except _BROKEN as exc:
-        raise UserError(f"{name} is no readable image ({exc}); download it again or delete it") from exc
+        raise UserError(f"{name} is no readable image ({exc}); replace or delete it") from exc
     if min(image.size) < SMALLEST_SIDE:
         width, height = image.size
         raise UserError(

@@ -3,14 +3,12 @@
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,9 +87,3 @@ def digest_of(images: np.ndarray, masks: np.ndarray | None, rows: np.ndarray, ma
             digest.update(array[rows[start : start + _CHUNK]].tobytes())
     digest.update(manifest.to_csv(index=False).encode())
     return digest.hexdigest()
-
-
-def write_json(content: dict[str, Any], file: Path) -> None:
-    """Write a dictionary so that equal content gives equal bytes."""
-    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
-    file.write_text(f"{text}\n", encoding="utf-8")

@@ -98,13 +98,17 @@ def _check_raw(study: Study) -> None:
     """Everything the study reads must be there before hours are spent."""
     wanted = {**study.corpora, **study.tasks, **study.checkpoints}
     for name, item in wanted.items():
-        if getattr(item, "simulated", False) or study.raw_path(item).exists():
+        if getattr(item, "simulated", False) or _holds_something(study.raw_path(item)):
             continue
         where = f"; get it from {item.url}" if getattr(item, "url", "") else ""
         raise UserError(
-            f"'{name}' of study '{study.name}' is not at {item.path}{where}, put it there, "
+            f"'{name}' of study '{study.name}' is not at {item.path} (or it is empty){where}, put it there, "
             "and type: make study RAW=/folder/with/downloads"
         )
+
+
+def _holds_something(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.is_file()
 
 
 def run_notebook(name: str, parameters: dict[str, str]) -> Path:
@@ -135,7 +139,9 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
             shutil.copyfile(executed, failed)
             if exc.ename == "UserError":
                 raise UserError(exc.evalue) from exc
-            raise UserError(f"notebook {title} failed ({exc.ename}: {exc.evalue}); see {failed}") from exc
+            raise UserError(
+                f"notebook {title} failed ({exc.ename}: {exc.evalue}); {failed} shows at which cell"
+            ) from exc
         notebook = clean(nbformat.read(executed, as_version=4))
     with atomic_path(target) as temporary:
         nbformat.write(notebook, temporary)

@@ -18,6 +18,7 @@ from radlib.errors import UserError
 from radlib.images import open_packed, stretch, stretch_mask
 from radlib.progress import progress
 from radlib.records import Chosen, Decoded, choose_records
+from radlib.runs import write_json
 from radlib.seeds import seed_of
 from radlib.splits import assign_parts, check_parts
 from radlib.study import Study, Task
@@ -221,5 +222,5 @@ def _write(folder: Path, scratch: _Scratch, rows: np.ndarray, manifest, dropped,
         (folder / "masks.raw").unlink()
     manifest.to_parquet(folder / "manifest.parquet", index=False)
     dropped.to_csv(folder / "dropped.csv", index=False)
-    packing.write_json(report, folder / "audit.json")
-    packing.write_json(meta, folder / "meta.json")
+    write_json(report, folder / "audit.json")
+    write_json(meta, folder / "meta.json")

@@ -59,8 +59,10 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def write_json(content: dict, path: Path) -> None:
+    """Write a dictionary atomically, so that equal content gives equal bytes."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 def save_run(path: Path, record: dict, predictions: pd.DataFrame) -> None:

@@ -247,7 +247,10 @@ def load_study(overrides: dict[str, Any] | None = None, path: str | Path | None 
     try:
         params = yaml.safe_load(path.read_text())
     except yaml.YAMLError as exc:
-        raise UserError(f"{path} is not valid YAML: {str(exc).splitlines()[0]}") from exc
+        mark = getattr(exc, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        reason = getattr(exc, "problem", None) or str(exc).splitlines()[0]
+        raise UserError(f"{path} is not valid YAML{line} ({reason}); mend it there") from exc
     if not isinstance(params, dict):
         raise UserError(f"{path} holds no study: expected keys such as name, tasks and transfer")
     params = copy.deepcopy(params)

@@ -78,7 +78,10 @@ def test_a_noted_orientation_is_applied():
     ("data", "sentence"),
     [
         (b"", "scan.png is empty"),
-        (b"<html>404 not found</html>", "scan.png is no readable image .*download it again or delete it"),
+        (
+            b"<html>404 not found</html>",
+            "scan.png is no readable image .*replace or delete it",
+        ),
         (encoded(NOISE)[:2000], "scan.png is no readable image"),
         (encoded(np.tile(RAMP, (20, 20)), "JPEG")[:2000], "scan.png is no readable image"),
         (encoded(RAMP[:1, :1]), "scan.png is 1 x 1 px; 8 px are the least"),

@@ -124,7 +124,7 @@ def test_equal_sources_are_rarely_told_apart(tmp_path):
         root.mkdir()
         study = make_study(root, compare={"pairs": [], "headline": list(HEADLINE), "resamples": 400})
         fabricate(study, {"radiology": 1.0, "photographs": 1.0, "random": 1.0}, seed=100 + seed)
-        row = compare.auc_table(study, compare.load_results(study)).iloc[0]
+        row = compare.compare_sources(study, compare.load_results(study)).table.iloc[0]
         hits += row["ci_low"] > 0 or row["ci_high"] < 0
     assert hits <= 4  # binomial(20, .05): more than 4 has probability 0.003
 
@@ -170,7 +170,7 @@ def test_pair_with_a_partial_source_uses_common_settings(tmp_path):
     )
     fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5, "imagenet": 1.0})
     results = compare.load_results(study)
-    table = compare.auc_table(study, results)
+    table = compare.compare_sources(study, results).table
     assert row_of(table)["n_runs"] == 2 * 4 * 2
     partial = row_of(table, ("radiology", "imagenet"))
     assert partial["n_runs"] == 4 * 2

@@ -196,6 +196,11 @@ def test_missing_downloads_stop_before_anything_is_computed(inside_copy):
     empty.mkdir()
     with pytest.raises(UserError, match="'radiology' of study 'open' is not at data/raw/medical-mnist.zip"):
         choose("open", str(empty))
+    for name in ("medical-mnist.zip", "tiny-imagenet-200.zip"):
+        (empty / name).touch()
+    (empty / "ddti_thyroid").mkdir()
+    with pytest.raises(UserError, match="'thyroid_us' .* is not at data/raw/ddti_thyroid .or it is empty"):
+        choose("open", str(empty))
 
 
 def test_executed_notebook_is_cleaned_of_what_differs():

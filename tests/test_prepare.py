@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 from radlib import packing
+from radlib import prepare as prepare_module
 from radlib.errors import UserError
 from radlib.images import open_packed
 from radlib.prepare import prepare
@@ -213,15 +214,18 @@ def test_a_full_disk_is_noticed_before_decoding(own_data, monkeypatch):
         prepare(own_data, "mine", progress=quiet)
 
 
-@pytest.mark.parametrize("function", ["write_rows", "write_json", "blank_array"])
-def test_a_disk_that_fills_up_leaves_the_old_dataset_whole(own_data, monkeypatch, function):
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [(packing, "write_rows"), (prepare_module, "write_json"), (packing, "blank_array")],
+)
+def test_a_disk_that_fills_up_leaves_the_old_dataset_whole(own_data, monkeypatch, module, function):
     prepare(own_data, "mine", progress=quiet)
     before = content(own_data.dataset_dir("mine"))
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(packing, function, full)
+    monkeypatch.setattr(module, function, full)
     with pytest.raises(UserError, match="no space left"):
         prepare(own_data, "mine", progress=quiet)
     assert content(own_data.dataset_dir("mine")) == before

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from radlib.errors import UserError
-from radlib.stats.auc import auc, aucs, roc_curve
+from radlib.stats.auc import auc, aucs
 
 
 @st.composite
@@ -24,16 +24,6 @@ def scored(draw):
 def test_auc_equals_scikit_learn_with_ties(case):
     scores, labels = case
     assert auc(scores, labels) == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
-
-
-@given(scored())
-def test_curve_equals_scikit_learn_and_holds_the_area(case):
-    scores, labels = case
-    fpr, tpr = roc_curve(scores, labels)
-    expected_fpr, expected_tpr, _ = metrics.roc_curve(labels, scores, drop_intermediate=False)
-    np.testing.assert_allclose(fpr, expected_fpr)
-    np.testing.assert_allclose(tpr, expected_tpr)
-    assert np.trapezoid(tpr, fpr) == pytest.approx(auc(scores, labels), abs=1e-12)
 
 
 @given(scored(), st.randoms(use_true_random=False))

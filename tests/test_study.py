@@ -64,7 +64,7 @@ def test_impossible_values_are_one_sentence(overrides, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("tasks: [", "is not valid YAML"),
+        ("name: demo\ntasks: [", "is not valid YAML at line 2 .*mend it there"),
         ("", "holds no study"),
         ("name: x\nmoon: 1", "unknown key|Field required"),
     ],

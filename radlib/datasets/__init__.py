@@ -30,7 +30,7 @@ def check_options(function: Callable, layout: str, options: dict[str, Any], give
             raise UserError(f"layout '{layout}' has no option '{name}'; allowed: {listed}")
     for parameter in parameters:
         if parameter.default is inspect.Parameter.empty and parameter.name not in options:
-            raise UserError(f"layout '{layout}' needs the option '{parameter.name}'")
+            raise UserError(f"layout '{layout}' needs the option '{parameter.name}'; give it under `options`")
 
 
 def read(layout: str, path: Path, options: dict[str, Any]) -> list[Record]:

@@ -47,7 +47,9 @@ def read_parts(root: Path, files: dict[str, str], column: str) -> dict[str, dict
             for name in read_table(path, [column])[column]:
                 known = parts.setdefault(name, {})
                 if known.setdefault(fold, part) != part:
-                    raise UserError(f"{path}: image {name} is also in the part '{known[fold]}' of that fold")
+                    raise UserError(
+                        f"{path}: image {name} is also in the part '{known[fold]}' of that fold; keep one"
+                    )
     return parts
 
 

@@ -31,7 +31,7 @@ class FileRef:
                 return self.path.read_bytes()
             return _open_zip(self.path, self.path.stat().st_mtime_ns).read(self.member)
         except (OSError, KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as exc:
-            raise UserError(f"cannot read {self.name} ({exc}); download it again") from exc
+            raise UserError(f"cannot read {self.name} ({exc}); put a whole copy in its place") from exc
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _zip_members(path: Path, root: str) -> dict[str, FileRef]:
     try:
         names = _open_zip(path, path.stat().st_mtime_ns).namelist()
     except (OSError, zipfile.BadZipFile) as exc:
-        raise UserError(f"{path} is neither a folder nor a whole zip ({exc}); download it again") from exc
+        raise UserError(f"{path} is neither a folder nor a whole zip ({exc}); replace it") from exc
     prefix = f"{root.strip('/')}/" if root.strip("/") else ""
     inside = [n for n in names if n.startswith(prefix) and not n.endswith("/")]
     if not inside:

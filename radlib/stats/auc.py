@@ -1,4 +1,4 @@
-"""Area under the ROC curve of the positive class, and the curve itself.
+"""Area under the ROC curve of the positive class.
 
 An AUC is the probability that a positive image scores higher than a negative one, ties counted half: the
 Mann-Whitney statistic (Hanley & McNeil 1982, doi 10.1148/radiology.143.1.7063747). A predictor that gives
@@ -39,27 +39,6 @@ def aucs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     n_positive, n_negative = positive.sum(), (~positive).sum()
     rank_sum = rankdata(scores, axis=1)[:, positive].sum(axis=1)
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
-
-
-def roc_curve(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every corner of the empirical ROC curve of one run, from (0, 0) to (1, 1).
-
-    Tied scores make one sloping step, so the trapezoidal area below the curve equals `auc`.
-
-    Args:
-        scores: (n,) float.
-        labels: (n,) 0 or 1.
-    Returns:
-        fpr, tpr: (k + 1,) float64 each, k = number of distinct scores; false and true positive rate.
-    Raises:
-        UserError: as `auc`.
-    """
-    scores, labels = checked(np.asarray(scores)[np.newaxis], labels)
-    order, ends = descending_steps(scores[0])
-    positive = labels[order] == 1
-    tpr = np.r_[0, np.cumsum(positive)[ends]] / positive.sum()
-    fpr = np.r_[0, np.cumsum(~positive)[ends]] / (~positive).sum()
-    return fpr, tpr
 
 
 def descending_steps(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
