@@ -23,14 +23,24 @@ from radlib.workers import Advance
 
 VERSION = 1
 BATCH = 64
+NOTHING = np.zeros(0, dtype=int)
 
 
 @dataclass(frozen=True)
 class Features:
-    """Per view and image: `pooled` float32 (V, n, C); `boundary` bfloat16 (V, n, c, h, w) or None."""
+    """Per view and image: `pooled` float32 (V, n, C); `boundary` bfloat16 (V, n, c, h, w) or None.
+
+    `maps` bfloat16 (m, C, h, w): the last feature maps of view 0, of the images `mapped` (m,) alone.
+    """
 
     pooled: Tensor
     boundary: Tensor | None
+    maps: Tensor | None = None
+    mapped: np.ndarray | None = None
+
+    def maps_of(self, rows: np.ndarray) -> Tensor:
+        """(B, C, h, w) of rows that are among `mapped`."""
+        return self.maps[np.searchsorted(self.mapped, rows)]
 
 
 def features_of(
@@ -42,6 +52,7 @@ def features_of(
     boundary: bool,
     store: Path,
     advance: Advance = lambda done: None,
+    mapped: np.ndarray = NOTHING,
 ) -> Features:
     """Features of every image of a task, from the store or from one pass per view.
 
@@ -50,13 +61,16 @@ def features_of(
         kind: augmentation of views 1, 2, ...: `none`, `shifts` or `full`.
         boundary: also keep the input of the first layer that `top10` trains.
         advance: told of every image and view that is done.
+        mapped: rows, ascending, whose last feature maps are kept.
     """
     model = None
     stored = []
+    # Named only where there are some, so that features of tasks without masks keep their names.
+    keep = [digest_of(mapped.tolist())] if len(mapped) else []
     for view in range(count_views(kind, views)):
         key = digest_of(
             VERSION, packed.digest, weights.digest, weights.backbone, size, view and kind, view,
-            boundary, compute.precision(), compute.device().type,
+            boundary, compute.precision(), compute.device().type, *([] if view else keep),
         )  # fmt: skip
         path = store / "features" / f"{key}.safetensors"
         tensors = _load(path)
@@ -68,7 +82,9 @@ def features_of(
                 maps = batches.draw_augmentation(
                     len(packed.manifest), kind, torch.Generator().manual_seed(seed)
                 )
-            tensors = _compute(model, packed, weights, size, maps, boundary, advance)
+            tensors = _compute(
+                model, packed, weights, size, maps, boundary, advance, NOTHING if view else mapped
+            )
             _save(path, tensors)
         else:
             advance(len(packed.manifest))
@@ -76,6 +92,8 @@ def features_of(
     return Features(
         torch.stack([t["pooled"] for t in stored]),
         torch.stack([t["boundary"] for t in stored]) if boundary else None,
+        stored[0].get("maps"),
+        mapped,
     )
 
 
@@ -92,6 +110,7 @@ def _compute(
     maps: Tensor | None,
     boundary: bool,
     advance: Advance,
+    mapped: np.ndarray,
 ) -> dict[str, Tensor]:
     captured: list[Tensor] = []
     hooks = []
@@ -99,20 +118,24 @@ def _compute(
         module = model.get_submodule(backbones.top_of(weights.backbone).boundary)
         hooks.append(module.register_forward_pre_hook(lambda _, inputs: captured.append(_joined(inputs[0]))))
     model.eval()
-    pooled = []
+    pooled, kept = [], []
     rows = np.arange(len(packed.manifest))
     with compute.inference():
         for batch_rows in batches.in_order(rows, BATCH):
             batch = batches.gather(packed.images, batch_rows, size)
             batch = batches.augment(batch, None if maps is None else maps[batch_rows])
             batch = weights.preprocessing(batch).contiguous(memory_format=torch.channels_last)
-            pooled.append(model.forward_features(batch).float().mean((2, 3)).cpu())
+            last = model.forward_features(batch)
+            pooled.append(last.float().mean((2, 3)).cpu())
+            kept.append(_joined(last[np.isin(batch_rows, mapped)]))
             advance(len(batch_rows))
     for hook in hooks:
         hook.remove()
     tensors = {"pooled": torch.cat(pooled)}
     if boundary:
         tensors["boundary"] = torch.cat(captured)
+    if len(mapped):
+        tensors["maps"] = torch.cat(kept)
     return tensors
 
 

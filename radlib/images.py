@@ -17,6 +17,7 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from radlib.errors import UserError
+from radlib.masks import Masks, masks_of
 
 SMALLEST_SIDE = 8
 # What Pillow was seen to raise on damaged files of its formats.
@@ -81,12 +82,6 @@ def stretch(pixels: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(resized).reshape(size, size, -1)
 
 
-def stretch_mask(mask: np.ndarray, size: int) -> np.ndarray:
-    """Resize uint8 0/1 (H, W) to (size, size): 1 where the lesion covers at least half of the new pixel."""
-    covered = Image.fromarray(mask.astype(np.float32)).resize((size, size), Image.Resampling.BOX)
-    return (np.asarray(covered) >= 0.5).astype(np.uint8)
-
-
 def _open(data: bytes, name: str) -> Image.Image:
     if not data:
         raise UserError(f"{name} is empty; replace or delete it")
@@ -121,13 +116,13 @@ def _scaled_to_bytes(values: np.ndarray, name: str) -> np.ndarray:
 class Packed:
     """A prepared dataset; row i of the manifest is images[i].
 
-    images: uint8 (n, S, S, C), a memory map; masks: uint8 0/1 (n, S, S), or None where the dataset has none.
+    images: uint8 (n, S, S, C), a memory map; masks: in their own pixels, or None where the dataset has none.
     manifest: image_id, patient_id, label, class_name, part_0..., width, height (px, as
     published), sha256, has_mask.
     """
 
     images: np.ndarray
-    masks: np.ndarray | None
+    masks: Masks | None
     manifest: pd.DataFrame
     meta: dict[str, Any]
 
@@ -150,12 +145,13 @@ def open_packed(folder: Path) -> Packed:
         raise UserError(f"dataset '{folder.name}' is not prepared: no {folder / missing[0]}; {remedy}")
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
-        masks = np.load(folder / "masks.npy", mmap_mode="r") if (folder / "masks.npy").is_file() else None
+        bits = np.load(folder / "masks.npy", mmap_mode="r") if (folder / "masks.npy").is_file() else None
         manifest = pd.read_parquet(folder / "manifest.parquet")
         meta = json.loads((folder / "meta.json").read_text())
     except (ValueError, OSError, EOFError) as exc:
         raise UserError(f"dataset '{folder.name}' is damaged ({exc}); delete {folder} and {remedy}") from exc
-    rows = {len(images), len(manifest), len(masks) if masks is not None else len(images)}
-    if len(rows) > 1 or (masks is None and manifest["has_mask"].any()):
+    masks = None if bits is None else masks_of(bits, manifest)
+    fits = masks.fits if masks else not manifest["has_mask"].any()
+    if len(images) != len(manifest) or not fits:
         raise UserError(f"the files in {folder} do not belong together; delete the folder and {remedy}")
     return Packed(images, masks, manifest, meta)

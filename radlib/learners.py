@@ -50,12 +50,16 @@ class FrozenLearner(nn.Module):
 
     def __init__(self, features: Features, head: Head):
         super().__init__()
-        self.pooled, self.head = features.pooled, head
+        self.features, self.pooled, self.head = features, features.pooled, head
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         """Logits of rows; `epoch` chooses the stored view, None is the image itself."""
         view = 0 if epoch is None else epoch % len(self.pooled)
         return self.head(self.pooled[view, rows].to(compute.device()))
+
+    def maps(self, rows: np.ndarray) -> Tensor:
+        """Last feature maps (B, C, h, w) of the images themselves; here only of images with a lesion mask."""
+        return self.features.maps_of(rows).to(compute.device())
 
     def set_training(self, training: bool) -> None:
         self.head.train(training)
@@ -72,9 +76,14 @@ class TopLearner(nn.Module):
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         view = 0 if epoch is None else epoch % len(self.boundary)
+        return self.head(self._last(view, rows).float().mean((2, 3)))
+
+    def maps(self, rows: np.ndarray) -> Tensor:
+        return self._last(0, rows)
+
+    def _last(self, view: int, rows: np.ndarray) -> Tensor:
         stored = self.boundary[view, rows].to(compute.device()).float()
-        stored = stored.contiguous(memory_format=torch.channels_last)
-        return self.head(self.top.forward(self.backbone, stored).float().mean((2, 3)))
+        return self.top.forward(self.backbone, stored.contiguous(memory_format=torch.channels_last))
 
     def set_training(self, training: bool) -> None:
         backbones.set_training(self.backbone, training)
@@ -95,8 +104,14 @@ class WholeLearner(nn.Module):
         batch = batches.gather(self.images, rows, self.size)
         if epoch is not None:
             batch = batches.augment(batch, batches.draw_augmentation(len(rows), self.kind, generator))
+        return self.head(self._last(batch).float().mean((2, 3)))
+
+    def maps(self, rows: np.ndarray) -> Tensor:
+        return self._last(batches.gather(self.images, rows, self.size))
+
+    def _last(self, batch: Tensor) -> Tensor:
         batch = self.preprocessing(batch).contiguous(memory_format=torch.channels_last)
-        return self.head(self.backbone.forward_features(batch).float().mean((2, 3)))
+        return self.backbone.forward_features(batch)
 
     def set_training(self, training: bool) -> None:
         self.backbone.train(training)

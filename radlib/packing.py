@@ -76,14 +76,13 @@ def write_rows(array: np.ndarray, rows: np.ndarray, file: Path) -> None:
             handle.write(array[rows[start : start + _CHUNK]].tobytes())
 
 
-def digest_of(images: np.ndarray, masks: np.ndarray | None, rows: np.ndarray, manifest: pd.DataFrame) -> str:
-    """SHA-256 over the packed pixels, the masks and the manifest's content."""
+def digest_of(images: np.ndarray, rows: np.ndarray, bits: np.ndarray | None, manifest: pd.DataFrame) -> str:
+    """SHA-256 over the packed pixels of the rows, the bits of the masks and the manifest's content."""
     digest = hashlib.sha256()
-    for array in (images, masks):
-        if array is None:
-            continue
-        digest.update(repr((len(rows), *array.shape[1:])).encode())
-        for start in range(0, len(rows), _CHUNK):
-            digest.update(array[rows[start : start + _CHUNK]].tobytes())
+    digest.update(repr((len(rows), *images.shape[1:])).encode())
+    for start in range(0, len(rows), _CHUNK):
+        digest.update(images[rows[start : start + _CHUNK]].tobytes())
+    if bits is not None:
+        digest.update(bits.tobytes())
     digest.update(manifest.to_csv(index=False).encode())
     return digest.hexdigest()

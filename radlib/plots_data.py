@@ -74,8 +74,10 @@ def _one_per_patient(manifest: pd.DataFrame, class_name: str, count: int) -> np.
 
 def _draw_image(axis: plt.Axes, prepared: Prepared, row: int) -> None:
     axis.imshow(prepared.images[row].squeeze(), cmap="gray", vmin=0, vmax=255)
-    if prepared.masks is not None and prepared.masks[row].any():
-        axis.contour(prepared.masks[row], levels=[0.5], colors=OUTLINE, linewidths=1)
+    if prepared.manifest["has_mask"].iloc[row]:
+        mask = prepared.masks[row]
+        x, y = ((np.arange(n) + 0.5) * prepared.images.shape[1] / n - 0.5 for n in mask.shape[::-1])
+        axis.contour(x, y, mask, levels=[0.5], colors=OUTLINE, linewidths=1)
 
 
 def findings(report: dict[str, Any]) -> str:

@@ -15,7 +15,8 @@ from radlib import packing
 from radlib.audit import Audit, Fingerprint, audit, fingerprint
 from radlib.datasets import Record
 from radlib.errors import UserError
-from radlib.images import open_packed, stretch, stretch_mask
+from radlib.images import open_packed, stretch
+from radlib.masks import Masks, masks_of, pack
 from radlib.progress import progress
 from radlib.records import Chosen, Decoded, choose_records
 from radlib.runs import write_json
@@ -30,12 +31,13 @@ _AT_ONCE = 64
 class Prepared:
     """A dataset after preparation; what `save` writes.
 
-    images: uint8 (n, S, S, C); masks: uint8 0/1 (n, S, S) or None; manifest: see `radlib.images.Packed`;
-    dropped: image_id, reason; audit: counts and names; meta: digests, classes, layout.
+    images: uint8 (n, S, S, C); masks: as published, or None where there are none;
+    manifest: see `radlib.images.Packed`; dropped: image_id, reason; audit: counts and names;
+    meta: digests, classes, layout.
     """
 
     images: np.ndarray
-    masks: np.ndarray | None
+    masks: Masks | None
     manifest: pd.DataFrame
     dropped: pd.DataFrame
     audit: dict[str, Any]
@@ -47,7 +49,7 @@ class _Scratch:
     """All chosen images, decoded, before the audit: row i of `table` is images[i] and prints[i]."""
 
     images: np.ndarray
-    masks: np.ndarray | None
+    masks: list[np.ndarray | None] | None
     table: pd.DataFrame
     prints: list[Fingerprint]
 
@@ -65,20 +67,24 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
     chosen = choose_records(study, dataset, progress)
     shape = (len(chosen.records), config.size, config.size, 3 if config.colour else 1)
     folder = study.dataset_dir(dataset)
-    # What is decoded is packed once more without what the audit drops: twice the space, and masks.
-    megabytes = 3 * int(np.prod(shape)) // 1_000_000 + 1
+    # What is decoded is packed once more without what the audit drops: twice the space, and a little.
+    megabytes = 5 * int(np.prod(shape)) // 2_000_000 + 1
     with packing.whole_folder(folder, megabytes) if save else nullcontext() as temporary:
         scratch = _decode(chosen, dataset, shape, temporary, progress)
         found = audit(scratch.table, scratch.prints, study.data.near_duplicate_bits)
         rows = np.flatnonzero(found.keep)
         manifest = _manifest(study, dataset, chosen, scratch.table, found)
-        meta = _meta(study, dataset, scratch, rows, manifest)
+        bits = None if scratch.masks is None else pack([scratch.masks[row] for row in rows])
+        meta = _meta(study, dataset, scratch, rows, bits, manifest)
         dropped = _dropped(chosen, found)
         report = _report(chosen, scratch.table, found, dropped, manifest)
         if temporary is None:
-            masks = None if scratch.masks is None else scratch.masks[rows]
+            masks = None if bits is None else masks_of(bits, manifest)
             return Prepared(scratch.images[rows], masks, manifest, dropped, report, meta)
-        _write(temporary, scratch, rows, manifest, dropped, report, meta)
+        _write(temporary, scratch.images, bits, rows, manifest)
+        dropped.to_csv(temporary / "dropped.csv", index=False)
+        write_json(report, temporary / "audit.json")
+        write_json(meta, temporary / "meta.json")
     packed = open_packed(folder)
     return Prepared(packed.images, packed.masks, packed.manifest, dropped, report, meta)
 
@@ -86,17 +92,16 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
 def _decode(chosen: Chosen, dataset: str, shape: tuple, folder: Path | None, progress: Callable) -> _Scratch:
     images = packing.blank_array(shape, folder and folder / "images.raw")
     has_masks = any(r.masks for r in chosen.records) or chosen.masks_drawn
-    masks = packing.blank_array(shape[:3], folder and folder / "masks.raw") if has_masks else None
-    facts, prints = [], []
+    masks, facts, prints = [], [], []
     decoded = zip(chosen.records, _in_order(chosen.load, chosen.records), strict=True)
     bar = progress(decoded, total=len(chosen.records), description=f"decoding {dataset}")
     for row, (record, (one, print_)) in enumerate(bar):
         images[row] = stretch(one.pixels, shape[1])
-        if one.mask is not None:
-            masks[row] = stretch_mask(one.mask, shape[1])
-        facts.append(_facts(record, one, has_mask=masks is not None and bool(masks[row].any())))
+        has_mask = one.mask is not None and bool(one.mask.any())
+        masks.append(one.mask if has_mask else None)
+        facts.append(_facts(record, one, has_mask))
         prints.append(print_)
-    return _Scratch(images, masks, pd.DataFrame(facts), prints)
+    return _Scratch(images, masks if has_masks else None, pd.DataFrame(facts), prints)
 
 
 def _in_order(
@@ -174,14 +179,14 @@ def _classes(study: Study, dataset: str, table: pd.DataFrame) -> list[str]:
 
 
 def _meta(
-    study: Study, dataset: str, scratch: _Scratch, rows: np.ndarray, manifest: pd.DataFrame
+    study: Study, dataset: str, scratch: _Scratch, rows: np.ndarray, bits, manifest: pd.DataFrame
 ) -> dict[str, Any]:
     config = study.dataset(dataset)
     inputs = zip(scratch.table["image_id"], scratch.table["inputs"], strict=True)
     raw = hashlib.sha256("".join(f"{name} {' '.join(digests)}\n" for name, digests in inputs).encode())
     return {
         "dataset": dataset,
-        "digest": packing.digest_of(scratch.images, scratch.masks, rows, manifest),
+        "digest": packing.digest_of(scratch.images, rows, bits, manifest),
         "digest_raw": raw.hexdigest(),
         "layout": config.layout,
         "simulated": config.simulated,
@@ -214,13 +219,9 @@ def _report(
     }
 
 
-def _write(folder: Path, scratch: _Scratch, rows: np.ndarray, manifest, dropped, report, meta) -> None:
-    packing.write_rows(scratch.images, rows, folder / "images.npy")
+def _write(folder: Path, images: np.ndarray, bits: np.ndarray | None, rows: np.ndarray, manifest) -> None:
+    packing.write_rows(images, rows, folder / "images.npy")
     (folder / "images.raw").unlink()
-    if scratch.masks is not None:
-        packing.write_rows(scratch.masks, rows, folder / "masks.npy")
-        (folder / "masks.raw").unlink()
+    if bits is not None:
+        np.save(folder / "masks.npy", bits)
     manifest.to_parquet(folder / "manifest.parquet", index=False)
-    dropped.to_csv(folder / "dropped.csv", index=False)
-    write_json(report, folder / "audit.json")
-    write_json(meta, folder / "meta.json")

@@ -58,6 +58,7 @@ class Task(Dataset):
     positive: str = Field(description="class counted as 1")
     folds: int = Field(5, ge=1, le=20, description="1: one 75/10/15 split; k: each patient tested once")
     augment: Literal["none", "shifts", "full"] = Field("full", description="full: small sets")
+    input: int | None = Field(None, ge=32, le=1024, description="at least this input side, px, for maps")
     published_delta: float | None = Field(None, description="published AUC gain over ImageNet")
     same_data_as_published: bool = False
 
@@ -189,6 +190,10 @@ class Study(_Strict):
         if name not in datasets:
             raise UserError(f"no dataset '{name}' in study '{self.name}'; there are: {', '.join(datasets)}")
         return datasets[name]
+
+    def input_size(self, task: str, backbone: str) -> int:
+        """Side of a network's input in transfer to a task, px."""
+        return max(self.backbones[backbone].size, self.tasks[task].input or 0)
 
     @property
     def simulated(self) -> bool:

@@ -13,9 +13,10 @@ import torch
 from torch.nn import functional
 
 from radlib import batches, compute
-from radlib.features import Features, count_views, features_of
+from radlib.features import NOTHING, Features, count_views, features_of
 from radlib.images import Packed, open_packed
 from radlib.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
+from radlib.localise import FIGURES, activation_maps, baselines, localise
 from radlib.runs import load_run, save_run, write_table
 from radlib.seeds import digest_of, seed_of
 from radlib.stats.auc import auc
@@ -24,6 +25,8 @@ from radlib.weights import Weights, load_weights
 from radlib.workers import Advance, work
 
 VERSION = 2
+LOCALISED = 1  # version of what a run of a task with lesion masks holds besides
+PREDICTION = ["run", "image_id", "patient_id", "fold", "label", "score"]
 LARGEST_LOGIT = 30.0
 # What one image and epoch costs against a forward pass of the whole network; for the time left only.
 COST = {"frozen": 0.003, "top10": 0.15, "all": 3.5}
@@ -31,11 +34,15 @@ COST = {"frozen": 0.003, "top10": 0.15, "all": 3.5}
 
 @dataclass(frozen=True)
 class Transferred:
-    """Tables of a task: one row per run, per run and test image, per run and epoch."""
+    """Tables of a task: one row per run, per run and test image, per run and epoch.
+
+    localisation: per run (and baseline) and test image with a lesion mask; None for a task without masks.
+    """
 
     runs: pd.DataFrame
     predictions: pd.DataFrame
     history: pd.DataFrame
+    localisation: pd.DataFrame | None
     computed: int
     reused: int
 
@@ -61,11 +68,12 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     digests = {run: digest for arm in computed for run, digest, _ in arm}
     folder = study.store_dir / "runs" / task
     results = [load_run(folder / f"{digests[run]}.parquet") for run in runs]
-    result = _tables(results, sum(new for arm in computed for _, _, new in arm))
+    result = _tables(packed, results, sum(new for arm in computed for _, _, new in arm))
     if save:
         folder = study.result_dir(task)
-        for name in ("runs", "predictions", "history"):
-            write_table(getattr(result, name), folder / f"{name}.parquet")
+        for name in ("runs", "predictions", "history", "localisation"):
+            if getattr(result, name) is not None:
+                write_table(getattr(result, name), folder / f"{name}.parquet")
     return result
 
 
@@ -92,8 +100,9 @@ class _Arm:
         self.study, self.task, self.packed, self.weights = study, task, packed, weights
         self.advance = advance
         self.options = study.transfer
-        self.size = study.backbones[weights.backbone].size
+        self.size = study.input_size(task, weights.backbone)
         self.kind = study.tasks[task].augment
+        self.masked = np.flatnonzero(packed.manifest["has_mask"]) if packed.masks else NOTHING
         self.labels = torch.from_numpy(packed.manifest["label"].to_numpy(dtype=np.float32, copy=True))
 
     @cached_property
@@ -103,7 +112,7 @@ class _Arm:
         boundary = any(s.train == "top10" and name in (s.backbones or [name]) for s in self.options.settings)
         return features_of(
             self.packed, self.weights, self.size, self.kind, self.options.views, boundary,
-            self.study.store_dir, self.advance,
+            self.study.store_dir, self.advance, self.masked,
         )  # fmt: skip
 
     @cached_property
@@ -118,6 +127,7 @@ class _Arm:
             VERSION, self.study.seed, self.packed.digest, self.weights.digest, self.size, self.kind, run,
             options.epochs[run.train], options.batch_size, options.dropout, options.views,
             options.standardise, compute.precision(), compute.device().type,
+            *([LOCALISED] if len(self.masked) else []),
         )  # fmt: skip
 
     def path(self, run: Run):
@@ -171,7 +181,19 @@ class _Arm:
                 "score": scores,
             }
         )
+        if len(self.masked):
+            record["threshold"], figures = self._localise(learner, validation, test)
+            predictions = predictions.join(figures)
         return record, predictions
+
+    def _localise(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[float, pd.DataFrame]:
+        """The threshold, and per test image the figures and the map; rows without a mask are left out."""
+        parts = [np.intersect1d(part, self.masked) for part in (validation, test)]
+        maps = [activation_maps(learner, part, 2 * self.options.batch_size) for part in parts]
+        threshold, figures = localise(self.packed, parts[0], maps[0], parts[1], maps[1])
+        figures["map_height"], figures["map_width"] = maps[1].shape[1:]
+        figures["map"] = [map.astype(np.float16).tobytes() for map in maps[1]]
+        return threshold, figures.set_index(np.flatnonzero(np.isin(test, parts[1])))
 
     def _learner(self, run: Run, train: np.ndarray):
         center, scale = feature_scale(self.features.pooled[0, train], self.options.standardise)
@@ -275,16 +297,28 @@ def _arm_cost(study: Study, packed: Packed, runs: list[Run]) -> float:
     return views * len(packed.manifest) + sum(_cost(study, packed, run) for run in runs)
 
 
-def _tables(results: list[tuple[dict, pd.DataFrame]], computed: int) -> Transferred:
+def _tables(packed: Packed, results: list[tuple[dict, pd.DataFrame]], computed: int) -> Transferred:
     records = [dict(record) for record, _ in results]
     histories = [
         pd.DataFrame(record.pop("history")).assign(run=record["run"], fold=record["fold"])
         for record in records
     ]
+    runs = pd.DataFrame(records)
+    predictions = pd.concat([p for _, p in results], ignore_index=True)
     return Transferred(
-        runs=pd.DataFrame(records),
-        predictions=pd.concat([p for _, p in results], ignore_index=True),
+        runs=runs,
+        predictions=predictions[PREDICTION],
         history=pd.concat(histories, ignore_index=True),
+        localisation=_localisation(packed, runs, predictions) if "threshold" in runs else None,
         computed=computed,
         reused=len(records) - computed,
     )
+
+
+def _localisation(packed: Packed, runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    maps = ["map_height", "map_width", "map"]
+    found = predictions.dropna(subset="dice").merge(runs[["run", "threshold"]], on="run")
+    guessed = baselines(packed, sorted(runs["fold"].unique()))
+    about = packed.manifest[["image_id", "patient_id"]].iloc[guessed["row"]].reset_index(drop=True)
+    columns = ["run", "image_id", "patient_id", "fold", *FIGURES, "threshold", *maps]
+    return pd.concat([found, guessed.join(about)], ignore_index=True)[columns]

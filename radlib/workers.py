@@ -6,6 +6,7 @@ training meanwhile. What is finished goes to the store, so the order of finishin
 
 import contextlib
 import io
+import math
 import multiprocessing
 import os
 import threading
@@ -23,6 +24,8 @@ from radlib.progress import progress
 
 Advance = Callable[[float], None]
 _PRELOADED = ["radlib.pretrain", "radlib.transfer"]
+# Pieces advance by fractions of an image, which nobody wants to read.
+_WHOLE = "{l_bar}{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}, {rate_fmt}]"
 _steps, _stop = None, None  # a worker's lines to the process that it works for
 
 
@@ -56,7 +59,7 @@ def work(
         UserError: a process was ended from outside. Whatever `function` raises is passed on, the others stop.
     """
     number = count(workers, len(pieces))
-    with progress(total=round(total), description=description, unit=unit) as bar:
+    with progress(total=math.ceil(total), description=description, unit=unit, bar_format=_WHOLE) as bar:
         if number > 1:
             return _in_processes(function, pieces, number, bar)
         threads = torch.get_num_threads()

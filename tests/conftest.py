@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from radlib.masks import pack
 from radlib.study import Compute, Study, load_study
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -20,9 +21,17 @@ def small_study(tmp_path) -> Study:
     return study.model_copy(update={"root": tmp_path, "compute": Compute(workers=1)})
 
 
-def write_packed(folder: Path, images: np.ndarray, manifest: pd.DataFrame, simulated: bool = True) -> None:
-    """A packed dataset as `01_data` leaves it."""
+def write_packed(
+    folder: Path,
+    images: np.ndarray,
+    manifest: pd.DataFrame,
+    simulated: bool = True,
+    masks: list | None = None,
+) -> None:
+    """A packed dataset as `01_data` leaves it; masks (H, W) or None for each row."""
     folder.mkdir(parents=True)
+    if masks is not None:
+        np.save(folder / "masks.npy", pack(masks))
     np.save(folder / "images.npy", images)
     manifest.to_parquet(folder / "manifest.parquet", index=False)
     meta = {

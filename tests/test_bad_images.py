@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from radlib.errors import UserError
-from radlib.images import decode_image, decode_masks, stretch, stretch_mask
+from radlib.images import decode_image, decode_masks, stretch
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
@@ -160,14 +160,3 @@ def test_shrinking_averages_instead_of_skipping():
     """One-pixel stripes become their mean; without antialiasing they would become 0 or 255."""
     stripes = np.tile(np.array([0, 255], dtype=np.uint8), (64, 32))
     assert np.abs(stretch(stripes, 8).astype(int) - 127).max() < 15
-
-
-def test_a_mask_is_kept_where_it_covers_half_of_the_new_pixel():
-    mask = np.zeros((16, 16), dtype=np.uint8)
-    mask[:8, :8] = 1
-    mask[8:10, 8:10] = 1  # four of the sixteen pixels that become one
-    mask[12:16, 0:3] = 1  # twelve of sixteen
-    expected = np.zeros((4, 4), dtype=np.uint8)
-    expected[:2, :2] = 1
-    expected[3, 0] = 1
-    assert np.array_equal(stretch_mask(mask, 4), expected)

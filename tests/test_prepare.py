@@ -91,7 +91,10 @@ def test_own_data_is_one_entry_of_params_yaml(own_data):
         expected = np.asarray(original.resize((16, 16), Image.Resampling.BILINEAR))
         assert np.array_equal(packed.images[row, :, :, 0], expected)
         assert manifest["label"][row] == int(number // 2 % 3 == 0)
-        assert manifest["has_mask"][row] == packed.masks[row].any() == bool(manifest["label"][row])
+        drawn = np.zeros((20, 30), dtype=bool)
+        drawn[5:15, 5:15] = manifest["label"][row]
+        assert np.array_equal(packed.masks[row], drawn)
+        assert manifest["has_mask"][row] == bool(manifest["label"][row])
     assert set(manifest["width"]) == {30} and set(manifest["height"]) == {20}
     assert packed.meta["classes"] == ["healthy", "tumour"] and packed.meta["simulated"] is False
 
@@ -123,7 +126,8 @@ def test_unsaved_is_equal_to_saved_and_writes_nothing(own_data):
     unsaved = prepare(own_data, "mine", save=False, progress=quiet)
     assert not own_data.dataset_dir("mine").exists()
     saved = prepare(own_data, "mine", progress=quiet)
-    assert np.array_equal(saved.images, unsaved.images) and np.array_equal(saved.masks, unsaved.masks)
+    assert np.array_equal(saved.images, unsaved.images)
+    assert np.array_equal(saved.masks.bits, unsaved.masks.bits)
     pd.testing.assert_frame_equal(saved.manifest, unsaved.manifest, check_dtype=False)
     assert saved.meta == unsaved.meta and saved.audit == unsaved.audit
     assert json.loads((own_data.dataset_dir("mine") / "meta.json").read_text()) == saved.meta
@@ -254,7 +258,7 @@ def test_simulated_task_is_drawn_from_the_seed(small_study):
     first = prepare(small_study, "breast_us", progress=quiet)
     assert first.meta["simulated"] is True
     assert first.manifest["patient_id"].nunique() == 40 and len(first.images) == 80
-    assert first.masks.shape == (80, 32, 32) and first.manifest["has_mask"].all()
+    assert first.masks[79].shape == (32, 32) and first.manifest["has_mask"].all()
     assert (
         first.meta["digest"] == prepare(small_study, "breast_us", save=False, progress=quiet).meta["digest"]
     )

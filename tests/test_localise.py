@@ -1,0 +1,168 @@
+"""Class-activation maps: equal to Grad-CAM, measured in the mask's own pixels, thresholds from validation."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from sklearn.metrics import average_precision_score
+
+from radlib import batches, transfer
+from radlib.errors import UserError
+from radlib.images import open_packed
+from radlib.learners import Head, WholeLearner
+from radlib.localise import BASELINES, FIGURES, activation_maps, baselines, localise, resized
+from radlib.stats.dice import dice
+from radlib.study import Setting
+from radlib.weights import load_weights
+from tests.conftest import SMALL, two_classes, write_packed
+
+TASK = "breast_us"
+SHAPES = [(32, 32), (40, 30), (21, 50)]
+
+
+def with_masks(count: int = 40) -> tuple[np.ndarray, pd.DataFrame, list[np.ndarray | None]]:
+    """Images with a bright square in the positive class, masks of several sizes, every tenth without one."""
+    images, manifest = two_classes(count, 32, folds=2)
+    masks = []
+    for row in range(count):
+        height, width = SHAPES[row % len(SHAPES)]
+        mask = np.zeros((height, width), dtype=bool)
+        mask[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = True
+        masks.append(mask if row % 10 else None)
+        manifest.loc[row, ["height", "width", "has_mask"]] = [height, width, row % 10 != 0]
+    return images, manifest.astype({"has_mask": bool, "height": int, "width": int}), masks
+
+
+@pytest.fixture
+def study(small_study):
+    settings = [
+        Setting(train="frozen", lr=0.01), Setting(train="top10", lr=0.001), Setting(train="all", lr=0.001)
+    ]  # fmt: skip
+    options = small_study.transfer.model_copy(
+        update={"settings": settings, "epochs": {"frozen": 5, "top10": 1, "all": 1}}
+    )
+    study = small_study.model_copy(update={"sources": ["random"], "transfer": options})
+    images, manifest, masks = with_masks()
+    write_packed(study.dataset_dir(TASK), images, manifest, masks=masks)
+    return study
+
+
+def whole_learner(study) -> WholeLearner:
+    packed = open_packed(study.dataset_dir(TASK))
+    weights = load_weights(study, "random", SMALL)
+    torch.manual_seed(3)
+    head = Head(torch.randn(1280) * 0.1, torch.rand(1280) + 0.5, 0.5)
+    return WholeLearner(packed, weights, weights.build(), 96, "none", head)
+
+
+class _WithTwoLogits(torch.nn.Module):
+    """The same network as the independent package wants it: pixels in, one logit per class out."""
+
+    def __init__(self, learner: WholeLearner):
+        super().__init__()
+        self.learner = learner
+        self.last = torch.nn.Identity()
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        maps = self.last(self.learner.backbone.forward_features(self.learner.preprocessing(batch)))
+        logit = self.learner.head(maps.mean((2, 3)))
+        return torch.stack([-logit, logit], dim=1)
+
+
+def test_maps_equal_those_of_the_grad_cam_package(study, monkeypatch):
+    monkeypatch.setattr("radlib.compute.precision", lambda: "float32")
+    learner = whole_learner(study)
+    rows = np.arange(6)
+    found = activation_maps(learner, rows, 4)
+    assert found.shape == (6, 3, 3) and found.max(axis=(1, 2)) == pytest.approx(1)
+    network = _WithTwoLogits(learner)
+    pixels = batches.gather(learner.images, rows, 96)
+    targets = [ClassifierOutputTarget(int(k)) for k in network(pixels).argmax(1)]
+    with GradCAM(network, [network.last]) as cam:
+        cam(pixels, targets)
+        maps, gradients = cam.activations_and_grads.activations[0], cam.activations_and_grads.gradients[0]
+        expected = cam.get_cam_image(
+            pixels, network.last, targets, maps.detach().numpy(), gradients.detach().numpy(), False
+        )
+    expected = expected.clip(0)
+    expected /= expected.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert found.std() > 0.05
+
+
+def test_resizing_is_bilinear_between_pixel_centres():
+    map = np.random.default_rng(0).random((5, 4)).astype(np.float32)
+    expected = cv2.resize(map, (37, 60), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(resized(map, (60, 37)), expected, atol=1e-5)
+
+
+def test_figures_are_measured_on_the_mask_as_drawn(study):
+    packed = open_packed(study.dataset_dir(TASK))
+    rows = np.flatnonzero(packed.manifest["has_mask"])[:9]
+    rng = np.random.default_rng(1)
+    maps = rng.random((9, 4, 4)).astype(np.float32)
+    threshold, table = localise(packed, rows[:4], maps[:4], rows[4:], maps[4:])
+    for row, map, figures in zip(rows[4:], maps[4:], table.itertuples(), strict=True):
+        height, width = SHAPES[row % 3]
+        mask = np.zeros((height, width), dtype=bool)
+        mask[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = True
+        full = resized(map, (height, width))
+        assert figures.dice == dice(full >= threshold, mask)
+        assert figures.average_precision == pytest.approx(average_precision_score(mask.ravel(), full.ravel()))
+        assert figures.energy_inside == pytest.approx(full[mask].sum() / full.sum(), rel=1e-5)
+    other = maps.copy()
+    other[4:] = rng.random((5, 4, 4))
+    assert localise(packed, rows[:4], other[:4], rows[4:], other[4:])[0] == threshold
+
+
+def test_without_a_validation_mask_there_is_one_sentence(study):
+    packed = open_packed(study.dataset_dir(TASK))
+    none = np.zeros(0, dtype=int)
+    with pytest.raises(UserError, match="no validation image of a fold has a lesion mask"):
+        localise(packed, none, np.zeros((0, 2, 2)), none, np.zeros((0, 2, 2)))
+
+
+def test_every_run_and_regime_is_localised_once_per_test_image_with_mask(study):
+    result = transfer.transfer(study, TASK, save=True)
+    packed = open_packed(study.dataset_dir(TASK))
+    table = pd.read_parquet(study.result_dir(TASK) / "localisation.parquet")
+    contract = "run image_id patient_id fold dice iou average_precision energy_inside pointing_hit threshold"
+    assert set(contract.split()) <= set(table.columns)
+    assert set(result.predictions.columns) == set(transfer.PREDICTION)
+    for fold in range(2):
+        part = packed.manifest[f"part_{fold}"]
+        wanted = set(packed.manifest["image_id"][packed.manifest["has_mask"] & (part == "test")])
+        runs = [*result.runs["run"][result.runs["fold"] == fold], *BASELINES]
+        for run in runs:
+            some = table[(table["run"] == run) & (table["fold"] == fold)]
+            assert sorted(some["image_id"]) == sorted(wanted), run
+    assert not table[FIGURES].isna().any(axis=None)
+    assert set(result.runs["train"]) == {"frozen", "top10", "all"}
+    again = transfer.transfer(study, TASK)
+    assert again.computed == 0
+    pd.testing.assert_frame_equal(again.localisation, result.localisation)
+
+
+def test_frozen_maps_are_those_of_the_whole_network(study):
+    """The stored feature maps of a frozen run give what one pass of the network gives."""
+    packed = open_packed(study.dataset_dir(TASK))
+    arm = transfer._Arm(study, TASK, packed, load_weights(study, "random", SMALL), lambda done: None)
+    run = next(run for run in study.runs_of(TASK) if run.train == "frozen")
+    learner = arm._learner(run, np.arange(20))
+    whole = WholeLearner(packed, arm.weights, arm.weights.build(), arm.size, "none", learner.head)
+    rows = arm.masked[5:15]
+    np.testing.assert_allclose(activation_maps(learner, rows, 4), activation_maps(whole, rows, 4), atol=0.02)
+
+
+def test_baselines_never_look(study):
+    packed = open_packed(study.dataset_dir(TASK))
+    table = baselines(packed, [0])
+    whole = table[table["run"] == "whole_image"]
+    for row, found in zip(whole["row"], whole["dice"], strict=True):
+        share = packed.masks[row].mean()
+        assert found == pytest.approx(2 * share / (1 + share))
+    # Every lesion here is in the middle, where the ellipse is.
+    assert table.groupby("run")["dice"].mean()["centred_blob"] > 0.6
