@@ -14,7 +14,7 @@ from radlib.errors import UserError
 from radlib.labels import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
 from radlib.progress import progress
 from radlib.results import SETTING, Results, load_results
-from radlib.runs import write_json, write_table
+from radlib.runs import write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import RocBand, bootstrap_delta, interval, p_value, roc_band
 from radlib.stats.delong import delong_difference
@@ -24,8 +24,8 @@ from radlib.stats.models import holm
 from radlib.study import Study
 
 __all__ = [
-    "Comparison", "compare_sources", "grid_table", "load_results", "read_tables", "roc_bands",
-    "save_tables", "select_setting", "setting_deltas",
+    "Comparison", "compare_sources", "grid_table", "headline_runs", "load_results", "paired_runs",
+    "read_tables", "roc_bands", "save_tables", "select_setting", "setting_deltas",
 ]  # fmt: skip
 
 COLUMNS = [
@@ -40,7 +40,6 @@ OVERALL_COLUMNS = [
 _RUN = [*SETTING, "fold", "seed"]
 _FAMILY = ["source_a", "source_b", "estimate"]
 BAND_RESAMPLES = 500
-_NUMBERS = ["delta", "ci_low", "ci_high"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def compare_sources(study: Study, results: Results) -> Comparison:
     cells, notes = [], list(results.notes)
     for task in progress(list(study.tasks), description="bootstrap"):
         for pair in ordered_pairs(study):
-            sides = _paired_runs(results.of_task(task), pair)
+            sides = paired_runs(results.of_task(task), pair)
             if sides[0].empty:
                 notes.append(f"{task_title(study, task)}: {pair_title(study, pair)} has no runs in common")
                 continue
@@ -112,7 +111,7 @@ def select_setting(runs: pd.DataFrame) -> tuple[str, str, float]:
     return tuple(best.iloc[0][SETTING])
 
 
-def _paired_runs(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def paired_runs(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The runs of both sources whose (backbone, train, lr, fold, seed) both have, in the same order."""
     sides = [runs[runs["source"] == source] for source in pair]
     common = sides[0][_RUN].merge(sides[1][_RUN], on=_RUN).sort_values(_RUN)
@@ -195,7 +194,7 @@ def _overall_row(study: Study, group: pd.DataFrame, cells: list[_Cell]) -> dict:
 def headline_runs(study: Study, results: Results, task: str) -> dict[str, pd.DataFrame]:
     """By source: its runs in the settings that both sources of the headline pair have."""
     runs = results.of_task(task)
-    common = _paired_runs(runs, study.compare.headline)[0][_RUN]
+    common = paired_runs(runs, study.compare.headline)[0][_RUN]
     sides = {source: runs[runs["source"] == source].merge(common, on=_RUN) for source in study.sources}
     return {source: side for source, side in sides.items() if len(side)}
 
@@ -214,7 +213,7 @@ def setting_deltas(study: Study, results: Results) -> pd.DataFrame:
     """Columns task, backbone, train, lr, delta: headline difference, mean over folds and seeds."""
     tables = []
     for task in study.tasks:
-        a, b = _paired_runs(results.of_task(task), study.compare.headline)
+        a, b = paired_runs(results.of_task(task), study.compare.headline)
         delta = a[SETTING].assign(task=task, delta=a["test_auc"] - b["test_auc"])
         tables.append(delta.groupby(["task", *SETTING], as_index=False)["delta"].mean())
     return pd.concat(tables, ignore_index=True)
@@ -243,22 +242,9 @@ def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dic
 
 
 def save_tables(study: Study, comparison: Comparison) -> None:
-    """Write auc.csv, overall.csv and metrics.json of `reports/<study>/`, each whole or not at all."""
+    """Write auc.csv and overall.csv of `reports/<study>/`, each whole or not at all."""
     write_table(comparison.table, study.report_dir / "auc.csv")
     write_table(comparison.overall, study.report_dir / "overall.csv")
-    write_json(metrics(study, comparison), study.report_dir / "metrics.json")
-
-
-def metrics(study: Study, comparison: Comparison) -> dict:
-    """What `dvc metrics show` prints: every pair over all tasks, and the headline pair task by task."""
-    overall, tasks = {}, {}
-    for row in comparison.overall.to_dict("records"):
-        pair = f"{row['source_a']}_minus_{row['source_b']}"
-        overall.setdefault(pair, {})[row["estimate"]] = {key: float(row[key]) for key in _NUMBERS}
-    for row in comparison.table.to_dict("records"):
-        if (row["source_a"], row["source_b"]) == tuple(study.compare.headline):
-            tasks.setdefault(row["task"], {})[row["estimate"]] = {key: float(row[key]) for key in _NUMBERS}
-    return {"study": study.name, "simulated": study.simulated, "overall": overall, "tasks": tasks}
 
 
 def read_tables(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 
+from radlib.compare_dice import METRICS
 from radlib.errors import UserError
 from radlib.labels import ordered_pairs, pair_title, source_title, task_title
 from radlib.plots import of_pair
@@ -55,6 +56,34 @@ def shown(study: Study, table: pd.DataFrame, estimate: str) -> pd.DataFrame:
             "images are": ["simulated" if s else "real" for s in some["simulated"]],
         }
     )
+
+
+def lesions_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """`dice.csv` for readers: rounded, with titles for names."""
+    pairs = zip(table["source_a"], table["source_b"], strict=True)
+    gains = table["relative_gain"], table["gain_low"], table["gain_high"]
+    shown = pd.DataFrame(
+        {
+            "pair": [pair_title(study, pair) for pair in pairs],
+            "task": [task_title(study, task) for task in table["task"]],
+            "figure": table["metric"].map(METRICS).to_numpy(),
+            **{
+                name: table[column].round(3).to_numpy()
+                for name, column in zip(
+                    ["a", "b", "difference", "low", "high"],
+                    ["mean_a", "mean_b", "delta", "ci_low", "ci_high"],
+                    strict=True,
+                )
+            },
+            "gain, %": [f"{g:+.0%} ({low:+.0%} to {high:+.0%})" for g, low, high in zip(*gains, strict=True)],
+            "p (Holm)": [_p(p) for p in table["p_holm"]],
+            "p (Wilcoxon)": [_p(p) for p in table["wilcoxon_p"]],
+            "patients": table["n_patients"].to_numpy(),
+            "images": table["n_images"].to_numpy(),
+            "images are": ["simulated" if s else "real" for s in table["simulated"]],
+        }
+    )
+    return shown.set_index(["pair", "task", "figure"])
 
 
 def pretraining_table(study: Study) -> pd.DataFrame | None:
@@ -111,7 +140,7 @@ def notebook_links(study: Study, base: str = "notebooks") -> str:
         "Data": [f"01_data-{name}" for name in [*study.corpora, *study.tasks]],
         "Pretraining": [f"02_pretrain-{corpus}" for corpus in study.corpora],
         "Transfer": [f"03_transfer-{task}" for task in study.tasks],
-        "Comparison": ["04_auc"],
+        "Comparison": ["04_auc", "06_dice"],
     }
     lines = []
     for title, names in groups.items():

@@ -133,11 +133,11 @@ def patient_weights(
     ]
     for start in range(0, resamples, chunk):
         stop = min(start + chunk, resamples)
-        parts = [_counts(rng, stop - start, size) for size, rng in strata]
+        parts = [draw_counts(rng, stop - start, size) for size, rng in strata]
         yield slice(start, stop), np.concatenate(parts, axis=1, dtype=np.float32)
 
 
-def _counts(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
+def draw_counts(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
     """(resamples, size) int64: how often each of `size` patients is among `size` draws."""
     drawn = rng.integers(size, size=(resamples, size), dtype=np.int32).astype(np.int64)
     drawn += np.arange(resamples)[:, np.newaxis] * size

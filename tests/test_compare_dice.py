@@ -1,0 +1,152 @@
+"""Localisation compared: against a plain computation, with planted truth; figures and words follow."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from radlib import compare_dice, plots_dice, report_tables, summary_dice
+from radlib.compare import load_results
+from radlib.errors import UserError
+from radlib.images import open_packed
+from radlib.localise import BASELINES, FIGURES
+from tests.conftest import write_packed
+from tests.fabricated import fabricate, make_study
+
+TASK = "thyroid_us"
+PAIR = ("radiology", "photographs")
+
+
+def fabricate_maps(study, dice: dict[str, float], seed: int = 0) -> None:
+    """Localisation of a task: mean figures by source, noise shared by runs; every fifth image without mask."""
+    rng = np.random.default_rng(seed)
+    folder = study.result_dir(TASK)
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    runs = pd.read_parquet(folder / "runs.parquet")
+    images = predictions.drop_duplicates("image_id").sort_values("image_id")
+    images = images[np.arange(len(images)) % 5 > 0]
+    shared = pd.Series(rng.normal(0, 0.05, len(images)), index=images["image_id"])
+    tables = []
+    names = [*zip(runs["run"], runs["source"], runs["fold"], strict=True)]
+    names += [(name, name, fold) for name in BASELINES for fold in sorted(runs["fold"].unique())]
+    for run, source, fold in names:
+        some = images[images["fold"] == fold][["image_id", "patient_id", "fold"]].assign(
+            run=run, threshold=0.3
+        )
+        level = dice[source] + some["image_id"].map(shared) + rng.normal(0, 0.02, len(some))
+        for figure in FIGURES:
+            some[figure] = level.clip(0, 1)
+        map = rng.random((3, 3)).astype(np.float16)
+        tables.append(some.assign(map_height=3, map_width=3, map=map.tobytes()))
+    pd.concat(tables, ignore_index=True).to_parquet(folder / "localisation.parquet")
+    masks = [np.eye(20, 30, dtype=bool) | (np.indices((20, 30)).sum(0) < 20) for _ in images["image_id"]]
+    manifest = images[["image_id", "patient_id", "label"]].assign(
+        class_name="x", width=30, height=20, sha256="0", has_mask=True
+    )
+    pixels = np.zeros((len(images), 16, 16, 1), dtype=np.uint8)
+    write_packed(study.dataset_dir(TASK), pixels, manifest.reset_index(drop=True), masks=masks)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    study = make_study(tmp_path_factory.mktemp("dice"))
+    fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5})
+    level = {"radiology": 0.5, "photographs": 0.4, "random": 0.4, "whole_image": 0.3, "centred_blob": 0.45}
+    fabricate_maps(study, level)
+    results = load_results(study)
+    located = compare_dice.load_located(study, results)
+    return study, results, located, compare_dice.compare_located(study, results, located)
+
+
+def test_table_holds_the_contract_and_the_plain_means(planted):
+    study, results, _, table = planted
+    named = "task method metric source_a source_b mean_a mean_b delta relative_gain ci_low ci_high"
+    contract = f"{named} p_value p_holm n_patients n_images resamples simulated".split()
+    assert set(contract) <= set(table.columns)
+    assert len(table) == 2 * len(FIGURES)
+    row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
+    stored = pd.read_parquet(study.result_dir(TASK) / "localisation.parquet")
+    runs = results.runs.set_index("run")["source"]
+    means = stored.assign(source=stored["run"].map(runs)).groupby(["source", "image_id"])["dice"].mean()
+    assert row["mean_a"] == pytest.approx(means["radiology"].mean())
+    assert row["delta"] == pytest.approx(means["radiology"].mean() - means["photographs"].mean())
+    assert row["relative_gain"] == pytest.approx(row["mean_a"] / row["mean_b"] - 1)
+    assert row["ci_low"] < 0.1 < row["ci_high"] and row["ci_low"] > 0.05
+    same = table[(table["metric"] == "dice") & (table["source_b"] == "random")].iloc[0]
+    assert same["ci_low"] < 0 < same["ci_high"]
+
+
+def test_saved_table_is_read_again(planted, tmp_path):
+    study = planted[0].model_copy(update={"root": tmp_path})
+    with pytest.raises(UserError, match="no dice.csv .* dvc repro dice"):
+        compare_dice.read_table(study)
+    compare_dice.save_table(study, planted[3])
+    assert compare_dice.read_table(study)["delta"].to_numpy() == pytest.approx(planted[3]["delta"], rel=1e-4)
+
+
+def test_study_without_masks_gives_an_empty_table(tmp_path):
+    study = make_study(tmp_path)
+    fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5})
+    results = load_results(study)
+    located = compare_dice.load_located(study, results)
+    table = compare_dice.compare_located(study, results, located)
+    assert located.tasks == [] and len(table) == 0 and list(table) == compare_dice.COLUMNS
+    compare_dice.save_table(study, table)
+    assert len(compare_dice.read_table(study)) == 0
+    assert len(report_tables.lesions_shown(study, table)) == 0
+    assert len(compare_dice.thresholds_table(results, located)) == 0
+    assert summary_dice.headline_lesions(study, table) == []
+    assert summary_dice.lesion_lesson(study, table, compare_dice.means_table(study, results, located)) == []
+
+
+def test_missing_run_is_one_sentence(planted, tmp_path):
+    study, results, _, _ = planted
+    other = study.model_copy(update={"root": tmp_path})
+    stored = pd.read_parquet(study.result_dir(TASK) / "localisation.parquet")
+    other.result_dir(TASK).mkdir(parents=True)
+    path = other.result_dir(TASK) / "localisation.parquet"
+    stored[stored["run"] != results.runs["run"].iloc[0]].to_parquet(path)
+    with pytest.raises(UserError, match="lacks 1 of the runs .* dvc repro"):
+        compare_dice.load_located(other, results)
+    path.write_bytes(b"PAR1 but no more")
+    with pytest.raises(UserError, match="localisation.parquet is damaged"):
+        compare_dice.load_located(other, results)
+
+
+def test_words_follow_the_numbers(planted):
+    study, results, located, table = planted
+    means = compare_dice.means_table(study, results, located)
+    said = summary_dice.lesion_lesson(study, table, means)
+    row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
+    assert f"{row['mean_a']:.3f} after Simulated radiology, {row['mean_b']:.3f} after" in said[0]
+    assert "higher" in said[0] and "published gain of +64.6%" in said[0] and "does not lie" in said[0]
+    assert "only Simulated radiology did better on average" in said[2]
+    assert summary_dice.headline_lesions(study, table) == said[:1]
+
+
+def test_figures_show_what_the_tables_hold(planted):
+    study, results, located, table = planted
+    forest = plots_dice.lesion_forest(study, table)
+    assert [t.get_text() for t in forest.axes[0].get_yticklabels()] == [
+        f"Thyroid US: {name}" for name in compare_dice.METRICS.values()
+    ]
+    spread = plots_dice.dice_by_source(study, results, located)
+    shown = [t.get_text() for t in spread.axes[0].get_yticklabels()]
+    assert shown == ["Simulated radiology", "Simulated photographs", "Random weights", "whole image",
+                     "centred ellipse"]  # fmt: skip
+    cases = plots_dice.chosen_cases(study, results, located, TASK)
+    runs = results.runs[results.runs["source"].isin(PAIR)]
+    mean = compare_dice.image_figures(located, TASK, runs)["dice"]
+    assert (cases["best"], cases["worst"]) == (mean.idxmax(), mean.idxmin())
+    assert mean[cases["median"]] == pytest.approx(mean.median(), abs=0.01)
+    maps = plots_dice.overlays(study, results, located, TASK, open_packed(study.dataset_dir(TASK)))
+    titles = {axis.get_title() for axis in maps.axes}
+    assert titles == {"Simulated radiology", "Simulated photographs", "Random weights"}
+    labels = [axis.get_xlabel() for axis in maps.axes[:3]]
+    best = (
+        located.tables[TASK]
+        .query("image_id == @cases['best']")
+        .merge(results.runs[["run", "source"]], on="run")
+    )
+    assert labels == [f"Dice {best[best['source'] == s]['dice'].mean():.2f}" for s in study.sources]
+    plt.close("all")

@@ -1,0 +1,86 @@
+"""Bootstrap of means: against scipy, a plain loop, a closed form, and simulated studies with known truth."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from radlib.errors import UserError
+from radlib.stats.means import bootstrap_mean_difference
+
+
+def figures(patients: int, seed: int, delta: float = 0.0, images: int = 3, folds: int = 2):
+    """Correlated figures of both sides, clustered in patients."""
+    rng = np.random.default_rng(seed)
+    ids = np.repeat(np.arange(patients), images)
+    of_patient, of_pair = rng.normal(0, 0.1, patients)[ids], rng.normal(0, 0.1, patients)[ids]
+    base = 0.5 + of_patient + rng.normal(0, 0.05, len(ids))
+    return base + delta + of_pair + rng.normal(0, 0.05, len(ids)), base, ids, ids % folds
+
+
+def test_one_image_a_patient_agrees_with_scipy_bootstrap():
+    a, b, ids, folds = figures(80, 1, 0.02, images=1, folds=1)
+    found = bootstrap_mean_difference(a, b, ids, folds, 20_000, 0, 0.95)
+    assert found.delta == pytest.approx(np.mean(a - b))
+    plain = stats.bootstrap(
+        (a - b,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
+    )
+    assert found.draws.std() == pytest.approx(plain.standard_error, rel=0.03)
+    # The expanded percentile of a mean is Student's interval, up to the bootstrap's own noise and skewness.
+    low, high = stats.t.interval(0.95, 79, loc=np.mean(a - b), scale=stats.sem(a - b))
+    assert (found.ci_low, found.ci_high) == pytest.approx((low, high), abs=0.003)
+    assert found.wilcoxon_p == stats.wilcoxon(a - b).pvalue
+
+
+def test_unequal_patients_follow_a_plain_loop():
+    rng = np.random.default_rng(2)
+    ids = np.repeat(np.arange(12), rng.integers(1, 6, 12))
+    a, b = rng.random(len(ids)), rng.random(len(ids))
+    found = bootstrap_mean_difference(a, b, ids, ids % 3, 4000, 5, 0.9)
+    loop = []
+    for _ in range(4000):
+        rows = []
+        for fold in range(3):
+            own = np.unique(ids[ids % 3 == fold])
+            for patient in rng.choice(own, len(own)):
+                rows += list(np.flatnonzero(ids == patient))
+        loop.append(a[rows].mean() - b[rows].mean())
+    assert found.draws.mean() == pytest.approx(np.mean(loop), abs=0.01)
+    assert found.draws.std() == pytest.approx(np.std(loop), rel=0.06)
+    assert stats.ks_2samp(found.draws, loop).pvalue > 0.001
+
+
+def test_interval_covers_the_truth_and_the_image_bootstrap_would_not():
+    covered = image_wise = 0
+    for seed in range(400):
+        a, b, ids, folds = figures(50, seed, 0.03)
+        found = bootstrap_mean_difference(a, b, ids, folds, 400, seed, 0.95)
+        covered += found.ci_low <= 0.03 <= found.ci_high
+        low, high = stats.t.interval(0.95, len(a) - 1, loc=np.mean(a - b), scale=stats.sem(a - b))
+        image_wise += low <= 0.03 <= high
+    assert 0.92 <= covered / 400 <= 0.975  # three standard errors are 0.033
+    assert image_wise / 400 < 0.85
+
+
+def test_gain_is_relative_to_b_and_undefined_at_zero():
+    a, b, ids, folds = figures(30, 3, 0.1)
+    found = bootstrap_mean_difference(a, b, ids, folds, 500, 0, 0.95)
+    assert found.relative_gain == pytest.approx(found.mean_a / found.mean_b - 1)
+    assert found.gain_low < found.relative_gain < found.gain_high
+    nothing = bootstrap_mean_difference(a, 0 * b, ids, folds, 500, 0, 0.95)
+    assert np.isnan([nothing.relative_gain, nothing.gain_low, nothing.gain_high]).all()
+    same = bootstrap_mean_difference(a, a, ids, folds, 500, 0, 0.95)
+    assert same.delta == 0 and same.p_value == 1 and same.wilcoxon_p == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda a, b, p, f: (a[:-1], b, p, f), "do not pair"),
+        (lambda a, b, p, f: (a * np.nan, b, p, f), "NaN or infinite"),
+        (lambda a, b, p, f: (a, b, p, np.arange(len(a)) % 2), "tested in two folds"),
+        (lambda a, b, p, f: (a, b, p, np.where(p == 0, 9, 0)), "single tested patient"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_sentence(change, sentence):
+    with pytest.raises(UserError, match=sentence):
+        bootstrap_mean_difference(*change(*figures(10, 0)), 100, 0, 0.95)
