@@ -18,7 +18,7 @@ PAIR = ("radiology", "photographs")
 
 
 def fabricate_maps(study, dice: dict[str, float], seed: int = 0) -> None:
-    """Localisation of a task: mean figures by source, noise shared by runs; every fifth image without mask."""
+    """Localisation of a task: mean figures by source, noise shared by runs; every fifth image without one."""
     rng = np.random.default_rng(seed)
     folder = study.result_dir(TASK)
     predictions = pd.read_parquet(folder / "predictions.parquet")
