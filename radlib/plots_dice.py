@@ -112,7 +112,8 @@ def _overlay(panel: Axes, packed: Packed, table: pd.DataFrame, image_id: str) ->
     mask = packed.masks[row]
     some = table[table["image_id"] == image_id]
     maps = [
-        resized(np.frombuffer(m, np.float16).reshape(height, width), mask.shape)
+        # Baselines have no map, so the columns of sides are not whole numbers to pandas.
+        resized(np.frombuffer(m, np.float16).reshape(int(height), int(width)), mask.shape)
         for m, height, width in zip(some["map"], some["map_height"], some["map_width"], strict=True)
     ]
     if packed.meta["simulated"]:

@@ -37,7 +37,7 @@ def fabricate_maps(study, dice: dict[str, float], seed: int = 0) -> None:
         for figure in FIGURES:
             some[figure] = level.clip(0, 1)
         map = rng.random((3, 3)).astype(np.float16)
-        tables.append(some.assign(map_height=3, map_width=3, map=map.tobytes()))
+        tables.append(some.assign(map_height=3.0, map_width=3.0, map=map.tobytes()))
     pd.concat(tables, ignore_index=True).to_parquet(folder / "localisation.parquet")
     masks = [np.eye(20, 30, dtype=bool) | (np.indices((20, 30)).sum(0) < 20) for _ in images["image_id"]]
     manifest = images[["image_id", "patient_id", "label"]].assign(

@@ -114,3 +114,13 @@ def test_repository_names_no_machine():
     for path in [REPOSITORY / "requirements.lock", *REPOSITORY.glob("studies/*.yaml"), *NOTEBOOKS]:
         text = Path(path).read_text()
         assert "index-url" not in text and "/home/" not in text and "/root/" not in text
+
+
+def test_a_task_may_ask_for_a_larger_input_but_not_a_smaller_one(small_study):
+    backbone = next(iter(small_study.backbones))
+    size = small_study.backbones[backbone].size
+    assert small_study.input_size("breast_us", backbone) == size
+    for wanted, expected in ((size + 50, size + 50), (size - 16, size), (None, size)):
+        task = small_study.tasks["breast_us"].model_copy(update={"input": wanted})
+        study = small_study.model_copy(update={"tasks": {"breast_us": task}})
+        assert study.input_size("breast_us", backbone) == expected
