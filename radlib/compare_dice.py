@@ -131,7 +131,8 @@ def thresholds_table(results: Results, located: Located) -> pd.DataFrame:
     """Quartiles of the runs' thresholds by task and source."""
     rows = []
     for task, table in located.tables.items():
-        chosen = results.of_task(task).merge(table.groupby("run")["threshold"].first(), on="run")
+        chosen = results.of_task(task)[["run", "source"]]
+        chosen = chosen.merge(table.groupby("run")["threshold"].first(), on="run")
         for source, values in chosen.groupby("source")["threshold"]:
             rows.append([task, source, *values.quantile([0.25, 0.5, 0.75])])
     columns = ["task", "source", "lower quartile", "median", "upper quartile"]

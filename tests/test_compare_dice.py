@@ -23,6 +23,7 @@ def fabricate_maps(study, dice: dict[str, float], seed: int = 0) -> None:
     folder = study.result_dir(TASK)
     predictions = pd.read_parquet(folder / "predictions.parquet")
     runs = pd.read_parquet(folder / "runs.parquet")
+    runs.assign(threshold=0.3).to_parquet(folder / "runs.parquet")
     images = predictions.drop_duplicates("image_id").sort_values("image_id")
     images = images[np.arange(len(images)) % 5 > 0]
     shared = pd.Series(rng.normal(0, 0.05, len(images)), index=images["image_id"])
@@ -139,6 +140,8 @@ def test_figures_show_what_the_tables_hold(planted):
     mean = compare_dice.image_figures(located, TASK, runs)["dice"]
     assert (cases["best"], cases["worst"]) == (mean.idxmax(), mean.idxmin())
     assert mean[cases["median"]] == pytest.approx(mean.median(), abs=0.01)
+    thresholds = compare_dice.thresholds_table(results, located)
+    assert (thresholds == 0.3).all(axis=None) and len(thresholds) == 3
     maps = plots_dice.overlays(study, results, located, TASK, open_packed(study.dataset_dir(TASK)))
     titles = {axis.get_title() for axis in maps.axes}
     assert titles == {"Simulated radiology", "Simulated photographs", "Random weights"}
