@@ -17,6 +17,7 @@ from radlib.plots import difference_axis, draw_interval, mark_simulated, quiet, 
 from radlib.results import Results
 from radlib.study import Study
 
+OUTLINE = "#D55E00"
 GUESSED = {"whole_image": "whole image", "centred_blob": "centred ellipse"}
 
 
@@ -100,7 +101,7 @@ def overlays(study: Study, results: Results, located: Located, task: str, packed
             _overlay(panel, packed, located.tables[task].merge(some[["run"]], on="run"), image_id)
             panel.set_title(source_title(study, source), fontsize=9)
         line[0].set_ylabel(f"{title}\n{image_id}", fontsize=8)
-    handle = Line2D([], [], color="black", lw=1.2, label="lesion as drawn by the annotator")
+    handle = Line2D([], [], color=OUTLINE, lw=1.4, label="lesion as drawn by the annotator")
     figure.legend(handles=[handle], loc="outside lower center", frameon=False, fontsize=8)
     figure.suptitle(f"{task_title(study, task)}: mean map of all runs, and its mean Dice", fontsize=10)
     mark_simulated(figure, study)
@@ -116,10 +117,11 @@ def _overlay(panel: Axes, packed: Packed, table: pd.DataFrame, image_id: str) ->
         resized(np.frombuffer(m, np.float16).reshape(int(height), int(width)), mask.shape)
         for m, height, width in zip(some["map"], some["map_height"], some["map_width"], strict=True)
     ]
-    if packed.meta["simulated"]:
+    printable = packed.meta["simulated"]
+    if printable:
         extent = (-0.5, mask.shape[1] - 0.5, mask.shape[0] - 0.5, -0.5)
         panel.imshow(packed.images[row].squeeze(), cmap="gray", extent=extent)
-    panel.imshow(np.mean(maps, axis=0), cmap="viridis", vmin=0, vmax=1, alpha=0.55)
-    panel.contour(mask, levels=[0.5], colors="black", linewidths=1.2)
+    panel.imshow(np.mean(maps, axis=0), cmap="viridis", vmin=0, vmax=1, alpha=0.55 if printable else 1)
+    panel.contour(mask, levels=[0.5], colors=OUTLINE, linewidths=1.4)
     panel.set(xticks=[], yticks=[])
     panel.set_xlabel(f"Dice {some['dice'].mean():.2f}", fontsize=8)

@@ -1,5 +1,7 @@
 """Sentences of 06_dice and 07_summary about lesions, written from the numbers and from nothing else."""
 
+import re
+
 import pandas as pd
 
 from radlib import published
@@ -46,7 +48,12 @@ def _dice(study: Study, task: str, row: pd.Series) -> str:
         inside = "lies" if row["gain_low"] <= claimed <= row["gain_high"] else "does not lie"
         text += f"; the published gain of {claimed:+.1%} {inside} in that interval"
         text += "" if study.tasks[task].same_data_as_published else " (not the same data)"
-    return f"{text}.".replace("-", "−")
+    return _minus(f"{text}.")
+
+
+def _minus(text: str) -> str:
+    """A true minus sign before numbers; hyphens of words stay."""
+    return re.sub(r"-(?=\d)", "−", text)
 
 
 def _others(study: Study, task: str, rows: pd.DataFrame) -> str:
@@ -54,7 +61,7 @@ def _others(study: Study, task: str, rows: pd.DataFrame) -> str:
         f"{METRICS[metric]} {direction(row['ci_low'], row['ci_high'])} ({row['delta']:+.3f})"
         for metric, row in rows.iterrows()
     ]
-    return f"{task_title(study, task)}, other figures: {'; '.join(parts)}.".replace("-", "−")
+    return _minus(f"{task_title(study, task)}, other figures: {'; '.join(parts)}.")
 
 
 def _guesses(study: Study, task: str, means: pd.DataFrame) -> str:
