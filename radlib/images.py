@@ -2,7 +2,8 @@
 
 Rules of decoding: images of 16 or 32 bits are scaled linearly from their own smallest and largest value to
 0..255; transparent pixels count as black; palettes are looked up; colour becomes grey by ITU-R BT.601 luma;
-the orientation that a camera noted is applied. Images are stretched to a square, antialiased.
+the orientation that a camera noted is applied. Images are made square, antialiased: stretched, as the paper
+did, or `letterbox`ed: black borders first, so that the aspect ratio is kept.
 """
 
 import io
@@ -76,10 +77,32 @@ def decode_masks(files: list[tuple[bytes, str]], shape: tuple[int, int]) -> np.n
     return union.astype(np.uint8)
 
 
-def stretch(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resize uint8 (H, W) or (H, W, 3) to (size, size, C), both sides alike, bilinear and antialiased."""
+def to_square(pixels: np.ndarray, size: int, resize: str) -> np.ndarray:
+    """Resize uint8 (H, W) or (H, W, 3) to (size, size, C), bilinear and antialiased.
+
+    Args:
+        resize: `stretch`, or `letterbox` to pad to a square first.
+    """
+    if resize == "letterbox":
+        pixels = letterbox(pixels)
     resized = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(resized).reshape(size, size, -1)
+
+
+def letterbox(pixels: np.ndarray) -> np.ndarray:
+    """Pad (H, W) or (H, W, C) with zeros to a square of the longer side, the image in the middle."""
+    rows, columns = inner_box(pixels.shape[:2])
+    side = max(pixels.shape[:2])
+    square = np.zeros((side, side, *pixels.shape[2:]), dtype=pixels.dtype)
+    square[rows, columns] = pixels
+    return square
+
+
+def inner_box(shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns at which an image (H, W) lies in its square."""
+    side = max(shape)
+    top, left = ((side - length) // 2 for length in shape)
+    return slice(top, top + shape[0]), slice(left, left + shape[1])
 
 
 def _open(data: bytes, name: str) -> Image.Image:
@@ -130,6 +153,11 @@ class Packed:
     def digest(self) -> str:
         """SHA-256 of pixels, masks and manifest."""
         return self.meta["digest"]
+
+    @property
+    def resize(self) -> str:
+        """How the images became square: `stretch` or `letterbox`."""
+        return self.meta.get("resize", "stretch")
 
 
 def open_packed(folder: Path) -> Packed:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from radlib import batches, compute
 from radlib.errors import UserError
-from radlib.images import Packed
+from radlib.images import Packed, inner_box
 from radlib.stats import dice as measures
 
 THRESHOLDS = tuple(float(t) for t in np.linspace(0.05, 0.95, 19).round(2))
@@ -49,10 +49,16 @@ def _evidence(head: nn.Module, maps: Tensor) -> Tensor:
     return sign[:, None, None] * evidence
 
 
-def resized(map: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A map (h, w) brought to an image's own (H, W) by bilinear interpolation, float32."""
+def resized(map: np.ndarray, shape: tuple[int, int], resize: str) -> np.ndarray:
+    """A map (h, w) of the square image brought to the image's own (H, W), bilinear, float32.
+
+    Args:
+        resize: how the image became square: `stretch`, or `letterbox`, whose borders are cut off again.
+    """
     tensor = torch.from_numpy(np.ascontiguousarray(map, dtype=np.float32))[None, None]
-    return functional.interpolate(tensor, shape, mode="bilinear", align_corners=False)[0, 0].numpy()
+    whole = (max(shape), max(shape)) if resize == "letterbox" else shape
+    full = functional.interpolate(tensor, whole, mode="bilinear", align_corners=False)[0, 0].numpy()
+    return full[inner_box(shape)] if resize == "letterbox" else full
 
 
 def localise(
@@ -74,14 +80,17 @@ def localise(
             "so no threshold can be chosen; use fewer folds or more images with masks"
         )
     masks = [packed.masks[row] for row in validation]
-    full = [resized(map, mask.shape) for map, mask in zip(maps, masks, strict=True)]
+    full = [resized(map, mask.shape, packed.resize) for map, mask in zip(maps, masks, strict=True)]
     threshold = measures.best_threshold(full, masks, THRESHOLDS)
-    rows = [_figures(packed.masks[row], map, threshold) for row, map in zip(test, test_maps, strict=True)]
+    rows = []
+    for row, map in zip(test, test_maps, strict=True):
+        mask = packed.masks[row]
+        rows.append(_figures(mask, resized(map, mask.shape, packed.resize), threshold))
     return threshold, pd.DataFrame(rows, columns=FIGURES)
 
 
-def _figures(mask: np.ndarray, map: np.ndarray, threshold: float) -> list[float]:
-    full = resized(map, mask.shape)
+def _figures(mask: np.ndarray, full: np.ndarray, threshold: float) -> list[float]:
+    """`FIGURES` of a map in the mask's own pixels."""
     region = full >= threshold
     return [
         measures.dice(region, mask),

@@ -15,7 +15,7 @@ from radlib import packing
 from radlib.audit import Audit, Fingerprint, audit, fingerprint
 from radlib.datasets import Record
 from radlib.errors import UserError
-from radlib.images import open_packed, stretch
+from radlib.images import open_packed, to_square
 from radlib.masks import Masks, masks_of, pack
 from radlib.progress import progress
 from radlib.records import Chosen, Decoded, choose_records
@@ -70,7 +70,7 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
     # What is decoded is packed once more without what the audit drops: twice the space, and a little.
     megabytes = 5 * int(np.prod(shape)) // 2_000_000 + 1
     with packing.whole_folder(folder, megabytes) if save else nullcontext() as temporary:
-        scratch = _decode(chosen, dataset, shape, temporary, progress)
+        scratch = _decode(chosen, study, dataset, shape, temporary, progress)
         found = audit(scratch.table, scratch.prints, study.data.near_duplicate_bits)
         rows = np.flatnonzero(found.keep)
         manifest = _manifest(study, dataset, chosen, scratch.table, found)
@@ -89,19 +89,20 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
     return Prepared(packed.images, packed.masks, packed.manifest, dropped, report, meta)
 
 
-def _decode(chosen: Chosen, dataset: str, shape: tuple, folder: Path | None, progress: Callable) -> _Scratch:
+def _decode(
+    chosen: Chosen, study: Study, dataset: str, shape: tuple, folder: Path | None, progress: Callable
+) -> _Scratch:
     images = packing.blank_array(shape, folder and folder / "images.raw")
-    has_masks = any(r.masks for r in chosen.records) or chosen.masks_drawn
     masks, facts, prints = [], [], []
     decoded = zip(chosen.records, _in_order(chosen.load, chosen.records), strict=True)
     bar = progress(decoded, total=len(chosen.records), description=f"decoding {dataset}")
     for row, (record, (one, print_)) in enumerate(bar):
-        images[row] = stretch(one.pixels, shape[1])
+        images[row] = to_square(one.pixels, shape[1], study.resize_of(dataset))
         has_mask = one.mask is not None and bool(one.mask.any())
         masks.append(one.mask if has_mask else None)
         facts.append(_facts(record, one, has_mask))
         prints.append(print_)
-    return _Scratch(images, masks if has_masks else None, pd.DataFrame(facts), prints)
+    return _Scratch(images, masks if chosen.has_masks else None, pd.DataFrame(facts), prints)
 
 
 def _in_order(
@@ -150,12 +151,14 @@ def _manifest(study: Study, dataset: str, chosen: Chosen, table: pd.DataFrame, f
             "has_mask": kept["has_mask"].astype(bool),
         }
     )
+    if chosen.has_masks:
+        manifest["empty_mask"] = kept["empty_mask"].astype(bool)
     records = [r for r, keep in zip(chosen.records, found.keep, strict=True) if keep]
     folds = config.folds if isinstance(config, Task) else 1
     if any(r.parts is not None for r in records):
         parts = _authors_parts(records, folds, dataset)
     else:
-        seed = seed_of(study.seed, "split", dataset)
+        seed = seed_of(study.seed, "split", study.origin(dataset))
         parts = assign_parts(manifest["patient_id"].to_numpy(), labels, folds, seed)
     manifest = pd.concat([manifest, parts.astype(str)], axis=1)
     check_parts(manifest, dataset)
@@ -193,6 +196,7 @@ def _meta(
         "classes": _classes(study, dataset, scratch.table),
         "size": config.size,
         "colour": config.colour,
+        "resize": study.resize_of(dataset),
     }
 
 

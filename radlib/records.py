@@ -56,6 +56,10 @@ class Chosen:
     not_drawn: int
     masks_drawn: bool = False
 
+    @property
+    def has_masks(self) -> bool:
+        return self.masks_drawn or any(record.masks for record in self.records)
+
 
 def choose_records(study: Study, dataset: str, progress: Callable = progress) -> Chosen:
     """Read the dataset's list of images, or draw simulated ones, and take those that the study compares.
@@ -117,7 +121,7 @@ def _draw(
         )
     draw = GENERATORS[config.layout]
     check_options(draw, config.layout, options, given=("size", "seed"))
-    seed = seed_of(study.seed, "images", dataset)
+    seed = seed_of(study.seed, "images", study.origin(dataset))
     drawn = draw(**options, size=config.size, seed=seed)
     samples = {s.image_id: s for s in progress(drawn, description=f"drawing {dataset}")}
     records = [Record(s.image_id, s.patient_id, s.class_name, None) for s in samples.values()]
@@ -166,5 +170,5 @@ def _subset(study: Study, dataset: str, records: list[Record]) -> list[Record]:
         return records
     classes = np.array([r.class_name for r in records])
     keys = np.array([r.image_id for r in records])
-    rows = choose_subset(classes, keys, most, seed_of(study.seed, "subset", dataset))
+    rows = choose_subset(classes, keys, most, seed_of(study.seed, "subset", study.origin(dataset)))
     return [records[row] for row in rows]

@@ -21,6 +21,7 @@ from radlib.errors import UserError
 RANDOM = "random"
 Name = str
 Train = Literal["frozen", "top10", "all"]
+Resize = Literal["stretch", "letterbox"]
 
 
 class _Strict(BaseModel):
@@ -59,6 +60,11 @@ class Task(Dataset):
     folds: int = Field(5, ge=1, le=20, description="1: one 75/10/15 split; k: each patient tested once")
     augment: Literal["none", "shifts", "full"] = Field("full", description="full: small sets")
     input: int | None = Field(None, ge=32, le=1024, description="at least this input side, px, for maps")
+    train: list[Train] | None = Field(None, description="only these settings of transfer; None: all")
+    resize: Resize | None = Field(None, description="None: as data.resize says")
+    variant_of: Name | None = Field(
+        None, description="a task with the same images and patients, with which 06_dice compares this one"
+    )
     published_delta: float | None = Field(None, description="published AUC gain over ImageNet")
     same_data_as_published: bool = False
 
@@ -76,6 +82,7 @@ class Checkpoint(_Strict):
 
 class Data(_Strict):
     near_duplicate_bits: int = Field(2, ge=0, le=16, description="hashes this close: one picture")
+    resize: Resize = Field("stretch", description="letterbox: black borders instead of another aspect ratio")
 
 
 class Backbone(_Strict):
@@ -106,6 +113,25 @@ class Transfer(_Strict):
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
 
 
+class SegmentSetting(Setting):
+    train: Literal["frozen", "all"] = Field(description="whether the encoder trains with the decoder")
+
+
+class Segment(_Strict):
+    """U-Nets with the backbones as encoders; folds and seeds are those of transfer."""
+
+    tasks: list[Name] = Field(default_factory=list, description="tasks with lesion masks")
+    size: int = Field(96, ge=32, le=1024, description="input side, px; the Inceptions need at least 75")
+    settings: list[SegmentSetting] = Field(default_factory=list)
+    epochs: dict[Literal["frozen", "all"], int] = Field(default_factory=dict)
+    batch_size: int = Field(16, ge=2)
+    decoder: list[int] = Field(
+        default_factory=lambda: [256, 128, 64, 32, 16], min_length=5, max_length=5,
+        description="channels of the decoder's five blocks, from the coarsest map to the input's size",
+    )  # fmt: skip
+    views: int = Field(2, ge=1, description="stored views per image for a frozen encoder")
+
+
 class Compare(_Strict):
     pairs: list[tuple[str, str]] = Field(description="(source_a, source_b): differences are a minus b")
     headline: tuple[str, str] = Field(description="the pair that the summary leads with")
@@ -133,6 +159,7 @@ class Study(_Strict):
     tasks: dict[Name, Task] = Field(min_length=1)
     pretrain: Pretrain
     transfer: Transfer
+    segment: Segment = Field(default_factory=Segment)
     compare: Compare
     compute: Compute = Field(default_factory=Compute)
     notes: list[str] = Field(default_factory=list, description="sentences the summary prints as they are")
@@ -142,10 +169,12 @@ class Study(_Strict):
     def _names_agree(self) -> Study:
         known = [*self.corpora, *self.checkpoints, RANDOM]
         _only("sources", self.sources, known)
-        for i, setting in enumerate(self.transfer.settings):
-            _only(f"transfer.settings.{i}.backbones", setting.backbones or [], list(self.backbones))
-            if setting.train not in self.transfer.epochs:
-                raise ValueError(f"transfer.epochs has no entry for '{setting.train}'")
+        self._settings_agree("transfer", self.transfer)
+        self._settings_agree("segment", self.segment)
+        _only("segment.tasks", self.segment.tasks, list(self.tasks))
+        if self.segment.tasks and not self.segment.settings:
+            raise ValueError("segment.tasks names tasks, but segment.settings names no setting")
+        self._variants_agree()
         for name, checkpoint in self.checkpoints.items():
             _only(f"checkpoints.{name}.backbone", [checkpoint.backbone], list(self.backbones))
         for pair in [*self.compare.pairs, self.compare.headline]:
@@ -157,6 +186,26 @@ class Study(_Strict):
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise ValueError(f"'{name}' is no usable name: lower case letters, digits and _ only")
         return self
+
+    def _settings_agree(self, where: str, options: Transfer | Segment) -> None:
+        for i, setting in enumerate(options.settings):
+            _only(f"{where}.settings.{i}.backbones", setting.backbones or [], list(self.backbones))
+            if setting.train not in options.epochs:
+                raise ValueError(f"{where}.epochs has no entry for '{setting.train}'")
+
+    def _variants_agree(self) -> None:
+        for name, task in self.tasks.items():
+            if task.train is not None:
+                _only(f"tasks.{name}.train", task.train, [s.train for s in self.transfer.settings])
+            if task.variant_of is None:
+                continue
+            _only(f"tasks.{name}.variant_of", [task.variant_of], self.compared_tasks)
+            same = ["layout", "path", "options", "negative", "positive", "folds"]
+            for key in same:
+                if getattr(task, key) != getattr(self.tasks[task.variant_of], key):
+                    raise ValueError(
+                        f"tasks.{name} is a variant of {task.variant_of}, so its '{key}' must be the same"
+                    )
 
     # Where things lie -------------------------------------------------------------------------------
     @property
@@ -191,6 +240,19 @@ class Study(_Strict):
             raise UserError(f"no dataset '{name}' in study '{self.name}'; there are: {', '.join(datasets)}")
         return datasets[name]
 
+    @property
+    def compared_tasks(self) -> list[str]:
+        """The tasks that count in the comparison of sources: a variant has the images of another task."""
+        return [name for name, task in self.tasks.items() if task.variant_of is None]
+
+    def origin(self, dataset: str) -> str:
+        """The dataset whose seeds this one shares: a variant is drawn and split like its original."""
+        return getattr(self.dataset(dataset), "variant_of", None) or dataset
+
+    def resize_of(self, dataset: str) -> str:
+        """How images become square: `stretch` or `letterbox`."""
+        return getattr(self.dataset(dataset), "resize", None) or self.data.resize
+
     def input_size(self, task: str, backbone: str) -> int:
         """Side of a network's input in transfer to a task, px."""
         return max(self.backbones[backbone].size, self.tasks[task].input or 0)
@@ -206,11 +268,19 @@ class Study(_Strict):
         return list(self.backbones)
 
     def runs_of(self, task: str) -> list[Run]:
-        """Every run of a task, in the order in which they are computed: the cheap ones first."""
+        """Every run of a task in transfer, in the order in which they are computed: the cheap ones first."""
+        only = self.tasks[task].train
+        return self._runs(task, [s for s in self.transfer.settings if only is None or s.train in only])
+
+    def segmentation_runs_of(self, task: str) -> list[Run]:
+        """Every run of a task in segmentation, likewise."""
+        return self._runs(task, self.segment.settings)
+
+    def _runs(self, task: str, settings: list) -> list[Run]:
         cost = {"frozen": 0, "top10": 1, "all": 2}
         return [
             Run(task, source, backbone, setting.train, setting.lr, fold, seed)
-            for setting in sorted(self.transfer.settings, key=lambda s: cost[s.train])
+            for setting in sorted(settings, key=lambda s: cost[s.train])
             for backbone in (setting.backbones or self.backbones)
             for source in self.sources
             if backbone in self.backbones_of(source)

@@ -5,7 +5,7 @@ import math
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,15 +14,17 @@ from torch.nn import functional
 
 from radlib import batches, compute
 from radlib.features import NOTHING, Features, count_views, features_of
+from radlib.fitting import Fit, fit
+from radlib.grid import carry_out, complete
 from radlib.images import Packed, open_packed
 from radlib.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
 from radlib.localise import FIGURES, activation_maps, baselines, localise
-from radlib.runs import load_run, save_run, write_table
+from radlib.runs import write_table
 from radlib.seeds import digest_of, seed_of
 from radlib.stats.auc import auc
 from radlib.study import Run, Study
 from radlib.weights import Weights, load_weights
-from radlib.workers import Advance, work
+from radlib.workers import Advance
 
 VERSION = 2
 LOCALISED = 1  # version of what a run of a task with lesion masks holds besides
@@ -36,13 +38,13 @@ COST = {"frozen": 0.003, "top10": 0.15, "all": 3.5}
 class Transferred:
     """Tables of a task: one row per run, per run and test image, per run and epoch.
 
-    localisation: per run (and baseline) and test image with a lesion mask; None for a task without masks.
+    localisation: per run (and baseline) and test image with a lesion mask; no rows for a task without masks.
     """
 
     runs: pd.DataFrame
     predictions: pd.DataFrame
     history: pd.DataFrame
-    localisation: pd.DataFrame | None
+    localisation: pd.DataFrame
     computed: int
     reused: int
 
@@ -54,43 +56,30 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
         UserError: data or weights are missing or damaged; the sentence names them.
     """
     packed = open_packed(study.dataset_dir(task))
-    runs = sorted(study.runs_of(task), key=lambda run: (run.backbone, run.source))
-    arms = [list(group) for _, group in groupby(runs, key=lambda run: (run.backbone, run.source))]
-    costs = [_arm_cost(study, packed, arm) for arm in arms]
-    longest_first = sorted(range(len(arms)), key=lambda i: -costs[i])
-    computed = work(
-        _transfer_arm,
-        [(study, task, arms[i]) for i in longest_first],
-        study.compute.workers,
-        total=sum(costs),
+    done = carry_out(
+        study, task, study.runs_of(task), _transfer_arm, lambda arm: _arm_cost(study, packed, arm),
         description=f"transfer to {task}",
+    )  # fmt: skip
+    result = Transferred(
+        runs=done.runs,
+        predictions=done.images[PREDICTION],
+        history=done.history,
+        localisation=_localisation(packed, done.runs, done.images),
+        computed=done.computed,
+        reused=len(done.runs) - done.computed,
     )
-    digests = {run: digest for arm in computed for run, digest, _ in arm}
-    folder = study.store_dir / "runs" / task
-    results = [load_run(folder / f"{digests[run]}.parquet") for run in runs]
-    result = _tables(packed, results, sum(new for arm in computed for _, _, new in arm))
     if save:
         folder = study.result_dir(task)
         for name in ("runs", "predictions", "history", "localisation"):
-            if getattr(result, name) is not None:
-                write_table(getattr(result, name), folder / f"{name}.parquet")
+            write_table(getattr(result, name), folder / f"{name}.parquet")
     return result
 
 
-def _transfer_arm(piece: tuple[Study, str, list[Run]], advance: Advance) -> list[tuple[Run, str, bool]]:
-    """Every run of one arm into the store; gives their digests, and whether they were computed now."""
+def _transfer_arm(piece: tuple[Study, str, list[Run]], advance: Advance) -> list[tuple[Run, Path, bool]]:
     study, task, runs = piece
     packed = open_packed(study.dataset_dir(task))
-    arm = _Arm(study, task, packed, load_weights(study, runs[0].source, runs[0].backbone), advance)
-    done = []
-    for run in runs:
-        missing = load_run(arm.path(run)) is None
-        if missing:
-            save_run(arm.path(run), *arm.compute(run))
-        else:
-            advance(_cost(study, packed, run))
-        done.append((run, arm.digest(run), missing))
-    return done
+    weights = load_weights(study, runs[0].source, runs[0].backbone)
+    return complete(_Arm(study, task, packed, weights, advance), runs, advance)
 
 
 class _Arm:
@@ -108,8 +97,9 @@ class _Arm:
     @cached_property
     def features(self) -> Features:
         """Made when the first missing run asks, so that a finished task touches no network."""
-        name = self.weights.backbone
-        boundary = any(s.train == "top10" and name in (s.backbones or [name]) for s in self.options.settings)
+        same = (self.weights.source, self.weights.backbone)
+        arm = [run for run in self.study.runs_of(self.task) if (run.source, run.backbone) == same]
+        boundary = any(run.train == "top10" for run in arm)
         return features_of(
             self.packed, self.weights, self.size, self.kind, self.options.views, boundary,
             self.study.store_dir, self.advance, self.masked,
@@ -130,8 +120,11 @@ class _Arm:
             *([LOCALISED] if len(self.masked) else []),
         )  # fmt: skip
 
-    def path(self, run: Run):
+    def path(self, run: Run) -> Path:
         return self.study.store_dir / "runs" / run.task / f"{self.digest(run)}.parquet"
+
+    def cost(self, run: Run) -> float:
+        return _cost(self.study, self.packed, run)
 
     def compute(self, run: Run) -> tuple[dict, pd.DataFrame]:
         """Train, choose the epoch by validation loss, score the test part once."""
@@ -143,11 +136,7 @@ class _Arm:
         _ = self.features, (run.train == "frozen" or self._network)
         generator = compute.start_run(seed_of(self.study.seed, self.digest(run)))
         learner = self._learner(run, train)
-        step = _cost(self.study, self.packed, run) / self.options.epochs[run.train]
-        fit = _fit(
-            learner, self.labels, train, validation, run.lr, self.options, run.train, generator,
-            lambda: self.advance(step),
-        )  # fmt: skip
+        found = self._fit(learner, run, train, validation, generator)
         scores = _scores(learner, test, self.options.batch_size)
         labels = self.labels[test].numpy().astype(int)
         record = {
@@ -159,17 +148,16 @@ class _Arm:
             "lr": run.lr,
             "fold": run.fold,
             "seed": run.seed,
-            "best_epoch": fit.best_epoch,
-            "val_loss": fit.val_loss,
-            "val_auc": fit.val_auc,
+            "best_epoch": found.best_epoch,
+            **found.validation,
             "test_auc": auc(scores, labels),
             "n_trainable": sum(p.numel() for p in learner.parameters() if p.requires_grad),
             "n_train": len(train),
-            "diverged": fit.best_epoch == 0,
+            "diverged": found.best_epoch == 0,
             "seconds": time.perf_counter() - start,
             "data_digest": self.packed.digest,
             "weights_digest": self.weights.digest,
-            "history": fit.history,
+            "history": found.history,
         }
         predictions = pd.DataFrame(
             {
@@ -185,6 +173,21 @@ class _Arm:
             record["threshold"], figures = self._localise(learner, validation, test)
             predictions = predictions.join(figures)
         return record, predictions
+
+    def _fit(self, learner, run: Run, train: np.ndarray, validation: np.ndarray, generator) -> Fit:
+        options, targets = self.options, self.labels.to(compute.device())
+        step = self.cost(run) / options.epochs[run.train]
+
+        def loss_of(rows, epoch, generator):
+            with compute.autocast():
+                logits = learner(rows, epoch, generator)
+            return functional.binary_cross_entropy_with_logits(logits.float(), targets[rows])
+
+        return fit(
+            learner, train, loss_of, lambda: _evaluate(learner, validation, self.labels, options.batch_size),
+            {"val_auc": 0.5}, run.lr, options.epochs[run.train], options.batch_size, generator,
+            lambda: self.advance(step),
+        )  # fmt: skip
 
     def _localise(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[float, pd.DataFrame]:
         """The threshold, and per test image the figures and the map; rows without a mask are left out."""
@@ -207,64 +210,12 @@ class _Arm:
         )
 
 
-@dataclass(frozen=True)
-class _Fit:
-    best_epoch: int
-    val_loss: float
-    val_auc: float
-    history: list[dict]
-
-
-def _fit(learner, labels, train, validation, lr, options, regime, generator, epoch_done) -> _Fit:
-    """Adam at a constant rate; the epoch with the lowest validation loss is kept (as published).
-
-    A run whose validation loss is never finite has diverged: `best_epoch` is 0 and it scores 0.5 throughout.
-    """
-    trained = [p for p in learner.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=lr, fused=True)
-    targets = labels.to(compute.device())
-    kept, best, history = None, _Fit(0, math.inf, 0.5, []), []
-    for epoch in range(options.epochs[regime]):
-        learner.set_training(True)
-        total = 0.0
-        for rows in batches.shuffled(train, options.batch_size, generator):
-            with compute.autocast():
-                logits = learner(rows, epoch, generator)
-            loss = functional.binary_cross_entropy_with_logits(logits.float(), targets[rows])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            total += float(loss.detach()) * len(rows)
-        val_loss, val_auc = _evaluate(learner, validation, labels, options.batch_size)
-        epoch_done()
-        history.append(
-            {
-                "epoch": epoch + 1,
-                "train_loss": total / len(train),
-                "val_loss": val_loss,
-                "val_auc": val_auc,
-            }
-        )
-        if val_loss < best.val_loss:
-            best = _Fit(epoch + 1, val_loss, val_auc, history)
-            kept = _trained_state(learner)
-    learner.load_state_dict(kept or {}, strict=False)
-    return _Fit(best.best_epoch, best.val_loss, best.val_auc, history)
-
-
-def _trained_state(learner) -> dict[str, torch.Tensor]:
-    """A copy of what training changes: trained parameters and batch-norm statistics."""
-    names = {n for n, p in learner.named_parameters() if p.requires_grad}
-    names |= {n for n, _ in learner.named_buffers() if "running" in n}
-    return {k: copy.deepcopy(v) for k, v in learner.state_dict().items() if k in names}
-
-
-def _evaluate(learner, rows: np.ndarray, labels: torch.Tensor, batch_size: int) -> tuple[float, float]:
+def _evaluate(learner, rows: np.ndarray, labels: torch.Tensor, batch_size: int) -> dict[str, float]:
     logits = _logits(learner, rows, batch_size)
     if not torch.isfinite(logits).all():
-        return math.inf, 0.5
+        return {"val_loss": math.inf, "val_auc": 0.5}
     loss = functional.binary_cross_entropy_with_logits(logits, labels[rows])
-    return float(loss), auc(logits.numpy(), labels[rows].numpy())
+    return {"val_loss": float(loss), "val_auc": auc(logits.numpy(), labels[rows].numpy())}
 
 
 def _scores(learner, rows: np.ndarray, batch_size: int) -> np.ndarray:
@@ -297,28 +248,12 @@ def _arm_cost(study: Study, packed: Packed, runs: list[Run]) -> float:
     return views * len(packed.manifest) + sum(_cost(study, packed, run) for run in runs)
 
 
-def _tables(packed: Packed, results: list[tuple[dict, pd.DataFrame]], computed: int) -> Transferred:
-    records = [dict(record) for record, _ in results]
-    histories = [
-        pd.DataFrame(record.pop("history")).assign(run=record["run"], fold=record["fold"])
-        for record in records
-    ]
-    runs = pd.DataFrame(records)
-    predictions = pd.concat([p for _, p in results], ignore_index=True)
-    return Transferred(
-        runs=runs,
-        predictions=predictions[PREDICTION],
-        history=pd.concat(histories, ignore_index=True),
-        localisation=_localisation(packed, runs, predictions) if "threshold" in runs else None,
-        computed=computed,
-        reused=len(records) - computed,
-    )
-
-
 def _localisation(packed: Packed, runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     maps = ["map_height", "map_width", "map"]
+    columns = ["run", "image_id", "patient_id", "fold", *FIGURES, "threshold", *maps]
+    if "threshold" not in runs:
+        return pd.DataFrame(columns=columns)
     found = predictions.dropna(subset="dice").merge(runs[["run", "threshold"]], on="run")
     guessed = baselines(packed, sorted(runs["fold"].unique()))
     about = packed.manifest[["image_id", "patient_id"]].iloc[guessed["row"]].reset_index(drop=True)
-    columns = ["run", "image_id", "patient_id", "fold", *FIGURES, "threshold", *maps]
     return pd.concat([found, guessed.join(about)], ignore_index=True)[columns]

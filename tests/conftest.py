@@ -27,6 +27,7 @@ def write_packed(
     manifest: pd.DataFrame,
     simulated: bool = True,
     masks: list | None = None,
+    resize: str = "stretch",
 ) -> None:
     """A packed dataset as `01_data` leaves it; masks (H, W) or None for each row."""
     folder.mkdir(parents=True)
@@ -36,6 +37,7 @@ def write_packed(
     manifest.to_parquet(folder / "manifest.parquet", index=False)
     meta = {
         "digest": f"{images.sum()}-{len(manifest)}",
+        "resize": resize,
         "digest_raw": "0",
         "simulated": simulated,
         "layout": "test",

@@ -96,7 +96,7 @@ def test_maps_equal_those_of_the_grad_cam_package(study, monkeypatch):
 def test_resizing_is_bilinear_between_pixel_centres():
     map = np.random.default_rng(0).random((5, 4)).astype(np.float32)
     expected = cv2.resize(map, (37, 60), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_allclose(resized(map, (60, 37)), expected, atol=1e-5)
+    np.testing.assert_allclose(resized(map, (60, 37), "stretch"), expected, atol=1e-5)
 
 
 def test_figures_are_measured_on_the_mask_as_drawn(study):
@@ -109,7 +109,7 @@ def test_figures_are_measured_on_the_mask_as_drawn(study):
         height, width = SHAPES[row % 3]
         mask = np.zeros((height, width), dtype=bool)
         mask[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = True
-        full = resized(map, (height, width))
+        full = resized(map, (height, width), "stretch")
         assert figures.dice == dice(full >= threshold, mask)
         assert figures.average_precision == pytest.approx(average_precision_score(mask.ravel(), full.ravel()))
         assert figures.energy_inside == pytest.approx(full[mask].sum() / full.sum(), rel=1e-5)
