@@ -13,7 +13,7 @@ import pandas as pd
 from radlib.errors import UserError
 from radlib.labels import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
 from radlib.progress import progress
-from radlib.results import SETTING, Results, load_results
+from radlib.results import RUN, SETTING, Results, headline_runs, load_results, paired_runs
 from radlib.runs import write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import RocBand, bootstrap_delta, interval, p_value, roc_band
@@ -37,7 +37,6 @@ OVERALL_COLUMNS = [
     "estimate", "source_a", "source_b", "n_tasks", "auc_a", "auc_b", "delta", "ci_low", "ci_high", "p_value",
     "n_patients", "n_images", "n_positive", "n_runs", "resamples", "simulated",
 ]  # fmt: skip
-_RUN = [*SETTING, "fold", "seed"]
 _FAMILY = ["source_a", "source_b", "estimate"]
 BAND_RESAMPLES = 500
 
@@ -67,7 +66,7 @@ def compare_sources(study: Study, results: Results) -> Comparison:
         UserError: too few patients or resamples for an interval; the headline pair has no runs in common.
     """
     cells, notes = [], list(results.notes)
-    for task in progress(list(study.tasks), description="bootstrap"):
+    for task in progress(results.tasks, description="bootstrap"):
         for pair in ordered_pairs(study):
             sides = paired_runs(results.of_task(task), pair)
             if sides[0].empty:
@@ -111,14 +110,6 @@ def select_setting(runs: pd.DataFrame) -> tuple[str, str, float]:
     return tuple(best.iloc[0][SETTING])
 
 
-def paired_runs(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs of both sources whose (backbone, train, lr, fold, seed) both have, in the same order."""
-    sides = [runs[runs["source"] == source] for source in pair]
-    common = sides[0][_RUN].merge(sides[1][_RUN], on=_RUN).sort_values(_RUN)
-    a, b = (common.merge(side, on=_RUN, how="left", validate="one_to_one") for side in sides)
-    return a, b
-
-
 def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str) -> _Cell:
     settings = [None, None]
     if estimate == "best_by_validation":
@@ -144,7 +135,7 @@ def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str)
 
 def _with_setting(runs: pd.DataFrame, setting: tuple) -> pd.DataFrame:
     chosen = pd.DataFrame([setting], columns=SETTING)
-    return chosen.merge(runs, on=SETTING).sort_values(_RUN, ignore_index=True)
+    return chosen.merge(runs, on=SETTING).sort_values(RUN, ignore_index=True)
 
 
 def _name(setting: tuple | None) -> str:
@@ -191,19 +182,11 @@ def _overall_row(study: Study, group: pd.DataFrame, cells: list[_Cell]) -> dict:
 # Tables and curves for the figures ------------------------------------------------------------------------
 
 
-def headline_runs(study: Study, results: Results, task: str) -> dict[str, pd.DataFrame]:
-    """By source: its runs in the settings that both sources of the headline pair have."""
-    runs = results.of_task(task)
-    common = paired_runs(runs, study.compare.headline)[0][_RUN]
-    sides = {source: runs[runs["source"] == source].merge(common, on=_RUN) for source in study.sources}
-    return {source: side for source, side in sides.items() if len(side)}
-
-
 def grid_table(study: Study, results: Results) -> pd.DataFrame:
     """Columns task, source, mean, sd (over settings, divisor n - 1), n_settings: the figure as published."""
     rows = []
-    for task in study.tasks:
-        for source, runs in headline_runs(study, results, task).items():
+    for task in results.tasks:
+        for source, runs in headline_runs(study, results.of_task(task)).items():
             settings = runs.groupby(SETTING)["test_auc"].mean()
             rows.append((task, source, settings.mean(), settings.std(ddof=1), len(settings)))
     return pd.DataFrame(rows, columns=["task", "source", "mean", "sd", "n_settings"])
@@ -212,7 +195,7 @@ def grid_table(study: Study, results: Results) -> pd.DataFrame:
 def setting_deltas(study: Study, results: Results) -> pd.DataFrame:
     """Columns task, backbone, train, lr, delta: headline difference, mean over folds and seeds."""
     tables = []
-    for task in study.tasks:
+    for task in results.tasks:
         a, b = paired_runs(results.of_task(task), study.compare.headline)
         delta = a[SETTING].assign(task=task, delta=a["test_auc"] - b["test_auc"])
         tables.append(delta.groupby(["task", *SETTING], as_index=False)["delta"].mean())
@@ -227,10 +210,10 @@ def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dic
     grid = np.linspace(0, 1, points)
     options = study.compare
     bands: dict[str, dict[str, RocBand]] = {}
-    for task in progress(list(study.tasks), description="ROC curves"):
+    for task in progress(results.tasks, description="ROC curves"):
         seed = seed_of(study.seed, "bootstrap", task)
         bands[task] = {}
-        for source, runs in headline_runs(study, results, task).items():
+        for source, runs in headline_runs(study, results.of_task(task)).items():
             folds = results.scores(task, runs)
             needed = 10 * resamples_needed(options.confidence, smaller_class(folds), len(folds))
             resamples = min(options.resamples, max(BAND_RESAMPLES, needed))

@@ -45,7 +45,9 @@ def pretraining_curves(history: pd.DataFrame, title: str, simulated: bool) -> Fi
     return figure
 
 
-def learning_curves(study: Study, runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
+def learning_curves(
+    study: Study, runs: pd.DataFrame, history: pd.DataFrame, loss: str = "validation loss (nats)"
+) -> Figure:
     """Validation loss by epoch, one panel per regime: mean over runs with the range of the middle half."""
     table = history.merge(runs[["run", "source", "train"]], on="run")
     regimes = [r for r in REGIMES if r in set(table["train"])]
@@ -68,9 +70,7 @@ def learning_curves(study: Study, runs: pd.DataFrame, history: pd.DataFrame) -> 
                 alpha=0.15,
                 lw=0,
             )
-        axis.set(
-            xlabel="epoch", ylabel="validation loss (nats)", title=f"{regime}: median, middle half of runs"
-        )
+        axis.set(xlabel="epoch", ylabel=loss, title=f"{regime}: median, middle half of runs")
         axis.legend(fontsize=8)
     if study.simulated:
         mark_simulated(figure)

@@ -4,9 +4,9 @@ import json
 
 import pandas as pd
 
-from radlib.compare_dice import METRICS
 from radlib.errors import UserError
 from radlib.labels import ordered_pairs, pair_title, source_title, task_title
+from radlib.lesions import METHODS, METRICS
 from radlib.plots import of_pair
 from radlib.study import Study
 
@@ -66,6 +66,7 @@ def lesions_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
         {
             "pair": [pair_title(study, pair) for pair in pairs],
             "task": [task_title(study, task) for task in table["task"]],
+            "by": table["method"].map(METHODS).to_numpy(),
             "figure": table["metric"].map(METRICS).to_numpy(),
             **{
                 name: table[column].round(3).to_numpy()
@@ -83,7 +84,32 @@ def lesions_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
             "images are": ["simulated" if s else "real" for s in table["simulated"]],
         }
     )
-    return shown.set_index(["pair", "task", "figure"])
+    return shown.set_index(["pair", "by", "task", "figure"])
+
+
+def resize_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """`resize.csv` for readers: rounded, with titles for names."""
+    names = [source if " " in source else source_title(study, source) for source in table["source"]]
+    aspects = zip(table["aspect"], table["aspect_low"], table["aspect_high"], strict=True)
+    numbers = {
+        "letterbox": "mean_letterbox", "stretch": "mean_stretch", "difference": "delta", "low": "ci_low",
+        "high": "ci_high",
+    }  # fmt: skip
+    shown = pd.DataFrame(
+        {
+            "task": [task_title(study, task) for task in table["task"]],
+            "by": table["method"].map(METHODS),
+            "figure": table["metric"].map(METRICS),
+            "source": names,
+            "aspect ratio": [f"{name} ({low:.2f} to {high:.2f})" for name, low, high in aspects],
+            **{name: table[column].round(3) for name, column in numbers.items()},
+            "p": [_p(p) for p in table["p_value"]],
+            "patients": table["n_patients"],
+            "images": table["n_images"],
+            "images are": ["simulated" if s else "real" for s in table["simulated"]],
+        }
+    )
+    return shown.set_index(["task", "by", "figure", "source", "aspect ratio"])
 
 
 def pretraining_table(study: Study) -> pd.DataFrame | None:
@@ -140,6 +166,7 @@ def notebook_links(study: Study, base: str = "notebooks") -> str:
         "Data": [f"01_data-{name}" for name in [*study.corpora, *study.tasks]],
         "Pretraining": [f"02_pretrain-{corpus}" for corpus in study.corpora],
         "Transfer": [f"03_transfer-{task}" for task in study.tasks],
+        "Segmentation": [f"05_segment-{task}" for task in study.segment.tasks],
         "Comparison": ["04_auc", "06_dice"],
     }
     lines = []

@@ -9,12 +9,14 @@ import pandas as pd
 from radlib.errors import UserError
 from radlib.stats.auc import auc
 from radlib.stats.bootstrap import FoldScores
-from radlib.study import Study
+from radlib.study import Run, Study
 
 SETTING = ["backbone", "train", "lr"]
 REMEDY = "run dvc repro to compute it again"
-_RUN = ["source", *SETTING, "fold", "seed"]
-_RUN_COLUMNS = ["run", "task", *_RUN, "val_loss", "val_auc", "test_auc", "data_digest", "weights_digest"]
+RUN = [*SETTING, "fold", "seed"]
+_SOURCE_RUN = ["source", *RUN]
+_FIGURES = ["val_loss", "val_auc", "test_auc"]
+_RUN_COLUMNS = ["run", "task", *_SOURCE_RUN, *_FIGURES, "data_digest", "weights_digest"]
 _PREDICTION_COLUMNS = ["run", "image_id", "patient_id", "fold", "label", "score"]
 
 
@@ -46,6 +48,10 @@ class Results:
     predictions: dict[str, list[FoldPredictions]]
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def tasks(self) -> list[str]:
+        return list(self.predictions)
+
     def of_task(self, task: str) -> pd.DataFrame:
         return self.runs[self.runs["task"] == task]
 
@@ -55,19 +61,21 @@ class Results:
         return [part.of(chosen[part.fold]) for part in self.predictions[task] if part.fold in chosen]
 
 
-def load_results(study: Study) -> Results:
-    """Read and check the results of the study's tasks; runs outside the study are left out and counted.
+def load_results(study: Study, tasks: list[str] | None = None) -> Results:
+    """Read and check the results of some tasks; runs outside the study are left out and counted.
 
+    Args:
+        tasks: None for the tasks in which sources are compared.
     Raises:
         UserError: a file, run or prediction is missing, a score is no number, runs of one fold were tested on
             different images, a patient is tested in two folds, or runs come from different data or weights.
     """
     tables, predictions, notes = [], {}, []
-    for task in study.tasks:
+    for task in study.compared_tasks if tasks is None else tasks:
         folder = study.result_dir(task)
-        runs = _read(folder / "runs.parquet", task, _RUN_COLUMNS)
-        rows = _read(folder / "predictions.parquet", task, _PREDICTION_COLUMNS)
-        kept = _runs_of_study(study, task, runs)
+        runs = read_result(folder / "runs.parquet", task, _RUN_COLUMNS)
+        rows = read_result(folder / "predictions.parquet", task, _PREDICTION_COLUMNS)
+        kept = asked_for(study.runs_of(task), runs, _FIGURES)
         if len(kept) < len(runs):
             notes.append(
                 f"{study.tasks[task].title}: {len(runs) - len(kept)} stored runs lie outside this study"
@@ -79,12 +87,13 @@ def load_results(study: Study) -> Results:
             )
         predictions[task] = _fold_predictions(task, kept, rows[rows["run"].isin(kept["run"])])
         tables.append(kept)
-    everything = pd.concat(tables, ignore_index=True)
-    _check_one_version(everything)
+    everything = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN_COLUMNS)
+    check_one_version(everything)
     return Results(everything, predictions, notes)
 
 
-def _read(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
+def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
+    """A table of `results/<task>/`; UserError where it is missing, damaged or lacks a column."""
     if not path.is_file():
         raise UserError(f"task '{task}' has no {path.name} in {path.parent}; run dvc repro to compute it")
     try:
@@ -97,23 +106,31 @@ def _read(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
     return table
 
 
-def _runs_of_study(study: Study, task: str, runs: pd.DataFrame) -> pd.DataFrame:
-    """The stored runs that the study asks for, sorted; each must be there exactly once."""
-    wanted = pd.DataFrame([{key: getattr(run, key) for key in _RUN} for run in study.runs_of(task)])
-    if runs.duplicated(_RUN).any() or runs["run"].duplicated().any():
-        raise UserError(f"task '{task}': runs.parquet holds a run twice; {REMEDY}")
-    kept = wanted.merge(runs, on=_RUN, how="left", validate="one_to_one")
+def asked_for(wanted: list[Run], runs: pd.DataFrame, figures: list[str]) -> pd.DataFrame:
+    """The stored runs that the study asks for, sorted; each must be there exactly once.
+
+    Args:
+        wanted: all runs of one task; figures: columns that must hold numbers.
+    Raises:
+        UserError: a run is missing or there twice, or one of its figures is no finite number.
+    """
+    task = wanted[0].task
+    named = pd.DataFrame([{key: getattr(run, key) for key in _SOURCE_RUN} for run in wanted])
+    if runs.duplicated(_SOURCE_RUN).any() or runs["run"].duplicated().any():
+        raise UserError(f"task '{task}': the table of runs holds a run twice; {REMEDY}")
+    kept = named.merge(runs, on=_SOURCE_RUN, how="left", validate="one_to_one")
     absent = kept["run"].isna()
     if absent.any():
-        first = study.runs_of(task)[int(np.flatnonzero(absent)[0])].name
+        first = wanted[int(np.flatnonzero(absent)[0])].name
         raise UserError(
-            f"task '{task}': {int(absent.sum())} of {len(kept)} runs of the study are not in runs.parquet, "
-            f"the first is {first}; run dvc repro to compute them"
+            f"task '{task}': {int(absent.sum())} of {len(kept)} runs of the study are not in the table of "
+            f"runs, the first is {first}; run dvc repro to compute them"
         )
-    wrong = ~(np.isfinite(kept["val_auc"].astype(float)) & np.isfinite(kept["test_auc"].astype(float)))
-    if wrong.any() or kept["val_loss"].isna().any():
-        raise UserError(f"task '{task}': runs.parquet holds an AUC or loss that is no number; {REMEDY}")
-    return kept.sort_values(_RUN, ignore_index=True)
+    numbers = kept[figures].astype(float)
+    # A run that diverged has a loss without end, which is a result.
+    if numbers.isna().any(axis=None) or np.isinf(numbers.drop(columns="val_loss")).any(axis=None):
+        raise UserError(f"task '{task}': the table of runs holds a figure that is no number; {REMEDY}")
+    return kept.sort_values(_SOURCE_RUN, ignore_index=True)
 
 
 def _fold_predictions(task: str, runs: pd.DataFrame, rows: pd.DataFrame) -> list[FoldPredictions]:
@@ -175,7 +192,7 @@ def _check_fold(where: str, part: FoldPredictions, runs: pd.DataFrame) -> None:
         raise UserError(f"{where}: test_auc in runs.parquet does not follow from the predictions; {REMEDY}")
 
 
-def _check_one_version(runs: pd.DataFrame) -> None:
+def check_one_version(runs: pd.DataFrame) -> None:
     for task, group in runs.groupby("task"):
         if group["data_digest"].nunique() > 1:
             raise UserError(f"task '{task}': its runs used different versions of the data; {REMEDY}")
@@ -184,3 +201,18 @@ def _check_one_version(runs: pd.DataFrame) -> None:
             raise UserError(
                 f"runs of source '{source}' with {backbone} started from different weights; {REMEDY}"
             )
+
+
+def paired_runs(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of both sources whose (backbone, train, lr, fold, seed) both have, in the same order."""
+    sides = [runs[runs["source"] == source] for source in pair]
+    common = sides[0][RUN].merge(sides[1][RUN], on=RUN).sort_values(RUN)
+    a, b = (common.merge(side, on=RUN, how="left", validate="one_to_one") for side in sides)
+    return a, b
+
+
+def headline_runs(study: Study, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """By source: a task's runs in the settings, folds and seeds that both sources of the headline have."""
+    common = paired_runs(runs, study.compare.headline)[0][RUN]
+    sides = {source: runs[runs["source"] == source].merge(common, on=RUN) for source in study.sources}
+    return {source: side for source, side in sides.items() if len(side)}

@@ -28,14 +28,13 @@ from radlib.images import Packed, open_packed
 from radlib.localise import resized
 from radlib.runs import write_table
 from radlib.seeds import digest_of, seed_of
-from radlib.segmenters import Encoded, FrozenSegmenter, WholeSegmenter, encoded, pictures_of
+from radlib.segmenters import FIGURES, Encoded, FrozenSegmenter, WholeSegmenter, encoded, pictures_of
 from radlib.stats import dice as measures
 from radlib.study import Run, Study
 from radlib.weights import Weights, load_weights
 from radlib.workers import Advance
 
 VERSION = 1
-FIGURES = ["dice", "iou", "hausdorff95"]
 # What one image and epoch costs against a forward pass of the encoder; for the time left only.
 COST = {"frozen": 1.5, "all": 5.0}
 

@@ -22,6 +22,7 @@ from radlib.weights import Weights
 from radlib.workers import Advance
 
 BATCH = 32
+FIGURES = ["dice", "iou", "hausdorff95"]  # of a predicted mask
 
 
 class UNet(nn.Module):

@@ -200,6 +200,8 @@ class Study(_Strict):
             if task.variant_of is None:
                 continue
             _only(f"tasks.{name}.variant_of", [task.variant_of], self.compared_tasks)
+            if self.resize_of(name) == self.resize_of(task.variant_of):
+                raise ValueError(f"tasks.{name} is a variant of {task.variant_of}, so 'resize' must differ")
             same = ["layout", "path", "options", "negative", "positive", "folds"]
             for key in same:
                 if getattr(task, key) != getattr(self.tasks[task.variant_of], key):

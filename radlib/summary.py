@@ -140,7 +140,8 @@ def conclusions(study: Study) -> list[str]:
                 f"{source_title(study, source)} was cut to at most {limit:,} images and pretrained for "
                 f"{_count(study.pretrain.epochs, 'epoch')}; the published corpora hold over a million."
             )
-    others = [t.title for t in study.tasks.values() if not t.same_data_as_published]
+    compared = [study.tasks[task] for task in study.compared_tasks]
+    others = [task.title for task in compared if not task.same_data_as_published]
     if others:
         said.append(
             f"Published values stand beside ours for orientation, not as a test: the images differ in "

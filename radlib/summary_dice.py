@@ -2,31 +2,89 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 
 from radlib import published
-from radlib.compare_dice import METRICS
+from radlib.compare_resize import ALL, EVERY_SOURCE, GROUPS
+from radlib.images import Packed
 from radlib.labels import source_title, task_title
+from radlib.lesions import METHODS, METRICS
 from radlib.study import Study
 from radlib.summary import direction, with_interval
 
 NO_MASKS = "No task of this study has lesion masks, so there is nothing to compare here."
+_OF = {"localisation": "Dice of class-activation maps", "segmentation": "Dice of U-Nets"}
+
+
+def masks_sentence(study: Study, task: str, packed: Packed) -> str:
+    """What there is to draw: counts of masks, share of the frame, and the shape of the images."""
+    manifest = packed.manifest
+    marked = manifest[manifest["has_mask"]]
+    low, middle, high = np.quantile([packed.masks[row].mean() for row in marked.index], [0.25, 0.5, 0.75])
+    sides = marked[["width", "height"]]
+    aspect = sides.max(axis=1) / sides.min(axis=1)
+    return (
+        f"**{task_title(study, task)}**{' (simulated images)' if packed.meta['simulated'] else ''}: "
+        f"{len(marked):,} images with a lesion mask, {int(manifest['empty_mask'].sum()):,} with an empty "
+        f"one, of {len(manifest):,}. A lesion covers {middle:.0%} of the frame in the median (quartiles "
+        f"{low:.0%} and {high:.0%}). The longer side is {aspect.median():.2f} times the shorter in the "
+        f"median, {aspect.max():.2f} times at most; images are made square by *{packed.resize}*."
+    )
 
 
 def lesion_lesson(study: Study, table: pd.DataFrame, means: pd.DataFrame) -> list[str]:
-    """The headline pair by task: Dice with interval and published gain, other figures, and the guesses."""
+    """The headline pair by method and task: Dice with interval, other figures, and the guesses.
+
+    Args:
+        table: `dice.csv`; means: of class-activation maps and baselines, by task.
+    """
     sentences = []
-    for task, rows in _headline(study, table).groupby("task", sort=False):
+    for (method, task), rows in _headline(study, table).groupby(["method", "task"], sort=False):
         rows = rows.set_index("metric")
-        sentences += [_dice(study, task, rows.loc["dice"]), _others(study, task, rows.drop(index=["dice"]))]
-        sentences.append(_guesses(study, task, means[means["task"] == task].set_index("of")))
+        sentences += [_dice(study, rows.loc["dice"]), _others(study, task, rows.drop(index=["dice"]))]
+        if method == "localisation":
+            sentences.append(_guesses(study, task, means[means["task"] == task].set_index("of")))
     return sentences
 
 
 def headline_lesions(study: Study, table: pd.DataFrame) -> list[str]:
-    """One sentence per task with masks: Dice of the headline pair."""
+    """One sentence per method and task with masks: Dice of the headline pair."""
     some = _headline(study, table)
-    return [_dice(study, row["task"], row) for _, row in some[some["metric"] == "dice"].iterrows()]
+    return [_dice(study, row) for _, row in some[some["metric"] == "dice"].iterrows()]
+
+
+def resize_lesson(study: Study, table: pd.DataFrame, square: list[str]) -> list[str]:
+    """What letterboxing changes, per task and method, over all images and in the most elongated ones.
+
+    Args:
+        table: `resize.csv`; square: tasks whose images are all square.
+    """
+    sentences = [
+        f"{task_title(study, task)}: every image with a mask is square, so stretching and letterboxing are "
+        "the same thing and the question does not arise."
+        for task in square
+    ]
+    some = table[(table["metric"] == "dice") & (table["source"] == EVERY_SOURCE)]
+    for (task, method), rows in some.groupby(["task", "method"], sort=False):
+        rows = rows.set_index("aspect")
+        parts = [f"over all images {_change(study, rows.loc[ALL])}"]
+        if GROUPS[-1] in rows.index:
+            row = rows.loc[GROUPS[-1]]
+            aspect = f"{row['aspect_low']:.2f} to {row['aspect_high']:.2f}"
+            parts.append(f"in the most elongated third (sides {aspect} to 1) {_change(study, row)}")
+        sentences.append(
+            _minus(
+                f"{task_title(study, task)}, {METHODS[method]}: with letterboxing instead of stretching Dice "
+                f"is {' and '.join(parts)}."
+            )
+        )
+    return sentences
+
+
+def _change(study: Study, row: pd.Series) -> str:
+    word = direction(row["ci_low"], row["ci_high"])
+    return f"{word}, {with_interval(row, study.compare.confidence)}"
 
 
 def _headline(study: Study, table: pd.DataFrame) -> pd.DataFrame:
@@ -34,16 +92,17 @@ def _headline(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["source_a"] == a) & (table["source_b"] == b)]
 
 
-def _dice(study: Study, task: str, row: pd.Series) -> str:
+def _dice(study: Study, row: pd.Series) -> str:
     a, b = (source_title(study, source) for source in study.compare.headline)
+    task = row["task"]
     word = direction(row["ci_low"], row["ci_high"])
     gain = f"{row['relative_gain']:+.0%} ({row['gain_low']:+.0%} to {row['gain_high']:+.0%})"
     text = (
-        f"{task_title(study, task)}, Dice of class-activation maps: {row['mean_a']:.3f} after {a}, "
+        f"{task_title(study, task)}, {_OF[row['method']]}: {row['mean_a']:.3f} after {a}, "
         f"{row['mean_b']:.3f} after {b}; {word}, {with_interval(row, study.compare.confidence)}, "
         f"p after Holm {row['p_holm']:.3f}, relative gain {gain}"
     )
-    claimed = published.LOCALISATION.get(task)
+    claimed = published.LOCALISATION.get(task) if row["method"] == "localisation" else None
     if claimed is not None:
         inside = "lies" if row["gain_low"] <= claimed <= row["gain_high"] else "does not lie"
         text += f"; the published gain of {claimed:+.1%} {inside} in that interval"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from radlib.localise import FIGURES
 from radlib.stats.auc import aucs
 from radlib.study import Study, load_study
 
@@ -103,3 +104,6 @@ def write_results(study: Study, task: str, runs: pd.DataFrame, predictions: pd.D
     folder.mkdir(parents=True, exist_ok=True)
     runs.to_parquet(folder / "runs.parquet", index=False)
     predictions.to_parquet(folder / "predictions.parquet", index=False)
+    if not (folder / "localisation.parquet").is_file():
+        columns = ["run", "image_id", "patient_id", "fold", *FIGURES]
+        pd.DataFrame(columns=columns).to_parquet(folder / "localisation.parquet", index=False)

@@ -250,7 +250,7 @@ def no_column(runs, predictions):
 
 
 BROKEN = {
-    drop_run: "1 of 24 runs of the study are not in runs.parquet",
+    drop_run: "1 of 24 runs of the study are not in the table of runs",
     other_images: "not all runs were tested on the same images",
     fewer_images: "not all runs were tested on the same images",
     shared_patient: "patient f0_p000 is in the test part of two folds",

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radlib import compare_dice, plots_dice, report_tables, summary_dice
+from radlib import compare_dice, lesions, plots_dice, report_tables, summary_dice
 from radlib.compare import load_results
 from radlib.errors import UserError
 from radlib.images import open_packed
@@ -55,8 +55,8 @@ def planted(tmp_path_factory):
     level = {"radiology": 0.5, "photographs": 0.4, "random": 0.4, "whole_image": 0.3, "centred_blob": 0.45}
     fabricate_maps(study, level)
     results = load_results(study)
-    located = compare_dice.load_located(study, results)
-    return study, results, located, compare_dice.compare_located(study, results, located)
+    located = lesions.load_localised(study, results)
+    return study, results, located, compare_dice.compare_found(study, [located])
 
 
 def test_table_holds_the_contract_and_the_plain_means(planted):
@@ -89,15 +89,15 @@ def test_study_without_masks_gives_an_empty_table(tmp_path):
     study = make_study(tmp_path)
     fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5})
     results = load_results(study)
-    located = compare_dice.load_located(study, results)
-    table = compare_dice.compare_located(study, results, located)
+    located = lesions.load_localised(study, results)
+    table = compare_dice.compare_found(study, [located])
     assert located.tasks == [] and len(table) == 0 and list(table) == compare_dice.COLUMNS
     compare_dice.save_table(study, table)
     assert len(compare_dice.read_table(study)) == 0
     assert len(report_tables.lesions_shown(study, table)) == 0
-    assert len(compare_dice.thresholds_table(results, located)) == 0
+    assert len(compare_dice.thresholds_table(located)) == 0
     assert summary_dice.headline_lesions(study, table) == []
-    assert summary_dice.lesion_lesson(study, table, compare_dice.means_table(study, results, located)) == []
+    assert summary_dice.lesion_lesson(study, table, compare_dice.means_table(study, located)) == []
 
 
 def test_missing_run_is_one_sentence(planted, tmp_path):
@@ -108,15 +108,15 @@ def test_missing_run_is_one_sentence(planted, tmp_path):
     path = other.result_dir(TASK) / "localisation.parquet"
     stored[stored["run"] != results.runs["run"].iloc[0]].to_parquet(path)
     with pytest.raises(UserError, match="lacks 1 of the runs .* dvc repro"):
-        compare_dice.load_located(other, results)
+        lesions.load_localised(other, results)
     path.write_bytes(b"PAR1 but no more")
-    with pytest.raises(UserError, match="localisation.parquet is damaged"):
-        compare_dice.load_located(other, results)
+    with pytest.raises(UserError, match="localisation.parquet cannot be read"):
+        lesions.load_localised(other, results)
 
 
 def test_words_follow_the_numbers(planted):
     study, results, located, table = planted
-    means = compare_dice.means_table(study, results, located)
+    means = compare_dice.means_table(study, located)
     said = summary_dice.lesion_lesson(study, table, means)
     row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
     assert f"{row['mean_a']:.3f} after Simulated radiology, {row['mean_b']:.3f} after" in said[0]
@@ -127,22 +127,22 @@ def test_words_follow_the_numbers(planted):
 
 def test_figures_show_what_the_tables_hold(planted):
     study, results, located, table = planted
-    forest = plots_dice.lesion_forest(study, table)
+    forest = plots_dice.lesion_forest(study, table, "localisation")
     assert [t.get_text() for t in forest.axes[0].get_yticklabels()] == [
-        f"Thyroid US: {name}" for name in compare_dice.METRICS.values()
+        f"Thyroid US: {lesions.METRICS[name]}" for name in FIGURES
     ]
-    spread = plots_dice.dice_by_source(study, results, located)
+    spread = plots_dice.dice_by_source(study, located)
     shown = [t.get_text() for t in spread.axes[0].get_yticklabels()]
     assert shown == ["Simulated radiology", "Simulated photographs", "Random weights", "whole image",
                      "centred ellipse"]  # fmt: skip
-    cases = plots_dice.chosen_cases(study, results, located, TASK)
+    cases = plots_dice.chosen_cases(study, located, TASK)
     runs = results.runs[results.runs["source"].isin(PAIR)]
-    mean = compare_dice.image_figures(located, TASK, runs)["dice"]
+    mean = located.means(TASK, runs)["dice"]
     assert (cases["best"], cases["worst"]) == (mean.idxmax(), mean.idxmin())
     assert mean[cases["median"]] == pytest.approx(mean.median(), abs=0.01)
-    thresholds = compare_dice.thresholds_table(results, located)
+    thresholds = compare_dice.thresholds_table(located)
     assert (thresholds == 0.3).all(axis=None) and len(thresholds) == 3
-    maps = plots_dice.overlays(study, results, located, TASK, open_packed(study.dataset_dir(TASK)))
+    maps = plots_dice.overlays(study, located, TASK, open_packed(study.dataset_dir(TASK)))
     titles = {axis.get_title() for axis in maps.axes}
     assert titles == {"Simulated radiology", "Simulated photographs", "Random weights"}
     labels = [axis.get_xlabel() for axis in maps.axes[:3]]
