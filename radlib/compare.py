@@ -14,7 +14,7 @@ from radlib.errors import UserError
 from radlib.labels import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
 from radlib.progress import progress
 from radlib.results import RUN, SETTING, Results, headline_runs, load_results, paired_runs
-from radlib.runs import write_table
+from radlib.runs import read_report, write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import RocBand, bootstrap_delta, interval, p_value, roc_band
 from radlib.stats.delong import delong_difference
@@ -238,13 +238,7 @@ def read_tables(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     tables = []
     for name, columns in (("auc.csv", COLUMNS), ("overall.csv", OVERALL_COLUMNS)):
-        path = study.report_dir / name
-        if not path.is_file():
-            raise UserError(f"no {name} in {study.report_dir}; run 04_auc with save = True, or dvc repro auc")
-        table = pd.read_csv(path)
-        if list(table) != columns:
-            raise UserError(f"{path} has other columns than this version writes; run dvc repro auc")
-        tables.append(table)
+        tables.append(read_report(study.report_dir / name, columns, "auc"))
     pairs = set(zip(tables[0]["source_a"], tables[0]["source_b"], strict=True))
     if not (set(tables[0]["task"]) <= set(study.tasks) and pairs <= set(ordered_pairs(study))):
         raise UserError(

@@ -6,12 +6,11 @@ figure is the mean over its test images with a lesion mask.
 
 import pandas as pd
 
-from radlib.errors import UserError
 from radlib.labels import ordered_pairs
 from radlib.lesions import Found
 from radlib.progress import progress
 from radlib.results import paired_runs
-from radlib.runs import write_table
+from radlib.runs import read_report, write_table
 from radlib.seeds import seed_of
 from radlib.stats.means import MeanDifference, bootstrap_mean_difference
 from radlib.stats.models import holm
@@ -98,10 +97,4 @@ def read_table(study: Study) -> pd.DataFrame:
     Raises:
         UserError: the table is missing, or another version wrote it.
     """
-    path = study.report_dir / "dice.csv"
-    if not path.is_file():
-        raise UserError(f"no dice.csv in {study.report_dir}; run 06_dice with save = True, or dvc repro dice")
-    table = pd.read_csv(path)
-    if list(table) != COLUMNS:
-        raise UserError(f"{path} has other columns than this version writes; run dvc repro dice")
-    return table
+    return read_report(study.report_dir / "dice.csv", COLUMNS, "dice")

@@ -12,7 +12,7 @@ from radlib.errors import UserError
 from radlib.images import open_packed
 from radlib.lesions import Found
 from radlib.results import REMEDY, RUN
-from radlib.runs import write_table
+from radlib.runs import read_report, write_table
 from radlib.study import Study
 
 COLUMNS = [
@@ -55,6 +55,15 @@ def aspect_groups(study: Study, task: str) -> pd.DataFrame:
     return pd.DataFrame({"aspect": aspect, "group": third.map(dict(enumerate(GROUPS)))})
 
 
+def read_table(study: Study) -> pd.DataFrame:
+    """resize.csv as `save_table` wrote it; without rows where no task has a variant.
+
+    Raises:
+        UserError: the table is missing, or another version wrote it.
+    """
+    return read_report(study.report_dir / "resize.csv", COLUMNS, "dice")
+
+
 def square_tasks(study: Study, found: Found) -> list[str]:
     """Tasks whose images with a mask are all square, so that both ways are one."""
     return [t for t in found.compared_tasks(study) if (aspect_groups(study, t)["aspect"] == 1).all()]
@@ -83,7 +92,7 @@ def _common(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFram
 
 
 def _check_same(task: str, a: pd.DataFrame, b: pd.DataFrame) -> None:
-    if not (a.index.equals(b.index) and (a[["patient_id", "fold"]] == b[["patient_id", "fold"]]).all(None)):
+    if not a[["patient_id", "fold"]].equals(b[["patient_id", "fold"]]):
         raise UserError(f"task '{task}' and its variant were tested on different images or folds; {REMEDY}")
 
 

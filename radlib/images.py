@@ -21,6 +21,7 @@ from radlib.errors import UserError
 from radlib.masks import Masks, masks_of
 
 SMALLEST_SIDE = 8
+MANY_PIXELS = 50
 # What Pillow was seen to raise on damaged files of its formats.
 _BROKEN = (
     OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, struct.error,
@@ -55,7 +56,7 @@ def decode_image(data: bytes, name: str, colour: bool) -> np.ndarray:
 def decode_masks(files: list[tuple[bytes, str]], shape: tuple[int, int]) -> np.ndarray:
     """The union of an image's lesion masks, uint8 0/1 (H, W).
 
-    A mask holds 0 and 1, or 0 and 255 (then 128 and above is lesion, which survives JPEG).
+    A mask holds 0 and 1, or 0 and 255 (then 128 and above is lesion, which survives JPEG and smooth edges).
 
     Args:
         files: bytes and name of each mask; shape: (H, W) of the image.
@@ -73,8 +74,21 @@ def decode_masks(files: list[tuple[bytes, str]], shape: tuple[int, int]) -> np.n
         brightest = int(pixels.max())
         if 1 < brightest < 128:
             raise UserError(f"{name} is no mask (largest value {brightest}); write 0 and 1, or 0 and 255")
+        _check_one_label(pixels, name)
         union |= pixels >= min(max(brightest, 1), 128)
     return union.astype(np.uint8)
+
+
+def _check_one_label(pixels: np.ndarray, name: str) -> None:
+    """Refuse a mask of several labels: smooth edges and JPEG spread over many values, a label does not."""
+    counts = np.bincount(pixels.ravel(), minlength=256)
+    between = np.arange(32, 224)
+    value = int(between[np.argmax(counts[between])])
+    if counts[value] >= MANY_PIXELS and counts[value] > counts[32:].sum() / 10:
+        raise UserError(
+            f"{name} holds several labels ({counts[value]} pixels have the value {value}); write one mask "
+            "per lesion with 0 and 255"
+        )
 
 
 def to_square(pixels: np.ndarray, size: int, resize: str) -> np.ndarray:

@@ -18,7 +18,7 @@ METRICS = {
     "pointing_hit": "maximum inside the mask",
     "hausdorff95": "95% Hausdorff distance (px)",
 }
-METHODS = {"localisation": "class-activation maps", "segmentation": "U-Net"}
+METHODS = {"localisation": "class-activation maps", "segmentation": "U-Nets"}
 _IMAGE = ["run", "image_id", "patient_id", "fold"]
 
 

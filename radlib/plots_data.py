@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from radlib.images import letterbox
 from radlib.plots import mark_simulated
 from radlib.prepare import Prepared
 from radlib.splits import PARTS, part_columns
@@ -26,7 +27,8 @@ def facts(config: Corpus | Task, prepared: Prepared) -> str:
         "simulated": "yes" if config.simulated else "no",
         "version of the files (SHA-256)": prepared.meta["digest_raw"][:16],
         "version of the packed data (SHA-256)": prepared.meta["digest"][:16],
-        "packed as": f"{config.size} x {config.size} px, {'colour' if config.colour else 'grey'}, 8 bits",
+        "packed as": f"{config.size} x {config.size} px, {'colour' if config.colour else 'grey'}, 8 bits, "
+        f"made square by {prepared.meta['resize']}",
     }
     lines = [f"| {key} | {value} |" for key, value in rows.items() if value]
     return "\n".join(["| | |", "|:--|:--|", *lines])
@@ -76,6 +78,7 @@ def _draw_image(axis: plt.Axes, prepared: Prepared, row: int) -> None:
     axis.imshow(prepared.images[row].squeeze(), cmap="gray", vmin=0, vmax=255)
     if prepared.manifest["has_mask"].iloc[row]:
         mask = prepared.masks[row]
+        mask = letterbox(mask) if prepared.meta["resize"] == "letterbox" else mask
         x, y = ((np.arange(n) + 0.5) * prepared.images.shape[1] / n - 0.5 for n in mask.shape[::-1])
         axis.contour(x, y, mask, levels=[0.5], colors=OUTLINE, linewidths=1)
 
@@ -100,8 +103,11 @@ def findings(report: dict[str, Any]) -> str:
         )
     if report["empty_masks"]:
         lines.append(
-            f"{report['empty_masks']} images come with a mask that marks nothing; they count as without mask."
+            f"{report['empty_masks']} images come with a mask that marks nothing (no lesion, or one outside "
+            "the picture); a U-Net should draw nothing there, and maps are not measured on them."
         )
+    if report["with_mask"] and report["without_mask"]:
+        lines.append(f"{report['without_mask']} images have no mask and take no part where masks are needed.")
     return "\n".join(f"- {line}" for line in lines)
 
 

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from radlib.labels import pair_title, task_title
+from radlib.lesions import METHODS
 from radlib.plots import (
     UNDECIDED,
     difference_axis,
@@ -68,3 +69,20 @@ def _legend(study: Study, tasks: list[str]) -> list[Line2D]:
                 Line2D([], [], color="none", marker="D", mfc="white", mec=edge, mew=1.3, label=label)
             )
     return handles
+
+
+def dice_figure(study: Study, table: pd.DataFrame) -> Figure:
+    """Headline pair: difference in Dice of every task with lesion masks, by maps and by U-Nets."""
+    pair = tuple(study.compare.headline)
+    a, b = (table[f"source_{side}"] == source for side, source in zip("ab", pair, strict=True))
+    some = table[a & b & (table["metric"] == "dice")]
+    rows = [f"{task_title(study, row.task)}: {METHODS[row.method]}" for row in some.itertuples()]
+    figure, panel = plt.subplots(figsize=(8.4, 1.6 + 0.44 * len(rows)), layout="constrained")
+    difference_axis(quiet(panel), study, pair, rows, span(some["ci_low"], some["ci_high"]))
+    for y, (_, row) in enumerate(some.iterrows()):
+        draw_interval(panel, row, y, source_colours(study))
+        panel.text(1.01, y, signed(row), transform=panel.get_yaxis_transform(), fontsize=8, va="center")
+    confidence = f"{study.compare.confidence:.0%} interval (grey: holds 0)"
+    panel.set_xlabel(f"difference in Dice, {pair_title(study, pair)}, {confidence}")
+    mark_simulated(figure, study)
+    return figure

@@ -220,6 +220,7 @@ def _report(
         "own_folds": all(r.parts is None for r in chosen.records),
         "with_mask": int(manifest["has_mask"].sum()),
         "empty_masks": int(table["empty_mask"].sum()),
+        "without_mask": int((~(table["has_mask"] | table["empty_mask"])).sum()),
     }
 
 

@@ -14,7 +14,6 @@ from radlib.study import Study
 from radlib.summary import direction, with_interval
 
 NO_MASKS = "No task of this study has lesion masks, so there is nothing to compare here."
-_OF = {"localisation": "Dice of class-activation maps", "segmentation": "Dice of U-Nets"}
 
 
 def masks_sentence(study: Study, task: str, packed: Packed) -> str:
@@ -72,13 +71,10 @@ def resize_lesson(study: Study, table: pd.DataFrame, square: list[str]) -> list[
         if GROUPS[-1] in rows.index:
             row = rows.loc[GROUPS[-1]]
             aspect = f"{row['aspect_low']:.2f} to {row['aspect_high']:.2f}"
-            parts.append(f"in the most elongated third (sides {aspect} to 1) {_change(study, row)}")
-        sentences.append(
-            _minus(
-                f"{task_title(study, task)}, {METHODS[method]}: with letterboxing instead of stretching Dice "
-                f"is {' and '.join(parts)}."
-            )
-        )
+            where = f"in the most elongated third (longer over shorter side {aspect})"
+            parts.append(f"{where} {_change(study, row)}")
+        what = f"{task_title(study, task)}, Dice of {METHODS[method]}"
+        sentences.append(_minus(f"{what} with letterboxing instead of stretching: {'; '.join(parts)}."))
     return sentences
 
 
@@ -98,7 +94,7 @@ def _dice(study: Study, row: pd.Series) -> str:
     word = direction(row["ci_low"], row["ci_high"])
     gain = f"{row['relative_gain']:+.0%} ({row['gain_low']:+.0%} to {row['gain_high']:+.0%})"
     text = (
-        f"{task_title(study, task)}, {_OF[row['method']]}: {row['mean_a']:.3f} after {a}, "
+        f"{task_title(study, task)}, Dice of {METHODS[row['method']]}: {row['mean_a']:.3f} after {a}, "
         f"{row['mean_b']:.3f} after {b}; {word}, {with_interval(row, study.compare.confidence)}, "
         f"p after Holm {row['p_holm']:.3f}, relative gain {gain}"
     )

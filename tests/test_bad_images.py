@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from radlib.errors import UserError
-from radlib.images import decode_image, decode_masks, stretch
+from radlib.images import decode_image, decode_masks, inner_box, letterbox, to_square
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
@@ -147,11 +147,33 @@ def test_masks_that_do_not_fit_are_refused():
         decode_masks([(encoded(square(0, 7)), "m.png")], (32, 24))
 
 
+def test_a_mask_of_several_labels_is_refused_but_smooth_edges_are_not():
+    labels = square(0) // 255 * 255 + square(16) // 255 * 170
+    with pytest.raises(UserError, match=r"m.png holds several labels \(64 pixels have the value 170\)"):
+        decode_masks([(encoded(labels), "m.png")], (32, 24))
+    smooth = Image.fromarray(np.kron(square(8), np.ones((4, 4), np.uint8))).resize((61, 83))
+    assert ((np.asarray(smooth) > 32) & (np.asarray(smooth) < 224)).sum() > 50
+    assert decode_masks([(encoded(np.asarray(smooth)), "m.png")], (83, 61)).any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(height=st.integers(8, 60), width=st.integers(8, 60))
+def test_letterboxing_moves_the_image_and_changes_nothing_in_it(height, width):
+    pixels = np.random.default_rng(0).integers(1, 255, (height, width, 3), dtype=np.uint8)
+    square = letterbox(pixels)
+    assert square.shape == (max(height, width),) * 2 + (3,)
+    assert np.array_equal(square[inner_box((height, width))], pixels)
+    assert (square > 0).sum() == pixels.size
+    rows, columns = np.nonzero(square[..., 0])
+    margins = (rows.min(), len(square) - 1 - rows.max()), (columns.min(), len(square) - 1 - columns.max())
+    assert all(abs(first - last) <= 1 for first, last in margins)
+
+
 @settings(max_examples=25, deadline=None)
 @given(height=st.integers(8, 60), width=st.integers(8, 60), size=st.integers(8, 40), grey=st.integers(0, 255))
 def test_stretching_keeps_a_flat_image_flat(height, width, size, grey):
     for shape in ((height, width), (height, width, 3)):
-        stretched = stretch(np.full(shape, grey, dtype=np.uint8), size)
+        stretched = to_square(np.full(shape, grey, dtype=np.uint8), size, "stretch")
         assert stretched.shape == (size, size, 3 if len(shape) == 3 else 1)
         assert (stretched == grey).all()
 
@@ -159,4 +181,4 @@ def test_stretching_keeps_a_flat_image_flat(height, width, size, grey):
 def test_shrinking_averages_instead_of_skipping():
     """One-pixel stripes become their mean; without antialiasing they would become 0 or 255."""
     stripes = np.tile(np.array([0, 255], dtype=np.uint8), (64, 32))
-    assert np.abs(stretch(stripes, 8).astype(int) - 127).max() < 15
+    assert np.abs(to_square(stripes, 8, "stretch").astype(int) - 127).max() < 15

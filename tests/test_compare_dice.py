@@ -147,7 +147,7 @@ def test_figures_show_what_the_tables_hold(planted):
     assert titles == {"Simulated radiology", "Simulated photographs", "Random weights"}
     labels = [axis.get_xlabel() for axis in maps.axes[:3]]
     best = (
-        located.tables[TASK]
+        located.images[TASK]
         .query("image_id == @cases['best']")
         .merge(results.runs[["run", "source"]], on="run")
     )

@@ -131,6 +131,13 @@ def test_ddti_counts_what_has_no_label(tmp_path):
     ]
 
 
+def test_ddti_refuses_a_mask_without_an_image(tmp_path):
+    root = ddti(tmp_path, "1_1,4a,1\n")
+    picture(root / "masks" / "8_1.png")
+    with pytest.raises(UserError, match="masks/8_1.png has no image of that name"):
+        datasets.read("ddti", root, {})
+
+
 def test_ddti_takes_the_authors_part_of_the_whole_image(tmp_path):
     root = ddti(tmp_path, "2_1(1),4a,1\n2_1(2),4a,1\n3_1,2,0\n")
     (root / "folds").mkdir()
@@ -169,6 +176,8 @@ def test_table_keeps_leading_zeros_and_translates_labels(tmp_path):
         ("m.png", "08", None, "no label"),
     ]
     assert [len(r.masks) for r in records] == [1, 0, 0]
+    several = datasets.read("table", table(tmp_path, "a.png,1,007,m.png; b.png\n"), TABLE)
+    assert [ref.path.name for ref in several[0].masks] == ["m.png", "b.png"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from radlib import packing
+from radlib import packing, plots_data
 from radlib import prepare as prepare_module
 from radlib.errors import UserError
 from radlib.images import open_packed
@@ -105,6 +105,32 @@ def test_every_patient_is_tested_once_and_never_shared(own_data):
     by_patient = manifest.groupby("patient_id")[columns]
     assert (by_patient.nunique() == 1).all(axis=None)
     assert ((by_patient.first() == "test").sum(axis=1) == 1).all()
+
+
+def test_a_letterboxed_variant_has_the_same_patients_and_parts(own_data):
+    task = own_data.tasks["mine"]
+    variant = task.model_copy(update={"variant_of": "mine", "resize": "letterbox"})
+    study = own_data.model_copy(update={"tasks": {"mine": task, "padded": variant}})
+    assert study.compared_tasks == ["mine"]
+    for name in study.tasks:
+        prepare(study, name, progress=quiet)
+    stretched, padded = (open_packed(study.dataset_dir(name)) for name in study.tasks)
+    pd.testing.assert_frame_equal(padded.manifest, stretched.manifest)
+    assert (stretched.resize, padded.resize) == ("stretch", "letterbox")
+    assert padded.digest != stretched.digest
+    # 20 x 30 px in a square of 16: black above and below, the picture in 16 columns and about 11 rows.
+    assert (padded.images[:, [0, 1, -2, -1]] == 0).all() and (padded.images[:, 4:12] > 0).mean() > 0.95
+    assert all(np.array_equal(padded.masks[row], stretched.masks[row]) for row in range(60))
+
+
+def test_an_empty_mask_is_neither_a_lesion_nor_a_missing_mask(own_data):
+    raw = own_data.root / "data" / "raw" / "mine" / "scans"
+    Image.fromarray(np.zeros((20, 30), dtype=np.uint8)).save(raw / "0_lesion.png")
+    prepared = prepare(own_data, "mine", save=False, progress=quiet)
+    row = prepared.manifest.set_index("image_id").loc["0.png"]
+    assert row["empty_mask"] and not row["has_mask"] and prepared.manifest["empty_mask"].sum() == 1
+    said = plots_data.findings(prepared.audit)
+    assert "1 images come with a mask that marks nothing" in said and "40 images have no mask" in said
 
 
 def content(folder) -> dict[str, bytes]:

@@ -15,6 +15,12 @@ STUDIES = [REPOSITORY / "params.yaml", *sorted((REPOSITORY / "studies").glob("*.
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 
 
+TASK = {
+    "layout": "table", "path": "data/raw/mine", "title": "Mine", "negative": "no", "positive": "yes",
+    "folds": 2,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
 def test_study_file_is_valid(path):
     study = load_study(path=path)
@@ -53,6 +59,17 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             "'tasks.thyroid_us.folds': Input should be greater than or equal to 1",
         ),
         ({"transfer.epochs": {"frozen": 3}}, "transfer.epochs has no entry for 'top10'"),
+        ({"segment.tasks": ["moon"]}, "segment.tasks names 'moon'; allowed: thyroid_us"),
+        ({"segment.settings": []}, "segment.tasks names tasks, but segment.settings names no setting"),
+        ({"segment.settings": [{"train": "top10", "lr": 1}]}, "'segment.settings.0.train': Input should be"),
+        ({"tasks.thyroid_us": {**TASK, "train": ["half"]}}, "'tasks.thyroid_us.train.0': Input should be"),
+        ({"tasks.thyroid_us": {**TASK, "variant_of": "moon"}}, "variant_of names 'moon'; allowed: breast_us"),
+        ({"tasks.thyroid_us": {**TASK, "variant_of": "breast_us"}}, "so 'resize' must differ"),
+        (
+            {"tasks.thyroid_us": {**TASK, "variant_of": "breast_us", "resize": "letterbox"}},
+            "is a variant of breast_us, so its 'layout' must be the same",
+        ),
+        ({"data": {"resize": "crop"}}, "'data.resize': Input should be 'stretch' or 'letterbox'"),
     ],
 )
 def test_impossible_values_are_one_sentence(overrides, sentence):

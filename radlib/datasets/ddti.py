@@ -29,13 +29,17 @@ def read(path: Path, *, folds: str = "own") -> list[Record]:
     Args:
         folds: "own" (the study's rule) or "authors" (the published split files).
     Raises:
-        UserError: labels.csv or images/ missing, a label other than 0 and 1, or an unknown `folds`.
+        UserError: labels.csv or images/ missing, a mask without an image, a label other than 0 and 1, or an
+            unknown `folds`.
     """
     if folds not in ("own", "authors"):
         raise UserError(f"option 'folds' is '{folds}'; allowed: own, authors")
     images = sorted((path / "images").glob("*.png"))
     if not images:
         raise UserError(f"no images/*.png in {path}; expected images/, masks/ and labels.csv as published")
+    orphans = {file.name for file in (path / "masks").glob("*.png")} - {file.name for file in images}
+    if orphans:
+        raise UserError(f"{path}/masks/{min(orphans)} has no image of that name; download the set again")
     labels = _labels(path / "labels.csv")
     parts = _parts(path) if folds == "authors" else None
     records = [_record(file, labels, parts) for file in images]

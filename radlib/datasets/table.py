@@ -25,7 +25,8 @@ def read(
     Args:
         path: folder that holds the csv and the images.
         csv: the csv's name below `path`.
-        image, label, patient, mask: names of columns; image and mask hold file names below `images`.
+        image, label, patient, mask: names of columns; image and mask hold file names below `images`, several
+            masks of one image separated by `;`.
         labels: label value -> class; without it the label is the class. An empty label is no label.
         images: folder below `path` that the names start from.
         folds: the authors' split files, part -> file name with `{fold}`; matched by the image's name.
@@ -54,7 +55,8 @@ def _record(
     patient_id = row[patient].strip() if patient else None
     if patient and not patient_id:
         raise UserError(f"{where}: image {name} has no '{patient}'; fill it in, or patients may be split")
-    masks = (FileRef(_file(folder, row[mask], where)),) if mask and row[mask] else ()
+    named = [part.strip() for part in row[mask].split(";")] if mask else []
+    masks = tuple(FileRef(_file(folder, part, where)) for part in named if part)
     if not row[label].strip():
         return Record(name, patient_id, None, FileRef(file), masks, drop="no label")
     class_name = class_of(row[label].strip(), labels, f"{where}: image {name}")
