@@ -108,10 +108,15 @@ def _options(study: Study, dataset: str) -> dict[str, Any]:
     return options
 
 
+def holds_something(path: Path) -> bool:
+    """Whether there is a file, or a folder that is not empty."""
+    return any(path.iterdir()) if path.is_dir() else path.is_file()
+
+
 def _raw(study: Study, dataset: str) -> Path:
     config = study.dataset(dataset)
     path = study.raw_path(config)
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+    if holds_something(path):
         return path
     source = ", ".join(part for part in (config.title, config.publisher, config.url) if part)
     raise UserError(

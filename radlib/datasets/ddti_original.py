@@ -4,8 +4,9 @@ Pedraza L. et al., An open access thyroid ultrasound image database, SPIE 2015, 
 The XML holds the case's TI-RADS score and, for each image, a `mark` whose `svg` is JSON: a list of regions,
 each with its `points`, {"x": ..., "y": ...} in px.
 
-TI-RADS 2 and 3 are benign; 4a, 4b, 4c and 5 are malignant, as the literature on this set has it: a score of
-suspicion, not a biopsy. A case without a score has no label. The case (patient) is the part before `_`.
+TI-RADS 2 and 3 are benign; 4a, 4b, 4c and 5 are malignant, as the literature on this set and the labels in
+RadImageNet's split files have it: a score of suspicion, not a biopsy. A case without a score has no label.
+The case (patient) is the part before `_`.
 """
 
 import json
