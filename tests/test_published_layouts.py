@@ -12,7 +12,7 @@ from radlib import datasets
 from radlib.datasets.dicom import hashed
 from radlib.errors import UserError
 from radlib.prepare import prepare
-from radlib.records import loader
+from radlib.records import list_records, loader
 from tests import published_files as published
 
 DAMAGED = b"half a file"
@@ -278,6 +278,16 @@ def test_rsna_haemorrhage_takes_patients_from_headers_and_the_window_given(tmp_p
         assert np.abs(pixels - expected).max() <= 0.51
 
 
+def test_the_study_s_seed_is_the_salt_where_none_is_given(tmp_path, small_study):
+    path = str(published.rsna_haemorrhage(tmp_path))
+    for options, salt in (({}, str(small_study.seed)), ({"salt": "kept to ourselves"}, "kept to ourselves")):
+        update = {"layout": "rsna_haemorrhage", "path": path, "options": options}
+        task = small_study.tasks["breast_us"].model_copy(update=update)
+        study = small_study.model_copy(update={"tasks": {"breast_us": task}})
+        records = list_records(study, "breast_us", progress=lambda items, **_: items)
+        assert records[0].patient_id == hashed("ID_p0", salt)
+
+
 def test_rsna_haemorrhage_subset_is_the_same_every_time_and_grows(tmp_path):
     root = published.rsna_haemorrhage(tmp_path, images=12)
     chosen = [{r.image_id for r in read("rsna_haemorrhage", root, subset=n)} for n in (4, 4, 8)]
@@ -390,6 +400,10 @@ def test_medmnist_damage_is_named(tmp_path):
             read("medmnist", file)
     with pytest.raises(UserError, match="none.npz is no readable .npz file"):
         read("medmnist", tmp_path / "none.npz")
+    record = read("medmnist", published.medmnist(file))[0]
+    file.unlink()
+    with pytest.raises(UserError, match="cannot read .*a.npz"):
+        loader(colour=False)(record)
 
 
 # What every listed layout has in common ---------------------------------------------------------------------

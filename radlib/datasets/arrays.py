@@ -49,8 +49,12 @@ class ArchiveRow:
 
     def read_pixels(self) -> tuple[np.ndarray, str]:
         """See `PixelsRef`."""
+        try:
+            modified = self.path.stat().st_mtime_ns
+        except OSError as exc:
+            raise UserError(f"cannot read {self.path} ({exc}); put a whole copy in its place") from exc
         with _unpacking:
-            array = _unpacked(self.path, self.key, self.path.stat().st_mtime_ns)
+            array = _unpacked(self.path, self.key, modified)
         return _row(array, self.index, self.name)
 
 

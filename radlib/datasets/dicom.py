@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut, get_decoder, pixel_array
 
@@ -27,7 +28,9 @@ from radlib.datasets.record import FileRef
 from radlib.errors import UserError
 
 Window = tuple[float, float]
-GREY, COLOUR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_PATIENT = 0x00100020
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 # What pydicom and its decoders were seen to raise on damaged files.
 _BROKEN = (
     InvalidDicomError, BytesLengthException, RuntimeError, ValueError, TypeError, AttributeError, LookupError,
@@ -71,10 +74,10 @@ def decode(data: bytes, name: str, window: Window | None = None, frame: int | No
         header = pydicom.dcmread(io.BytesIO(data))
         index = _frame(header, name, frame)
         kind = header.get("PhotometricInterpretation")
-        if kind not in (*GREY, *COLOUR):
+        if kind not in (*_GREY, *_COLOUR):
             raise UserError(f"{name} has colours of the kind {str(kind)[:20]!r}, which is not read; use PNG")
         stored = _stored(header, name, index)
-        if kind in COLOUR:
+        if kind in _COLOUR:
             return _eight_bits(stored, header, name)
         values = np.asarray(apply_modality_lut(stored, header), dtype=np.float64)
         window = window or _window_of(header)
@@ -108,13 +111,13 @@ def windowed(values: np.ndarray, window: Window, function: str = "LINEAR", name:
 
 
 def patient_of(file: FileRef, salt: str) -> str:
-    """The salted hash of a file's patient id; no more of its header is read.
+    """The salted hash of a file's patient id; reading stops there, for there may be a million headers.
 
     Raises:
         UserError: no DICOM file, or one without a patient id.
     """
     with _named(file.name), file.open() as handle:
-        header = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=["PatientID"])
+        header = read_partial(handle, lambda tag, vr, length: tag > _PATIENT, specific_tags=[_PATIENT])
         patient = str(header.get("PatientID") or "").strip()
     if not patient:
         raise UserError(f"{file.name} names no patient (PatientID); images of one patient could be parted")
