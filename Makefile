@@ -1,14 +1,16 @@
 # make study                                  the simulated demo, about twenty minutes of processor time
 # make study STUDY=open RAW=/my/downloads     another study file of studies/, on real images
+# make check-data STUDY=open RAW=/my/downloads   which of its data are there, counted and opened; QUICK=1 only counts
 # make test                                   the tests
 # make lab                                    JupyterLab on this machine alone
 PYTHON ?= python3
 STUDY ?=
 RAW ?=
+QUICK ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: study test lint lab lock
+.PHONY: study check-data test lint lab lock
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -23,6 +25,9 @@ study: .venv/installed
 	@python -m radlib.pipeline choose --study "$(STUDY)" --raw "$(RAW)"
 	dvc repro
 	@python -m radlib.pipeline record
+
+check-data: .venv/installed
+	@python -m radlib.pipeline check-data --study "$(STUDY)" --raw "$(RAW)" $(if $(QUICK),--quick)
 
 test: .venv/installed
 	python -m pytest

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from radlib.errors import UserError
 from radlib.masks import Masks, masks_of
@@ -79,6 +79,39 @@ def decode_masks(files: list[tuple[bytes, str]], shape: tuple[int, int]) -> np.n
     return union.astype(np.uint8)
 
 
+def as_picture(values: np.ndarray, name: str, colour: bool) -> np.ndarray:
+    """Pixels that come as numbers, by the rules that hold for image files.
+
+    Args:
+        values: (H, W) or (H, W, 3); other than uint8 they are scaled from their own range.
+        colour: as for `decode_image`.
+    Returns:
+        uint8 (H, W, 3) or (H, W).
+    Raises:
+        UserError: of another shape, not finite, or a side below 8 px; the file is named.
+    """
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3):
+        raise UserError(
+            f"{name} has the shape {values.shape}; expected (height, width) or (height, width, 3)"
+        )
+    _check_size(name, values.shape[1], values.shape[0])
+    if values.dtype != np.uint8:
+        values = _scaled_to_bytes(values.astype(np.float64), name)
+    return np.asarray(Image.fromarray(values).convert("RGB" if colour else "L"))
+
+
+def draw_outlines(polygons: list[list[tuple[float, float]]], shape: tuple[int, int]) -> np.ndarray:
+    """The union of filled polygons, uint8 0/1 (H, W); what lies outside the image is cut off.
+
+    Args:
+        polygons: (x, y) of each corner in px, from the upper left corner; shape: (H, W) of the image.
+    """
+    mask = Image.new("L", (shape[1], shape[0]), 0)
+    for polygon in polygons:
+        ImageDraw.Draw(mask).polygon([tuple(corner) for corner in polygon], fill=1, outline=1)
+    return np.asarray(mask)
+
+
 def _check_one_label(pixels: np.ndarray, name: str) -> None:
     """Refuse a mask of several labels: smooth edges and JPEG spread over many values, a label does not."""
     counts = np.bincount(pixels.ravel(), minlength=256)
@@ -130,12 +163,15 @@ def _open(data: bytes, name: str) -> Image.Image:
         image = ImageOps.exif_transpose(image)
     except _BROKEN as exc:
         raise UserError(f"{name} is no readable image ({exc}); replace or delete it") from exc
-    if min(image.size) < SMALLEST_SIDE:
-        width, height = image.size
+    _check_size(name, *image.size)
+    return image
+
+
+def _check_size(name: str, width: int, height: int) -> None:
+    if min(width, height) < SMALLEST_SIDE:
         raise UserError(
             f"{name} is {width} x {height} px; {SMALLEST_SIDE} px are the least; delete or replace it"
         )
-    return image
 
 
 def _scaled_to_bytes(values: np.ndarray, name: str) -> np.ndarray:

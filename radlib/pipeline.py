@@ -1,6 +1,7 @@
 """What `dvc.yaml` and the Makefile call: choose a study, run a notebook, keep the record.
 
 python -m radlib.pipeline choose --study open --raw /where/my/downloads/are
+python -m radlib.pipeline check-data --study open --raw /where/my/downloads/are
 python -m radlib.pipeline notebook 03_transfer task=thyroid_us
 python -m radlib.pipeline checkpoint imagenet
 python -m radlib.pipeline record
@@ -21,8 +22,10 @@ from jupyter_client import AsyncKernelManager
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
+from radlib.check_data import check_data, report
 from radlib.errors import UserError
 from radlib.progress import PROGRESS_FILE
+from radlib.records import holds_something
 from radlib.runs import atomic_path, write_json
 from radlib.study import Study, load_study
 
@@ -34,6 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     choose_parser = commands.add_parser("choose", help="make a study file the one that dvc repro runs")
     choose_parser.add_argument("--study", default="")
     choose_parser.add_argument("--raw", default="")
+    check_parser = commands.add_parser("check-data", help="say which data a study finds, and what is wrong")
+    check_parser.add_argument("--study", default="")
+    check_parser.add_argument("--raw", default="")
+    check_parser.add_argument("--quick", action="store_true", help="count only, open no image")
     notebook_parser = commands.add_parser("notebook", help="run a numbered notebook through papermill")
     notebook_parser.add_argument("name")
     notebook_parser.add_argument("parameters", nargs="*", metavar="key=value")
@@ -44,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if given.command == "choose":
             choose(given.study, given.raw)
+        elif given.command == "check-data":
+            return check(given.study, given.raw, given.quick)
         elif given.command == "notebook":
             run_notebook(given.name, dict(p.split("=", 1) for p in given.parameters))
         elif given.command == "checkpoint":
@@ -59,10 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 def choose(study_name: str, raw: str) -> None:
     """Copy `studies/<name>.yaml` to `params.yaml` and link `data/raw` to the downloads; check both first."""
     if study_name:
-        chosen = Path("studies") / f"{study_name}.yaml"
-        if not chosen.is_file():
-            known = ", ".join(sorted(p.stem for p in Path("studies").glob("*.yaml")))
-            raise UserError(f"no study '{study_name}' in studies/; there are: {known}")
+        chosen = _study_file(study_name)
         load_study(path=chosen)
         _keep_own_params()
         shutil.copyfile(chosen, "params.yaml")
@@ -70,6 +76,22 @@ def choose(study_name: str, raw: str) -> None:
     if raw:
         _link_raw(study, Path(raw).expanduser())
     _check_raw(study)
+
+
+def check(study_name: str, raw: str, quick: bool) -> int:
+    """Print what `radlib.check_data` finds, changing nothing; 1 where something is missing or unreadable."""
+    study = load_study(path=_study_file(study_name)) if study_name else load_study()
+    checked = check_data(study, Path(raw).expanduser() if raw else None, quick)
+    print(report(study, checked, quick))
+    return int(any(one.errors for one in checked))
+
+
+def _study_file(name: str) -> Path:
+    file = Path("studies") / f"{name}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(p.stem for p in Path("studies").glob("*.yaml")))
+        raise UserError(f"no study '{name}' in studies/; there are: {known}")
+    return file
 
 
 def _keep_own_params() -> None:
@@ -98,17 +120,13 @@ def _check_raw(study: Study) -> None:
     """Everything the study reads must be there before hours are spent."""
     wanted = {**study.corpora, **study.tasks, **study.checkpoints}
     for name, item in wanted.items():
-        if getattr(item, "simulated", False) or _holds_something(study.raw_path(item)):
+        if getattr(item, "simulated", False) or holds_something(study.raw_path(item)):
             continue
         where = f"; get it from {item.url}" if getattr(item, "url", "") else ""
         raise UserError(
             f"'{name}' of study '{study.name}' is not at {item.path} (or it is empty){where}, put it there, "
             "and type: make study RAW=/folder/with/downloads"
         )
-
-
-def _holds_something(path: Path) -> bool:
-    return any(path.iterdir()) if path.is_dir() else path.is_file()
 
 
 def run_notebook(name: str, parameters: dict[str, str]) -> Path:

@@ -97,6 +97,11 @@ def findings(report: dict[str, Any]) -> str:
         _patients(report),
         f"{report['patients_in_two_classes']} patients have images of two classes; each is in one part.",
     ]
+    if report["left_out_of_a_fold"]:
+        lines.append(
+            f"{report['left_out_of_a_fold']} images are left out of a fold of the published split, because a "
+            "later part holds a near-identical image."
+        )
     if report["not_drawn"]:
         lines.append(
             f"{report['not_drawn']:,} images are left out by `max_images`, the same share of every class."

@@ -21,7 +21,7 @@ from radlib.progress import progress
 from radlib.records import Chosen, Decoded, choose_records
 from radlib.runs import write_json
 from radlib.seeds import seed_of
-from radlib.splits import assign_parts, check_parts
+from radlib.splits import LEFT_OUT, assign_parts, check_parts, check_patients, keep_apart, part_columns
 from radlib.study import Study, Task
 
 _AT_ONCE = 64
@@ -157,6 +157,8 @@ def _manifest(study: Study, dataset: str, chosen: Chosen, table: pd.DataFrame, f
     folds = config.folds if isinstance(config, Task) else 1
     if any(r.parts is not None for r in records):
         parts = _authors_parts(records, folds, dataset)
+        check_patients(kept["patient_id"], parts, dataset)
+        parts = keep_apart(parts, manifest["patient_id"].to_numpy())
     else:
         seed = seed_of(study.seed, "split", study.origin(dataset))
         parts = assign_parts(manifest["patient_id"].to_numpy(), labels, folds, seed)
@@ -218,6 +220,7 @@ def _report(
         "reasons": {str(k): int(v) for k, v in dropped["reason"].value_counts().sort_index().items()},
         "classes": per_class.to_dict("index"),
         "own_folds": all(r.parts is None for r in chosen.records),
+        "left_out_of_a_fold": int((manifest[part_columns(manifest)] == LEFT_OUT).any(axis=1).sum()),
         "with_mask": int(manifest["has_mask"].sum()),
         "empty_masks": int(table["empty_mask"].sum()),
         "without_mask": int((~(table["has_mask"] | table["empty_mask"])).sum()),

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from radlib import datasets, simulate
-from radlib.datasets import Record, check_options
+from radlib.datasets import FileRef, Outline, PixelsRef, Record, check_options
 from radlib.errors import UserError
-from radlib.images import decode_image, decode_masks
+from radlib.images import as_picture, decode_image, decode_masks, draw_outlines
 from radlib.progress import progress
 from radlib.seeds import seed_of
 from radlib.simulate import Sample
@@ -68,16 +69,30 @@ def choose_records(study: Study, dataset: str, progress: Callable = progress) ->
         UserError: raw files missing, unknown layout or option, a label that is neither class, an empty class.
     """
     config = study.dataset(dataset)
-    options = dict(config.options)
-    ignore = options.pop("ignore", [])
-    if not isinstance(ignore, list):
-        raise UserError(f"dataset '{dataset}': option 'ignore' is a list of classes, for example [normal]")
     if config.simulated:
-        records, load, masks_drawn = _draw(study, dataset, options, progress)
+        records, load, masks_drawn = _draw(study, dataset, _options(study, dataset), progress)
     else:
-        masks_drawn = False
-        records = datasets.read(config.layout, _raw(study, dataset), options)
-        load = _loader(config.colour)
+        records, load, masks_drawn = list_records(study, dataset, progress), loader(config.colour), False
+    return choose_from(study, dataset, records, load, masks_drawn)
+
+
+def list_records(study: Study, dataset: str, progress: Callable = progress) -> list[Record]:
+    """All images of a published dataset as its files list them, those to be dropped too.
+
+    Raises:
+        UserError: raw files missing, or what the reader finds wrong.
+    """
+    config, raw = study.dataset(dataset), _raw(study, dataset)
+    bar = partial(progress, description=f"reading {dataset}")
+    return datasets.read(config.layout, raw, _options(study, dataset), str(study.seed), bar)
+
+
+def choose_from(
+    study: Study, dataset: str, records: list[Record], load: Load, masks_drawn: bool = False
+) -> Chosen:
+    """Those of the listed images that the study takes; errors as `choose_records`."""
+    config = study.dataset(dataset)
+    ignore = config.options.get("ignore", [])
     _check_names(dataset, records)
     dropped = [(r.image_id, r.drop) for r in records if r.drop]
     records = sorted((r for r in records if not r.drop), key=lambda r: r.image_id)
@@ -89,10 +104,23 @@ def choose_records(study: Study, dataset: str, progress: Callable = progress) ->
     return Chosen(chosen, load, sorted(dropped), len(records) - len(chosen), masks_drawn)
 
 
+def _options(study: Study, dataset: str) -> dict[str, Any]:
+    """What the reader gets: all options but `ignore`, which is the same for every layout."""
+    options = dict(study.dataset(dataset).options)
+    if not isinstance(options.pop("ignore", []), list):
+        raise UserError(f"dataset '{dataset}': option 'ignore' is a list of classes, for example [normal]")
+    return options
+
+
+def holds_something(path: Path) -> bool:
+    """Whether there is a file, or a folder that is not empty."""
+    return any(path.iterdir()) if path.is_dir() else path.is_file()
+
+
 def _raw(study: Study, dataset: str) -> Path:
     config = study.dataset(dataset)
     path = study.raw_path(config)
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+    if holds_something(path):
         return path
     source = ", ".join(part for part in (config.title, config.publisher, config.url) if part)
     raise UserError(
@@ -101,14 +129,32 @@ def _raw(study: Study, dataset: str) -> Path:
     )
 
 
-def _loader(colour: bool) -> Load:
+def loader(colour: bool) -> Load:
+    """How to read and decode a record's image and masks."""
+
     def load(record: Record) -> Decoded:
-        files = [(ref.read_bytes(), ref.name) for ref in (record.image, *record.masks)]
-        pixels = decode_image(*files[0], colour)
-        mask = decode_masks(files[1:], pixels.shape[:2]) if record.masks else None
-        return Decoded(pixels, mask, tuple(hashlib.sha256(data).hexdigest() for data, _ in files))
+        pixels, digest = _pixels(record.image, colour)
+        files = [(mask.read_bytes(), mask.name) for mask in record.masks if isinstance(mask, FileRef)]
+        mask = decode_masks(files, pixels.shape[:2]) if record.masks else None
+        digests = [digest, *(_sha256(data) for data, _ in files)]
+        for outline in (m for m in record.masks if isinstance(m, Outline)):
+            mask |= draw_outlines(outline.polygons, pixels.shape[:2])
+            digests.append(_sha256(repr(outline.polygons).encode()))
+        return Decoded(pixels, mask, tuple(digests))
 
     return load
+
+
+def _pixels(image: FileRef | PixelsRef, colour: bool) -> tuple[np.ndarray, str]:
+    if isinstance(image, FileRef):
+        data = image.read_bytes()
+        return decode_image(data, image.name, colour), _sha256(data)
+    values, digest = image.read_pixels()
+    return as_picture(values, image.name, colour), digest
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _draw(

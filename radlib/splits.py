@@ -7,6 +7,7 @@ from radlib.errors import UserError
 
 TEST_SHARE, VALIDATION_SHARE = 0.15, 0.10
 PARTS = ("train", "validation", "test")
+LEFT_OUT = "left out"
 
 
 def assign_parts(patients: np.ndarray, labels: np.ndarray, folds: int, seed: int) -> pd.DataFrame:
@@ -67,27 +68,43 @@ def _pick(order: list[str], count: int, rng: np.random.Generator) -> list[str]:
     return [str(rng.choice(stretch)) for stretch in np.array_split(np.asarray(order, dtype=object), count)]
 
 
+def keep_apart(parts: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
+    """A published split in which no group lies in two parts of a fold.
+
+    Where a publisher names no patients, near-identical images may lie on both sides of its split. Test images
+    stay; of the others, those that a later part (train < validation < test) nearly holds too are left out.
+
+    Args:
+        parts: (n rows) part_0 ..., as published. groups: (n,) patient or group of each image.
+    Returns:
+        The same, with LEFT_OUT in some places.
+    """
+    order = {part: place for place, part in enumerate(PARTS)}
+    apart = parts.copy()
+    for column in parts:
+        place = parts[column].map(order)
+        last = place.groupby(np.asarray(groups)).transform("max")
+        apart.loc[place < last, column] = LEFT_OUT
+    return apart
+
+
 def check_parts(manifest: pd.DataFrame, dataset: str) -> None:
     """Stop where a split would spoil the study.
 
     Args:
-        manifest: patient_id, label and part_0 ... of every image.
+        manifest: patient_id, label and part_0 ... of every image; LEFT_OUT is no part.
     Raises:
         UserError: a patient in two parts (the patient is named), an image without a part, or a part that
             lacks a class: every part needs two classes, and training all of them.
     """
     classes = set(manifest["label"])
+    check_patients(manifest["patient_id"], manifest[part_columns(manifest)], dataset)
     for fold, column in enumerate(part_columns(manifest)):
-        if not manifest[column].isin(PARTS).all():
-            bad = manifest.loc[~manifest[column].isin(PARTS), "image_id"].iloc[0]
+        known = manifest[column].isin((*PARTS, LEFT_OUT))
+        if not known.all():
+            bad = manifest.loc[~known, "image_id"].iloc[0]
             raise UserError(
                 f"dataset '{dataset}', fold {fold}: image {bad} has no part; correct the split files"
-            )
-        parts_of = manifest.groupby("patient_id")[column].agg(lambda parts: sorted(set(parts)))
-        for patient, parts in parts_of[parts_of.map(len) > 1].items():
-            raise UserError(
-                f"dataset '{dataset}', fold {fold}: patient {patient} is in {' and '.join(parts)}; "
-                "correct the split files, or leave them out"
             )
         for part in PARTS:
             held = set(manifest.loc[manifest[column] == part, "label"])
@@ -96,6 +113,27 @@ def check_parts(manifest: pd.DataFrame, dataset: str) -> None:
                     f"dataset '{dataset}', fold {fold}: the {part} part lacks a class (it holds {len(held)} "
                     f"of {len(classes)}); use fewer folds or add patients of the rarer class"
                 )
+
+
+def check_patients(patients: pd.Series, parts: pd.DataFrame, dataset: str) -> None:
+    """Stop where images of one patient lie in two parts of a fold.
+
+    Args:
+        patients: of each image, a missing one where unknown. parts: part_0 ... of the same rows.
+    Raises:
+        UserError: the first such patient, with the parts.
+    """
+    for fold, column in enumerate(part_columns(parts)):
+        pairs = pd.DataFrame({"patient": patients, "part": parts[column]})
+        pairs = pairs[pairs["part"].isin(PARTS) & pairs["patient"].notna()].drop_duplicates()
+        parted = pairs[pairs["patient"].duplicated(keep=False)].sort_values(["patient", "part"])
+        if len(parted):
+            patient = parted["patient"].iloc[0]
+            held = parted.loc[parted["patient"] == patient, "part"]
+            raise UserError(
+                f"dataset '{dataset}', fold {fold}: patient {patient} is in {' and '.join(held)}; "
+                "correct the split files, or leave them out"
+            )
 
 
 def part_columns(manifest: pd.DataFrame) -> list[str]:

@@ -28,6 +28,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Expected(_Strict):
+    """What the publisher counts, before the study leaves anything out."""
+
+    images: int | None = Field(None, ge=1)
+    patients: int | None = Field(None, ge=1)
+    positive: int | None = Field(None, ge=0, description="images of the positive class")
+
+
 class Dataset(_Strict):
     """One dataset in its published layout; `layout` names a reader of `radlib.datasets`."""
 
@@ -38,6 +46,7 @@ class Dataset(_Strict):
     licence: str = ""
     url: str = ""
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the reader")
+    expected: Expected | None = Field(None, description="the publisher's own counts, for make check-data")
     size: int = Field(64, ge=8, le=2048, description="side of the packed square images, px")
     colour: bool = Field(False, description="keep three channels (photographs)")
 

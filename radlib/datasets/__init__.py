@@ -4,12 +4,25 @@ A reader is `read(path, **options) -> list[Record]`; it opens tables and lists f
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from radlib.datasets import busi, ddti, folders, table
-from radlib.datasets.record import FileRef, Record
+from radlib.datasets import (
+    busi,
+    cc_ccii,
+    covid_csv,
+    ddti,
+    ddti_original,
+    folders,
+    medmnist,
+    mrnet,
+    radimagenet,
+    rsna_haemorrhage,
+    rsna_pneumonia,
+    table,
+)
+from radlib.datasets.record import FileRef, Outline, PixelsRef, Record
 from radlib.errors import UserError
 
 READERS: dict[str, Callable[..., list[Record]]] = {
@@ -17,7 +30,19 @@ READERS: dict[str, Callable[..., list[Record]]] = {
     "table": table.read,
     "busi": busi.read,
     "ddti": ddti.read,
+    "ddti_original": ddti_original.read,
+    "mrnet": mrnet.read,
+    "rsna_pneumonia": rsna_pneumonia.read,
+    "rsna_haemorrhage": rsna_haemorrhage.read,
+    "cc_ccii": cc_ccii.read,
+    "covid_csv": covid_csv.read,
+    "radimagenet": radimagenet.read,
+    "medmnist": medmnist.read,
 }
+
+
+def _silent(iterable: Iterable, **_) -> Iterable:
+    return iterable
 
 
 def check_options(function: Callable, layout: str, options: dict[str, Any], given: tuple[str, ...]) -> None:
@@ -33,16 +58,24 @@ def check_options(function: Callable, layout: str, options: dict[str, Any], give
             raise UserError(f"layout '{layout}' needs the option '{parameter.name}'; give it under `options`")
 
 
-def read(layout: str, path: Path, options: dict[str, Any]) -> list[Record]:
+def read(
+    layout: str, path: Path, options: dict[str, Any], salt: str = "", progress: Callable = _silent
+) -> list[Record]:
     """Read a dataset in its published layout.
 
+    Args:
+        options: arguments of the reader, as the study gives them.
+        salt: of the hash of patient ids, for readers that take one, unless it is among the options.
+        progress: wraps what takes long, for readers that open every file.
     Raises:
         UserError: unknown layout or option (the allowed ones are named), or what the reader finds wrong.
     """
     if layout not in READERS:
         raise UserError(f"no layout '{layout}'; allowed: {', '.join(READERS)}, simulated_...")
-    check_options(READERS[layout], layout, options, given=("path",))
-    return READERS[layout](path, **options)
+    check_options(READERS[layout], layout, options, given=("path", "progress"))
+    taken = inspect.signature(READERS[layout]).parameters
+    given = {"salt": salt, "progress": progress}
+    return READERS[layout](path, **{key: given[key] for key in given if key in taken} | options)
 
 
-__all__ = ["READERS", "FileRef", "Record", "check_options", "read"]
+__all__ = ["READERS", "FileRef", "Outline", "PixelsRef", "Record", "check_options", "read"]

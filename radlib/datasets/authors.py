@@ -1,7 +1,7 @@
-"""The authors' own split files: one csv of image names per fold and part."""
+"""Tables as published, and the authors' own split files: one csv of image names per fold and part."""
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -37,19 +37,77 @@ def read_parts(root: Path, files: dict[str, str], column: str) -> dict[str, dict
     Raises:
         UserError: a part or file is missing, or an image is in two parts of one fold.
     """
+    return _parts_of(_split_files(root, files, [column]), column)
+
+
+def parts_by_stem(
+    root: Path, files: dict[str, str], column: str, folds: str
+) -> dict[str, dict[int, str]] | None:
+    """The parts by image name without folder and ending, or None where the study draws its own.
+
+    Args:
+        folds: "own" (the study's rule) or "authors" (the published split files).
+    Raises:
+        UserError: another `folds`; see `read_parts`.
+    """
+    if folds not in ("own", "authors"):
+        raise UserError(f"option 'folds' is '{folds}'; allowed: own, authors")
+    if folds == "own":
+        return None
+    return {PurePosixPath(name).stem: parts for name, parts in read_parts(root, files, column).items()}
+
+
+def read_list(
+    root: Path, csv: str | dict[str, str], columns: list[str]
+) -> tuple[pd.DataFrame, dict[str, dict[int, str]] | None]:
+    """The rows of a list of images, each image once, and its parts where the list is the authors' split.
+
+    Args:
+        csv: one file below `root`, or the authors' split files (train, validation and test; `{fold}` is the
+            number of a fold).
+        columns: those that are needed, the image's name first.
+    Returns:
+        The columns as text, and name -> fold (from 0) -> part (None for one file).
+    Raises:
+        UserError: see `read_table` and `read_parts`; or rows of one image that contradict each other.
+    """
+    split = None if isinstance(csv, str) else _split_files(root, csv, columns)
+    tables = [read_table(root / csv, columns)] if split is None else [table for *_, table in split]
+    rows = pd.concat([table[columns] for table in tables], ignore_index=True).drop_duplicates()
+    twice = rows[columns[0]].duplicated()
+    if twice.any():
+        name = rows.loc[twice, columns[0]].iloc[0]
+        listed = csv if isinstance(csv, str) else ", ".join(csv.values())
+        raise UserError(f"{root}: image {name} has rows that differ in {listed}; keep the right one")
+    return rows, None if split is None else _parts_of(split, columns[0])
+
+
+def _split_files(
+    root: Path, files: dict[str, str], columns: list[str]
+) -> list[tuple[int, str, Path, pd.DataFrame]]:
+    """Fold (from 0), part, file and table of every split file."""
     if set(files) != set(PARTS):
-        raise UserError(f"option 'folds' needs the keys {', '.join(PARTS)}; it has: {', '.join(files)}")
+        raise UserError(
+            f"the list of split files needs the keys {', '.join(PARTS)}; it has: {', '.join(map(str, files))}"
+        )
     numbers = _fold_numbers(root, files["train"])
-    parts: dict[str, dict[int, str]] = {}
+    found = []
     for fold, number in enumerate(numbers):
         for part in PARTS:
             path = root / files[part].replace("{fold}", number)
-            for name in read_table(path, [column])[column]:
-                known = parts.setdefault(name, {})
-                if known.setdefault(fold, part) != part:
-                    raise UserError(
-                        f"{path}: image {name} is also in the part '{known[fold]}' of that fold; keep one"
-                    )
+            found.append((fold, part, path, read_table(path, columns)))
+    return found
+
+
+def _parts_of(split: list[tuple[int, str, Path, pd.DataFrame]], column: str) -> dict[str, dict[int, str]]:
+    parts: dict[str, dict[int, str]] = {}
+    for fold, part, path, table in split:
+        for name in table[column]:
+            known = parts.setdefault(name, {})
+            if known.setdefault(fold, part) != part:
+                raise UserError(
+                    f"{path}: image {name} is also in the part '{known[fold]}' of that fold; keep one"
+                )
     return parts
 
 

@@ -9,14 +9,14 @@ default is our own split by patient, because the published folds were drawn for 
 """
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from radlib.datasets.authors import read_parts, read_table
+from radlib.datasets.authors import parts_by_stem, read_table
 from radlib.datasets.record import FileRef, Record
 from radlib.errors import UserError
 
 _CLASS = {"0": "benign", "1": "malignant"}
-_FOLDS = {
+FOLDS = {
     "train": "folds/thyroid_train_fold{fold}.csv",
     "validation": "folds/thyroid_val_fold{fold}.csv",
     "test": "folds/thyroid_test_fold{fold}.csv",
@@ -32,8 +32,7 @@ def read(path: Path, *, folds: str = "own") -> list[Record]:
         UserError: labels.csv or images/ missing, a mask without an image, a label other than 0 and 1, or an
             unknown `folds`.
     """
-    if folds not in ("own", "authors"):
-        raise UserError(f"option 'folds' is '{folds}'; allowed: own, authors")
+    parts = parts_by_stem(path, FOLDS, "img_dir", folds)
     images = sorted((path / "images").glob("*.png"))
     if not images:
         raise UserError(f"no images/*.png in {path}; expected images/, masks/ and labels.csv as published")
@@ -41,7 +40,6 @@ def read(path: Path, *, folds: str = "own") -> list[Record]:
     if orphans:
         raise UserError(f"{path}/masks/{min(orphans)} has no image of that name; download the set again")
     labels = _labels(path / "labels.csv")
-    parts = _parts(path) if folds == "authors" else None
     records = [_record(file, labels, parts) for file in images]
     without_image = sorted(set(labels) - {file.stem for file in images})
     absent = [Record(i, _case(i), labels[i], None, drop="label row without an image") for i in without_image]
@@ -57,11 +55,6 @@ def _labels(path: Path) -> dict[str, str | None]:
         if labels.setdefault(image_id, _CLASS.get(value)) != _CLASS.get(value):
             raise UserError(f"{path}: image {image_id} has two labels; keep one row")
     return labels
-
-
-def _parts(path: Path) -> dict[str, dict[int, str]]:
-    named = read_parts(path, _FOLDS, "img_dir")
-    return {PurePosixPath(name).stem: parts for name, parts in named.items()}
 
 
 def _record(file: Path, labels: dict[str, str | None], parts: dict[str, dict[int, str]] | None) -> Record:

@@ -1,9 +1,17 @@
 """Class folders, or a zip of them read in place: `<root>/<class>/.../<image>`."""
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from radlib.datasets.record import FileRef, Record, class_of, is_image, list_files
+from radlib.datasets.record import (
+    FileRef,
+    Record,
+    class_of,
+    is_image,
+    list_files,
+    patient_in,
+    patient_pattern,
+)
 from radlib.errors import UserError
 
 
@@ -31,7 +39,7 @@ def read(
     missing = [name for name in [*(labels or {}), *(classes or [])] if str(name) not in folders]
     if missing:
         raise UserError(f"no class folder '{missing[0]}' in {path / root}; it has: {', '.join(folders)}")
-    pattern = _compile(patient)
+    pattern = None if patient is None else patient_pattern(patient)
     records = [_record(name, ref, pattern, labels) for name, ref in files.items()]
     if not any(not r.drop for r in records):
         raise UserError(f"{path / root} holds no images in class folders; it has {len(files)} other files")
@@ -44,25 +52,5 @@ def _record(name: str, ref: FileRef, pattern: re.Pattern | None, labels: dict | 
     if "/" not in name:
         return Record(name, None, None, ref, drop="not in a class folder")
     class_name = class_of(name.split("/")[0], labels, ref.name)
-    return Record(name, _patient(name, pattern), class_name, ref)
-
-
-def _compile(patient: str | None) -> re.Pattern | None:
-    if patient is None:
-        return None
-    try:
-        pattern = re.compile(patient)
-    except re.error as exc:
-        raise UserError(f"option 'patient' is not a regular expression ({exc}): {patient}") from exc
-    if pattern.groups < 1:
-        raise UserError(f"option 'patient' needs a group in brackets that holds the patient: {patient}")
-    return pattern
-
-
-def _patient(name: str, pattern: re.Pattern | None) -> str | None:
-    if pattern is None:
-        return None
-    found = pattern.search(PurePosixPath(name).name)
-    if not found or not found.group(1):
-        raise UserError(f"option 'patient' ({pattern.pattern}) finds no patient in {name}; correct it")
-    return found.group(1)
+    patient = None if pattern is None else patient_in(name, pattern)
+    return Record(name, patient, class_name, ref)

@@ -1,9 +1,16 @@
 """What a reader returns: one record per image, pointing at files that are read later, in place."""
 
+import os
+import re
 import zipfile
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
+
+import numpy as np
 
 from radlib.errors import UserError
 
@@ -12,9 +19,9 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileRef:
-    """A file, or a member of a zip file that stays packed."""
+    """An image file: by itself, below a folder (shared by many, so that each costs little), or in a zip."""
 
     path: Path
     member: str | None = None
@@ -22,19 +29,51 @@ class FileRef:
     @property
     def name(self) -> str:
         """As messages print it."""
-        return str(self.path) if self.member is None else f"{self.path}: {self.member}"
+        if self.member is None:
+            return str(self.path)
+        return str(self.path / self.member) if self.path.is_dir() else f"{self.path}: {self.member}"
+
+    def open(self) -> BinaryIO:
+        """The file, opened for reading."""
+        if self.member is None:
+            return self.path.open("rb")
+        if self.path.is_dir():
+            return (self.path / self.member).open("rb")
+        return _open_zip(self.path, self.path.stat().st_mtime_ns).open(self.member)
 
     def read_bytes(self) -> bytes:
         """The file's bytes; UserError names the file where it cannot be read."""
         try:
-            if self.member is None:
-                return self.path.read_bytes()
-            return _open_zip(self.path, self.path.stat().st_mtime_ns).read(self.member)
-        except (OSError, KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as exc:
+            with self.open() as handle:
+                return handle.read()
+        except (OSError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as exc:
             raise UserError(f"cannot read {self.name} ({exc}); put a whole copy in its place") from exc
 
 
-@dataclass(frozen=True)
+class PixelsRef(Protocol):
+    """Pixels that are no image file of their own: a DICOM file, a slice of a volume, a row of an array."""
+
+    @property
+    def name(self) -> str:
+        """As messages print it."""
+
+    def read_pixels(self) -> tuple[np.ndarray, str]:
+        """Values (H, W) or (H, W, 3) of any number type, and the SHA-256 of the bytes they came from.
+
+        Raises:
+            UserError: not readable; the file is named.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A lesion as drawn by hand; polygons: (x, y) of each corner in px, from the upper left of the image."""
+
+    polygons: tuple[tuple[tuple[float, float], ...], ...]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One image as published.
 
@@ -42,7 +81,7 @@ class Record:
         patient_id: None where the publisher gives none.
         class_name: None where the image has no label.
         image: None where a label row has no image.
-        masks: lesion masks to be united; empty where there is none.
+        masks: lesion masks to be united, files or outlines; empty where there is none.
         parts: fold (from 0) -> "train", "validation" or "test", from the authors' own split files.
         drop: why the image cannot be used ("" if it can); such records are counted, never decoded.
     """
@@ -50,8 +89,8 @@ class Record:
     image_id: str
     patient_id: str | None
     class_name: str | None
-    image: FileRef | None
-    masks: tuple[FileRef, ...] = ()
+    image: FileRef | PixelsRef | None
+    masks: tuple[FileRef | Outline, ...] = ()
     parts: dict[int, str] | None = None
     drop: str = ""
 
@@ -115,6 +154,43 @@ def inside(root: Path, name: str) -> Path:
     return path
 
 
+def below(root: Path, names: Iterable[str], where: Path) -> list[FileRef]:
+    """The files that the table `where` names below `root`.
+
+    Every folder is listed once and no file is touched, so that a million names cost seconds.
+
+    Raises:
+        UserError: a name that leaves `root`, or files that are not there.
+    """
+    refs, held, absent = [], {}, []
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if folder not in held:
+            _check_stays_inside(root, folder, name)
+            held[folder] = _names_in(root / folder)
+        if file not in held[folder]:
+            absent.append(name)
+        refs.append(FileRef(root, name))
+    if absent:
+        more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
+        raise UserError(
+            f"{where} names {absent[0]}{more}, but there is no {root / absent[0]}; add it or delete the row"
+        )
+    return refs
+
+
+def _check_stays_inside(root: Path, folder: str, name: str) -> None:
+    if folder.startswith("/") or name.startswith("/") or ".." in folder.split("/"):
+        raise UserError(f"'{name}' points outside {root}; list only files below that folder")
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208 (a Path for each of a million names)
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+
+
 def class_of(label: str, labels: dict | None, where: str) -> str:
     """Translate a published label by the option `labels` (label -> class); without it, labels are classes.
 
@@ -129,3 +205,22 @@ def class_of(label: str, labels: dict | None, where: str) -> str:
     if label not in translated:
         raise UserError(f"{where}: label '{label}' is not in option 'labels': {', '.join(translated)}")
     return translated[label]
+
+
+def patient_pattern(patient: str) -> re.Pattern:
+    """The option `patient`: a regular expression whose first group is the patient."""
+    try:
+        pattern = re.compile(patient)
+    except re.error as exc:
+        raise UserError(f"option 'patient' is not a regular expression ({exc}): {patient}") from exc
+    if pattern.groups < 1:
+        raise UserError(f"option 'patient' needs a group in brackets that holds the patient: {patient}")
+    return pattern
+
+
+def patient_in(name: str, pattern: re.Pattern) -> str:
+    """The patient in the last part of a file's name; UserError where there is none."""
+    found = pattern.search(PurePosixPath(name).name)
+    if not found or not found.group(1):
+        raise UserError(f"option 'patient' ({pattern.pattern}) finds no patient in {name}; correct it")
+    return found.group(1)

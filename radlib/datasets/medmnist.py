@@ -1,0 +1,61 @@
+"""MedMNIST as published: one `.npz` with {train,val,test}_images and {train,val,test}_labels, of any size.
+
+Yang J. et al., MedMNIST v2, Scientific Data 2023, doi 10.1038/s41597-022-01721-8. Images are (n, S, S) or
+(n, S, S, 3), labels (n, 1). The publisher's split is used: most of these sets name no patients (none is in
+the file), and the split was made where they were known.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from radlib.datasets.arrays import ArchiveRow, length_of, read_array
+from radlib.datasets.record import Record
+from radlib.errors import UserError
+
+_PARTS = {"train": "train", "val": "validation", "test": "test"}
+
+
+def read(path: Path, *, classes: dict[int, str] | None = None) -> list[Record]:
+    """One record per row.
+
+    Args:
+        path: the .npz file.
+        classes: number -> class, as the publisher's list has them; without it the number is the class.
+    Raises:
+        UserError: no .npz, an array missing or damaged, several labels an image, a number without a class.
+    """
+    names = None if classes is None else {str(number): str(name) for number, name in classes.items()}
+    records = []
+    for key, part in _PARTS.items():
+        labels = _labels(path, key)
+        images = length_of(path, f"{key}_images")
+        if images != len(labels):
+            raise UserError(f"{path} has {images} {key}_images but {len(labels)} labels; download it again")
+        parts = {0: part}
+        for row, label in enumerate(labels.tolist()):
+            image = ArchiveRow(path, f"{key}_images", row)
+            records.append(
+                Record(f"{key}_{row:06d}", None, _class(label, names, image.name), image, (), parts)
+            )
+    return records
+
+
+def _labels(path: Path, key: str) -> np.ndarray:
+    labels = read_array(path, f"{key}_labels")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(
+            f"{path}: {key}_labels has the shape {labels.shape}; one whole number an image is needed (in "
+            "sets such as ChestMNIST an image has several findings, and no class)"
+        )
+    return labels
+
+
+def _class(label: int, names: dict[str, str] | None, where: str) -> str:
+    if names is None:
+        return str(label)
+    if str(label) not in names:
+        raise UserError(f"{where} has the label {label}, which option 'classes' lacks: {', '.join(names)}")
+    return names[str(label)]

@@ -1,0 +1,203 @@
+"""make check-data, on small studies whose downloads are written here."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from radlib import pipeline
+from radlib.check_data import check_data, report
+from radlib.study import load_study
+from tests import published_files as published
+from tests.conftest import REPOSITORY
+
+TASKS = yaml.safe_load("""
+    haemorrhage:
+      layout: rsna_haemorrhage
+      path: data/raw/rsna_ich
+      title: Haemorrhage CT
+      licence: research only
+      url: https://example.org/ich
+      negative: negative
+      positive: positive
+      folds: 1
+      expected: {images: 6, patients: 3, positive: 2}
+    thyroid:
+      layout: ddti_original
+      path: data/raw/ddti
+      title: Thyroid US
+      licence: see publisher
+      url: https://example.org/ddti
+      negative: benign
+      positive: malignant
+      expected: {images: 4}
+""")
+
+
+def quiet(items, **_):
+    return items
+
+
+@pytest.fixture
+def params() -> dict:
+    """The smoke study, one corpus simulated, one published, and two published tasks."""
+    params = yaml.safe_load((REPOSITORY / "studies" / "smoke.yaml").read_text())
+    params["tasks"] = TASKS
+    params["corpora"]["radiology"] = {
+        "layout": "radimagenet",
+        "path": "data/raw/radimagenet",
+        "title": "RadImageNet",
+        "url": "https://example.org/radimagenet",
+    }
+    return params
+
+
+@pytest.fixture
+def raw(tmp_path) -> Path:
+    """A folder of downloads, somewhere else than the study."""
+    raw = tmp_path / "downloads"
+    published.rsna_haemorrhage(raw / "rsna_ich")
+    published.ddti_original(raw / "ddti")
+    published.radimagenet(raw / "radimagenet")
+    return raw
+
+
+@pytest.fixture
+def study(tmp_path, params):
+    file = tmp_path / "here" / "params.yaml"
+    file.parent.mkdir()
+    file.write_text(yaml.safe_dump(params))
+    return load_study(path=file)
+
+
+def by_name(checked) -> dict:
+    return {one.name: one for one in checked}
+
+
+def test_everything_is_counted_where_raw_says(study, raw):
+    checked = check_data(study, raw, progress=quiet)
+    counts = {one.name: (one.found, one.images, one.patients, one.positive) for one in checked}
+    assert counts == {
+        "radiology": ("yes", 21, None, None),
+        "photographs": ("simulated", None, None, None),
+        "haemorrhage": ("yes", 6, 3, 2),
+        "thyroid": ("yes", 4, 3, 3),
+    }
+    assert not any(one.errors or one.warnings for one in checked)
+    assert not (study.root / "data").exists()
+
+
+def test_the_table_says_what_a_reader_needs(study, raw):
+    (raw / "ddti").rename(raw / "elsewhere")
+    lines = report(study, check_data(study, raw, progress=quiet)).splitlines()
+    header, table = lines[2], {line.split()[0]: line for line in lines[3:7]}
+    assert re.split(r"\s{2,}", header) == [
+        "dataset", "found", "images", "patients", "positive", "expected", "licence", "how to get it",
+    ]  # fmt: skip
+    assert re.split(r"\s{2,}", table["haemorrhage"]) == [
+        "haemorrhage", "yes", "6", "3", "2", "images 6, patients 3, positive 2", "research only",
+    ]  # fmt: skip
+    assert re.split(r"\s{2,}", table["radiology"])[1:4] == ["yes", "21", "not published"]
+    assert re.split(r"\s{2,}", table["thyroid"]) == [
+        "thyroid", "no", "-", "-", "-", "images 4", "see publisher", "https://example.org/ddti",
+    ]  # fmt: skip
+    assert "Every listed image was opened." in lines
+    assert lines[-1].startswith("Error: 'thyroid' (Thyroid US) is not at ")
+    assert lines[-1].endswith("get it from https://example.org/ddti and put it there")
+
+
+def test_wrong_counts_are_warnings_with_the_number(study, raw):
+    (raw / "ddti" / "2_2.jpg").unlink()
+    warned = by_name(check_data(study, raw, progress=quiet))["thyroid"]
+    assert warned.warnings == ["'thyroid': images 3, expected 4 (-1)"] and not warned.errors
+
+
+def test_every_unreadable_file_is_named_unless_quick(study, raw):
+    (raw / "rsna_ich/stage_2_train/ID_000000004.dcm").write_bytes(
+        (raw / "rsna_ich/stage_2_train/ID_000000004.dcm").read_bytes()[:-100]
+    )
+    (raw / "ddti/1_1.jpg").write_bytes(b"half a file")
+    (raw / "ddti/4_1.jpg").write_bytes(b"")
+    (raw / "radimagenet/radiology_ai/US/gallbladder/image006.png").write_bytes(b"<html>")
+    found = by_name(check_data(study, raw, progress=quiet))
+    assert [len(found[n].errors) for n in ("haemorrhage", "thyroid", "radiology")] == [1, 2, 1]
+    assert "ID_000000004.dcm is no readable DICOM picture" in found["haemorrhage"].errors[0]
+    assert ["1_1.jpg" in found["thyroid"].errors[0], "4_1.jpg is empty" in found["thyroid"].errors[1]] == [
+        True
+    ] * 2
+    assert "image006.png is no readable image" in found["radiology"].errors[0]
+    assert found["haemorrhage"].images == 6
+    quickly = check_data(study, raw, quick=True, progress=quiet)
+    assert not any(one.errors for one in quickly)
+    assert "No image was opened (quick)." in report(study, quickly, quick=True)
+
+
+def test_many_unreadable_files_are_counted_not_all_printed(study, raw):
+    for file in (raw / "radimagenet").rglob("*.png"):
+        file.write_bytes(b"")
+    printed = report(study, check_data(study, raw, progress=quiet))
+    assert printed.count("is empty; replace or delete it") == 20
+    assert "Error: 'radiology': 1 more such files" in printed
+
+
+def test_what_a_reader_finds_wrong_is_an_error_and_the_others_are_still_checked(study, raw):
+    (raw / "radimagenet/RadiologyAI_val.csv").unlink()
+    (raw / "ddti/2.xml").write_text("<case><tirads>9</tirads></case>")
+    found = by_name(check_data(study, raw, progress=quiet))
+    assert "no table" in found["radiology"].errors[0] and "TI-RADS '9'" in found["thyroid"].errors[0]
+    assert found["haemorrhage"].images == 6 and not found["haemorrhage"].errors
+
+
+def test_labels_that_the_study_does_not_know_are_an_error(study, raw):
+    (raw / "ddti/1.xml").write_text(published.ddti_case(1, "5", {1: None}))
+    found = by_name(check_data(study, raw, progress=quiet))["thyroid"]
+    assert "no image of class 'benign'" in found.errors[0] and found.images == 4
+
+
+@pytest.fixture
+def at_home(tmp_path, params, monkeypatch) -> Path:
+    """A repository with one study of its own, entered."""
+    home = tmp_path / "home"
+    (home / "studies").mkdir(parents=True)
+    (home / "studies" / "mine.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(home)
+    return home
+
+
+def test_the_command_exits_with_1_where_something_is_missing(at_home, raw, capsys):
+    command = ["check-data", "--study", "mine", "--raw", str(raw)]
+    assert pipeline.main(command) == 0
+    assert "Every listed image was opened." in capsys.readouterr().out
+    (raw / "ddti/1_1.jpg").write_bytes(b"half a file")
+    assert pipeline.main(command) == 1
+    assert "Error: " in capsys.readouterr().out
+    assert pipeline.main([*command, "--quick"]) == 0
+    assert pipeline.main(["check-data", "--study", "mine"]) == 1
+    assert pipeline.main(["check-data", "--study", "mine", "--raw", "nowhere"]) == 1
+    assert "RAW=nowhere is no folder" in capsys.readouterr().err
+    assert pipeline.main(["check-data", "--study", "other"]) == 1
+    assert "no study 'other' in studies/; there are: mine" in capsys.readouterr().err
+    assert sorted(path.name for path in at_home.iterdir()) == ["studies"]
+
+
+def test_the_chosen_study_is_checked_where_none_is_named(at_home, raw, capsys):
+    (at_home / "studies" / "mine.yaml").rename(at_home / "params.yaml")
+    assert pipeline.main(["check-data", "--raw", str(raw), "--quick"]) == 0
+    assert capsys.readouterr().out.startswith("Study 'smoke'")
+
+
+def test_checking_imports_no_pytorch():
+    code = "import sys, radlib.check_data; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
+
+
+def test_expected_counts_are_checked_like_every_key(tmp_path, params):
+    params["tasks"]["thyroid"] = params["tasks"]["thyroid"] | {"expected": {"pictures": 4}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(
+        Exception, match="unknown key 'tasks.thyroid.expected.pictures'; allowed there: images"
+    ):
+        load_study(path=tmp_path / "params.yaml")
