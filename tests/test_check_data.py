@@ -46,6 +46,7 @@ def params() -> dict:
     """The smoke study, one corpus simulated, one published, and two published tasks."""
     params = yaml.safe_load((REPOSITORY / "studies" / "smoke.yaml").read_text())
     params["tasks"] = TASKS
+    del params["segment"]
     params["corpora"]["radiology"] = {
         "layout": "radimagenet",
         "path": "data/raw/radimagenet",
