@@ -11,17 +11,20 @@ import timm
 import torch
 import torchvision
 import yaml
+from dvc.repo import Repo
 from safetensors.torch import save_file
 
 from radlib import backbones
 from radlib.checkpoints import import_checkpoint, preprocessing_of
 from radlib.errors import UserError
 from radlib.keras_files import read_keras
-from radlib.pipeline import choose
-from radlib.study import load_study
-from radlib.weights import Preprocessing, load_weights
+from radlib.pipeline import choose, main
+from radlib.study import Compute, Setting, load_study
+from radlib.transfer import transfer
+from radlib.weights import Preprocessing, digest_state, load_weights
+from tests.conftest import two_classes, write_packed
 from tests.fabricated import make_study
-from tests.test_pipeline import call, copy_repository, stages_run
+from tests.test_pipeline import copy_repository
 
 FOUR = ["resnet50", "densenet121", "inception_v3", "inception_resnet_v2"]
 KERAS_NAMES = dict(zip(FOUR, ["ResNet50", "DenseNet121", "InceptionV3", "InceptionResNetV2"], strict=True))
@@ -357,7 +360,7 @@ def test_a_checkpoint_has_runs_for_the_backbones_it_has_files_of(tmp_path):
     assert {r.backbone for r in runs if r.source == "published"} == {"resnet50", "inception_v3"}
 
 
-def test_dvc_imports_every_file_of_a_checkpoint(tmp_path, monkeypatch):
+def test_pipeline_imports_every_file_of_a_checkpoint(tmp_path, monkeypatch):
     folder = copy_repository(tmp_path / "copy")
     params = yaml.safe_load((folder / "studies/smoke.yaml").read_text())
     files = {"tf_efficientnet_lite0": "a.safetensors", "resnet18": "b.pt"}
@@ -372,6 +375,32 @@ def test_dvc_imports_every_file_of_a_checkpoint(tmp_path, monkeypatch):
         choose("", "")
     torch.save(backbones.create("resnet18").state_dict(), raw / "b.pt")
     choose("", "")
-    output = call(folder, "dvc", "repro", "--single-item", "checkpoint@published")
-    assert stages_run(output) == {"checkpoint@published"}
+    stages = {stage.name: stage for stage in Repo(str(folder)).index.stages}
+    stage = stages["checkpoint@published"]
+    assert [dependency.def_path for dependency in stage.deps] == ["data/raw/weights", "params.yaml"]
+    assert [out.def_path for out in stage.outs] == ["models/published"]
+    assert main(stage.cmd.removeprefix("python -m radlib.pipeline ").split()) == 0
     assert all(load_weights(load_study(), "published", name).state for name in files)
+
+
+def test_every_regime_trains_a_keras_network(random_keras, tmp_path):
+    study = study_with(tmp_path, files={"inception_v3": "notop.h5"}, **KERAS)
+    settings = [Setting(train=train, lr=1e-3) for train in ("frozen", "top10", "all")]
+    task = study.tasks["thyroid_us"].model_copy(update={"folds": 1})
+    study = study.model_copy(
+        update={
+            "sources": ["published"],
+            "tasks": {"thyroid_us": task},
+            "transfer": study.transfer.model_copy(update={"settings": settings}),
+            "compute": Compute(workers=1),
+        }
+    )
+    study.checkpoint_file("published", "inception_v3").symlink_to(random_keras("inception_v3")[1])
+    weights = imported(study, "inception_v3")
+    write_packed(study.dataset_dir("thyroid_us"), *two_classes(20, 80, folds=1))
+    runs = transfer(study, "thyroid_us").runs
+    assert list(runs["backbone"].unique()) == ["inception_v3"]
+    assert set(runs["weights_digest"]) == {weights.digest}
+    assert runs["val_loss"].map(np.isfinite).all()
+    other = digest_state(weights.state, weights.preprocessing)
+    assert other != weights.digest, "the same numbers in timm's own network are other weights"
