@@ -12,8 +12,18 @@ from dataclasses import dataclass
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from radlib.errors import UserError
+
+# What every batch norm adds to the variance in Keras' own networks, read off keras 3.15.
+KERAS_EPSILONS = {
+    "resnet50": 1.001e-5,
+    "densenet121": 1.001e-5,
+    "inception_v3": 1e-3,
+    "inception_resnet_v2": 1e-3,
+}
+KERAS = "keras"
 
 
 @dataclass(frozen=True)
@@ -74,16 +84,46 @@ TOPS = {
 }
 
 
-def create(backbone: str, classes: int = 0) -> nn.Module:
+def create(backbone: str, classes: int = 0, variant: str = "") -> nn.Module:
     """A timm network with fresh weights; `classes=0` leaves out the classifier.
 
+    Args:
+        variant: `keras` for a network that computes what Keras' network of that name does; names and
+            shapes of its parameters are those of timm's.
     Raises:
-        UserError: timm has no network of that name.
+        UserError: timm has no network of that name, or it has no such variant.
     """
     if not timm.is_model(backbone):
         near = ", ".join(timm.list_models(f"*{backbone[:6]}*")[:5]) or "see timm.list_models()"
         raise UserError(f"timm has no backbone '{backbone}'; near names: {near}")
-    return timm.create_model(backbone, pretrained=False, num_classes=classes)
+    model = timm.create_model(backbone, pretrained=False, num_classes=classes)
+    if variant:
+        _as_keras(model, backbone, variant)
+    return model
+
+
+def _as_keras(model: nn.Module, backbone: str, variant: str) -> None:
+    if variant != KERAS or backbone not in KERAS_EPSILONS:
+        known = ", ".join(KERAS_EPSILONS)
+        raise UserError(f"no variant '{variant}' of backbone '{backbone}'; there is '{KERAS}' of {known}")
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = KERAS_EPSILONS[backbone]
+    if backbone == "resnet50":
+        # Keras halves the map in the first 1 x 1 convolution of a stage, timm in the 3 x 3 behind it.
+        for first in (model.layer2[0], model.layer3[0], model.layer4[0]):
+            first.conv1.stride, first.conv2.stride = first.conv2.stride, first.conv1.stride
+    if backbone == "inception_v3":
+        for name, module in model.named_modules():
+            if name.endswith(".branch_pool"):
+                module.register_forward_pre_hook(_without_border)
+
+
+def _without_border(_: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+    """A 3 x 3 average at the border of a map: timm counts the zeros outside, Keras only what is inside."""
+    (pooled,) = inputs
+    inside = functional.avg_pool2d(pooled.new_ones(1, 1, *pooled.shape[2:], dtype=torch.float32), 3, 1, 1)
+    return pooled / inside
 
 
 def top_of(backbone: str) -> Top:

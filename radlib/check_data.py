@@ -13,7 +13,7 @@ from radlib.datasets import Record
 from radlib.errors import UserError
 from radlib.progress import progress
 from radlib.records import Load, choose_from, holds_something, list_records, loader
-from radlib.study import Checkpoint, Corpus, Dataset, Study, Task
+from radlib.study import Corpus, Dataset, Study, Task
 
 RAW = PurePosixPath("data/raw")
 _AT_ONCE = 64
@@ -24,9 +24,9 @@ _SHOWN = 20
 class Checked:
     """One dataset or checkpoint.
 
-    found: yes, no or simulated. images, patients, positive: counted; None where there is nothing to count,
-    and patients None where the publisher names none. warnings: counts that differ. errors: what would stop
-    the study.
+    found: yes, no, simulated, or how many of a checkpoint's files. images, patients, positive: counted; None
+    where there is nothing to count, and patients None where the publisher names none. warnings: counts that
+    differ. errors: what would stop the study.
     """
 
     name: str
@@ -48,7 +48,7 @@ def check_data(
     """
     study = with_raw(study, raw)
     checked = [_check_dataset(study, name, quick, progress) for name in {**study.corpora, **study.tasks}]
-    return checked + [_check_file(study, name) for name in study.checkpoints]
+    return checked + [_check_files(study, name) for name in study.checkpoints]
 
 
 def with_raw(study: Study, raw: Path | None) -> Study:
@@ -94,16 +94,20 @@ def _check_dataset(study: Study, name: str, quick: bool, progress: Callable) -> 
     return checked
 
 
-def _check_file(study: Study, name: str) -> Checked:
-    checkpoint = study.checkpoints[name]
-    if holds_something(study.raw_path(checkpoint)):
-        return Checked(name, "yes")
-    return Checked(name, "no", errors=[_missing(study, name, checkpoint)])
+def _check_files(study: Study, name: str) -> Checked:
+    backbones = study.checkpoints[name].backbones
+    missing = [one for one in backbones if not study.checkpoint_file(name, one).is_file()]
+    errors = []
+    if missing:
+        # PyTorch takes seconds to import, and where every file is there nothing needs it.
+        from radlib.checkpoints import missing_file
+
+        errors = [str(missing_file(study, name, backbone)) for backbone in missing]
+    return Checked(name, f"{len(backbones) - len(errors)} of {len(backbones)}", errors=errors)
 
 
-def _missing(study: Study, name: str, item: Dataset | Checkpoint) -> str:
-    url = getattr(item, "url", "")
-    where = f"get it from {url} and put it there" if url else "put it there"
+def _missing(study: Study, name: str, item: Dataset) -> str:
+    where = f"get it from {item.url} and put it there" if item.url else "put it there"
     return f"'{name}' ({item.title}) is not at {study.raw_path(item)}, or it is empty; {where}"
 
 

@@ -118,15 +118,21 @@ def _link_raw(study: Study, target: Path) -> None:
 
 def _check_raw(study: Study) -> None:
     """Everything the study reads must be there before hours are spent."""
-    wanted = {**study.corpora, **study.tasks, **study.checkpoints}
-    for name, item in wanted.items():
-        if getattr(item, "simulated", False) or holds_something(study.raw_path(item)):
+    for name, item in {**study.corpora, **study.tasks}.items():
+        if item.simulated or holds_something(study.raw_path(item)):
             continue
-        where = f"; get it from {item.url}" if getattr(item, "url", "") else ""
+        where = f"; get it from {item.url}" if item.url else ""
         raise UserError(
             f"'{name}' of study '{study.name}' is not at {item.path} (or it is empty){where}, put it there, "
             "and type: make study RAW=/folder/with/downloads"
         )
+    for name, checkpoint in study.checkpoints.items():
+        for backbone in checkpoint.backbones:
+            if not study.checkpoint_file(name, backbone).is_file():
+                # PyTorch takes seconds to import, and most commands here do without it.
+                from radlib.checkpoints import missing_file
+
+                raise missing_file(study, name, backbone)
 
 
 def run_notebook(name: str, parameters: dict[str, str]) -> Path:
@@ -188,10 +194,10 @@ def write_html(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 def import_weights(name: str) -> None:
     """Check a published checkpoint and bring it into `models/`."""
-    # PyTorch takes seconds to import, and most commands here do without it.
-    from radlib.weights import import_checkpoint
+    from radlib.checkpoints import import_checkpoint
 
-    print(f"imported {import_checkpoint(load_study(), name)}")
+    for path in import_checkpoint(load_study(), name):
+        print(f"imported {path}")
 
 
 def record(study: Study) -> None:

@@ -79,14 +79,40 @@ class Task(Dataset):
 
 
 class Checkpoint(_Strict):
-    """A published weights file, with the preprocessing it was trained with."""
+    """Published weights of one or several backbones, with the preprocessing they were trained with.
 
-    path: str
-    backbone: str
+    Either `files` with mean, std and channels, or `tags`, whose preprocessing timm knows. A network is shown
+    (x / 255 - mean) / std, x in 0..255, the channels in the given order. So RadImageNet's
+    (x - 127.5) * 2 / 255 of blue first is channels BGR, mean 0.5 and std 0.5 throughout: -1 to +1. And its
+    Keras files' x - (103.939, 116.779, 123.68), blue first, then / 255, is channels BGR,
+    mean [0.407604, 0.457957, 0.485020], std 1: -0.49 to +0.59.
+    """
+
+    path: str = Field(description="the folder that holds the files")
     title: str = ""
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    files: dict[Name, str] = Field(default_factory=dict, description="backbone: its file in the folder")
+    tags: dict[Name, str] = Field(default_factory=dict, description="backbone: timm's name for its training")
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
     channels: Literal["RGB", "BGR"] = "RGB"
+
+    @model_validator(mode="after")
+    def _one_preprocessing(self) -> Checkpoint:
+        if bool(self.files) == bool(self.tags):
+            raise ValueError("give either files or tags")
+        if self.files and (self.mean is None or self.std is None):
+            raise ValueError("files need the mean and std they were trained with")
+        if self.tags and self.model_fields_set & {"mean", "std", "channels"}:
+            raise ValueError("tags bring their own mean, std and channels; leave these out")
+        return self
+
+    @property
+    def backbones(self) -> list[str]:
+        return list(self.files or self.tags)
+
+    def file_of(self, backbone: str) -> str:
+        """Name of a backbone's file in the folder."""
+        return self.files.get(backbone) or f"{backbone}.{self.tags[backbone]}.safetensors"
 
 
 class Data(_Strict):
@@ -185,7 +211,7 @@ class Study(_Strict):
             raise ValueError("segment.tasks names tasks, but segment.settings names no setting")
         self._variants_agree()
         for name, checkpoint in self.checkpoints.items():
-            _only(f"checkpoints.{name}.backbone", [checkpoint.backbone], list(self.backbones))
+            _only(f"checkpoints.{name}", checkpoint.backbones, list(self.backbones))
         for pair in [*self.compare.pairs, self.compare.headline]:
             _only("compare", list(pair), self.sources)
         both = set(self.corpora) & set(self.tasks)
@@ -224,8 +250,12 @@ class Study(_Strict):
         """Where `make study RAW=...` links the folder with the downloads."""
         return self.root / "data" / "raw"
 
-    def raw_path(self, item: Dataset | Checkpoint) -> Path:
+    def raw_path(self, item: Dataset) -> Path:
         return self.root / item.path
+
+    def checkpoint_file(self, name: str, backbone: str) -> Path:
+        checkpoint = self.checkpoints[name]
+        return self.root / checkpoint.path / checkpoint.file_of(backbone)
 
     def dataset_dir(self, dataset: str) -> Path:
         return self.root / "data" / dataset
@@ -275,7 +305,7 @@ class Study(_Strict):
     def backbones_of(self, source: str) -> list[str]:
         """Backbones that a source has weights for: a checkpoint only its own, the others all."""
         if source in self.checkpoints:
-            return [self.checkpoints[source].backbone]
+            return self.checkpoints[source].backbones
         return list(self.backbones)
 
     def runs_of(self, task: str) -> list[Run]:

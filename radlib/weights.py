@@ -21,7 +21,8 @@ from radlib.runs import atomic_path
 from radlib.seeds import seed_of
 from radlib.study import RANDOM, Study
 
-CLASSIFIERS = ("fc.", "classifier.", "classif.", "head.fc.")
+# InceptionV3 has a second one half-way, for training alone.
+CLASSIFIERS = ("fc.", "classifier.", "classif.", "head.fc.", "AuxLogits.")
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,21 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Weights:
-    """A backbone's first weights: `state` by timm key names, without classifier."""
+    """A backbone's first weights: `state` by timm key names, without classifier.
+
+    `variant`: empty, or which variant of the network they were trained in (see `backbones.create`).
+    """
 
     source: str
     backbone: str
     state: dict[str, Tensor]
     preprocessing: Preprocessing
     digest: str
+    variant: str = ""
 
     def build(self) -> nn.Module:
         """A new network with these weights, channels last, on the device."""
-        model = backbones.create(self.backbone)
+        model = backbones.create(self.backbone, variant=self.variant)
         # Only the count of seen batches may be missing from a file, and nothing here uses it.
         model.load_state_dict(self.state, strict=False)
         return model.to(compute.device(), memory_format=torch.channels_last)
@@ -65,20 +70,25 @@ def without_classifier(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not key.startswith(CLASSIFIERS)}
 
 
-def digest_state(state: dict[str, Tensor], preprocessing: Preprocessing) -> str:
-    """SHA-256 over names, shapes and bytes, and over the preprocessing: both decide what a network sees."""
-    total = hashlib.sha256(repr(preprocessing).encode())
+def digest_state(state: dict[str, Tensor], preprocessing: Preprocessing, variant: str = "") -> str:
+    """SHA-256 over names, shapes and bytes, preprocessing and variant: all decide what a network says."""
+    total = hashlib.sha256(f"{preprocessing!r}{variant}".encode())
     for key in sorted(state):
         total.update(f"{key}{tuple(state[key].shape)}".encode())
         total.update(state[key].detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()
 
 
-def save_weights(path: Path, model_state: dict[str, Tensor], preprocessing: Preprocessing) -> None:
-    """Write a safetensors file with the preprocessing in its header."""
+def save_weights(
+    path: Path, model_state: dict[str, Tensor], preprocessing: Preprocessing, variant: str = ""
+) -> None:
+    """Write a safetensors file with the preprocessing, and the variant if there is one, in its header."""
     state = {k: v.detach().cpu().contiguous() for k, v in without_classifier(model_state).items()}
+    metadata = {"preprocessing": json.dumps(asdict(preprocessing))}
+    if variant:
+        metadata["variant"] = variant
     with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={"preprocessing": json.dumps(asdict(preprocessing))})
+        save_file(state, temporary, metadata=metadata)
 
 
 def load_weights(study: Study, source: str, backbone: str) -> Weights:
@@ -105,27 +115,9 @@ def load_weights(study: Study, source: str, backbone: str) -> Weights:
         }
     )
     check_architecture(state, backbone, path)
-    return Weights(source, backbone, state, preprocessing, digest_state(state, preprocessing))
-
-
-def import_checkpoint(study: Study, name: str) -> Path:
-    """Bring a published checkpoint into `models/<name>/`, checked against its backbone.
-
-    Raises:
-        UserError: missing, unreadable, or of another architecture.
-    """
-    checkpoint = study.checkpoints[name]
-    path = study.raw_path(checkpoint)
-    if not path.is_file():
-        raise UserError(
-            f"no checkpoint '{name}' at {checkpoint.path}; fetch it and put it there, "
-            "or take it out of `checkpoints` and `sources` in params.yaml"
-        )
-    state = without_classifier(read_state(path)[0])
-    check_architecture(state, checkpoint.backbone, path)
-    target = study.model_file(name, checkpoint.backbone)
-    save_weights(target, state, Preprocessing(checkpoint.mean, checkpoint.std, checkpoint.channels))
-    return target
+    variant = metadata.get("variant", "")
+    digest = digest_state(state, preprocessing, variant)
+    return Weights(source, backbone, state, preprocessing, digest, variant)
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -141,7 +133,10 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return load_file(path), metadata
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as exc:
-        raise UserError(f"{path} cannot be read as weights ({type(exc).__name__}); fetch it again") from exc
+        raise UserError(
+            f"{path} cannot be read as weights ({type(exc).__name__}): it is damaged, or holds more than "
+            "tensors, which is never run; fetch it again, or save `model.state_dict()`"
+        ) from exc
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{path} holds no plain state dict of tensors; save `model.state_dict()` instead")
     return state, {}

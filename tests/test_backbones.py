@@ -15,16 +15,20 @@ PUBLISHED = {
 }
 
 
-@pytest.fixture(scope="module", params=list(backbones.TOPS))
+VARIANTS = [*((name, "") for name in backbones.TOPS), ("resnet50", "keras"), ("inception_v3", "keras")]
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=" ".join)
 def network(request):
+    name, variant = request.param
     torch.manual_seed(0)
-    model = backbones.create(request.param).eval()
+    model = backbones.create(name, variant=variant).eval()
     # Fresh batch norms are identities; statistics of their own make a wrong path show.
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-0.2, 0.2)
             module.running_var.uniform_(0.5, 1.5)
-    return request.param, model
+    return name, model
 
 
 def test_top_has_as_many_trainable_weights_as_the_last_ten_keras_layers(network):
@@ -75,5 +79,11 @@ def test_frozen_batch_norms_keep_their_statistics(network):
 def test_unknown_names_are_refused():
     with pytest.raises(UserError, match="no backbone 'resnet5000'"):
         backbones.create("resnet5000")
+    with pytest.raises(
+        UserError, match="no variant 'keras' of backbone 'resnet18'; there is 'keras' of resnet50"
+    ):
+        backbones.create("resnet18", variant="keras")
+    with pytest.raises(UserError, match="no variant 'moon' of backbone 'resnet50'"):
+        backbones.create("resnet50", variant="moon")
     with pytest.raises(UserError, match="'top10' is not defined for backbone 'resnet18'"):
         backbones.top_of("resnet18")

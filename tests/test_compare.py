@@ -156,8 +156,8 @@ def test_selection_breaks_ties_by_loss_then_name():
 
 def test_pair_with_a_partial_source_uses_common_settings(tmp_path):
     checkpoint = {
-        "path": "x.pt",
-        "backbone": "resnet50",
+        "path": "data/raw/weights",
+        "files": {"resnet50": "x.pt"},
         "title": "ImageNet",
         "mean": [0.5] * 3,
         "std": [0.5] * 3,
@@ -180,12 +180,14 @@ def test_pair_with_a_partial_source_uses_common_settings(tmp_path):
 
 
 def test_pair_without_common_runs_is_left_out_and_said(tmp_path):
-    frame = {"mean": [0.5] * 3, "std": [0.5] * 3, "path": "x.pt"}
+    frame = {"mean": [0.5] * 3, "std": [0.5] * 3, "path": "data/raw/weights"}
+    one = {**frame, "files": {"resnet50": "x.pt"}}
+    two = {**frame, "files": {"densenet121": "x.pt"}}
     study = make_study(
         tmp_path,
         backbones=("resnet50", "densenet121"),
         sources=["radiology", "photographs", "one", "two"],
-        checkpoints={"one": {**frame, "backbone": "resnet50"}, "two": {**frame, "backbone": "densenet121"}},
+        checkpoints={"one": one, "two": two},
         compare={"pairs": [["one", "two"]], "headline": list(HEADLINE), "resamples": 400},
     )
     fabricate(study, {"radiology": 1.5, "photographs": 1.0, "one": 1.0, "two": 1.0})

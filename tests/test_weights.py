@@ -7,25 +7,26 @@ import torch
 from safetensors.torch import save_file
 
 from radlib import backbones
+from radlib.checkpoints import import_checkpoint
 from radlib.errors import UserError
 from radlib.study import Checkpoint
-from radlib.weights import Preprocessing, import_checkpoint, load_weights, read_state, save_weights
+from radlib.weights import Preprocessing, load_weights, read_state, save_weights
 from tests.conftest import SMALL
 
 
-def with_checkpoint(study, path: str):
+def with_checkpoint(study, file: str):
     checkpoint = Checkpoint(
-        path=path, backbone=SMALL, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), channels="BGR"
+        path="data", files={SMALL: file}, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), channels="BGR"
     )
+    (study.root / "data").mkdir(exist_ok=True)
     return study.model_copy(update={"checkpoints": {"published": checkpoint}})
 
 
 def test_checkpoint_brings_its_preprocessing_and_equal_features(small_study):
     torch.manual_seed(1)
     model = backbones.create(SMALL, classes=1000).eval()
-    (small_study.root / "data").mkdir()
-    save_file(model.state_dict(), small_study.root / "data" / "net.safetensors")
-    study = with_checkpoint(small_study, "data/net.safetensors")
+    study = with_checkpoint(small_study, "net.safetensors")
+    save_file(model.state_dict(), study.checkpoint_file("published", SMALL))
     import_checkpoint(study, "published")
     weights = load_weights(study, "published", SMALL)
     assert weights.preprocessing == Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "BGR")
@@ -47,14 +48,16 @@ def test_preprocessing_is_the_stated_formula():
 
 
 def test_another_architecture_is_refused_by_name(small_study):
-    save_file(backbones.create("resnet18").state_dict(), small_study.root / "net.safetensors")
+    study = with_checkpoint(small_study, "net.safetensors")
+    save_file(backbones.create("resnet18").state_dict(), study.checkpoint_file("published", SMALL))
     with pytest.raises(UserError, match=f"is not a {SMALL}: '.*'"):
-        import_checkpoint(with_checkpoint(small_study, "net.safetensors"), "published")
+        import_checkpoint(study, "published")
 
 
 @pytest.mark.parametrize("name", ["cut.safetensors", "cut.pt", "code.pt"])
 def test_unreadable_checkpoint_is_one_sentence(small_study, name):
-    path = small_study.root / name
+    study = with_checkpoint(small_study, name)
+    path = study.checkpoint_file("published", SMALL)
     if name == "code.pt":
         path.write_bytes(pickle.dumps({"key": pathlib_like}))
     else:
@@ -62,7 +65,7 @@ def test_unreadable_checkpoint_is_one_sentence(small_study, name):
         save_file(state, path) if name.endswith("safetensors") else torch.save(state, path)
         path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="cannot be read as weights"):
-        import_checkpoint(with_checkpoint(small_study, name), "published")
+        import_checkpoint(study, "published")
 
 
 def pathlib_like():
@@ -70,8 +73,10 @@ def pathlib_like():
 
 
 def test_missing_checkpoint_says_where_to_put_it(small_study):
-    with pytest.raises(UserError, match="no checkpoint 'published' at data/raw/none.pt; fetch it"):
-        import_checkpoint(with_checkpoint(small_study, "data/raw/none.pt"), "published")
+    with pytest.raises(
+        UserError, match=f"'published' for {SMALL} at data/none.pt; fetch it and put it there"
+    ):
+        import_checkpoint(with_checkpoint(small_study, "none.pt"), "published")
 
 
 def test_random_weights_depend_on_the_seed_alone(small_study):
