@@ -68,8 +68,7 @@ def _few_patients(table: pd.DataFrame) -> list[str]:
     broken = rows[rows["verdict"] != HOLDS]
     text = f"With fewer patients it holds the truth in {_range(rows)}; "
     where = f"it misses the band in: {_listed(broken)}" if len(broken) else "no cell misses the band for sure"
-    power = rows.loc[rows["true_delta"] > 0, "rejected"]
-    return [f"{text}{where}. Its power there is {power.min():.0%} to {power.max():.0%}."]
+    return [f"{text}{where}. Its power there is {_range(rows[rows['true_delta'] > 0], 'rejected')}."]
 
 
 def _rival(table: pd.DataFrame, method: str) -> str:

@@ -183,8 +183,8 @@ def test_coverage_of_the_drawn_studies(simulated):
     assert row["studies"] == 60 and row["coverage"] > 0.85
     null = table[(table["true_delta"] == 0) & (table["luck"] == 0)]
     assert null["rejected"].to_numpy() == pytest.approx(1 - null["coverage"].to_numpy())
-    by_image = table.query("positive == 40 and method == 'images'")
-    assert set(by_image["verdict"]) == {NARROW}
+    coverage = table.query("positive == 40").groupby("method")["coverage"].mean()
+    assert coverage["images"] < 0.88 < coverage["reported"]
 
 
 def test_luck_has_two_truths_and_both_levels(simulated):
