@@ -98,7 +98,7 @@ def simulate_batch(batch: Batch, advance: Advance) -> pd.DataFrame:
             rows += simulate_study(batch, number)
             advance(1)
     table = pd.DataFrame(rows)
-    save_run(batch.path, {"measure": batch.cell.measure, **batch.cell.model_dump()}, table)
+    save_run(batch.path, {**batch.cell.model_dump(), "true_delta": batch.delta}, table)
     return table
 
 

@@ -94,11 +94,11 @@ def _run_weights(settings: np.ndarray, resamples: int, seed: int, number: int) -
     return weights
 
 
-def _satterthwaite(of_patients: float, of_both: float, patients: int, runs: int) -> float:
+def _satterthwaite(of_patients: float, of_both: float, degrees_patients: int, degrees_runs: int) -> float:
     """Degrees of freedom of the sum of the patients' variance and what the trainings add to it."""
     added = max(of_both - of_patients, 0.0)
-    terms = of_patients**2 / patients + added**2 / runs
-    return float((of_patients + added) ** 2 / terms) if terms > 0 else float(patients)
+    terms = of_patients**2 / degrees_patients + added**2 / degrees_runs
+    return float((of_patients + added) ** 2 / terms) if terms > 0 else float(degrees_patients)
 
 
 def _check_runs(number: int, a: FoldScores, b: FoldScores, settings: np.ndarray) -> None:
