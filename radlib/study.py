@@ -174,6 +174,37 @@ class Compare(_Strict):
     confidence: float = Field(0.95, gt=0.5, lt=1)
 
 
+class Cell(_Strict):
+    """One kind of simulated study; it is drawn with a true difference of `delta`, and of 0."""
+
+    measure: Literal["auc", "dice"]
+    patients: list[int] = Field(min_length=1, max_length=2, description="[positive, negative]; Dice: [all]")
+    level: float = Field(gt=0, lt=1, description="true value of side b")
+    delta: float = Field(gt=0, lt=1, description="true difference, a minus b")
+    folds: int = Field(1, ge=1, le=20)
+    settings: int = Field(4, ge=1)
+    seeds: int = Field(1, ge=1, description="trainings of each setting on each fold")
+    luck: float = Field(0.0, ge=0, description="SD of a training's luck, in SD of a score")
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Cell:
+        if len(self.patients) != {"auc": 2, "dice": 1}[self.measure]:
+            raise ValueError("patients: [positive, negative] for auc, [all] for dice")
+        if min(self.patients) < 2 * self.folds:
+            raise ValueError(f"{min(self.patients)} patients over {self.folds} folds; each needs two")
+        if self.level + self.delta >= 1:
+            raise ValueError("level + delta must lie below 1")
+        return self
+
+
+class Validity(_Strict):
+    """Simulated studies with a known truth, which the intervals should hold."""
+
+    studies: int = Field(ge=2, description="in each cell, with and without a difference")
+    resamples: int = Field(1000, ge=100)
+    cells: list[Cell] = Field(min_length=1)
+
+
 class Compute(_Strict):
     """How to compute, which no result depends on."""
 
@@ -196,6 +227,7 @@ class Study(_Strict):
     transfer: Transfer
     segment: Segment = Field(default_factory=Segment)
     compare: Compare
+    validity: Validity
     compute: Compute = Field(default_factory=Compute)
     notes: list[str] = Field(default_factory=list, description="sentences the summary prints as they are")
     root: Path = Field(Path(), exclude=True)

@@ -46,6 +46,10 @@ def make_study(root: Path, tasks=("thyroid_us",), folds=2, backbones=("resnet50"
             "headline": ["radiology", "photographs"],
             "resamples": 400,
         },
+        "validity": {
+            "studies": 20,
+            "cells": [{"measure": "auc", "patients": [12, 12], "level": 0.75, "delta": 0.08}],
+        },
         **changes,
     }
     path = root / "params.yaml"

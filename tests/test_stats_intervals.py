@@ -70,3 +70,16 @@ def test_too_few_resamples_or_patients_are_refused():
         interval(np.arange(100.0), 0.95, 5, 5)
     with pytest.raises(UserError, match="more patients or fewer folds"):
         interval(np.arange(2000.0), 0.95, 3)
+
+
+def test_other_degrees_of_freedom_change_the_quantile_alone():
+    """Student's t at 6 degrees of freedom as printed in tables; 20 patients in 2 folds set the spread."""
+    draws = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+    low, high = interval(draws, 0.95, 20, 2, degrees=6)
+    assert (-low, high) == pytest.approx((2.446912 * math.sqrt(20 / 18),) * 2, rel=3e-3)
+    assert interval(draws, 0.95, 20, 2, degrees=18) == interval(draws, 0.95, 20, 2)
+    for shift in (2.4, 2.5, 2.55, 2.6, 2.7):
+        excludes = interval(draws + shift, 0.95, 20, 2, degrees=6)[0] > 0
+        assert excludes == (p_value(draws + shift, 20, 2, degrees=6) < 0.05)
+    with pytest.raises(UserError, match="and 1.0 degrees of freedom; use more patients or more seeds"):
+        interval(draws[:2000], 0.95, 20, 2, degrees=1)

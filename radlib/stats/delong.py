@@ -55,17 +55,33 @@ def delong_difference(
             (patients, or images where not clustered) of either class.
     """
     check_paired({"a": folds_a, "b": folds_b})
+    pairs = zip(folds_a, folds_b, strict=True)
+    components = [structural_components(a) - structural_components(b) for a, b in pairs]
+    return delong_of_components(folds_a, components, clustered, confidence)
+
+
+def delong_of_components(
+    folds: Sequence[FoldScores],
+    components: Sequence[np.ndarray],
+    clustered: bool = True,
+    confidence: float = 0.95,
+) -> DeLong:
+    """`delong_difference` where the (n,) differences of structural components are at hand, fold by fold."""
     delta = variance = 0.0
-    for a, b, share in zip(folds_a, folds_b, run_shares(folds_a), strict=True):
-        components = structural_components(a) - structural_components(b)
-        units = a.patients if clustered else np.arange(len(a.labels))
-        delta += share * components[a.labels == 1].mean()
-        variance += share**2 * _variance(components, a.labels, units)
+    for fold, differences, share in zip(folds, components, run_shares(folds), strict=True):
+        units = fold.patients if clustered else np.arange(len(fold.labels))
+        delta += share * differences[fold.labels == 1].mean()
+        variance += share**2 * _variance(differences, fold.labels, units)
     return _normal_test(float(delta), math.sqrt(variance), confidence)
 
 
 def structural_components(fold: FoldScores) -> np.ndarray:
     """(n,) float64: V10 at positive and V01 at negative images, mean over the fold's runs."""
+    return run_components(fold).mean(axis=0)
+
+
+def run_components(fold: FoldScores) -> np.ndarray:
+    """(R, n) float64: V10 at positive and V01 at negative images; a run's mean over either is its AUC."""
     positive = fold.labels == 1
     n_positive, n_negative = positive.sum(), (~positive).sum()
     among_all = rankdata(fold.scores, axis=1)
@@ -74,7 +90,7 @@ def structural_components(fold: FoldScores) -> np.ndarray:
     among_negatives = rankdata(fold.scores[:, ~positive], axis=1)
     components[:, positive] = (among_all[:, positive] - among_positives) / n_negative
     components[:, ~positive] = 1 - (among_all[:, ~positive] - among_negatives) / n_positive
-    return components.mean(axis=0)
+    return components
 
 
 def _variance(components: np.ndarray, labels: np.ndarray, units: np.ndarray) -> float:

@@ -137,9 +137,9 @@ def patient_weights(
         yield slice(start, stop), np.concatenate(parts, axis=1, dtype=np.float32)
 
 
-def draw_counts(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
-    """(resamples, size) int64: how often each of `size` patients is among `size` draws."""
-    drawn = rng.integers(size, size=(resamples, size), dtype=np.int32).astype(np.int64)
+def draw_counts(rng: np.random.Generator, resamples: int, size: int, draws: int | None = None) -> np.ndarray:
+    """(resamples, size) int64: how often each of `size` units is among `draws` draws, by default `size`."""
+    drawn = rng.integers(size, size=(resamples, draws or size), dtype=np.int32).astype(np.int64)
     drawn += np.arange(resamples)[:, np.newaxis] * size
     return np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)
 

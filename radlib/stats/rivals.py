@@ -1,0 +1,141 @@
+"""Every interval of a difference that one meets in papers, beside the one reported here, for one study.
+
+Only the first of `METHODS` is what `radlib.stats` reports; the others are computed so that simulations can
+say what they are worth. `both_levels` answers another question: it holds the luck of training too.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc
+from radlib.stats.delong import delong_of_components, run_components
+from radlib.stats.folds import FoldScores
+from radlib.stats.intervals import interval
+from radlib.stats.means import bootstrap_mean_difference
+from radlib.stats.two_levels import bootstrap_both_levels
+
+METHODS = {
+    "reported": "patients, expanded percentile (reported)",
+    "both_levels": "patients and seeds, expanded percentile",
+    "percentile": "patients, percentile",
+    "bca": "patients, BCa",
+    "delong_patients": "DeLong by patient (Obuchowski)",
+    "delong_images": "DeLong by image",
+    "images": "images, percentile",
+    "t_folds": "paired t-test over folds",
+    "t_runs": "paired t-test over all runs",
+}
+Interval = tuple[float, float]
+
+
+def auc_intervals(
+    a: Sequence[FoldScores],
+    b: Sequence[FoldScores],
+    settings: np.ndarray,
+    resamples: int,
+    seed: int,
+    confidence: float,
+) -> dict[str, Interval]:
+    """Interval of the difference of mean AUC by each of `METHODS` that this study allows.
+
+    Args:
+        a, b: one entry per fold, run r of one side paired with run r of the other.
+        settings: (runs,) the setting of each run; both levels where every setting has two runs or more.
+    """
+    found = bootstrap_delta(a, b, resamples, seed, confidence)
+    patients = np.concatenate([fold.patients for fold in a])
+    by_image = bootstrap_mean_auc({"a": _as_images(a), "b": _as_images(b)}, resamples, seed)
+    # Ranks are what costs time: one pass serves both of DeLong's variances, BCa and the t-tests.
+    by_run = [run_components(x) - run_components(y) for x, y in zip(a, b, strict=True)]
+    components = [runs.mean(axis=0) for runs in by_run]
+    differences = [runs[:, fold.labels == 1].mean(axis=1) for runs, fold in zip(by_run, a, strict=True)]
+    intervals = {
+        "reported": (found.ci_low, found.ci_high),
+        "percentile": interval(found.draws, confidence),
+        "bca": bca(found.draws, found.delta, _influence(a, components), patients, confidence),
+        "images": interval(by_image["a"] - by_image["b"], confidence),
+        **t_intervals(np.stack(differences), confidence),
+    }
+    for name, clustered in (("delong_patients", True), ("delong_images", False)):
+        check = delong_of_components(a, components, clustered, confidence)
+        intervals[name] = (check.ci_low, check.ci_high)
+    if np.unique(settings, return_counts=True)[1].min() > 1:
+        both = bootstrap_both_levels(a, b, [settings] * len(a), resamples, seed, confidence)
+        intervals["both_levels"] = (both.ci_low, both.ci_high)
+    return intervals
+
+
+def figure_intervals(
+    a: np.ndarray, b: np.ndarray, patients: np.ndarray, folds: np.ndarray, resamples: int, seed: int,
+    confidence: float,
+) -> dict[str, Interval]:  # fmt: skip
+    """The same for a mean figure such as Dice, from (runs, n) figures of both sides."""
+    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+    found = bootstrap_mean_difference(mean_a, mean_b, patients, folds, resamples, seed, confidence)
+    images = np.arange(len(patients))
+    by_image = bootstrap_mean_difference(mean_a, mean_b, images, folds, resamples, seed, confidence)
+    difference = mean_a - mean_b
+    influence = (difference - difference.mean()) / len(difference)
+    by_fold = np.stack([(a - b)[:, folds == number].mean(axis=1) for number in np.unique(folds)])
+    return {
+        "reported": (found.ci_low, found.ci_high),
+        "percentile": interval(found.draws, confidence),
+        "bca": bca(found.draws, found.delta, influence, patients, confidence),
+        "images": interval(by_image.draws, confidence),
+        **t_intervals(by_fold, confidence),
+    }
+
+
+def t_intervals(differences: np.ndarray, confidence: float) -> dict[str, Interval]:
+    """Student's intervals of (folds, runs) differences: of the folds' means, and of all as if independent."""
+    samples = {"t_folds": differences.mean(axis=1), "t_runs": differences.ravel()}
+    return {name: _students(values, confidence) for name, values in samples.items() if len(values) > 1}
+
+
+def _students(values: np.ndarray, confidence: float) -> Interval:
+    half = student.isf((1 - confidence) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def _influence(folds: Sequence[FoldScores], components: Sequence[np.ndarray]) -> np.ndarray:
+    """(n,) influence of each image, fold after fold, on the difference of AUC averaged over folds."""
+    parts = []
+    for fold, differences in zip(folds, components, strict=True):
+        part = np.empty(len(differences))
+        for label in (0, 1):
+            own = fold.labels == label
+            part[own] = (differences[own] - differences[own].mean()) / (own.sum() * len(folds))
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+def bca(
+    draws: np.ndarray, estimate: float, influence: np.ndarray, patients: np.ndarray, confidence: float
+) -> Interval:
+    """Bias-corrected and accelerated percentile interval (Efron 1987, doi 10.1080/01621459.1987.10478410).
+
+    Args:
+        draws: (resamples,) of the patient bootstrap; estimate: from the data.
+        influence, patients: (n,) influence of each image, summed by patient for the acceleration.
+    """
+    below = ((draws < estimate).sum() + (draws == estimate).sum() / 2) / len(draws)
+    bias = norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
+    by_patient = np.bincount(np.unique(patients, return_inverse=True)[1], influence)
+    spread = (by_patient**2).sum()
+    acceleration = (by_patient**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
+    ends = bias + norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(draws, norm.cdf(bias + ends / (1 - acceleration * ends)))
+    return float(low), float(high)
+
+
+def _as_images(folds: Sequence[FoldScores]) -> list[FoldScores]:
+    """The same scores, every image a patient of its own."""
+    ends = np.cumsum([len(fold.labels) for fold in folds])
+    return [
+        FoldScores(fold.labels, np.arange(end - len(fold.labels), end), fold.scores)
+        for fold, end in zip(folds, ends, strict=True)
+    ]

@@ -1,0 +1,100 @@
+"""Bootstrap of patients and seeds: against a plain loop, a closed form, and trainings with real luck."""
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
+
+from radlib.errors import UserError
+from radlib.stats.bootstrap import bootstrap_delta
+from radlib.stats.folds import FoldScores, fold_patients, patient_weights
+from radlib.stats.simulation import Design, draw_latent, level_of, scores, true_difference
+from radlib.stats.two_levels import _run_weights, bootstrap_both_levels
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with threadpool_limits(1):
+        yield
+
+
+def drawn(design: Design, seed: int, delta: float = 0.08):
+    """Both sides' scores, their settings, and the true differences of these and of any trainings."""
+    latent = draw_latent(design, np.random.default_rng([9, seed]))
+    levels = level_of(0.75 + delta, design.luck), level_of(0.75, design.luck)
+    settings = [np.repeat(np.arange(design.settings), design.seeds)] * design.folds
+    return *scores(latent, levels), settings, true_difference(levels, latent.shifts), delta
+
+
+def test_equals_a_loop_over_scikit_learn():
+    a, b, settings, _, _ = drawn(Design((20, 16), folds=2, settings=2, seeds=3, luck=0.3), 0)
+    found = bootstrap_both_levels(a, b, settings, 200, seed=4)
+    expected = np.zeros(30)
+    for number in range(2):
+        patients = fold_patients(a[number])
+        (_, patient_counts), *_ = patient_weights(patients, 200, 4, number, 200)
+        run_counts = _run_weights(settings[number], 200, 4, number)
+        for i in range(30):
+            images = np.repeat(
+                np.arange(len(a[number].labels)), patient_counts[i, patients.of_image].astype(int)
+            )
+            labels = a[number].labels[images]
+            for run in range(6):
+                delta = roc_auc_score(labels, a[number].scores[run, images])
+                delta -= roc_auc_score(labels, b[number].scores[run, images])
+                expected[i] += run_counts[i, run] * delta / 12
+    np.testing.assert_allclose(found.draws[:30], expected, rtol=0, atol=1e-12)
+    assert found.delta == pytest.approx(found.auc_a - found.auc_b)
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_drawn_runs_have_the_variance_of_a_mean(seeds):
+    """All equally likely draws, enumerated: the variance of the mean is s^2 / m, divisor m - 1 in s^2."""
+    values = np.array([0.3, -1.0, 0.9])[:seeds]
+    outcomes = [values[list(i)].mean() for i in itertools.product(range(seeds), repeat=seeds - 1)]
+    assert np.var(outcomes) == pytest.approx(values.var(ddof=1) / seeds)
+    settings = np.array(["y", "x", "y", "x", "y", "x"])[: 2 * seeds]
+    weights = _run_weights(settings, 20_000, 1, 0)
+    assert weights[:, settings == "x"].sum(axis=1) == pytest.approx(seeds)
+    means = (weights[:, settings == "x"] * values).mean(axis=1)
+    assert means.var() == pytest.approx(np.var(outcomes), rel=0.03)
+    assert set(means.round(9)) == set(np.round(outcomes, 9))
+
+
+def test_luck_of_training_is_held_by_both_levels_and_not_by_one():
+    """150 studies of 2 x 40 patients, two settings of three seeds."""
+    one_any = one_these = both_any = 0
+    for seed in range(150):
+        a, b, settings, these, any_training = drawn(Design((40, 40), settings=2, seeds=3, luck=0.4), seed)
+        one = bootstrap_delta(a, b, 400, seed)
+        both = bootstrap_both_levels(a, b, settings, 400, seed)
+        one_these += one.ci_low <= these <= one.ci_high
+        one_any += one.ci_low <= any_training <= one.ci_high
+        both_any += both.ci_low <= any_training <= both.ci_high
+    assert one_these / 150 > 0.9
+    assert one_any / 150 < 0.8
+    assert 0.91 <= both_any / 150 <= 0.99
+
+
+def test_without_luck_the_interval_is_a_little_wider_than_that_of_one_level():
+    widths = []
+    for seed in range(10):
+        a, b, settings, _, _ = drawn(Design((40, 40), settings=4, seeds=3), seed)
+        found = bootstrap_delta(a, b, 800, seed), bootstrap_both_levels(a, b, settings, 800, seed)
+        widths.append([f.ci_high - f.ci_low for f in found])
+    one, both = np.mean(widths, axis=0)
+    assert one < both < 1.25 * one
+
+
+def test_what_cannot_be_resampled_is_one_sentence():
+    a, b, settings, _, _ = drawn(Design((20, 20), settings=2, seeds=2), 0)
+    with pytest.raises(UserError, match="setting 1 has a single run in fold 0.*transfer.seeds two or more"):
+        bootstrap_both_levels(a, b, [np.array([0, 0, 0, 1])], 400, 0)
+    fewer = [FoldScores(b[0].labels, b[0].patients, b[0].scores[:3])]
+    with pytest.raises(UserError, match="fold 0 has 4 and 3 runs and settings of 4"):
+        bootstrap_both_levels(a, fewer, settings, 400, 0)
+    lucky = drawn(Design((60, 60), settings=1, seeds=2, luck=2.0), 0)
+    with pytest.raises(UserError, match="degrees of freedom; .*(more patients or more seeds|take at least)"):
+        bootstrap_both_levels(*lucky[:3], 400, 0)
