@@ -13,7 +13,8 @@ from radlib.datasets import Record
 from radlib.errors import UserError
 from radlib.progress import progress
 from radlib.records import Load, choose_from, holds_something, list_records, loader
-from radlib.study import Corpus, Dataset, Study, Task
+from radlib.sections import Corpus, Dataset, Task
+from radlib.study import Study
 
 RAW = PurePosixPath("data/raw")
 _AT_ONCE = 64

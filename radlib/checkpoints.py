@@ -15,7 +15,8 @@ from torch import Tensor
 from radlib.backbones import KERAS
 from radlib.errors import UserError
 from radlib.keras_files import read_keras
-from radlib.study import Checkpoint, Study
+from radlib.sections import Checkpoint
+from radlib.study import Study
 from radlib.weights import Preprocessing, check_architecture, read_state, save_weights, without_classifier
 
 # Children of torchvision's networks that have parameters; InceptionV3 as built with aux_logits=False.

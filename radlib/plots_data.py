@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from radlib.images import letterbox
 from radlib.plots import mark_simulated
 from radlib.prepare import Prepared
+from radlib.sections import Corpus, Task
 from radlib.splits import PARTS, part_columns
-from radlib.study import Corpus, Task
 
 OUTLINE = "#E69F00"
 _MARKERS = "osD^vPX<>*"

@@ -20,9 +20,10 @@ from radlib.masks import Masks, masks_of, pack
 from radlib.progress import progress
 from radlib.records import Chosen, Decoded, choose_records
 from radlib.runs import write_json
+from radlib.sections import Task
 from radlib.seeds import seed_of
 from radlib.splits import LEFT_OUT, assign_parts, check_parts, check_patients, keep_apart, part_columns
-from radlib.study import Study, Task
+from radlib.study import Study
 
 _AT_ONCE = 64
 

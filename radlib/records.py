@@ -15,10 +15,11 @@ from radlib.datasets import FileRef, Outline, PixelsRef, Record, check_options
 from radlib.errors import UserError
 from radlib.images import as_picture, decode_image, decode_masks, draw_outlines
 from radlib.progress import progress
+from radlib.sections import Corpus, Task
 from radlib.seeds import seed_of
 from radlib.simulate import Sample
 from radlib.splits import choose_subset
-from radlib.study import Corpus, Study, Task
+from radlib.study import Study
 
 GENERATORS = {
     "simulated_radiology": simulate.simulated_radiology,

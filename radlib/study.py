@@ -11,207 +11,33 @@ import copy
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from radlib.errors import UserError
+from radlib.sections import (
+    Backbone,
+    Checkpoint,
+    Compare,
+    Compute,
+    Corpus,
+    Data,
+    Dataset,
+    Name,
+    Pretrain,
+    Segment,
+    Strict,
+    Task,
+    Transfer,
+    Validity,
+)
 
 RANDOM = "random"
-Name = str
-Train = Literal["frozen", "top10", "all"]
-Resize = Literal["stretch", "letterbox"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Expected(_Strict):
-    """What the publisher counts, before the study leaves anything out."""
-
-    images: int | None = Field(None, ge=1)
-    patients: int | None = Field(None, ge=1)
-    positive: int | None = Field(None, ge=0, description="images of the positive class")
-
-
-class Dataset(_Strict):
-    """One dataset in its published layout; `layout` names a reader of `radlib.datasets`."""
-
-    layout: str = Field(description="folders, table, busi, ddti, simulated_radiology, ...")
-    path: str = Field(description="from the repository's folder: data/raw/..., or a generator")
-    title: str = Field(description="as the figures print it")
-    publisher: str = ""
-    licence: str = ""
-    url: str = ""
-    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the reader")
-    expected: Expected | None = Field(None, description="the publisher's own counts, for make check-data")
-    size: int = Field(64, ge=8, le=2048, description="side of the packed square images, px")
-    colour: bool = Field(False, description="keep three channels (photographs)")
-
-    @property
-    def simulated(self) -> bool:
-        return self.layout.startswith("simulated")
-
-
-class Corpus(Dataset):
-    """What backbones are pretrained on; several classes, patients optional."""
-
-    max_images: int | None = Field(None, ge=1, description="a seeded, class-balanced subset of this size")
-
-
-class Task(Dataset):
-    """What backbones are transferred to: two classes, patients, perhaps lesion masks."""
-
-    negative: str = Field(description="class counted as 0")
-    positive: str = Field(description="class counted as 1")
-    folds: int = Field(5, ge=1, le=20, description="1: one 75/10/15 split; k: each patient tested once")
-    augment: Literal["none", "shifts", "full"] = Field("full", description="full: small sets")
-    input: int | None = Field(None, ge=32, le=1024, description="at least this input side, px, for maps")
-    train: list[Train] | None = Field(None, description="only these settings of transfer; None: all")
-    resize: Resize | None = Field(None, description="None: as data.resize says")
-    variant_of: Name | None = Field(
-        None, description="a task with the same images and patients, with which 06_dice compares this one"
-    )
-    published_delta: float | None = Field(None, description="published AUC gain over ImageNet")
-    same_data_as_published: bool = False
-
-
-class Checkpoint(_Strict):
-    """Published weights of one or several backbones, with the preprocessing they were trained with.
-
-    Either `files` with mean, std and channels, or `tags`, whose preprocessing timm knows. A network is shown
-    (x / 255 - mean) / std, x in 0..255, the channels in the given order. So RadImageNet's
-    (x - 127.5) * 2 / 255 of blue first is channels BGR, mean 0.5 and std 0.5 throughout: -1 to +1. And its
-    Keras files' x - (103.939, 116.779, 123.68), blue first, then / 255, is channels BGR,
-    mean [0.407604, 0.457957, 0.485020], std 1: -0.49 to +0.59.
-    """
-
-    path: str = Field(description="the folder that holds the files")
-    title: str = ""
-    files: dict[Name, str] = Field(default_factory=dict, description="backbone: its file in the folder")
-    tags: dict[Name, str] = Field(default_factory=dict, description="backbone: timm's name for its training")
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
-    channels: Literal["RGB", "BGR"] = "RGB"
-
-    @model_validator(mode="after")
-    def _one_preprocessing(self) -> Checkpoint:
-        if bool(self.files) == bool(self.tags):
-            raise ValueError("give either files or tags")
-        if self.files and (self.mean is None or self.std is None):
-            raise ValueError("files need the mean and std they were trained with")
-        if self.tags and self.model_fields_set & {"mean", "std", "channels"}:
-            raise ValueError("tags bring their own mean, std and channels; leave these out")
-        return self
-
-    @property
-    def backbones(self) -> list[str]:
-        return list(self.files or self.tags)
-
-    def file_of(self, backbone: str) -> str:
-        """Name of a backbone's file in the folder."""
-        return self.files.get(backbone) or f"{backbone}.{self.tags[backbone]}.safetensors"
-
-
-class Data(_Strict):
-    near_duplicate_bits: int = Field(2, ge=0, le=16, description="hashes this close: one picture")
-    resize: Resize = Field("stretch", description="letterbox: black borders instead of another aspect ratio")
-
-
-class Backbone(_Strict):
-    size: int = Field(ge=32, le=1024, description="input side in transfer, the same for every source, px")
-
-
-class Pretrain(_Strict):
-    size: int = Field(ge=32, le=1024, description="input side, px; the Inceptions need at least 75")
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(64, ge=2)
-    lr: float = Field(1e-3, gt=0, description="peak of a one-cycle schedule, AdamW")
-    weight_decay: float = Field(0.05, ge=0)
-
-
-class Setting(_Strict):
-    train: Train
-    lr: float = Field(gt=0)
-    backbones: list[str] | None = Field(None, description="None: all backbones of the study")
-
-
-class Transfer(_Strict):
-    settings: list[Setting] = Field(min_length=1)
-    epochs: dict[Train, int] = Field(description="epochs for each of frozen, top10 and all")
-    batch_size: int = Field(32, ge=2)
-    dropout: float = Field(0.5, ge=0, lt=1)
-    views: int = Field(2, ge=1, description="stored views per image: the image itself and augmented ones")
-    standardise: bool = Field(True, description="scale pooled features by the training part's mean and SD")
-    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
-
-
-class SegmentSetting(Setting):
-    train: Literal["frozen", "all"] = Field(description="whether the encoder trains with the decoder")
-
-
-class Segment(_Strict):
-    """U-Nets with the backbones as encoders; folds and seeds are those of transfer."""
-
-    tasks: list[Name] = Field(default_factory=list, description="tasks with lesion masks")
-    size: int = Field(96, ge=32, le=1024, description="input side, px; the Inceptions need at least 75")
-    settings: list[SegmentSetting] = Field(default_factory=list)
-    epochs: dict[Literal["frozen", "all"], int] = Field(default_factory=dict)
-    batch_size: int = Field(16, ge=2)
-    decoder: list[int] = Field(
-        default_factory=lambda: [256, 128, 64, 32, 16], min_length=5, max_length=5,
-        description="channels of the decoder's five blocks, from the coarsest map to the input's size",
-    )  # fmt: skip
-    views: int = Field(2, ge=1, description="stored views per image for a frozen encoder")
-
-
-class Compare(_Strict):
-    pairs: list[tuple[str, str]] = Field(description="(source_a, source_b): differences are a minus b")
-    headline: tuple[str, str] = Field(description="the pair that the summary leads with")
-    resamples: int = Field(2000, ge=100)
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-
-
-class Cell(_Strict):
-    """One kind of simulated study; it is drawn with a true difference of `delta`, and of 0."""
-
-    measure: Literal["auc", "dice"]
-    patients: list[int] = Field(min_length=1, max_length=2, description="[positive, negative]; Dice: [all]")
-    level: float = Field(gt=0, lt=1, description="true value of side b")
-    delta: float = Field(gt=0, lt=1, description="true difference, a minus b")
-    folds: int = Field(1, ge=1, le=20)
-    settings: int = Field(4, ge=1)
-    seeds: int = Field(1, ge=1, description="trainings of each setting on each fold")
-    luck: float = Field(0.0, ge=0, description="SD of a training's luck, in SD of a score")
-
-    @model_validator(mode="after")
-    def _can_be_drawn(self) -> Cell:
-        if len(self.patients) != {"auc": 2, "dice": 1}[self.measure]:
-            raise ValueError("patients: [positive, negative] for auc, [all] for dice")
-        if min(self.patients) < 2 * self.folds:
-            raise ValueError(f"{min(self.patients)} patients over {self.folds} folds; each needs two")
-        if self.level + self.delta >= 1:
-            raise ValueError("level + delta must lie below 1")
-        return self
-
-
-class Validity(_Strict):
-    """Simulated studies with a known truth, which the intervals should hold."""
-
-    studies: int = Field(ge=2, description="in each cell, with and without a difference")
-    resamples: int = Field(1000, ge=100)
-    cells: list[Cell] = Field(min_length=1)
-
-
-class Compute(_Strict):
-    """How to compute, which no result depends on."""
-
-    workers: int | None = Field(None, ge=1, description="processes; none given: one per core, one on CUDA")
-
-
-class Study(_Strict):
+class Study(Strict):
     """A whole study. `root` is the repository's folder; every path below hangs from it."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")

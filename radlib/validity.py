@@ -16,10 +16,11 @@ from statsmodels.stats.proportion import proportion_confint
 from threadpoolctl import threadpool_limits
 
 from radlib.runs import load_run, save_run, write_table
+from radlib.sections import Cell
 from radlib.seeds import digest_of, seed_of
 from radlib.stats.rivals import METHODS, auc_intervals, figure_intervals
 from radlib.stats.simulation import Design, draw_latent, figures, level_of, scores, true_difference
-from radlib.study import Cell, Study
+from radlib.study import Study
 from radlib.workers import Advance, work
 
 COLUMNS = [

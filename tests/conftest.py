@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from radlib.masks import pack
-from radlib.study import Compute, Study, load_study
+from radlib.sections import Compute
+from radlib.study import Study, load_study
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = "tf_efficientnet_lite0"

@@ -9,8 +9,8 @@ from radlib import compare_dice, compare_resize, lesions, plots_dice, report_tab
 from radlib.errors import UserError
 from radlib.images import open_packed
 from radlib.results import RUN
+from radlib.sections import Segment, SegmentSetting
 from radlib.segmenters import FIGURES
-from radlib.study import Segment, SegmentSetting
 from tests.conftest import write_packed
 from tests.fabricated import make_study
 

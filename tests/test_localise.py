@@ -14,8 +14,8 @@ from radlib.errors import UserError
 from radlib.images import open_packed
 from radlib.learners import Head, WholeLearner
 from radlib.localise import BASELINES, FIGURES, activation_maps, baselines, localise, resized
+from radlib.sections import Setting
 from radlib.stats.dice import dice
-from radlib.study import Setting
 from radlib.weights import load_weights
 from tests.conftest import SMALL, two_classes, write_packed
 

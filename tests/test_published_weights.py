@@ -19,7 +19,8 @@ from radlib.checkpoints import import_checkpoint, preprocessing_of
 from radlib.errors import UserError
 from radlib.keras_files import read_keras
 from radlib.pipeline import choose, main
-from radlib.study import Compute, Setting, load_study
+from radlib.sections import Compute, Setting
+from radlib.study import load_study
 from radlib.transfer import transfer
 from radlib.weights import Preprocessing, digest_state, load_weights
 from tests.conftest import two_classes, write_packed

@@ -10,8 +10,8 @@ from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
 from radlib import batches, segment
 from radlib.errors import UserError
 from radlib.images import open_packed, to_square
+from radlib.sections import Segment, SegmentSetting
 from radlib.segmenters import UNet, _augmented, encode, pictures_of
-from radlib.study import Segment, SegmentSetting
 from radlib.weights import Preprocessing, load_weights
 from tests.conftest import SMALL, write_packed
 

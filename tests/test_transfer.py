@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from radlib import compute, features, transfer
 from radlib.images import open_packed
-from radlib.study import Setting
+from radlib.sections import Setting
 from radlib.weights import Preprocessing, load_weights, save_weights
 from tests.conftest import SMALL, two_classes, write_packed
 

@@ -11,12 +11,13 @@ from sklearn.metrics import roc_auc_score
 
 from radlib import plots_validity, summary_validity, validity
 from radlib.errors import UserError
+from radlib.sections import Cell, Compute, Validity
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.means import bootstrap_mean_difference
 from radlib.stats.rivals import auc_intervals, bca, figure_intervals
 from radlib.stats.simulation import Design, draw_latent, figures, level_of, scores, true_difference
-from radlib.study import Cell, Compute, Validity, load_study
+from radlib.study import load_study
 from radlib.validity import ANY, HOLDS, NARROW, THESE, WIDE
 from tests.conftest import REPOSITORY
 

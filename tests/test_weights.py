@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from radlib import backbones
 from radlib.checkpoints import import_checkpoint
 from radlib.errors import UserError
-from radlib.study import Checkpoint
+from radlib.sections import Checkpoint
 from radlib.weights import Preprocessing, load_weights, read_state, save_weights
 from tests.conftest import SMALL
 

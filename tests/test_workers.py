@@ -14,7 +14,7 @@ import torch
 
 from radlib import transfer, workers
 from radlib.errors import UserError
-from radlib.study import Compute
+from radlib.sections import Compute
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 from tests.test_transfer import TABLES, TASK, without_times
 
