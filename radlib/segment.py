@@ -10,7 +10,6 @@ import math
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ from radlib import batches, compute
 from radlib.errors import UserError
 from radlib.features import count_views
 from radlib.fitting import Fit, fit
-from radlib.grid import carry_out, complete
+from radlib.grid import Arm, carry_out
 from radlib.images import Packed, open_packed
 from radlib.localise import resized
 from radlib.runs import write_table
@@ -31,7 +30,7 @@ from radlib.seeds import digest_of, seed_of
 from radlib.segmenters import FIGURES, Encoded, FrozenSegmenter, WholeSegmenter, encoded, pictures_of
 from radlib.stats import dice as measures
 from radlib.study import Run, Study
-from radlib.weights import Weights, load_weights
+from radlib.weights import Weights
 from radlib.workers import Advance
 
 VERSION = 1
@@ -58,7 +57,7 @@ def segment(study: Study, task: str, save: bool = False) -> Segmented:
     """
     packed = _with_masks(study, task)
     done = carry_out(
-        study, task, study.segmentation_runs_of(task), _segment_arm,
+        study, task, study.segmentation_runs_of(task), _Arm,
         lambda arm: _arm_cost(study, packed, arm), description=f"segment {task}",
     )  # fmt: skip
     if save:
@@ -88,19 +87,14 @@ def _with_masks(study: Study, task: str) -> Packed:
     return packed
 
 
-def _segment_arm(piece: tuple[Study, str, list[Run]], advance: Advance) -> list[tuple[Run, Path, bool]]:
-    study, task, runs = piece
-    packed = open_packed(study.dataset_dir(task))
-    weights = load_weights(study, runs[0].source, runs[0].backbone)
-    return complete(_Arm(study, task, packed, weights, advance), runs, advance)
+class _Arm(Arm):
+    """They share weights and what a frozen encoder says."""
 
-
-class _Arm:
-    """All runs of one (task, source, backbone): they share weights and what a frozen encoder says."""
+    folder = "segmentation"
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
-        self.study, self.packed, self.weights, self.advance = study, packed, weights, advance
-        self.options, self.kind = study.segment, study.tasks[task].augment
+        super().__init__(study, task, packed, weights, advance)
+        self.options = study.segment
         self.pictures = pictures_of(packed, self.options.size)
 
     @cached_property
@@ -116,9 +110,6 @@ class _Arm:
             options.views, compute.precision(), compute.device().type,
         )  # fmt: skip
 
-    def path(self, run: Run) -> Path:
-        return self.study.store_dir / "segmentation" / run.task / f"{self.digest(run)}.parquet"
-
     def cost(self, run: Run) -> float:
         return _cost(self.study, self.packed, run)
 
@@ -133,27 +124,8 @@ class _Arm:
         learner = self._learner(run)
         found = self._fit(learner, run, train, validation, generator)
         predictions = self._predictions(run, learner, test)
-        record = {
-            "run": self.digest(run),
-            "task": run.task,
-            "source": run.source,
-            "backbone": run.backbone,
-            "train": run.train,
-            "lr": run.lr,
-            "fold": run.fold,
-            "seed": run.seed,
-            "resize": self.packed.resize,
-            "best_epoch": found.best_epoch,
-            **found.validation,
-            "test_dice": float(predictions["dice"].mean()),
-            "n_trainable": sum(p.numel() for p in learner.parameters() if p.requires_grad),
-            "n_train": len(train),
-            "diverged": found.best_epoch == 0,
-            "seconds": time.perf_counter() - start,
-            "data_digest": self.packed.digest,
-            "weights_digest": self.weights.digest,
-            "history": found.history,
-        }
+        figures = {"resize": self.packed.resize, "test_dice": float(predictions["dice"].mean())}
+        record = self.record(run, learner, found, len(train), start, **figures)
         return record, predictions
 
     def _learner(self, run: Run) -> FrozenSegmenter | WholeSegmenter:

@@ -5,7 +5,6 @@ import math
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from torch.nn import functional
 from radlib import batches, compute
 from radlib.features import NOTHING, Features, count_views, features_of
 from radlib.fitting import Fit, fit
-from radlib.grid import carry_out, complete
+from radlib.grid import Arm, carry_out
 from radlib.images import Packed, open_packed
 from radlib.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
 from radlib.localise import FIGURES, activation_maps, baselines, localise
@@ -23,7 +22,7 @@ from radlib.runs import write_table
 from radlib.seeds import digest_of, seed_of
 from radlib.stats.auc import auc
 from radlib.study import Run, Study
-from radlib.weights import Weights, load_weights
+from radlib.weights import Weights
 from radlib.workers import Advance
 
 VERSION = 2
@@ -57,7 +56,7 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     """
     packed = open_packed(study.dataset_dir(task))
     done = carry_out(
-        study, task, study.runs_of(task), _transfer_arm, lambda arm: _arm_cost(study, packed, arm),
+        study, task, study.runs_of(task), _Arm, lambda arm: _arm_cost(study, packed, arm),
         description=f"transfer to {task}",
     )  # fmt: skip
     result = Transferred(
@@ -75,22 +74,15 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     return result
 
 
-def _transfer_arm(piece: tuple[Study, str, list[Run]], advance: Advance) -> list[tuple[Run, Path, bool]]:
-    study, task, runs = piece
-    packed = open_packed(study.dataset_dir(task))
-    weights = load_weights(study, runs[0].source, runs[0].backbone)
-    return complete(_Arm(study, task, packed, weights, advance), runs, advance)
+class _Arm(Arm):
+    """They share weights and features."""
 
-
-class _Arm:
-    """All runs of one (task, source, backbone): they share weights and features."""
+    folder = "runs"
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
-        self.study, self.task, self.packed, self.weights = study, task, packed, weights
-        self.advance = advance
+        super().__init__(study, task, packed, weights, advance)
         self.options = study.transfer
         self.size = study.input_size(task, weights.backbone)
-        self.kind = study.tasks[task].augment
         self.masked = np.flatnonzero(packed.manifest["has_mask"]) if packed.masks else NOTHING
         self.labels = torch.from_numpy(packed.manifest["label"].to_numpy(dtype=np.float32, copy=True))
 
@@ -120,9 +112,6 @@ class _Arm:
             *([LOCALISED] if len(self.masked) else []),
         )  # fmt: skip
 
-    def path(self, run: Run) -> Path:
-        return self.study.store_dir / "runs" / run.task / f"{self.digest(run)}.parquet"
-
     def cost(self, run: Run) -> float:
         return _cost(self.study, self.packed, run)
 
@@ -139,26 +128,7 @@ class _Arm:
         found = self._fit(learner, run, train, validation, generator)
         scores = _scores(learner, test, self.options.batch_size)
         labels = self.labels[test].numpy().astype(int)
-        record = {
-            "run": self.digest(run),
-            "task": run.task,
-            "source": run.source,
-            "backbone": run.backbone,
-            "train": run.train,
-            "lr": run.lr,
-            "fold": run.fold,
-            "seed": run.seed,
-            "best_epoch": found.best_epoch,
-            **found.validation,
-            "test_auc": auc(scores, labels),
-            "n_trainable": sum(p.numel() for p in learner.parameters() if p.requires_grad),
-            "n_train": len(train),
-            "diverged": found.best_epoch == 0,
-            "seconds": time.perf_counter() - start,
-            "data_digest": self.packed.digest,
-            "weights_digest": self.weights.digest,
-            "history": found.history,
-        }
+        record = self.record(run, learner, found, len(train), start, test_auc=auc(scores, labels))
         predictions = pd.DataFrame(
             {
                 "run": record["run"],
