@@ -1,7 +1,8 @@
 """How long an image takes here, step by step: real training steps on noise, at the study's sizes.
 
 Each backbone is measured in a process of its own with one thread, as the study trains: on a processor
-several at a time, so that they share the memory's speed as they will then.
+several at a time, so that they share the memory's speed as they will then. There the time is the process'
+own, which does not grow when other programs take turns on its core; on a graphics card it is the clock's.
 """
 
 import time
@@ -112,10 +113,11 @@ def _logits(said: Tensor | tuple[Tensor, Tensor]) -> Tensor:
 
 def _seconds(step: Callable[[], None]) -> float:
     """Median of repeated steps, after one that prepares what all others use."""
+    clock = time.perf_counter if compute.device().type == "cuda" else time.process_time
     step()
     taken: list[float] = []
     while sum(taken) < SPAN:
-        start = time.perf_counter()
+        start = clock()
         step()
-        taken.append(time.perf_counter() - start)
+        taken.append(clock() - start)
     return float(np.median(taken))

@@ -191,8 +191,8 @@ def _seconds(stage: Stage, speeds: dict[Step, float]) -> list[float]:
 def _how(devices: int) -> str:
     kind = "graphics card" if compute.device().type == "cuda" else "processor core"
     return (
-        f"Device time is that of one {kind} of this machine, calibrated just now, with whatever else it was "
-        f"doing; wall time is with {devices} such device{'s' * (devices > 1)}. Disk is what stays; memory is "
+        f"Device time is that of one {kind} like this machine's, calibrated just now; wall time is with "
+        f"{devices} such device{'s' * (devices > 1)} and nothing else on them. Disk is what stays; memory is "
         "what one process holds at most."
     )
 
