@@ -88,7 +88,7 @@ def _expected(study: Study, dataset: str) -> Counts | None:
     folds = config.folds if isinstance(config, Task) else 1
     tested = TEST_SHARE if folds == 1 else 1 / folds
     shares = {"train": 1 - tested - VALIDATION_SHARE, "validation": VALIDATION_SHARE, "test": tested}
-    has_masks = dataset in study.segment.tasks
+    has_masks = dataset in study.segment.tasks  # then every image may have one; nobody has looked yet
 
     def part(share: float) -> Part:
         images = round(share * min(known))

@@ -2,7 +2,8 @@
 
 Images passed are counted as the stages pass them (`radlib.costs`); what an image takes is measured on this
 machine (`radlib.calibration`). The devices take a stage's pieces, which are backbones in `02_pretrain` and
-pairs of source and backbone in `03_transfer` and `05_segment`, one by one, the longest first.
+pairs of source and backbone in `03_transfer` and `05_segment`, one by one, the longest first; stages follow
+one another.
 """
 
 import heapq
@@ -20,9 +21,10 @@ from radlib.labels import aligned
 from radlib.study import Run, Study
 
 LEFT_OUT = (
-    "Left out: reading and decoding the downloads, the comparison and the figures (04_auc, 06_dice, "
-    "07_summary), the start of every notebook, and a second copy of data/, models/ and results/ in DVC's "
-    "cache where the file system cannot share blocks between files."
+    "Left out: reading and decoding the downloads (01_data, which while it packs needs 2.5 times a "
+    "dataset's disk), the comparison and the figures (04_auc, 06_dice, 07_summary), the start of every "
+    "notebook, and a second copy of data/, models/ and results/ in DVC's cache where the file system cannot "
+    "share blocks between files."
 )
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
