@@ -1,16 +1,18 @@
 # make study                                  the simulated demo, about twenty minutes of processor time
 # make study STUDY=open RAW=/my/downloads     another study file of studies/, on real images
 # make check-data STUDY=open RAW=/my/downloads   which of its data are there, counted and opened; QUICK=1 only counts
+# make plan STUDY=paper DEVICES=8              what a study will cost: runs, disk, memory, time
 # make test                                   the tests
 # make lab                                    JupyterLab on this machine alone
 PYTHON ?= python3
 STUDY ?=
 RAW ?=
 QUICK ?=
+DEVICES ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: study check-data test lint lab lock
+.PHONY: study check-data plan test lint lab lock
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -28,6 +30,9 @@ study: .venv/installed
 
 check-data: .venv/installed
 	@python -m radlib.pipeline check-data --study "$(STUDY)" --raw "$(RAW)" $(if $(QUICK),--quick)
+
+plan: .venv/installed
+	@python -m radlib.pipeline plan --study "$(STUDY)" $(if $(DEVICES),--devices $(DEVICES))
 
 test: .venv/installed
 	python -m pytest

@@ -11,6 +11,7 @@ import pandas as pd
 
 from radlib.datasets import Record
 from radlib.errors import UserError
+from radlib.labels import aligned
 from radlib.progress import progress
 from radlib.records import Load, choose_from, holds_something, list_records, loader
 from radlib.sections import Corpus, Dataset, Task
@@ -158,25 +159,13 @@ def _sentence(load: Load, record: Record) -> str:
 # What the user reads ----------------------------------------------------------------------------------------
 def report(study: Study, checked: list[Checked], quick: bool = False) -> str:
     """The table, and below it what is wrong, the worst last."""
-    table = pd.DataFrame([_row(study, one) for one in checked]).pipe(_aligned)
+    table = pd.DataFrame([_row(study, one) for one in checked]).pipe(
+        aligned, right=("images", "patients", "positive")
+    )
     warnings = [f"Warning: {sentence}" for one in checked for sentence in one.warnings]
     errors = [f"Error: {sentence}" for one in checked for sentence in _shortened(one)]
     done = "No image was opened (quick)." if quick else "Every listed image was opened."
     return "\n".join([f"Study '{study.name}': {study.title}", "", table, "", done, *warnings, *errors])
-
-
-def _aligned(table: pd.DataFrame) -> str:
-    """Words to the left, numbers to the right, as one reads them."""
-    right = ("images", "patients", "positive")
-    lines = [list(table.columns), *table.to_numpy().tolist()]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if name in right else cell.ljust(width)
-            for cell, width, name in zip(line, widths, table.columns, strict=True)
-        ).rstrip()
-        for line in lines
-    )
 
 
 def _row(study: Study, one: Checked) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """How sources, settings and pairs are called wherever a reader sees them."""
 
+import pandas as pd
+
 from radlib.study import Study
 
 ESTIMATES = {"grid_mean": "mean over the settings", "best_by_validation": "setting chosen by validation"}
@@ -28,3 +30,16 @@ def setting_title(backbone: str, train: str, lr: float) -> str:
 def ordered_pairs(study: Study) -> list[tuple[str, str]]:
     """The headline pair first, then the others as the study lists them, each once."""
     return list(dict.fromkeys([tuple(study.compare.headline), *map(tuple, study.compare.pairs)]))
+
+
+def aligned(table: pd.DataFrame, right: tuple[str, ...]) -> str:
+    """A table of words as plain text: columns named in `right` end together, the others begin together."""
+    lines = [list(table.columns), *table.to_numpy().tolist()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for cell, width, name in zip(line, widths, table.columns, strict=True)
+        ).rstrip()
+        for line in lines
+    )

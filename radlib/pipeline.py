@@ -2,6 +2,7 @@
 
 python -m radlib.pipeline choose --study open --raw /where/my/downloads/are
 python -m radlib.pipeline check-data --study open --raw /where/my/downloads/are
+python -m radlib.pipeline plan --study paper --devices 8
 python -m radlib.pipeline notebook 03_transfer task=thyroid_us
 python -m radlib.pipeline checkpoint imagenet
 python -m radlib.pipeline record
@@ -41,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     check_parser.add_argument("--study", default="")
     check_parser.add_argument("--raw", default="")
     check_parser.add_argument("--quick", action="store_true", help="count only, open no image")
+    plan_parser = commands.add_parser("plan", help="say what a study will cost, after a short calibration")
+    plan_parser.add_argument("--study", default="")
+    plan_parser.add_argument("--devices", type=int, help="graphics cards or cores; default: this machine's")
     notebook_parser = commands.add_parser("notebook", help="run a numbered notebook through papermill")
     notebook_parser.add_argument("name")
     notebook_parser.add_argument("parameters", nargs="*", metavar="key=value")
@@ -53,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
             choose(given.study, given.raw)
         elif given.command == "check-data":
             return check(given.study, given.raw, given.quick)
+        elif given.command == "plan":
+            print_plan(given.study, given.devices)
         elif given.command == "notebook":
             run_notebook(given.name, dict(p.split("=", 1) for p in given.parameters))
         elif given.command == "checkpoint":
@@ -84,6 +90,21 @@ def check(study_name: str, raw: str, quick: bool) -> int:
     checked = check_data(study, Path(raw).expanduser() if raw else None, quick)
     print(report(study, checked, quick))
     return int(any(one.errors for one in checked))
+
+
+def print_plan(study_name: str, devices: int | None) -> None:
+    """Print what `radlib.plan` expects of a study, changing nothing.
+
+    Raises:
+        UserError: fewer than one device.
+    """
+    # PyTorch takes seconds to import, and most commands here do without it.
+    from radlib.plan import planned
+
+    if devices is not None and devices < 1:
+        raise UserError(f"--devices {devices}: at least one device must compute; give a number from 1 on")
+    study = load_study(path=_study_file(study_name)) if study_name else load_study()
+    print(planned(study, devices))
 
 
 def _study_file(name: str) -> Path:

@@ -73,6 +73,8 @@ def keep_apart(parts: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
 
     Where a publisher names no patients, near-identical images may lie on both sides of its split. Test images
     stay; of the others, those that a later part (train < validation < test) nearly holds too are left out.
+    A group is tested in the first fold that does so, and left out of the test part of all later ones, because
+    the folds of a comparison must be independent.
 
     Args:
         parts: (n rows) part_0 ..., as published. groups: (n,) patient or group of each image.
@@ -85,6 +87,12 @@ def keep_apart(parts: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
         place = parts[column].map(order)
         last = place.groupby(np.asarray(groups)).transform("max")
         apart.loc[place < last, column] = LEFT_OUT
+    group = pd.factorize(np.asarray(groups))[0]
+    tested = np.zeros(len(apart), dtype=bool)
+    for column in parts:
+        test = (apart[column] == "test").to_numpy()
+        apart.loc[test & tested[group], column] = LEFT_OUT
+        tested[group[test]] = True
     return apart
 
 

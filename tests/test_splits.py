@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radlib.errors import UserError
-from radlib.splits import assign_parts, check_parts, choose_subset, part_columns
+from radlib.splits import LEFT_OUT, assign_parts, check_parts, choose_subset, keep_apart, part_columns
 
 
 @st.composite
@@ -129,3 +129,18 @@ def test_subset_is_balanced_until_a_class_is_used_up(sizes, most, seed):
     taken = [int((classes[rows] == f"c{i}").sum()) for i in range(len(sizes))]
     for count, size in zip(taken, sizes, strict=True):
         assert count == size or count >= max(taken) - 1
+
+
+def test_published_folds_become_independent_where_a_group_is_tested_twice():
+    """Images b and c are nearly the same picture, which two folds test; a and d are alone."""
+    parts = pd.DataFrame(
+        {
+            "part_0": ["train", "test", "validation", "train"],
+            "part_1": ["test", "validation", "test", "train"],
+            "part_2": ["validation", "train", "train", "test"],
+        }
+    )
+    apart = keep_apart(parts, np.array(["a", "b", "b", "d"]))
+    assert apart["part_0"].tolist() == ["train", "test", LEFT_OUT, "train"]
+    assert apart["part_1"].tolist() == ["test", LEFT_OUT, LEFT_OUT, "train"]
+    assert apart["part_2"].tolist() == parts["part_2"].tolist()

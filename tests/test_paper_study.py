@@ -1,0 +1,126 @@
+"""The published protocol: its grid as the paper counts it, and a cut of it from published files on."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from radlib import backbones
+from radlib.checkpoints import import_checkpoint
+from radlib.compare import compare_sources, load_results
+from radlib.prepare import prepare
+from radlib.pretrain import pretrain
+from radlib.published import TRANSFER
+from radlib.study import Study, load_study
+from radlib.transfer import transfer
+from radlib.weights import load_weights
+from tests import published_files as published
+from tests.conftest import REPOSITORY, SMALL
+
+PAPER = REPOSITORY / "studies" / "paper.yaml"
+LISTS = {"train": "train", "validation": "val", "test": "test"}
+SMALL_SETS = {"thyroid_us", "breast_us", "acl_mri", "meniscus_mri"}
+
+
+def test_study_has_the_published_runs():
+    study = load_study(path=PAPER)
+    assert set(study.tasks) == set(TRANSFER)
+    runs = [run for task in study.tasks for run in study.runs_of(task)]
+    two = [run for run in runs if run.source in ("radimagenet", "imagenet")]
+    assert len(two) == len(set(two)) == 24 * 2 * (4 * 5 + 4) == 1152
+    assert len(runs) == 2 * len(two), "weights pretrained here and random ones are two sources more"
+    rates = {"frozen": (1e-2, 1e-3), "top10": (1e-2, 1e-3), "all": (1e-3, 1e-4)}
+    settings = {(b, t, lr) for b in study.backbones for t in rates for lr in rates[t]}
+    assert {(run.backbone, run.train, run.lr) for run in runs} == settings and len(settings) == 24
+    for task in study.tasks:
+        folds = {run.fold for run in runs if run.task == task}
+        assert len(folds) == (5 if task in SMALL_SETS else 1)
+        assert study.tasks[task].augment == ("full" if task in SMALL_SETS else "shifts")
+        assert {study.input_size(task, backbone) for backbone in study.backbones} == {256}
+    assert set(study.transfer.epochs.values()) == {30} and study.pretrain.size == 224
+
+
+def test_weights_of_the_study_keep_their_own_preprocessing():
+    checkpoint = load_study(path=PAPER).checkpoints["radimagenet"]
+    assert checkpoint.channels == "BGR" and checkpoint.std == (1, 1, 1)
+    np.testing.assert_allclose(255 * np.array(checkpoint.mean), (103.939, 116.779, 123.68), atol=1e-3)
+
+
+def thyroid(root: Path) -> None:
+    """Thirty cases, one image each, benign and malignant in turn; the authors' five folds."""
+    outline = [(8, 8), (24, 8), (24, 24), (8, 24)]
+    for case in range(30):
+        published.picture(root / f"{case}_1.jpg", seed=case, size=32)
+        score = "5" if case % 2 else "2"
+        (root / f"{case}.xml").write_text(published.ddti_case(case, score, {1: [outline]}))
+    for fold, (part, name) in product(range(5), LISTS.items()):
+        tested = {case: "test" for case in range(30) if case // 2 % 5 == fold}
+        parts = tested | {case: "validation" for case in range(30) if case // 2 % 5 == (fold + 1) % 5}
+        rows = [f"images/{case}_1.jpg,x" for case in range(30) if parts.get(case, "train") == part]
+        published.write_csv(root / f"folds/thyroid_{name}_fold{fold + 1}.csv", "img_dir,label", rows)
+
+
+def covid(root: Path) -> None:
+    """Twelve patients of each class, one slice each, in the authors' one split."""
+    number = 0
+    for part, count in (("train", 4), ("val", 2), ("test", 6)):
+        rows = []
+        for label, _ in product(("negative", "positive"), range(count)):
+            name = f"images/WH{number}-00_0001.{number}.png"
+            published.picture(root / name, seed=number, size=32)
+            rows.append(f"{number},{name},{label}")
+            number += 1
+        published.write_csv(root / f"folds/covid19_{part}.csv", ",filename,label", rows)
+
+
+@pytest.fixture
+def cut(tmp_path) -> Study:
+    """The study with one small backbone, two tasks, half of the settings, and small images for one epoch."""
+    params = yaml.safe_load(PAPER.read_text())
+    params["tasks"] = {name: params["tasks"][name] | {"size": 32} for name in ("thyroid_us", "covid_ct")}
+    params["corpora"]["radimagenet_here"]["size"] = 32
+    params["backbones"] = {SMALL: {"size": 32}}
+    params["checkpoints"]["radimagenet"]["files"] = {SMALL: "published.safetensors"}
+    params["checkpoints"]["imagenet"]["tags"] = {SMALL: "in1k"}
+    params["sources"] = ["radimagenet", "imagenet", "radimagenet_here"]
+    params["compare"]["pairs"] = [["radimagenet", "imagenet"], ["radimagenet_here", "imagenet"]]
+    params["pretrain"] |= {"size": 32, "epochs": 1}
+    params["transfer"]["settings"] = params["transfer"]["settings"][1::2]
+    params["transfer"]["epochs"] = dict.fromkeys(("frozen", "top10", "all"), 1)
+    params["segment"]["tasks"] = []
+    params["compute"] = {"workers": 1}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    study = load_study(path=tmp_path / "params.yaml")
+    thyroid(study.raw_path(study.tasks["thyroid_us"]))
+    covid(study.raw_path(study.tasks["covid_ct"]))
+    published.radimagenet(study.raw_path(study.corpora["radimagenet_here"]))
+    for seed, name in enumerate(study.checkpoints):
+        torch.manual_seed(seed)
+        file = study.checkpoint_file(name, SMALL)
+        file.parent.mkdir(parents=True)
+        save_file(backbones.create(SMALL, classes=5).state_dict(), file)
+    return study
+
+
+def test_cut_study_runs_from_published_files_to_intervals(cut):
+    for dataset in [*cut.corpora, *cut.tasks]:
+        prepare(cut, dataset)
+    for name in cut.checkpoints:
+        import_checkpoint(cut, name)
+    pretrain(cut, "radimagenet_here", save=True)
+    digests = {source: load_weights(cut, source, SMALL).digest for source in cut.sources}
+    assert len(set(digests.values())) == 3
+    for task in cut.tasks:
+        found = transfer(cut, task, save=True)
+        assert len(found.runs) == 3 * 3 * cut.tasks[task].folds
+        assert dict(zip(found.runs["source"], found.runs["weights_digest"], strict=True)) == digests
+        assert found.localisation.empty == (task == "covid_ct")
+    table = compare_sources(cut, load_results(cut)).table
+    rows = table[(table["source_a"] == "radimagenet") & (table["estimate"] == "grid_mean")]
+    assert dict(zip(rows["task"], rows["n_patients"], strict=True)) == {"thyroid_us": 30, "covid_ct": 12}
+    assert (rows["ci_low"] <= rows["delta"]).all() and (rows["delta"] <= rows["ci_high"]).all()
+    assert not rows["simulated"].any()

@@ -1,0 +1,200 @@
+"""The plan against what a small study then does: images passed, files written; and against counts by hand."""
+
+from collections import Counter
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from radlib import backbones, calibration, costs
+from radlib.costs import Step
+from radlib.errors import UserError
+from radlib.learners import FrozenLearner, TopLearner
+from radlib.pipeline import main, print_plan
+from radlib.plan import plan, planned, report, wall_seconds
+from radlib.pretrain import pretrain
+from radlib.segment import segment
+from radlib.segmenters import FrozenSegmenter
+from radlib.study import Expected, load_study
+from radlib.transfer import transfer
+from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
+
+TASK = "breast_us"
+
+
+class Passes(Counter):
+    """Images by step, noted where a network is called."""
+
+    def take(self, net, count):
+        self[Step(net, torch.is_grad_enabled(), SMALL, 32)] += count
+
+    def watch(self, monkeypatch, owner, method, net, argument):
+        original = getattr(owner, method)
+
+        def noted(learner, *given, **named):
+            self.take(net, len(given[argument]))
+            return original(learner, *given, **named)
+
+        monkeypatch.setattr(owner, method, noted)
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    found, network = Passes(), type(backbones.create(SMALL))
+    found.watch(monkeypatch, network, "forward_features", "whole", 0)
+    found.watch(monkeypatch, network, "forward_intermediates", "whole", 0)
+    found.watch(monkeypatch, TopLearner, "_last", "top10", 1)
+    found.watch(monkeypatch, FrozenLearner, "forward", "frozen", 0)
+    found.watch(monkeypatch, FrozenSegmenter, "forward", "unet_frozen", 0)
+    return found
+
+
+@pytest.fixture
+def study(small_study):
+    """Smoke with one task of 40 images, three in four with a lesion and one in eight with an empty mask."""
+    images, manifest = two_classes(40, 32, folds=2)
+    lesions, empty = np.arange(40) % 4 > 0, np.arange(40) % 8 == 0
+    masks = [np.eye(32, dtype=bool) if has else None for has in lesions]
+    manifest = manifest.assign(has_mask=lesions, empty_mask=empty)
+    write_packed(small_study.dataset_dir(TASK), images, manifest, masks=masks)
+    write_packed(small_study.dataset_dir("radiology"), *two_classes(40, 32, folds=1))
+    update = {
+        "sources": ["radiology", "random"],
+        "corpora": {"radiology": small_study.corpora["radiology"]},
+        "tasks": {TASK: small_study.tasks[TASK]},
+    }
+    return small_study.model_copy(update=update)
+
+
+def size_on_disk(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_plan_counts_what_the_stages_then_do(study, passes):
+    stages = {stage.name: stage for stage in plan(study)}
+    assert list(stages) == [
+        "01_data radiology", f"01_data {TASK}", "02_pretrain radiology", f"03_transfer {TASK}",
+        f"05_segment {TASK}",
+    ]  # fmt: skip
+    passes.clear()
+    done = []
+    for verb, name in ((pretrain, "radiology"), (transfer, TASK), (segment, TASK)):
+        verb(study, name, save=True)
+        done.append(+Counter(passes))
+        passes.clear()
+    for stage, found in zip(list(stages.values())[2:], done, strict=True):
+        assert sum(stage.pieces, Counter()) == found, stage.name
+    assert [stage.runs for stage in stages.values()] == [0, 0, 1, 2 * 2 * 3, 2 * 2 * 1]
+    packed = [study.dataset_dir(TASK) / f"{name}.npy" for name in ("images", "masks")]
+    tables = 40 * 2 * costs.ROW_BYTES
+    written = sum(file.stat().st_size for file in packed)
+    assert written == stages[f"01_data {TASK}"].disk - tables + 2 * 128, "two headers of 128 bytes"
+    counts, runs = costs.counts_of(study, TASK), study.runs_of(TASK)
+    arms = [[run for run in runs if run.source == source] for source in study.sources]
+    features = sum(costs.feature_bytes(study, counts, arm) for arm in arms)
+    assert size_on_disk(study.store_dir / "features") == pytest.approx(features, rel=0.02)
+    models = size_on_disk(study.store_dir / "pretrain") + study.model_file("radiology", SMALL).stat().st_size
+    assert models == pytest.approx(stages["02_pretrain radiology"].disk, rel=0.02)
+    kept = size_on_disk(study.store_dir / "runs") + size_on_disk(study.store_dir / "segmentation")
+    kept += size_on_disk(study.result_dir(TASK))
+    expected = costs.run_bytes(study, counts, runs)
+    expected += costs.segmentation_bytes(counts, study.segmentation_runs_of(TASK))
+    assert expected / 2 < kept < 2 * expected
+
+
+def test_paper_is_counted_as_by_hand():
+    """Every image passed costs a second: the total is the sum over all runs, added up one by one."""
+    study = load_study(path=REPOSITORY / "studies" / "paper.yaml")
+    stages = [stage for stage in plan(study) if stage.name.startswith("03_transfer")]
+    assert sum(stage.runs for stage in stages) == 2304
+    total = 0
+    for task, config in study.tasks.items():
+        images = config.expected.images
+        test, validation = images * (0.2 if config.folds == 5 else 0.15), images * 0.1
+        for source, backbone in product(study.sources, study.backbones):
+            total += 2 * images
+            for run in study.runs_of(task):
+                if (run.source, run.backbone) == (source, backbone):
+                    total += 30 * (images - test) + test
+                    if config.folds == 5 and run.train != "frozen" and task in ("thyroid_us", "breast_us"):
+                        total += test + validation
+    found = sum(count for stage in stages for piece in stage.pieces for count in piece.values())
+    assert found == pytest.approx(total, rel=1e-4)
+    haemorrhage = next(stage for stage in stages if stage.name.endswith("haemorrhage_ct"))
+    stored = {"resnet50": 2048 * 64, "inception_v3": 2048 * 36, "inception_resnet_v2": 2080 * 36}
+    stored["densenet121"] = 992 * 64
+    pooled = {**dict.fromkeys(("resnet50", "inception_v3"), 2048), "inception_resnet_v2": 1536}
+    pooled["densenet121"] = 1024
+    features = sum(4 * 2 * 752_802 * (2 * stored[b] + 4 * pooled[b]) for b in stored)
+    assert haemorrhage.disk == pytest.approx(features, rel=0.01)
+
+
+def test_more_images_and_larger_inputs_cost_more():
+    study = load_study(path=REPOSITORY / "studies" / "paper.yaml")
+
+    def transfer_stage(**changes):
+        task = study.tasks["acl_mri"].model_copy(update=changes)
+        alone = {"tasks": {"acl_mri": task}, "segment": study.segment.model_copy(update={"tasks": []})}
+        stages = plan(study.model_copy(update=alone))
+        return next(stage for stage in stages if stage.name == "03_transfer acl_mri")
+
+    once, twice = (transfer_stage(expected=Expected(images=n)) for n in (1000, 2000))
+    assert sum(sum(p.values()) for p in twice.pieces) == 2 * sum(sum(p.values()) for p in once.pieces)
+    larger = transfer_stage(expected=Expected(images=1000), input=299)
+    assert once.disk < larger.disk and once.disk < twice.disk and once.memory < larger.memory
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3, 5, 50])
+def test_wall_time_lies_between_its_bounds(devices):
+    pieces = np.random.default_rng(0).exponential(100, 17)
+    ideal = max(pieces.max(), pieces.sum() / devices)
+    assert ideal <= wall_seconds(pieces, devices) + 1e-9 <= (4 / 3) * ideal + 1e-6
+    assert wall_seconds([], devices) == 0
+
+
+def test_device_that_is_free_takes_the_longest_piece():
+    assert wall_seconds([3, 3, 2, 2, 2], 2) == 7
+    assert wall_seconds([3, 3, 2, 2, 2], 3) == 5
+
+
+def test_table_adds_up_and_says_what_is_not_known(study):
+    other = study.tasks[TASK].model_copy(update={"title": "Not prepared"})
+    study = study.model_copy(update={"tasks": {**study.tasks, "thyroid_us": other}})
+    stages = plan(study)
+    speeds = {step: 3600.0 for stage in stages for piece in stage.pieces for step in piece}
+    text = report(study, stages, speeds, devices=2)
+    lines = {line.split("  ")[0]: line.split() for line in text.splitlines()}
+    assert lines["03_transfer thyroid_us"][2:] == ["unknown", "12", *["unknown"] * 4]
+    hours = sum(count for stage in stages for piece in stage.pieces for count in piece.values())
+    assert f"{hours:,}" in lines["total of what is known"]
+    assert "dvc repro task@thyroid_us" in text and "with 2 such devices" in text
+    assert "Left out: reading and decoding" in text
+
+
+def test_calibration_times_every_step_of_the_plan(study, monkeypatch, capsys):
+    monkeypatch.setattr(calibration, "SPAN", 1e-9)
+    needed = {step for stage in plan(study) for piece in stage.pieces for step in piece}
+    speeds = calibration.calibrate(study, needed)
+    assert set(speeds) == needed and all(0 < seconds < 60 for seconds in speeds.values())
+    every = {Step(net, train, SMALL, 32) for net in calibration.AT_MOST for train in (False, True)}
+    assert set(calibration.calibrate(study, every)) == every
+    assert "total" in planned(study)
+
+
+def test_counts_come_from_the_manifest_before_the_publisher(study):
+    config = study.tasks[TASK].model_copy(update={"expected": Expected(images=1000)})
+    study = study.model_copy(update={"tasks": {TASK: config}})
+    assert costs.counts_of(study, TASK).total == (40, 30, 35)
+    (study.dataset_dir(TASK) / "manifest.parquet").unlink()
+    assert costs.counts_of(study, TASK).total == (1000, 1000, 1000), "all may show a lesion"
+    parts = pd.DataFrame(costs.counts_of(study, TASK).folds[0]).loc[0]
+    assert parts.to_dict() == {"train": 400, "validation": 100, "test": 500}
+
+
+def test_mistakes_are_one_sentence(capsys):
+    with pytest.raises(UserError, match="--devices 0: at least one device must compute"):
+        print_plan("", 0)
+    assert main(["plan", "--study", "moon"]) == 1
+    assert "Stopped: no study 'moon' in studies/; there are:" in capsys.readouterr().err
