@@ -165,6 +165,8 @@ def report(study: Study, checked: list[Checked], quick: bool = False) -> str:
     warnings = [f"Warning: {sentence}" for one in checked for sentence in one.warnings]
     errors = [f"Error: {sentence}" for one in checked for sentence in _shortened(one)]
     done = "No image was opened (quick)." if quick else "Every listed image was opened."
+    if not any(one.images for one in checked):
+        done = "There was no image to open."
     return "\n".join([f"Study '{study.name}': {study.title}", "", table, "", done, *warnings, *errors])
 
 

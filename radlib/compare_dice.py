@@ -1,7 +1,7 @@
 """Differences between sources in how well lesions are found: paired, by patient, with intervals.
 
 An image's figure is the mean over the runs that both sources of a pair have; images count the same. A task's
-figure is the mean over its test images with a lesion mask.
+figure is the mean over its test images with a lesion mask. `guess` is what a centred ellipse scores on them.
 """
 
 import pandas as pd
@@ -19,7 +19,7 @@ from radlib.study import Study
 COLUMNS = [
     "task", "method", "metric", "source_a", "source_b", "mean_a", "mean_b", "delta", "relative_gain",
     "ci_low", "ci_high", "gain_low", "gain_high", "p_value", "p_holm", "wilcoxon_p", "n_patients", "n_images",
-    "n_runs", "resamples", "simulated",
+    "n_runs", "resamples", "simulated", "guess",
 ]  # fmt: skip
 _FAMILY = ["method", "metric", "source_a", "source_b"]
 
@@ -54,6 +54,7 @@ def difference(study: Study, task: str, name: str, a: pd.DataFrame, b: pd.DataFr
 
 def _row(study: Study, found: Found, task: str, pair: tuple[str, str], name: str, a, b, n_runs: int) -> dict:
     result = difference(study, task, name, a, b)
+    guess = found.guess(task)
     return {
         "task": task, "method": found.method, "metric": name, "source_a": pair[0], "source_b": pair[1],
         "mean_a": result.mean_a, "mean_b": result.mean_b, "delta": result.delta,
@@ -61,6 +62,7 @@ def _row(study: Study, found: Found, task: str, pair: tuple[str, str], name: str
         "gain_low": result.gain_low, "gain_high": result.gain_high, "p_value": result.p_value,
         "wilcoxon_p": result.wilcoxon_p, "n_patients": result.n_patients, "n_images": len(a),
         "n_runs": n_runs, "resamples": study.compare.resamples, "simulated": study.simulated,
+        "guess": float("nan") if guess is None else float(guess[name].mean()),
     }  # fmt: skip
 
 

@@ -49,6 +49,12 @@ class Found:
         about = {"patient_id": "first", "fold": "first"}
         return some.groupby("image_id").agg(about | dict.fromkeys(self.figures, "mean"))
 
+    def guess(self, task: str) -> pd.DataFrame | None:
+        """`means` of the centred ellipse that never looks; None where the method has no such baseline."""
+        if "centred_blob" not in set(self.images[task]["run"]):
+            return None
+        return self.means(task, pd.DataFrame({"run": ["centred_blob"]}))
+
     def means_by_source(self, study: Study, task: str) -> dict[str, pd.DataFrame]:
         """By source, over the runs that the headline pair has in common, and by baseline: `means`."""
         runs = headline_runs(study, self.runs[task])

@@ -24,9 +24,10 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from radlib.check_data import check_data, report
+from radlib.datasets import READERS
 from radlib.errors import UserError
 from radlib.progress import PROGRESS_FILE
-from radlib.records import holds_something
+from radlib.records import GENERATORS, holds_something
 from radlib.runs import atomic_path, write_json
 from radlib.study import Study, load_study
 
@@ -68,6 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as exc:
         print(f"\nStopped: {exc}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped. What is finished is kept; make study goes on with the rest.", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -140,6 +144,9 @@ def _link_raw(study: Study, target: Path) -> None:
 def _check_raw(study: Study) -> None:
     """Everything the study reads must be there before hours are spent."""
     for name, item in {**study.corpora, **study.tasks}.items():
+        if item.layout not in {**GENERATORS, **READERS}:
+            known = ", ".join([*GENERATORS, *READERS])
+            raise UserError(f"'{name}' has the unknown layout '{item.layout}'; allowed: {known}")
         if item.simulated or holds_something(study.raw_path(item)):
             continue
         where = f"; get it from {item.url}" if item.url else ""
@@ -192,6 +199,7 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
         nbformat.write(notebook, temporary)
     if name == "07_summary":
         write_html(notebook, study.report_dir / "index.html")
+    print(f"Read {target.relative_to(study.root)}")
     return target
 
 

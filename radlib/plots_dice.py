@@ -6,7 +6,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from radlib.images import Packed
 from radlib.labels import ordered_pairs, pair_title, source_title, task_title
@@ -116,9 +115,9 @@ def overlays(study: Study, found: Found, task: str, packed: Packed) -> Figure:
             panel.set_xlabel(f"Dice {images['dice'].mean():.2f}", fontsize=8)
             panel.set_title(source_title(study, source), fontsize=9)
         line[0].set_ylabel(f"{title}\n{image_id}", fontsize=8)
-    _legend(figure, [("lesion as drawn by the annotator", OUTLINE)])
     what = "mean map of all runs" if found.method == "localisation" else "share of runs that mark a pixel"
-    figure.suptitle(f"{task_title(study, task)}: {what} (0 to 1), and mean Dice", fontsize=10)
+    title = f"{task_title(study, task)}: {what} (dark 0 to yellow 1), and mean Dice"
+    figure.suptitle(f"{title}\norange: the lesion as drawn by the annotator", fontsize=10)
     mark_simulated(figure, study)
     return figure
 
@@ -141,8 +140,8 @@ def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed:
         panel.set_xlabel(f"{line.image_id}\nDice {line.dice:.2f}, {line.hausdorff95:.0f} px", fontsize=8)
     for empty in axes.flat[len(drawn) :]:
         empty.remove()
-    _legend(figure, [("lesion as drawn by the annotator", OUTLINE), ("as predicted", PREDICTED)])
-    figure.suptitle(f"{task_title(study, task)}: test images and runs drawn at random", fontsize=10)
+    title = f"{task_title(study, task)}: test images and runs drawn at random"
+    figure.suptitle(f"{title}\norange: as drawn by the annotator; blue: as predicted", fontsize=10)
     mark_simulated(figure, study)
     return figure
 
@@ -190,11 +189,6 @@ def _show_image(panel: Axes, packed: Packed, row: int) -> None:
 def _outline(panel: Axes, mask: np.ndarray, colour: str) -> None:
     if mask.any() and not mask.all():
         panel.contour(mask, levels=[0.5], colors=colour, linewidths=1.4)
-
-
-def _legend(figure: Figure, entries: list[tuple[str, str]]) -> None:
-    handles = [Line2D([], [], color=colour, lw=1.4, label=label) for label, colour in entries]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
 
 
 def _mean_picture(found: Found, images: pd.DataFrame, packed: Packed, row: int) -> np.ndarray:

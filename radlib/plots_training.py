@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from radlib.plots import mark_simulated, source_colours
 from radlib.study import Study
@@ -71,6 +72,7 @@ def learning_curves(
                 lw=0,
             )
         axis.set(xlabel="epoch", ylabel=loss, title=f"{regime}: median, middle half of runs")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend(fontsize=8)
     if study.simulated:
         mark_simulated(figure)

@@ -22,7 +22,15 @@ from radlib.records import Chosen, Decoded, choose_records
 from radlib.runs import write_json
 from radlib.sections import Task
 from radlib.seeds import seed_of
-from radlib.splits import LEFT_OUT, assign_parts, check_parts, check_patients, keep_apart, part_columns
+from radlib.splits import (
+    LEFT_OUT,
+    assign_parts,
+    check_masks,
+    check_parts,
+    check_patients,
+    keep_apart,
+    part_columns,
+)
 from radlib.study import Study
 
 _AT_ONCE = 64
@@ -165,6 +173,8 @@ def _manifest(study: Study, dataset: str, chosen: Chosen, table: pd.DataFrame, f
         parts = assign_parts(manifest["patient_id"].to_numpy(), labels, folds, seed)
     manifest = pd.concat([manifest, parts.astype(str)], axis=1)
     check_parts(manifest, dataset)
+    if dataset in study.segment.tasks:
+        check_masks(manifest, dataset)
     return manifest
 
 

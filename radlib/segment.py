@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from radlib import batches, compute
-from radlib.errors import UserError
 from radlib.features import count_views
 from radlib.fitting import Fit, fit
 from radlib.grid import Arm, carry_out
@@ -28,6 +27,7 @@ from radlib.localise import resized
 from radlib.runs import write_table
 from radlib.seeds import digest_of, seed_of
 from radlib.segmenters import FIGURES, Encoded, FrozenSegmenter, WholeSegmenter, encoded, pictures_of
+from radlib.splits import check_masks
 from radlib.stats import dice as measures
 from radlib.study import Run, Study
 from radlib.weights import Weights
@@ -55,7 +55,8 @@ def segment(study: Study, task: str, save: bool = False) -> Segmented:
     Raises:
         UserError: data or weights are missing or damaged, the task has no masks, or a part of a fold none.
     """
-    packed = _with_masks(study, task)
+    packed = open_packed(study.dataset_dir(task))
+    check_masks(packed.manifest, task)
     done = carry_out(
         study, task, study.segmentation_runs_of(task), _Arm,
         lambda arm: _arm_cost(study, packed, arm), description=f"segment {task}",
@@ -66,25 +67,6 @@ def segment(study: Study, task: str, save: bool = False) -> Segmented:
     return Segmented(
         done.runs, done.images, done.history, done.computed, reused=len(done.runs) - done.computed
     )
-
-
-def _with_masks(study: Study, task: str) -> Packed:
-    """The task's data, or the reason why it cannot be segmented."""
-    packed = open_packed(study.dataset_dir(task))
-    if packed.masks is None:
-        raise UserError(
-            f"task '{task}' has no lesion masks to learn from; take it out of segment.tasks, or give its "
-            "masks (for layout table by the option mask)"
-        )
-    for fold in range(study.tasks[task].folds):
-        marked = packed.manifest.groupby(f"part_{fold}")["has_mask"].sum()
-        for part in ("train", "validation", "test"):
-            if not marked.get(part, 0):
-                raise UserError(
-                    f"task '{task}', fold {fold}: the {part} part has no lesion mask; use fewer folds or "
-                    "more images with masks"
-                )
-    return packed
 
 
 class _Arm(Arm):

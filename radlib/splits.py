@@ -123,6 +123,29 @@ def check_parts(manifest: pd.DataFrame, dataset: str) -> None:
                 )
 
 
+def check_masks(manifest: pd.DataFrame, dataset: str) -> None:
+    """Stop where a task of `segment.tasks` could not be segmented.
+
+    Args:
+        manifest: has_mask and part_0 ... of every image.
+    Raises:
+        UserError: no mask at all, or none in a part of a fold.
+    """
+    if not manifest["has_mask"].any():
+        raise UserError(
+            f"task '{dataset}' has no lesion masks to learn from; take it out of segment.tasks, or give its "
+            "masks (for layout table by the option mask)"
+        )
+    for fold, column in enumerate(part_columns(manifest)):
+        marked = manifest.groupby(column)["has_mask"].sum()
+        for part in PARTS:
+            if not marked.get(part, 0):
+                raise UserError(
+                    f"task '{dataset}', fold {fold}: the {part} part has no lesion mask; use fewer folds or "
+                    "more images with masks"
+                )
+
+
 def check_patients(patients: pd.Series, parts: pd.DataFrame, dataset: str) -> None:
     """Stop where images of one patient lie in two parts of a fold.
 

@@ -13,6 +13,7 @@ from radlib.lesions import METHODS, METRICS
 from radlib.study import Study
 from radlib.summary import direction, with_interval
 
+WORSE = {"higher": "higher, which is worse", "lower": "lower, which is better"}  # of a distance
 NO_MASKS = "No task of this study has lesion masks, so there is nothing to compare here."
 
 
@@ -103,6 +104,8 @@ def _dice(study: Study, row: pd.Series) -> str:
         inside = "lies" if row["gain_low"] <= claimed <= row["gain_high"] else "does not lie"
         text += f"; the published gain of {claimed:+.1%} {inside} in that interval"
         text += "" if study.tasks[task].same_data_as_published else " (not the same data)"
+    if pd.notna(row["guess"]):
+        text += f". An ellipse in the middle that never looks has {row['guess']:.3f}"
     return _minus(f"{text}.")
 
 
@@ -112,10 +115,12 @@ def _minus(text: str) -> str:
 
 
 def _others(study: Study, task: str, rows: pd.DataFrame) -> str:
-    parts = [
-        f"{METRICS[metric]} {direction(row['ci_low'], row['ci_high'])} ({row['delta']:+.3f})"
-        for metric, row in rows.iterrows()
-    ]
+    parts = []
+    for metric, row in rows.iterrows():
+        word = direction(row["ci_low"], row["ci_high"])
+        if metric == "hausdorff95" and word in WORSE:
+            word = WORSE[word]
+        parts.append(f"{METRICS[metric]} {word} ({row['delta']:+.3f})")
     return _minus(f"{task_title(study, task)}, other figures: {'; '.join(parts)}.")
 
 
