@@ -15,9 +15,10 @@ from radlib.learners import FrozenLearner, TopLearner
 from radlib.pipeline import main, print_plan
 from radlib.plan import plan, planned, report, wall_seconds
 from radlib.pretrain import pretrain
+from radlib.sections import Expected
 from radlib.segment import segment
 from radlib.segmenters import FrozenSegmenter
-from radlib.study import Expected, load_study
+from radlib.study import load_study
 from radlib.transfer import transfer
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 
