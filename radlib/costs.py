@@ -16,8 +16,9 @@ import torch
 
 from radlib import backbones
 from radlib.features import count_views
+from radlib.sections import Task
 from radlib.splits import PARTS, TEST_SHARE, VALIDATION_SHARE
-from radlib.study import Run, Study, Task
+from radlib.study import Run, Study
 
 MASK_BYTES = 512 * 512 // 8  # of a mask whose size is not known yet: one bit per pixel of 512 x 512
 ROW_BYTES = 60  # of an image in a table: its name, its patient's and a few numbers
