@@ -123,6 +123,14 @@ def test_a_letterboxed_variant_has_the_same_patients_and_parts(own_data):
     assert all(np.array_equal(padded.masks[row], stretched.masks[row]) for row in range(60))
 
 
+def test_a_task_to_be_segmented_needs_masks_before_anything_is_trained(own_data):
+    segmented = own_data.segment.model_copy(update={"tasks": ["mine"]})
+    study = own_data.model_copy(update={"segment": segmented})
+    assert prepare(study, "mine", save=False, progress=quiet).manifest["has_mask"].any()
+    with pytest.raises(UserError, match="task 'mine' has no lesion masks to learn from"):
+        prepare(changed(study, mask=None), "mine", save=False, progress=quiet)
+
+
 def test_an_empty_mask_is_neither_a_lesion_nor_a_missing_mask(own_data):
     raw = own_data.root / "data" / "raw" / "mine" / "scans"
     Image.fromarray(np.zeros((20, 30), dtype=np.uint8)).save(raw / "0_lesion.png")

@@ -13,6 +13,7 @@ from radlib.datasets.dicom import hashed
 from radlib.errors import UserError
 from radlib.prepare import prepare
 from radlib.records import list_records, loader
+from radlib.sections import Segment
 from tests import published_files as published
 
 DAMAGED = b"half a file"
@@ -31,7 +32,9 @@ def prepared(study, layout: str, path: Path, corpus: bool = False, **options):
     update = {"layout": layout, "path": str(path), "size": 16, "folds": 1} | options
     name, of = ("radiology", study.corpora) if corpus else ("breast_us", study.tasks)
     entry = of[name].model_copy(update=update)
-    study = study.model_copy(update={"corpora" if corpus else "tasks": {name: entry}})
+    # Most of these sets have no masks, and a task to be segmented must.
+    change = {"corpora" if corpus else "tasks": {name: entry}, "segment": Segment()}
+    study = study.model_copy(update=change)
     return prepare(study, name, save=False, progress=lambda items, **_: items)
 
 
