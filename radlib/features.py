@@ -21,7 +21,7 @@ from radlib.seeds import digest_of, seed_of
 from radlib.weights import Weights
 from radlib.workers import Advance
 
-VERSION = 1
+VERSION = 2
 BATCH = 64
 NOTHING = np.zeros(0, dtype=int)
 
@@ -78,7 +78,7 @@ def features_of(
             model = model or weights.build()
             maps = None
             if view:
-                seed = seed_of(packed.digest, kind, view)
+                seed = seed_of("view", kind, view)
                 maps = batches.draw_augmentation(
                     len(packed.manifest), kind, torch.Generator().manual_seed(seed)
                 )

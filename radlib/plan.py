@@ -71,13 +71,14 @@ def _checkpoint(study: Study, name: str) -> Stage:
 def _pretraining(study: Study, source: str, counts: Counts | None) -> Stage:
     name = f"02_pretrain {source}"
     if counts is None:
-        return Stage(name, None, runs=len(study.backbones))
+        return Stage(name, None, runs=len(study.backbones_of(source)))
+    names = study.backbones_of(source)
     return Stage(
         name,
         counts.total.images,
-        runs=len(study.backbones),
-        disk=sum(costs.pretraining_bytes(backbone) for backbone in study.backbones),
-        pieces=[costs.pretraining_steps(study, counts, backbone) for backbone in study.backbones],
+        runs=len(names),
+        disk=sum(costs.pretraining_bytes(backbone) for backbone in names),
+        pieces=[costs.pretraining_steps(study, counts, backbone) for backbone in names],
     )
 
 

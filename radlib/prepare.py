@@ -15,12 +15,13 @@ from radlib import packing
 from radlib.audit import Audit, Fingerprint, audit, fingerprint
 from radlib.datasets import Record
 from radlib.errors import UserError
+from radlib.grouping import merge_classes
 from radlib.images import open_packed, to_square
 from radlib.masks import Masks, masks_of, pack
 from radlib.progress import progress
 from radlib.records import Chosen, Decoded, choose_records
 from radlib.runs import write_json
-from radlib.sections import Task
+from radlib.sections import Corpus, Task
 from radlib.seeds import seed_of
 from radlib.splits import (
     LEFT_OUT,
@@ -172,6 +173,8 @@ def _manifest(study: Study, dataset: str, chosen: Chosen, table: pd.DataFrame, f
         seed = seed_of(study.seed, "split", study.origin(dataset))
         parts = assign_parts(manifest["patient_id"].to_numpy(), labels, folds, seed)
     manifest = pd.concat([manifest, parts.astype(str)], axis=1)
+    if isinstance(config, Corpus) and config.groups:
+        manifest = merge_classes(manifest, config, study.seed, dataset)
     check_parts(manifest, dataset)
     if dataset in study.segment.tasks:
         check_masks(manifest, dataset)
@@ -198,6 +201,7 @@ def _meta(
     study: Study, dataset: str, scratch: _Scratch, rows: np.ndarray, bits, manifest: pd.DataFrame
 ) -> dict[str, Any]:
     config = study.dataset(dataset)
+    grouped = isinstance(config, Corpus) and config.groups
     inputs = zip(scratch.table["image_id"], scratch.table["inputs"], strict=True)
     raw = hashlib.sha256("".join(f"{name} {' '.join(digests)}\n" for name, digests in inputs).encode())
     return {
@@ -206,7 +210,7 @@ def _meta(
         "digest_raw": raw.hexdigest(),
         "layout": config.layout,
         "simulated": config.simulated,
-        "classes": _classes(study, dataset, scratch.table),
+        "classes": _classes(study, dataset, manifest if grouped else scratch.table),
         "size": config.size,
         "colour": config.colour,
         "resize": study.resize_of(dataset),

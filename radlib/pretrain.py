@@ -42,14 +42,15 @@ def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrai
     """
     packed = open_packed(study.dataset_dir(source))
     images = int((packed.manifest["part_0"] == "train").sum()) * study.pretrain.epochs
+    names = study.backbones_of(source)
     results = work(
         pretrain_backbone,
-        [(study, source, backbone, save) for backbone in study.backbones],
+        [(study, source, backbone, save) for backbone in names],
         study.compute.workers,
-        total=images * len(study.backbones),
+        total=images * len(names),
         description=f"pretrain on {source}",
     )
-    return dict(zip(study.backbones, results, strict=True))
+    return dict(zip(names, results, strict=True))
 
 
 def pretrain_backbone(piece: tuple[Study, str, str, bool], advance: Advance) -> Pretrained:

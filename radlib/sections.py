@@ -45,9 +45,18 @@ class Dataset(Strict):
 
 
 class Corpus(Dataset):
-    """What backbones are pretrained on; several classes, patients optional."""
+    """What backbones are pretrained on; several classes, patients optional.
+
+    With `groups` its classes are merged after images are drawn, audited and split by the published ones. So a
+    variant holds the very images of its original in the same parts, under coarser labels.
+    """
 
     max_images: int | None = Field(None, ge=1, description="a seeded, class-balanced subset of this size")
+    groups: dict[Name, list[str]] | int | None = Field(
+        None, description="new class: published classes, an empty list for all others; or a number: at random"
+    )
+    backbones: list[str] | None = Field(None, description="pretrain only these; None: all of the study")
+    variant_of: Name | None = Field(None, description="a corpus with the same images under other labels")
 
 
 class Task(Dataset):

@@ -25,7 +25,7 @@ from radlib.grid import Arm, carry_out
 from radlib.images import Packed, open_packed
 from radlib.localise import resized
 from radlib.runs import write_table
-from radlib.seeds import digest_of, seed_of
+from radlib.seeds import digest_of
 from radlib.segmenters import FIGURES, Encoded, FrozenSegmenter, WholeSegmenter, encoded, pictures_of
 from radlib.splits import check_masks
 from radlib.stats import dice as measures
@@ -33,7 +33,7 @@ from radlib.study import Run, Study
 from radlib.weights import Weights
 from radlib.workers import Advance
 
-VERSION = 1
+VERSION = 2
 # What one image and epoch costs against a forward pass of the encoder; for the time left only.
 COST = {"frozen": 1.5, "all": 5.0}
 
@@ -102,7 +102,7 @@ class _Arm(Arm):
         train, validation, test = (self.pictures.rows[part == p] for p in ("train", "validation", "test"))
         # What is shared between runs is made first: making it must not draw from a run's random numbers.
         _ = run.train == "frozen" and self.encoded
-        generator = compute.start_run(seed_of(self.study.seed, self.digest(run)))
+        generator = self.start(run)
         learner = self._learner(run)
         found = self._fit(learner, run, train, validation, generator)
         predictions = self._predictions(run, learner, test)

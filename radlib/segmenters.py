@@ -97,7 +97,7 @@ def encoded(pictures: Pictures, weights: Weights, kind: str, views: int, advance
     backbone = weights.build().eval()
     found = Encoded([], [])
     for view in range(count_views(kind, views)):
-        seed = seed_of(pictures.packed.digest, "segment", kind, view)
+        seed = seed_of("view", kind, view)
         generator = torch.Generator().manual_seed(seed)
         affine = batches.draw_augmentation(len(pictures.rows), kind, generator) if view else None
         per_batch, targets = [], []

@@ -68,6 +68,7 @@ class Study(Strict):
         if self.segment.tasks and not self.segment.settings:
             raise ValueError("segment.tasks names tasks, but segment.settings names no setting")
         self._variants_agree()
+        self._corpora_agree()
         for name, checkpoint in self.checkpoints.items():
             _only(f"checkpoints.{name}", checkpoint.backbones, list(self.backbones))
         for pair in [*self.compare.pairs, self.compare.headline]:
@@ -96,11 +97,16 @@ class Study(Strict):
             if self.resize_of(name) == self.resize_of(task.variant_of):
                 raise ValueError(f"tasks.{name} is a variant of {task.variant_of}, so 'resize' must differ")
             same = ["layout", "path", "options", "negative", "positive", "folds"]
-            for key in same:
-                if getattr(task, key) != getattr(self.tasks[task.variant_of], key):
-                    raise ValueError(
-                        f"tasks.{name} is a variant of {task.variant_of}, so its '{key}' must be the same"
-                    )
+            _alike(f"tasks.{name}", task, task.variant_of, self.tasks[task.variant_of], same)
+
+    def _corpora_agree(self) -> None:
+        for name, corpus in self.corpora.items():
+            _only(f"corpora.{name}.backbones", corpus.backbones or [], list(self.backbones))
+            if corpus.variant_of is not None:
+                others = [other for other in self.corpora if other != name]
+                _only(f"corpora.{name}.variant_of", [corpus.variant_of], others)
+                same = ["layout", "path", "options", "size", "colour", "max_images"]
+                _alike(f"corpora.{name}", corpus, corpus.variant_of, self.corpora[corpus.variant_of], same)
 
     # Where things lie -------------------------------------------------------------------------------
     @property
@@ -161,10 +167,11 @@ class Study(Strict):
         return any(d.simulated for d in [*self.corpora.values(), *self.tasks.values()])
 
     def backbones_of(self, source: str) -> list[str]:
-        """Backbones that a source has weights for: a checkpoint only its own, the others all."""
+        """Backbones that a source has weights for: a checkpoint only its own, a corpus what it is given."""
         if source in self.checkpoints:
             return self.checkpoints[source].backbones
-        return list(self.backbones)
+        only = self.corpora[source].backbones if source in self.corpora else None
+        return [name for name in self.backbones if only is None or name in only]
 
     def runs_of(self, task: str) -> list[Run]:
         """Every run of a task in transfer, in the order in which they are computed: the cheap ones first."""
@@ -281,6 +288,12 @@ def _allowed_keys(loc: tuple) -> list[str]:
         model = args[-1] if args else model
     fields = getattr(model, "model_fields", {})
     return [name for name in fields if name != "root"]
+
+
+def _alike(where: str, variant: Dataset, name: Name, original: Dataset, keys: list[str]) -> None:
+    for key in keys:
+        if getattr(variant, key) != getattr(original, key):
+            raise ValueError(f"{where} is a variant of {name}, so its '{key}' must be the same")
 
 
 def _only(where: str, names: list[str], known: list[str]) -> None:

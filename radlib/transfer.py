@@ -19,13 +19,13 @@ from radlib.images import Packed, open_packed
 from radlib.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
 from radlib.localise import FIGURES, activation_maps, baselines, localise
 from radlib.runs import write_table
-from radlib.seeds import digest_of, seed_of
+from radlib.seeds import digest_of
 from radlib.stats.auc import auc
 from radlib.study import Run, Study
 from radlib.weights import Weights
 from radlib.workers import Advance
 
-VERSION = 2
+VERSION = 3
 LOCALISED = 1  # version of what a run of a task with lesion masks holds besides
 PREDICTION = ["run", "image_id", "patient_id", "fold", "label", "score"]
 LARGEST_LOGIT = 30.0
@@ -123,7 +123,7 @@ class _Arm(Arm):
         train, validation, test = (np.flatnonzero(part == p) for p in ("train", "validation", "test"))
         # What is shared between runs is made first: making it must not draw from a run's random numbers.
         _ = self.features, (run.train == "frozen" or self._network)
-        generator = compute.start_run(seed_of(self.study.seed, self.digest(run)))
+        generator = self.start(run)
         learner = self._learner(run, train)
         found = self._fit(learner, run, train, validation, generator)
         scores = _scores(learner, test, self.options.batch_size)
