@@ -17,6 +17,7 @@ export DVC_NO_ANALYTICS := 1
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Stopped: Python 3.11 or newer is needed; name it, for example: make study PYTHON=python3.11"; exit 1; }
+	@echo "Installing the pinned environment into .venv, once; several gigabytes unless they are cached."
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock

@@ -6,6 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from radlib.labels import source_title
 from radlib.plots import mark_simulated, source_colours
 from radlib.study import Study
 
@@ -62,7 +63,14 @@ def learning_curves(
                 continue
             some = some.groupby("epoch")["val_loss"]
             middle = some.median()
-            axis.plot(middle.index, middle, color=colours[source], label=source, marker="o", markersize=3)
+            axis.plot(
+                middle.index,
+                middle,
+                color=colours[source],
+                label=source_title(study, source),
+                marker="o",
+                markersize=3,
+            )
             axis.fill_between(
                 middle.index,
                 some.quantile(0.25),

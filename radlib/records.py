@@ -170,7 +170,8 @@ def _draw(
     check_options(draw, config.layout, options, given=("size", "seed"))
     seed = seed_of(study.seed, "images", study.origin(dataset))
     drawn = draw(**options, size=config.size, seed=seed)
-    samples = {s.image_id: s for s in progress(drawn, description=f"drawing {dataset}")}
+    total = options["images"] if "images" in options else options["patients"] * options["slices"]
+    samples = {s.image_id: s for s in progress(drawn, total=total, description=f"drawing {dataset}")}
     records = [Record(s.image_id, s.patient_id, s.class_name, None) for s in samples.values()]
     masks_drawn = any(s.mask is not None for s in samples.values())
     return records, lambda record: _from_sample(samples[record.image_id], config.colour), masks_drawn

@@ -15,6 +15,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = "tf_efficientnet_lite0"
 
 
+def pytest_collection_modifyitems(items: list) -> None:
+    """The whole study first: it takes as long as all other tests, which run beside it."""
+    items.sort(key=lambda item: "study" not in item.keywords)
+
+
 @pytest.fixture
 def small_study(tmp_path) -> Study:
     """The smoke study with its root in a temporary folder, computed in this process."""
