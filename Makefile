@@ -2,6 +2,8 @@
 # make study STUDY=open RAW=/my/downloads     another study file of studies/, on real images
 # make check-data STUDY=open RAW=/my/downloads   which of its data are there, counted and opened; QUICK=1 only counts
 # make plan STUDY=paper DEVICES=8              what a study will cost: runs, disk, memory, time
+# make verify STUDY=open                      whether a committed report is what its predictions give; the demo by default
+# make verify RETRAIN=1                       the same by computing the whole study again, in a clone
 # make test                                   the tests
 # make lab                                    JupyterLab on this machine alone
 PYTHON ?= python3
@@ -9,10 +11,11 @@ STUDY ?=
 RAW ?=
 QUICK ?=
 DEVICES ?=
+RETRAIN ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: study check-data plan test lint lab lock
+.PHONY: study check-data plan verify test lint lab lock
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -34,6 +37,9 @@ check-data: .venv/installed
 
 plan: .venv/installed
 	@python -m radlib.pipeline plan --study "$(STUDY)" $(if $(DEVICES),--devices $(DEVICES))
+
+verify: .venv/installed
+	@python -m radlib.pipeline verify --study "$(STUDY)" $(if $(RETRAIN),--retrain)
 
 test: .venv/installed
 	python -m pytest

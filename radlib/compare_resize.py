@@ -9,9 +9,8 @@ import pandas as pd
 
 from radlib.compare_dice import difference
 from radlib.errors import UserError
-from radlib.images import open_packed
 from radlib.lesions import Found
-from radlib.results import REMEDY, RUN
+from radlib.results import REMEDY, RUN, read_result
 from radlib.runs import read_report, write_table
 from radlib.study import Study
 
@@ -48,7 +47,8 @@ def compare_resize(study: Study, methods: list[Found]) -> pd.DataFrame:
 
 def aspect_groups(study: Study, task: str) -> pd.DataFrame:
     """Longer over shorter side of every image with a mask, and its third: columns aspect, group; by image."""
-    manifest = open_packed(study.dataset_dir(task)).manifest.set_index("image_id")
+    columns = ["image_id", "has_mask", "width", "height"]
+    manifest = read_result(study.dataset_dir(task) / "manifest.parquet", task, columns).set_index("image_id")
     sides = manifest.loc[manifest["has_mask"], ["width", "height"]]
     aspect = sides.max(axis=1) / sides.min(axis=1)
     third = (3 * (aspect.rank(method="first") - 1) / len(aspect)).astype(int)

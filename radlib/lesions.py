@@ -93,7 +93,7 @@ def load_segmented(study: Study) -> Found:
         stored = read_result(folder / "segmentation_runs.parquet", task, ["run", "val_loss", "val_dice"])
         runs[task] = asked_for(study.segmentation_runs_of(task), stored, ["val_loss", "val_dice"])
         path = folder / "segmentation.parquet"
-        images[task] = read_result(path, task, [*_IMAGE, *segmenters.FIGURES, "mask"])
+        images[task] = read_result(path, task, [*_IMAGE, *segmenters.FIGURES])
         _check_complete(path, runs[task], images[task], segmenters.FIGURES)
     if runs:
         check_one_version(pd.concat(runs.values(), ignore_index=True))

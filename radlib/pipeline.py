@@ -6,6 +6,7 @@ python -m radlib.pipeline plan --study paper --devices 8
 python -m radlib.pipeline notebook 03_transfer task=thyroid_us
 python -m radlib.pipeline checkpoint imagenet
 python -m radlib.pipeline record
+python -m radlib.pipeline verify --study open
 """
 
 import argparse
@@ -51,7 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
     notebook_parser.add_argument("parameters", nargs="*", metavar="key=value")
     checkpoint_parser = commands.add_parser("checkpoint", help="check and import published weights")
     checkpoint_parser.add_argument("name")
-    commands.add_parser("record", help="copy dvc.lock and the provenance into the report")
+    commands.add_parser("record", help="put predictions, dvc.lock and the provenance into the report")
+    verify_parser = commands.add_parser("verify", help="compute a committed report again and compare")
+    verify_parser.add_argument("--study", default="")
+    verify_parser.add_argument("--retrain", action="store_true", help="the whole study, in a clone")
     given = parser.parse_args(arguments)
     try:
         if given.command == "choose":
@@ -64,6 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
             run_notebook(given.name, dict(p.split("=", 1) for p in given.parameters))
         elif given.command == "checkpoint":
             import_weights(given.name)
+        elif given.command == "verify":
+            return print_verdicts(given.study, given.retrain)
         else:
             record(load_study())
     except UserError as exc:
@@ -230,13 +236,25 @@ def import_weights(name: str) -> None:
 
 
 def record(study: Study) -> None:
-    """Beside the tables: which versions and hardware made them, and the pipeline's own lock file."""
-    from radlib import compute
+    """Beside the tables: the predictions behind them, which code and machine made them, dvc's lock file."""
+    from radlib import archive, compute, origin
 
-    write_json(compute.provenance(), study.report_dir / "provenance.json")
+    print(archive.keep(study))
+    write_json(
+        {**compute.provenance(), **origin.code_version(study.root)}, study.report_dir / "provenance.json"
+    )
     shutil.copyfile(study.root / "params.yaml", study.report_dir / "params.yaml")
     shutil.copyfile(study.root / "dvc.lock", study.report_dir / "dvc.lock")
     print(f"\nRead the result in {study.report_dir.relative_to(study.root)}/index.html")
+
+
+def print_verdicts(study_name: str, retrain: bool) -> int:
+    """Print what `radlib.verify` finds of a report, by default the demo's; 1 where a table does not hold."""
+    from radlib.verify import verify
+
+    said, holds = verify(study_name or "demo", retrain)
+    print(said)
+    return int(not holds)
 
 
 class _PrivateKernel(AsyncKernelManager):

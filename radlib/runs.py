@@ -68,7 +68,8 @@ def read_report(path: Path, columns: list[str], stage: str) -> pd.DataFrame:
         raise UserError(
             f"no {path.name} in {path.parent}; run dvc repro {stage}, or its notebook with save = True"
         )
-    table = pd.read_csv(path)
+    # A task may be named nan or null; only an empty cell is no value.
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
     if list(table) != columns:
         raise UserError(f"{path} has other columns than this version writes; run dvc repro {stage}")
     return table

@@ -180,6 +180,11 @@ def test_table_keeps_leading_zeros_and_translates_labels(tmp_path):
     assert [ref.path.name for ref in several[0].masks] == ["m.png", "b.png"]
 
 
+def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_it_is(tmp_path):
+    records = datasets.read("table", table(tmp_path, "a.png,1,NA,\nb.png,0,null,\nm.png,0,1e3,\n"), TABLE)
+    assert [record.patient_id for record in records] == ["NA", "null", "1e3"]
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "sentence"),
     [

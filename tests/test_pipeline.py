@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from radlib.errors import UserError
-from radlib.pipeline import choose, clean
+from radlib.pipeline import choose, clean, record
 from radlib.study import load_study
 from radlib.transfer import transfer
+from radlib.verify import verify
 from tests.conftest import REPOSITORY
 
 COPIED = ["dvc.yaml", "params.yaml", "Makefile", ".dvc/config", ".dvcignore"]
@@ -131,6 +132,14 @@ def test_report_is_complete_and_says_simulated(killed_and_resumed):
 
 
 @pytest.mark.study
+def test_the_recorded_report_is_what_its_predictions_give(killed_and_resumed):
+    folder, _, _ = killed_and_resumed
+    record(load_study(path=folder / "params.yaml"))
+    said, holds = verify("smoke", root=folder)
+    assert holds and said.count("identical") == 5
+
+
+@pytest.mark.study
 def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touch(killed_and_resumed):
     folder, _, _ = killed_and_resumed
     before = pd.read_parquet(folder / "results/breast_us/runs.parquet")
@@ -178,7 +187,9 @@ def inside_copy(tmp_path, monkeypatch):
 
 
 def test_choosing_an_unknown_study_names_the_known_ones(inside_copy):
-    with pytest.raises(UserError, match="no study 'moon' in studies/; there are: demo, open, paper, smoke"):
+    with pytest.raises(
+        UserError, match="no study 'moon' in studies/; there are: demo, open, own, paper, smoke"
+    ):
         choose("moon", "")
 
 
