@@ -19,6 +19,12 @@ from radlib.study import Study
 LARGEST_DOT = 620.0  # area in square points of a place that is always taken
 
 
+def grid_of(count: int) -> tuple[int, int]:
+    """Rows and columns of panels, at most four across, as even as can be."""
+    down = math.ceil(count / 4)
+    return down, math.ceil(count / down)
+
+
 def name_of(study: Study, task: str) -> str:
     return task if task == MEAN else task_title(study, task)
 
@@ -31,8 +37,7 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
     """
     sources = [source for source in study.sources if source in set(ranks["source"])]
     tasks = list(ranks["task"].unique())
-    across = min(5, len(tasks))
-    down = math.ceil(len(tasks) / across)
+    down, across = grid_of(len(tasks))
     figure, axes = plt.subplots(
         down, across, figsize=(2.0 + 2.1 * across, 1.1 + down * (0.9 + 0.5 * len(sources))), sharex=True,
         sharey=True, squeeze=False, layout="constrained",
@@ -75,23 +80,15 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     """Share of pairs of runs that source a wins, task by task, one panel per pair of sources."""
     pairs = list(table.groupby(["source_a", "source_b"], sort=False))
     tasks = list(table["task"].unique())
+    down, across = grid_of(len(pairs))
     figure, axes = plt.subplots(
-        1, len(pairs), figsize=(2.0 + 2.6 * len(pairs), 1.7 + 0.36 * len(tasks)), sharey=True, squeeze=False,
-        layout="constrained",
+        down, across, figsize=(2.0 + 2.9 * across, 0.7 + down * (1.1 + 0.34 * len(tasks))), sharey=True,
+        squeeze=False, layout="constrained",
     )  # fmt: skip
-    for panel, (pair, rows) in zip(axes.flat, pairs, strict=True):
-        quiet(panel).axvline(0.5, color="0.25", lw=1, zorder=1)
-        panel.tick_params(axis="y", length=0)
-        colours = source_colours(study)
-        for _, row in rows.iterrows():
-            y, low, high = tasks.index(row["task"]), row["ci_low"], row["ci_high"]
-            colour = colours[pair[0]] if low > 0.5 else colours[pair[1]] if high < 0.5 else UNDECIDED
-            panel.plot([low, high], [y, y], color=colour, lw=2, solid_capstyle="butt")
-            marker = "D" if row["task"] == MEAN else "o"
-            panel.plot(row["improvement"], y, marker, color=colour, ms=6, clip_on=False)
-        panel.axhline(len(tasks) - 1.5, color="0.75", lw=0.8)
-        panel.set(xlim=(-0.03, 1.03), xticks=[0, 0.5, 1], ylim=(len(tasks) - 0.4, -0.6))
-        panel.set_xlabel("share of pairs of runs won")
+    for empty in axes.flat[len(pairs) :]:
+        empty.remove()
+    for panel, (pair, rows) in zip(axes.flat, pairs, strict=False):
+        _shares_won(quiet(panel), rows, tasks, source_colours(study))
         panel.set_title(pair_title(study, pair).replace(" − ", "\nagainst "), fontsize=9)
     axes[0, 0].set_yticks(range(len(tasks)), [name_of(study, task) for task in tasks])
     figure.suptitle(
@@ -102,10 +99,26 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _shares_won(panel: Axes, rows: pd.DataFrame, tasks: list[str], colours: dict[str, str]) -> None:
+    panel.axvline(0.5, color="0.25", lw=1, zorder=1)
+    panel.tick_params(axis="y", length=0)
+    for y, (_, row) in zip(map(tasks.index, rows["task"]), rows.iterrows(), strict=True):
+        colour = UNDECIDED
+        if row["ci_low"] > 0.5:
+            colour = colours[row["source_a"]]
+        elif row["ci_high"] < 0.5:
+            colour = colours[row["source_b"]]
+        panel.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=2, solid_capstyle="butt")
+        marker = "D" if row["task"] == MEAN else "o"
+        panel.plot(row["improvement"], y, marker, color=colour, ms=6, clip_on=False)
+    panel.axhline(len(tasks) - 1.5, color="0.75", lw=0.8)
+    panel.set(xlim=(-0.05, 1.05), ylim=(len(tasks) - 0.4, -0.6), xlabel="share of pairs of runs won")
+    panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+
+
 def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) -> Figure:
     """One panel per task, one line per source: share of positives against mean score, bin by bin."""
-    across = min(4, len(found))
-    down = math.ceil(len(found) / across)
+    down, across = grid_of(len(found))
     figure, axes = plt.subplots(
         down, across, figsize=(0.8 + 2.6 * across, 0.9 + 2.8 * down), sharex=True, sharey=True, squeeze=False,
         layout="constrained",

@@ -15,10 +15,10 @@ from radlib.progress import progress
 from radlib.results import BOTH, PATIENTS, RUN, SETTING, Results, paired_runs, settings_by_fold, trained_again
 from radlib.runs import write_table
 from radlib.seeds import seed_of
-from radlib.stats.bootstrap import bootstrap_run_aucs, interval
+from radlib.stats.bootstrap import bootstrap_run_aucs
 from radlib.stats.folds import smaller_class
 from radlib.stats.intervals import resamples_needed
-from radlib.stats.ranks import place_shares, recentred, wins
+from radlib.stats.ranks import improvement_interval, place_shares, wins
 from radlib.stats.two_levels import run_weights, satterthwaite
 from radlib.study import Study
 
@@ -173,10 +173,10 @@ def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame
         if found:
             found.append(_mean_won(study, found))
         for one in found:
-            draws = recentred(one["draws"], one["improvement"])
-            ends = np.clip(interval(draws, study.compare.confidence, *one["sample"]), 0, 1)
-            known = {"source_a": pair[0], "source_b": pair[1], "ci_low": ends[0], "ci_high": ends[1]}
-            rows.append(known | one | {"resamples": len(draws), "simulated": study.simulated})
+            confidence = study.compare.confidence
+            low, high = improvement_interval(one["draws"], one["improvement"], confidence, one["sample"])
+            known = {"source_a": pair[0], "source_b": pair[1], "ci_low": low, "ci_high": high}
+            rows.append(known | one | {"resamples": study.compare.resamples, "simulated": study.simulated})
     return pd.DataFrame(rows, columns=IMPROVEMENT_COLUMNS)
 
 

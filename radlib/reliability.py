@@ -24,11 +24,11 @@ from radlib.stats.calibration import (
     ece_if_perfect,
     measured,
     number_of_bins,
+    recentred,
     reliability,
 )
 from radlib.stats.folds import FoldScores, run_shares, smaller_class
 from radlib.stats.intervals import resamples_needed
-from radlib.stats.ranks import recentred
 from radlib.study import Study
 
 TITLES = {

@@ -101,7 +101,7 @@ def _estimates_sentence(study: Study, overall: pd.DataFrame) -> str:
     grid = _headline(study, overall, "grid_mean").iloc[0]
     best = _headline(study, overall, "best_by_validation").iloc[0]
     words = [grid["verdict"], best["verdict"]]
-    verdict = "The two estimates say the same" if words[0] == words[1] else "The two estimates disagree"
+    verdict = "The two estimates say the same" if words[0] == words[1] else "The two estimates differ"
     return (
         f"{verdict}: {words[0]} on the mean over settings, {words[1]} with the setting that validation "
         f"chose: {_interval(best, study)}, AUC {best['auc_a']:.3f} against {best['auc_b']:.3f}. The first "

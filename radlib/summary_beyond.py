@@ -137,7 +137,7 @@ def _beyond_chance(table: pd.DataFrame) -> str:
     beyond = int((rows["ci_low"] > rows["reference"]).sum())
     return (
         f"The calibration error lies surely above what chance alone gives in {beyond} of {len(rows)} cases "
-        "of task and source; there a score must not be read as a probability."
+        "of task and source. Where it does, a score must not be read as a probability."
     )
 
 

@@ -1,5 +1,7 @@
 """Places and pairs of runs: against plain loops, with planted truth; sources meet on what they share."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,8 +11,11 @@ from radlib import compare, plots_beyond, ranks, reliability, summary_beyond
 from radlib.errors import UserError
 from radlib.plots import STAMP
 from radlib.results import BOTH, PATIENTS
+from radlib.stats.auc import aucs
 from radlib.stats.bootstrap import bootstrap_mean_auc, bootstrap_run_aucs
-from radlib.stats.ranks import place_shares, recentred, wins
+from radlib.stats.folds import FoldScores
+from radlib.stats.ranks import improvement_interval, place_shares, wins
+from radlib.stats.simulation import Design, draw_latent, level_of, scores
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
 HEADLINE = ("radiology", "photographs")
@@ -108,9 +113,25 @@ def test_improvement_is_the_share_of_pairs_won(planted):
     assert ((table["ci_low"] >= 0) & (table["ci_high"] <= 1)).all()
 
 
-def test_draws_are_moved_not_stretched():
-    draws = np.array([0.2, 0.4, 0.6])
-    np.testing.assert_allclose(recentred(draws, 0.9), [0.7, 0.9, 1.1])
+def test_interval_of_the_share_won_holds_what_is_expected_of_such_test_parts():
+    """150 drawn test parts of the same trainings; what is expected is the mean share over them."""
+    design = Design((50, 50), settings=8, luck=0.3)
+    shifts = draw_latent(design, np.random.default_rng(99)).shifts
+    shares, ends = [], []
+    for seed in range(150):
+        latent = replace(draw_latent(design, np.random.default_rng([1, seed])), shifts=shifts)
+        (a,), (b,) = scores(latent, (level_of(0.78, 0.3), level_of(0.75, 0.3)))
+        both = FoldScores(a.labels, a.patients, np.concatenate([a.scores, b.scores]))
+        drawn = bootstrap_run_aucs(both, 400, seed, 0)
+        found = aucs(both.scores, both.labels)
+        shares.append(wins(found[:8] - found[8:]).mean())
+        won = wins(drawn[:, :8] - drawn[:, 8:]).mean(axis=1)
+        ends.append(improvement_interval(won, shares[-1], 0.95, (50, 1, None)))
+    low, high = np.array(ends).T
+    covered = ((low <= np.mean(shares)) & (np.mean(shares) <= high)).mean()
+    assert 0.6 < np.mean(shares) < 0.7
+    assert 0.9 <= covered <= 0.995
+    assert ((low <= shares) & (shares <= high)).all()
 
 
 def test_several_seeds_are_resampled_alike_for_all_sources(tmp_path):

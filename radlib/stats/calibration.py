@@ -143,6 +143,15 @@ class _FoldFigures:
         }
 
 
+def recentred(draws: np.ndarray, value: float) -> np.ndarray:
+    """Draws moved so that their mean is the value found: the bootstrap's correction of bias.
+
+    Noise pushes a calibration error upwards, and a resample once more than the sample (Efron & Tibshirani
+    1993, chapter 10, doi 10.1201/9780429246593).
+    """
+    return draws + (value - draws.mean())
+
+
 def ece_if_perfect(folds: Sequence[FoldScores], bins: int, seed: int, draws: int = PERFECT_DRAWS) -> float:
     """What `ece` would be on average if these scores were the true probabilities: its value by chance."""
     total = 0.0

@@ -6,12 +6,16 @@ It is no probability that the source is the best: sources that differ by nothing
 
 *Improvement.* The probability that a run of one source beats the run of another in the same setting, fold
 and seed, ties counted half (Agarwal et al. 2021, arXiv 2108.13264). It tells how often, the difference in AUC
-by how much. In a resample, luck acts twice, which pulls the share towards one half; `recentred` takes that
-back.
+by how much. In a resample luck acts twice, once more than in the data, which pulls the share towards one
+half. The expanded percentile interval stands this: in 200 to 300 simulated studies of 50 + 50 patients it
+held the expected share 96 to 97% of times where that lay between 0.46 and 0.95. Beyond 0.99, where most
+studies win every pair, it held it 63 to 70% of times, for want of width.
 """
 
 import numpy as np
 from scipy.stats import rankdata
+
+from radlib.stats.intervals import interval
 
 
 def place_shares(draws: np.ndarray) -> np.ndarray:
@@ -33,11 +37,15 @@ def wins(differences: np.ndarray) -> np.ndarray:
     return (np.sign(differences) + 1) / 2
 
 
-def recentred(draws: np.ndarray, value: float) -> np.ndarray:
-    """Draws moved so that their mean is the value found: the bootstrap's correction of bias.
+def improvement_interval(
+    draws: np.ndarray, share: float, confidence: float, sample: tuple[int, int, float | None]
+) -> tuple[float, float]:
+    """Interval of a share of pairs won, in test parts as large as these; it always holds the share found.
 
-    For figures that noise pushes one way, as it does a share of wins towards one half and a calibration error
-    upwards: a resample is pushed once more than the sample was (Efron & Tibshirani 1993, chapter 10,
-    doi 10.1201/9780429246593).
+    Args:
+        draws: (resamples,); sample: patients, folds and degrees of freedom, as in `interval`.
+    Raises:
+        UserError: as `interval`.
     """
-    return draws + (value - draws.mean())
+    low, high = interval(draws, confidence, *sample)
+    return min(low, share), max(high, share)
