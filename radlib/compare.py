@@ -3,6 +3,10 @@
 `grid_mean` averages all settings that both sources of a pair have, as the re-created paper does.
 `best_by_validation` takes, for each source, the one setting with the highest mean validation AUC; its
 interval is conditional on that choice. They are two different numbers. Test scores choose nothing.
+
+Where every setting was trained with several seeds, the interval of `grid_mean` holds the luck of training
+beside that of patients; `interval_holds` says which. That of `best_by_validation` holds patients alone: a
+single setting has few trainings to tell how they vary.
 """
 
 from dataclasses import dataclass
@@ -13,15 +17,28 @@ import pandas as pd
 from radlib.errors import UserError
 from radlib.labels import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
 from radlib.progress import progress
-from radlib.results import RUN, SETTING, Results, headline_runs, load_results, paired_runs
+from radlib.results import (
+    BOTH,
+    PATIENTS,
+    RUN,
+    SETTING,
+    Results,
+    headline_runs,
+    load_results,
+    paired_runs,
+    settings_by_fold,
+    trained_again,
+)
 from radlib.runs import read_report, write_table
 from radlib.seeds import seed_of
-from radlib.stats.bootstrap import RocBand, bootstrap_delta, interval, p_value, roc_band
+from radlib.stats.bootstrap import Difference, RocBand, bootstrap_delta, interval, p_value, roc_band
 from radlib.stats.delong import delong_difference
 from radlib.stats.folds import FoldScores, smaller_class
 from radlib.stats.intervals import resamples_needed
 from radlib.stats.models import holm
+from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.study import Study
+from radlib.verdicts import EQUIVALENCE, tested_equivalence, verdicts
 
 __all__ = [
     "Comparison", "compare_sources", "grid_table", "headline_runs", "load_results", "paired_runs",
@@ -32,10 +49,12 @@ COLUMNS = [
     "task", "estimate", "source_a", "source_b", "auc_a", "auc_b", "delta", "ci_low", "ci_high", "p_value",
     "p_holm", "n_patients", "n_images", "n_positive", "n_runs", "resamples", "simulated",
     "delong_ci_low", "delong_ci_high", "delong_p", "sd_a", "sd_b", "setting_a", "setting_b",
+    "interval_holds", *EQUIVALENCE, "p_tost_holm", "verdict", "verdict_holm",
 ]  # fmt: skip
 OVERALL_COLUMNS = [
     "estimate", "source_a", "source_b", "n_tasks", "auc_a", "auc_b", "delta", "ci_low", "ci_high", "p_value",
-    "n_patients", "n_images", "n_positive", "n_runs", "resamples", "simulated",
+    "n_patients", "n_images", "n_positive", "n_runs", "resamples", "simulated", "interval_holds",
+    *EQUIVALENCE, "verdict",
 ]  # fmt: skip
 _FAMILY = ["source_a", "source_b", "estimate"]
 BAND_RESAMPLES = 500
@@ -52,11 +71,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Cell:
-    """One row of the table, with what the mean over tasks needs."""
+    """One row of the table, with what the mean over tasks needs.
+
+    sample: patients of the smaller class, folds, and degrees of freedom where they are not these two's.
+    """
 
     row: dict
     draws: np.ndarray
-    sample: tuple[int, int]
+    sample: tuple[int, int, float | None]
 
 
 def compare_sources(study: Study, results: Results) -> Comparison:
@@ -66,21 +88,29 @@ def compare_sources(study: Study, results: Results) -> Comparison:
         UserError: too few patients or resamples for an interval; the headline pair has no runs in common.
     """
     cells, notes = [], list(results.notes)
+    luck = {pair: _luck(results, pair) for pair in ordered_pairs(study)}
     for task in progress(results.tasks, description="bootstrap"):
         for pair in ordered_pairs(study):
             sides = paired_runs(results.of_task(task), pair)
             if sides[0].empty:
                 notes.append(f"{task_title(study, task)}: {pair_title(study, pair)} has no runs in common")
                 continue
-            cells += [_cell(study, results, task, pair, sides, estimate) for estimate in ESTIMATES]
+            for estimate in ESTIMATES:
+                holds = luck[pair] if estimate == "grid_mean" else PATIENTS
+                cells.append(_cell(study, results, task, pair, sides, estimate, holds))
     headline = tuple(study.compare.headline)
     if not any((cell.row["source_a"], cell.row["source_b"]) == headline for cell in cells):
         raise UserError("the sources of compare.headline have no setting in common; choose another pair")
     table = pd.DataFrame([cell.row for cell in cells])
-    table["p_holm"] = table.groupby(_FAMILY, sort=False)["p_value"].transform(lambda p: holm(p.to_numpy()))
-    overall = [_overall_row(study, group, cells) for _, group in table.groupby(_FAMILY, sort=False)]
+    families = table.groupby(_FAMILY, sort=False)
+    for name, corrected in (("p_value", "p_holm"), ("p_tost", "p_tost_holm")):
+        table[corrected] = families[name].transform(lambda p: holm(p.to_numpy()))
+    overall = pd.DataFrame([_overall_row(study, group, cells) for _, group in families])
+    table["verdict"] = verdicts(study, table, "p_value", "p_tost")
+    table["verdict_holm"] = verdicts(study, table, "p_holm", "p_tost_holm")
+    overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
     notes += _resolution_notes(study, table, cells)
-    return Comparison(table[COLUMNS], pd.DataFrame(overall)[OVERALL_COLUMNS], notes)
+    return Comparison(table[COLUMNS], overall[OVERALL_COLUMNS], notes)
 
 
 def _resolution_notes(study: Study, table: pd.DataFrame, cells: list[_Cell]) -> list[str]:
@@ -110,16 +140,21 @@ def select_setting(runs: pd.DataFrame) -> tuple[str, str, float]:
     return tuple(best.iloc[0][SETTING])
 
 
-def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str) -> _Cell:
+def _luck(results: Results, pair: tuple[str, str]) -> str:
+    """What the intervals of a pair can hold: trainings only if every task has several of every setting."""
+    sides = [paired_runs(results.of_task(task), pair)[0] for task in results.tasks]
+    return BOTH if all(trained_again(settings_by_fold(runs)) for runs in sides if len(runs)) else PATIENTS
+
+
+def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str, holds: str) -> _Cell:
     settings = [None, None]
     if estimate == "best_by_validation":
         settings = [select_setting(runs) for runs in sides]
         sides = [_with_setting(runs, s) for runs, s in zip(sides, settings, strict=True)]
     a, b = (results.scores(task, runs) for runs in sides)
     options = study.compare
-    # One seed a task: all pairs see the same resampled patients, and tasks are resampled independently.
-    seed = seed_of(study.seed, "bootstrap", task)
-    found = bootstrap_delta(a, b, options.resamples, seed, options.confidence)
+    found = _bootstrap(study, task, a, b, settings_by_fold(sides[0]) if holds == BOTH else None)
+    sample = (smaller_class(a), len(a), found.degrees)
     check = delong_difference(a, b, confidence=options.confidence)
     row = {
         "task": task, "estimate": estimate, "source_a": pair[0], "source_b": pair[1],
@@ -129,8 +164,20 @@ def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str)
         "delong_ci_low": check.ci_low, "delong_ci_high": check.ci_high, "delong_p": check.p_value,
         "sd_a": _spread(sides[0]), "sd_b": _spread(sides[1]),
         "setting_a": _name(settings[0]), "setting_b": _name(settings[1]),
+        "interval_holds": holds, **tested_equivalence(study, found.draws, sample),
     }  # fmt: skip
-    return _Cell(row, found.draws, (smaller_class(a), len(a)))
+    return _Cell(row, found.draws, sample)
+
+
+def _bootstrap(study: Study, task: str, a, b, settings: list[np.ndarray] | None) -> Difference:
+    """Of patients; given the settings of the runs, of their trainings too.
+
+    One seed a task: all pairs see the same resampled patients, and tasks are resampled independently.
+    """
+    seed, options = seed_of(study.seed, "bootstrap", task), study.compare
+    if settings is None:
+        return bootstrap_delta(a, b, options.resamples, seed, options.confidence)
+    return bootstrap_both_levels(a, b, settings, options.resamples, seed, options.confidence)
 
 
 def _with_setting(runs: pd.DataFrame, setting: tuple) -> pd.DataFrame:
@@ -176,6 +223,8 @@ def _overall_row(study: Study, group: pd.DataFrame, cells: list[_Cell]) -> dict:
         **{key: group[key].sum() for key in ("n_patients", "n_images", "n_positive", "n_runs")},
         "resamples": study.compare.resamples,
         "simulated": study.simulated,
+        "interval_holds": group["interval_holds"].iloc[0],
+        **tested_equivalence(study, draws, sample),
     }
 
 

@@ -2,6 +2,7 @@
 
 An image's figure is the mean over the runs that both sources of a pair have; images count the same. A task's
 figure is the mean over its test images with a lesion mask. `guess` is what a centred ellipse scores on them.
+Where every setting was trained with several seeds, trainings are resampled with the patients.
 """
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from radlib.labels import ordered_pairs
 from radlib.lesions import Found
 from radlib.progress import progress
-from radlib.results import paired_runs
+from radlib.results import BOTH, PATIENTS, paired_runs, settings_by_fold, trained_again
 from radlib.runs import read_report, write_table
 from radlib.seeds import seed_of
 from radlib.stats.means import MeanDifference, bootstrap_mean_difference
@@ -19,7 +20,7 @@ from radlib.study import Study
 COLUMNS = [
     "task", "method", "metric", "source_a", "source_b", "mean_a", "mean_b", "delta", "relative_gain",
     "ci_low", "ci_high", "gain_low", "gain_high", "p_value", "p_holm", "wilcoxon_p", "n_patients", "n_images",
-    "n_runs", "resamples", "simulated", "guess",
+    "n_runs", "resamples", "simulated", "guess", "interval_holds",
 ]  # fmt: skip
 _FAMILY = ["method", "metric", "source_a", "source_b"]
 
@@ -32,8 +33,8 @@ def compare_found(study: Study, methods: list[Found]) -> pd.DataFrame:
         for pair in ordered_pairs(study):
             sides = paired_runs(found.runs[task], pair)
             if len(sides[0]):
-                a, b = (found.means(task, runs) for runs in sides)
-                rows += [_row(study, found, task, pair, name, a, b, len(sides[0])) for name in found.figures]
+                means = [found.means(task, runs) for runs in sides]
+                rows += [_row(study, found, task, pair, name, sides, means) for name in found.figures]
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.DataFrame(rows)
@@ -52,17 +53,34 @@ def difference(study: Study, task: str, name: str, a: pd.DataFrame, b: pd.DataFr
     )  # fmt: skip
 
 
-def _row(study: Study, found: Found, task: str, pair: tuple[str, str], name: str, a, b, n_runs: int) -> dict:
-    result = difference(study, task, name, a, b)
+def _of_both_levels(
+    study: Study, found: Found, task: str, name: str, sides, about: pd.DataFrame
+) -> MeanDifference:
+    """`difference` with the luck of training; `about` has each image's patient and fold."""
+    a, b = (found.by_training(task, runs, name).loc[about.index] for runs in sides)
+    settings = a.columns.droplevel("seed").factorize()[0]
+    return bootstrap_mean_difference(
+        a.to_numpy().T, b.to_numpy().T, about["patient_id"].to_numpy(), about["fold"].to_numpy(),
+        study.compare.resamples, seed_of(study.seed, "bootstrap", task), study.compare.confidence, settings,
+    )  # fmt: skip
+
+
+def _row(study: Study, found: Found, task: str, pair: tuple[str, str], name: str, sides, means) -> dict:
+    both = trained_again(settings_by_fold(sides[0]))
+    if both:
+        result = _of_both_levels(study, found, task, name, sides, means[0])
+    else:
+        result = difference(study, task, name, *means)
     guess = found.guess(task)
     return {
         "task": task, "method": found.method, "metric": name, "source_a": pair[0], "source_b": pair[1],
         "mean_a": result.mean_a, "mean_b": result.mean_b, "delta": result.delta,
         "relative_gain": result.relative_gain, "ci_low": result.ci_low, "ci_high": result.ci_high,
         "gain_low": result.gain_low, "gain_high": result.gain_high, "p_value": result.p_value,
-        "wilcoxon_p": result.wilcoxon_p, "n_patients": result.n_patients, "n_images": len(a),
-        "n_runs": n_runs, "resamples": study.compare.resamples, "simulated": study.simulated,
+        "wilcoxon_p": result.wilcoxon_p, "n_patients": result.n_patients, "n_images": len(means[0]),
+        "n_runs": len(sides[0]), "resamples": study.compare.resamples, "simulated": study.simulated,
         "guess": float("nan") if guess is None else float(guess[name].mean()),
+        "interval_holds": BOTH if both else PATIENTS,
     }  # fmt: skip
 
 

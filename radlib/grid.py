@@ -62,7 +62,7 @@ class Arm(ABC):
         """One row of the table of runs (JSON values) with the `history` of its epochs.
 
         Args:
-            start: when the run began, by `time.perf_counter`; figures: of the test part.
+            start: when the run began, by `time.perf_counter`; figures: of validation and test.
         """
         return {
             "run": self.digest(run),

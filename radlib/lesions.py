@@ -7,7 +7,15 @@ import pandas as pd
 
 from radlib import localise, segmenters
 from radlib.errors import UserError
-from radlib.results import REMEDY, Results, asked_for, check_one_version, headline_runs, read_result
+from radlib.results import (
+    REMEDY,
+    SETTING,
+    Results,
+    asked_for,
+    check_one_version,
+    headline_runs,
+    read_result,
+)
 from radlib.study import Study
 
 METRICS = {
@@ -48,6 +56,12 @@ class Found:
         some = self.images[task].merge(runs[["run"]], on="run")
         about = {"patient_id": "first", "fold": "first"}
         return some.groupby("image_id").agg(about | dict.fromkeys(self.figures, "mean"))
+
+    def by_training(self, task: str, runs: pd.DataFrame, figure: str) -> pd.DataFrame:
+        """One figure, image by training: indexed by image_id like `means`; columns (*SETTING, seed)."""
+        training = [*SETTING, "seed"]
+        some = self.images[task].merge(runs[["run", *training]], on="run")
+        return some.pivot(index="image_id", columns=training, values=figure)
 
     def guess(self, task: str) -> pd.DataFrame | None:
         """`means` of the centred ellipse that never looks; None where the method has no such baseline."""

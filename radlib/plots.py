@@ -13,6 +13,7 @@ from radlib.study import Study
 # Okabe & Ito's colours that stand out on white (https://jfly.uni-koeln.de/color/), without the yellow.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 UNDECIDED = "#6E6E6E"
+BAND = "0.9"
 STAMP = "simulated images: shows the machinery, not evidence"
 
 
@@ -91,6 +92,12 @@ def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], rows: list[
         va="bottom",
         transform=axes.transAxes,
     )
+
+
+def equivalence_band(axes: Axes, study: Study) -> None:
+    """Differences in AUC that the study declared too small to matter."""
+    margin = study.compare.equivalence
+    axes.axvspan(-margin, margin, color=BAND, lw=0, zorder=0)
 
 
 def span(*values: pd.Series | float) -> float:

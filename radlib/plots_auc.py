@@ -15,6 +15,7 @@ from radlib.labels import ESTIMATES, TRAIN, ordered_pairs, pair_title, source_ti
 from radlib.plots import (
     difference_axis,
     draw_interval,
+    equivalence_band,
     mark_simulated,
     of_pair,
     quiet,
@@ -46,15 +47,17 @@ def forest(study: Study, table: pd.DataFrame, overall: pd.DataFrame, estimate: s
         mean = of_pair(overall, pair, estimate).iloc[0]
         limit = span(some["ci_low"], some["ci_high"], some["delta"], mean["ci_low"], mean["ci_high"])
         difference_axis(quiet(panel), study, pair, rows, limit)
+        equivalence_band(panel, study)
         for y, task in enumerate(tasks):
             if task in some.index:
                 _written_interval(panel, some.loc[task], y, colours)
         panel.axhline(len(tasks) - 0.55, color="0.75", lw=0.8)
         _written_interval(panel, mean, len(tasks), colours, marker="D")
         panel.set_title(f"{pair_title(study, pair)}\n", fontsize=10, pad=16)
+    holds = table.loc[table["estimate"] == estimate, "interval_holds"].iloc[0]
     figure.suptitle(
         f"AUC by source, {ESTIMATES[estimate]}: difference and {study.compare.confidence:.0%} interval "
-        "over patients (grey: holds 0)", fontsize=10,
+        f"over {holds}\n(grey mark: holds 0; grey band: too small to matter)", fontsize=10,
     )  # fmt: skip
     mark_simulated(figure, study)
     return figure

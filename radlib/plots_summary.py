@@ -8,9 +8,11 @@ from matplotlib.lines import Line2D
 from radlib.labels import pair_title, task_title
 from radlib.lesions import METHODS
 from radlib.plots import (
+    BAND,
     UNDECIDED,
     difference_axis,
     draw_interval,
+    equivalence_band,
     mark_simulated,
     of_pair,
     quiet,
@@ -37,6 +39,7 @@ def headline_figure(
     figure, panel = plt.subplots(figsize=(8.4, 1.9 + 0.44 * len(rows)), layout="constrained")
     limit = span(some["ci_low"], some["ci_high"], mean["ci_low"], mean["ci_high"], pd.Series(published))
     difference_axis(quiet(panel), study, pair, rows, limit)
+    equivalence_band(panel, study)
     colours = source_colours(study)
     for y, task in enumerate(tasks):
         draw_interval(panel, some.loc[task], y, colours)
@@ -62,6 +65,7 @@ def _published_marker(panel, study: Study, task: str, y: float) -> None:
 
 def _legend(study: Study, tasks: list[str]) -> list[Line2D]:
     handles = [Line2D([], [], color=UNDECIDED, marker="o", lw=2, label="this study (grey: interval holds 0)")]
+    handles.append(Line2D([], [], color=BAND, lw=8, label="too small to matter"))
     for same, edge, label in ((True, "black", SAME), (False, "0.5", NOT_SAME)):
         given = [study.tasks[task] for task in tasks if study.tasks[task].published_delta is not None]
         if any(task.same_data_as_published == same for task in given):

@@ -49,6 +49,9 @@ def shown(study: Study, table: pd.DataFrame, estimate: str) -> pd.DataFrame:
             "high": some["ci_high"].round(3).to_numpy(),
             "p": [_p(p) for p in some["p_value"]],
             **({"p (Holm)": [_p(p) for p in some["p_holm"]]} if "p_holm" in some else {}),
+            "verdict": some["verdict"].to_numpy(),
+            **({"after Holm": some["verdict_holm"].to_numpy()} if "verdict_holm" in some else {}),
+            "interval holds": some["interval_holds"].to_numpy(),
             "patients": some["n_patients"].to_numpy(),
             "images": some["n_images"].to_numpy(),
             "positive": some["n_positive"].to_numpy(),
@@ -79,6 +82,7 @@ def lesions_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
             "gain, %": [f"{g:+.0%} ({low:+.0%} to {high:+.0%})" for g, low, high in zip(*gains, strict=True)],
             "p (Holm)": [_p(p) for p in table["p_holm"]],
             "p (Wilcoxon)": [_p(p) for p in table["wilcoxon_p"]],
+            "interval holds": table["interval_holds"].to_numpy(),
             "patients": table["n_patients"].to_numpy(),
             "images": table["n_images"].to_numpy(),
             "images are": ["simulated" if s else "real" for s in table["simulated"]],
@@ -167,7 +171,7 @@ def notebook_links(study: Study, base: str = "notebooks") -> str:
         "Pretraining": [f"02_pretrain-{corpus}" for corpus in study.corpora],
         "Transfer": [f"03_transfer-{task}" for task in study.tasks],
         "Segmentation": [f"05_segment-{task}" for task in study.segment.tasks],
-        "Comparison": ["04_auc", "06_dice", "08_validity"],
+        "Comparison": ["04_auc", "06_dice", "08_validity", "13_beyond_the_mean"],
     }
     lines = []
     for title, names in groups.items():

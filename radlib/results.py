@@ -14,6 +14,8 @@ from radlib.study import Run, Study
 SETTING = ["backbone", "train", "lr"]
 REMEDY = "run dvc repro to compute it again"
 RUN = [*SETTING, "fold", "seed"]
+SPARE = 3
+PATIENTS, BOTH = "patients", "patients and trainings"  # the luck that an interval holds
 _SOURCE_RUN = ["source", *RUN]
 _FIGURES = ["val_loss", "val_auc", "test_auc"]
 _RUN_COLUMNS = ["run", "task", *_SOURCE_RUN, *_FIGURES, "data_digest", "weights_digest"]
@@ -216,3 +218,19 @@ def headline_runs(study: Study, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     common = paired_runs(runs, study.compare.headline)[0][RUN]
     sides = {source: runs[runs["source"] == source].merge(common, on=RUN) for source in study.sources}
     return {source: side for source, side in sides.items() if len(side)}
+
+
+def settings_by_fold(runs: pd.DataFrame) -> list[np.ndarray]:
+    """Per fold, (runs,) the number of each run's setting, in the order of `Results.scores`."""
+    numbers = runs.groupby(SETTING, sort=False).ngroup()
+    return [numbers[group.index].to_numpy() for _, group in runs.groupby("fold")]
+
+
+def trained_again(settings: list[np.ndarray]) -> bool:
+    """Whether every setting has two trainings or more on every fold, and `SPARE` of them are to spare.
+
+    To spare is each training of a setting on a fold but one: the degrees of freedom of their variance. With
+    fewer an interval that holds the luck of training would be too wide to say anything.
+    """
+    counts = [np.unique(numbers, return_counts=True)[1] for numbers in settings]
+    return all(count.min() > 1 for count in counts) and sum((count - 1).sum() for count in counts) >= SPARE

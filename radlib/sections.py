@@ -170,6 +170,7 @@ class Compare(Strict):
     headline: tuple[str, str] = Field(description="the pair that the summary leads with")
     resamples: int = Field(2000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    equivalence: float = Field(0.01, gt=0, lt=1, description="differences in AUC below it do not matter")
 
 
 class Cell(Strict):

@@ -1,19 +1,31 @@
 """Sentences of 04_auc and 07_summary, written from the numbers and from nothing else.
 
-Three words for a difference: "higher", "lower", and "no difference shown" where the interval holds 0. The
-last is no proof that the sources are equal, and is never worded as one.
+A difference in AUC is called as `radlib.verdicts` says. Other figures have no region of equivalence, and
+three words: "higher", "lower", and "no difference shown" where the interval holds 0. Neither that nor
+"undecided" is a proof that the sources are equal, and is never worded as one.
 """
 
 import pandas as pd
 
 from radlib.labels import ESTIMATES, pair_title, source_title, task_title
 from radlib.plots import of_pair
+from radlib.results import PATIENTS
 from radlib.study import Study
+from radlib.verdicts import BETTER, BETTER_BY_LITTLE, EQUIVALENT, UNDECIDED, WORSE, WORSE_BY_LITTLE
 
 SIMULATED = (
     "**Simulated images.** Patients and pictures are computer-made: the numbers show that the "
     "machinery works and are no evidence about pretraining."
 )
+
+CLAIMS = {
+    BETTER: "AUC was better after {a} than after {b}",
+    WORSE: "AUC was worse after {a} than after {b}",
+    BETTER_BY_LITTLE: "AUC was better after {a} than after {b}, but by less than matters",
+    WORSE_BY_LITTLE: "AUC was worse after {a} than after {b}, but by less than matters",
+    EQUIVALENT: "AUC was equivalent after {a} and after {b}",
+    UNDECIDED: "undecided: no difference in AUC was shown between {a} and {b}",
+}
 
 
 def direction(ci_low: float, ci_high: float) -> str:
@@ -21,13 +33,6 @@ def direction(ci_low: float, ci_high: float) -> str:
     if ci_low > 0:
         return "higher"
     return "lower" if ci_high < 0 else "no difference shown"
-
-
-def corrected_direction(row: pd.Series, confidence: float) -> str:
-    """The same after Holm's correction over tasks: shown where `p_holm` < 1 - confidence."""
-    if row["p_holm"] >= 1 - confidence or row["delta"] == 0:
-        return "no difference shown"
-    return "higher" if row["delta"] > 0 else "lower"
 
 
 def with_interval(row: pd.Series, confidence: float) -> str:
@@ -43,26 +48,36 @@ def headline_sentence(
     pair, confidence = tuple(study.compare.headline), study.compare.confidence
     mean, tasks = _headline(study, overall, estimate).iloc[0], _headline(study, table, estimate)
     a, b = (source_title(study, source) for source in pair)
-    word = direction(mean["ci_low"], mean["ci_high"])
     scope = f"Over {_count(mean['n_tasks'], 'task')} ({mean['n_patients']:,} tested patients, " + (
         f"{mean['n_images']:,} images; {ESTIMATES[estimate]})"
     )
-    if word == "no difference shown":
-        finding = f"**no difference in AUC was shown between {a} and {b}**: {with_interval(mean, confidence)}"
-        finding += ". The interval says which differences these data cannot rule out; it does not show that "
-        finding += "the sources are equal"
-    else:
-        finding = f"**AUC was {word} after {a} than after {b}**: {with_interval(mean, confidence)}"
-    return f"{scope}, {finding}. {_tasks_sentence(study, tasks, confidence)}"
+    claim = CLAIMS[mean["verdict"]].format(a=a, b=b)
+    finding = f"**{claim}**: {with_interval(mean, confidence)}{_reservation(mean, confidence)}"
+    return f"{scope}, {finding}. {_tasks_sentence(study, tasks)}"
 
 
-def _tasks_sentence(study: Study, tasks: pd.DataFrame, confidence: float) -> str:
+def _reservation(row: pd.Series, confidence: float) -> str:
+    """What an undecided difference leaves open, and on what an equivalent one rests."""
+    if row["verdict"] == UNDECIDED:
+        return (
+            ". The interval says which differences these data cannot rule out; it does not show that the "
+            "sources are equal"
+        )
+    if row["verdict"] in (BETTER, WORSE):
+        return ""
+    ends = f"{row['tost_low']:+.3f} to {row['tost_high']:+.3f}".replace("-", "−")
+    return (
+        f"; its {2 * confidence - 1:.0%} interval, {ends}, lies within ± {row['equivalence']:g}, which the "
+        "study declared too small to matter"
+    )
+
+
+def _tasks_sentence(study: Study, tasks: pd.DataFrame) -> str:
     groups: dict[str, list[str]] = {}
     for _, row in tasks.iterrows():
-        word = corrected_direction(row, confidence)
-        alone = direction(row["ci_low"], row["ci_high"])
-        if word != alone:
-            word = f"{alone} before, but not after the correction"
+        word = row["verdict_holm"]
+        if word != row["verdict"]:
+            word = f"{row['verdict']} before, but not after the correction"
         groups.setdefault(word, []).append(task_title(study, row["task"]))
     parts = [f"{word} in {len(named)} ({', '.join(named)})" for word, named in groups.items()]
     a, b = (source_title(study, source) for source in study.compare.headline)
@@ -77,22 +92,38 @@ def auc_lesson(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> list
     for _, row in overall[overall["estimate"] == "grid_mean"].iterrows():
         pair = (row["source_a"], row["source_b"])
         if pair != tuple(study.compare.headline):
-            word = direction(row["ci_low"], row["ci_high"])
-            sentences.append(f"{pair_title(study, pair)}: {word}, {_interval(row, study)}.")
-    sentences.append(delong_sentence(study, table))
+            sentences.append(f"{pair_title(study, pair)}: {row['verdict']}, {_interval(row, study)}.")
+    sentences += [luck_sentence(study, overall), delong_sentence(study, table)]
     return sentences
 
 
 def _estimates_sentence(study: Study, overall: pd.DataFrame) -> str:
     grid = _headline(study, overall, "grid_mean").iloc[0]
     best = _headline(study, overall, "best_by_validation").iloc[0]
-    words = [direction(row["ci_low"], row["ci_high"]) for row in (grid, best)]
-    verdict = "The two estimates say the same" if words[0] == words[1] else "The two estimates disagree"
+    words = [grid["verdict"], best["verdict"]]
+    verdict = "The two estimates say the same" if words[0] == words[1] else "The two estimates differ"
     return (
         f"{verdict}: {words[0]} on the mean over settings, {words[1]} with the setting that validation "
         f"chose: {_interval(best, study)}, AUC {best['auc_a']:.3f} against {best['auc_b']:.3f}. The first "
         "answers which source is better on average over choices of network and rate, the second which is "
         "better for someone who tunes."
+    )
+
+
+def luck_sentence(study: Study, table: pd.DataFrame) -> str:
+    """Which luck the intervals of a table of AUC hold, in words."""
+    seeds = len(study.transfer.seeds)
+    if _luck(study, table) == PATIENTS:
+        few = "" if seeds == 1 else ", too few in all to tell how trainings vary"
+        return (
+            "What the intervals hold: the luck of which patients were tested, and **not the luck of "
+            f"training**. Every setting was trained with {_count(seeds, 'seed')}{few}; how the difference "
+            "would move with other trainings is not in them."
+        )
+    return (
+        "What the intervals of the mean over the settings hold: **the luck of which patients were tested "
+        f"and the luck of training**, because each setting was trained with {_count(seeds, 'seed')} and both "
+        "are resampled. Intervals of the setting chosen by validation, and DeLong's, hold patients alone."
     )
 
 
@@ -118,16 +149,27 @@ def delong_sentence(study: Study, table: pd.DataFrame) -> str:
     return f"{text}; they differ, and the conclusion is fragile, for {'; '.join(named)}."
 
 
-def conclusions(study: Study) -> list[str]:
-    """What the study can say, and what it cannot, from how it was set up."""
+def conclusions(study: Study, overall: pd.DataFrame) -> list[str]:
+    """What the study can say, and what it cannot, from how it was set up and what its intervals hold."""
     seeds, said = len(study.transfer.seeds), []
     said.append(
         f"It can say how the difference varies with other test patients: {study.compare.resamples:,} "
         "resamples of patients, all images of a patient together, both sources on the same images."
     )
+    if _luck(study, overall) == PATIENTS:
+        said.append(
+            f"It cannot say how it varies with another training: {_count(seeds, 'seed')} per setting, and "
+            "the intervals hold the finished runs fixed."
+        )
+    else:
+        said.append(
+            f"It can say how the mean over settings varies with another training: {seeds} seeds per setting, "
+            "resampled with the patients. The intervals of the setting chosen by validation hold its runs "
+            "fixed."
+        )
     said.append(
-        f"It cannot say how it varies with another training: {_count(seeds, 'seed')} per setting, and the "
-        "intervals hold the finished runs fixed."
+        f"It calls a difference in AUC below {study.compare.equivalence:g} too small to matter; this margin "
+        "was declared with the study, not measured."
     )
     said.append(
         "The mean over tasks is about these tasks, each counting the same, and takes their patients as "
@@ -153,19 +195,22 @@ def conclusions(study: Study) -> list[str]:
 def closing(study: Study, overall: pd.DataFrame) -> str:
     """What to do with the result: a paragraph that depends on what was found."""
     grid = _headline(study, overall, "grid_mean").iloc[0]
-    best = _headline(study, overall, "best_by_validation").iloc[0]
-    word, tuned = (direction(row["ci_low"], row["ci_high"]) for row in (grid, best))
+    tuned = _headline(study, overall, "best_by_validation").iloc[0]["verdict"]
     a, b = (source_title(study, source) for source in study.compare.headline)
-    if word == "no difference shown":
+    word = grid["verdict"]
+    if word == UNDECIDED:
         width = grid["ci_high"] - grid["ci_low"]
         text = (
             f"These patients do not decide between {a} and {b}. The interval is {width:.3f} wide; half of "
             "that takes about four times as many tested patients."
         )
+    elif word == EQUIVALENT:
+        text = f"On average over settings {a} and {b} may stand for each other; tuned by validation: {tuned}."
     else:
-        ahead, behind = (a, b) if word == "higher" else (b, a)
-        again = "does so too" if tuned == word else "does not show it"
-        text = f"On average over settings {ahead} is ahead of {behind}; tuning by validation {again}."
+        ahead, behind = (a, b) if word in (BETTER, BETTER_BY_LITTLE) else (b, a)
+        again = "does so too" if tuned == word else "does not show the same"
+        little = "" if word in (BETTER, WORSE) else ", by less than matters"
+        text = f"On average over settings {ahead} is ahead of {behind}{little}; tuning by validation {again}."
     text += (
         f" Quote a difference with its interval, estimate and number of patients: {_interval(grid, study)}, "
     )
@@ -179,6 +224,11 @@ def bullets(sentences: list[str]) -> str:
 
 def _headline(study: Study, table: pd.DataFrame, estimate: str) -> pd.DataFrame:
     return of_pair(table, tuple(study.compare.headline), estimate)
+
+
+def _luck(study: Study, table: pd.DataFrame) -> str:
+    """What the intervals of the headline's mean over settings hold."""
+    return _headline(study, table, "grid_mean")["interval_holds"].iloc[0]
 
 
 def _interval(row: pd.Series, study: Study) -> str:

@@ -21,6 +21,7 @@ from radlib.localise import FIGURES, activation_maps, baselines, localise
 from radlib.runs import write_table
 from radlib.seeds import digest_of
 from radlib.stats.auc import auc
+from radlib.stats.calibration import best_threshold
 from radlib.study import Run, Study
 from radlib.weights import Weights
 from radlib.workers import Advance
@@ -28,7 +29,7 @@ from radlib.workers import Advance
 VERSION = 3
 LOCALISED = 1  # version of what a run of a task with lesion masks holds besides
 PREDICTION = ["run", "image_id", "patient_id", "fold", "label", "score"]
-LARGEST_LOGIT = 30.0
+KEPT_LOGIT, LARGEST_LOGIT = 15.0, 25.0
 # What one image and epoch costs against a forward pass of the whole network; for the time left only.
 COST = {"frozen": 0.003, "top10": 0.15, "all": 3.5}
 
@@ -116,7 +117,7 @@ class _Arm(Arm):
         return _cost(self.study, self.packed, run)
 
     def compute(self, run: Run) -> tuple[dict, pd.DataFrame]:
-        """Train, choose the epoch by validation loss, score the test part once."""
+        """Train, choose the epoch and the threshold by validation, score the test part once."""
         start = time.perf_counter()
         manifest = self.packed.manifest
         part = manifest[f"part_{run.fold}"].to_numpy()
@@ -126,9 +127,13 @@ class _Arm(Arm):
         generator = self.start(run)
         learner = self._learner(run, train)
         found = self._fit(learner, run, train, validation, generator)
-        scores = _scores(learner, test, self.options.batch_size)
+        threshold, scores = _threshold_and_scores(
+            learner, validation, test, self.labels, self.options.batch_size
+        )
         labels = self.labels[test].numpy().astype(int)
-        record = self.record(run, learner, found, len(train), start, test_auc=auc(scores, labels))
+        record = self.record(
+            run, learner, found, len(train), start, val_threshold=threshold, test_auc=auc(scores, labels)
+        )
         predictions = pd.DataFrame(
             {
                 "run": record["run"],
@@ -188,17 +193,29 @@ def _evaluate(learner, rows: np.ndarray, labels: torch.Tensor, batch_size: int) 
     return {"val_loss": float(loss), "val_auc": auc(logits.numpy(), labels[rows].numpy())}
 
 
+def _threshold_and_scores(
+    learner, validation: np.ndarray, test: np.ndarray, labels: torch.Tensor, batch_size: int
+) -> tuple[float, np.ndarray]:
+    """The threshold that validation chooses, and the test scores it is for: both parts are scaled alike."""
+    scores = _scores(learner, np.concatenate([validation, test]), batch_size)
+    chosen, tested = np.split(scores, [len(validation)])
+    return best_threshold(chosen, labels[validation].numpy()), tested
+
+
 def _scores(learner, rows: np.ndarray, batch_size: int) -> np.ndarray:
     """Probabilities of the positive class, float64; 0.5 for all where the network gives no number.
 
-    Logits beyond `LARGEST_LOGIT` would become exactly 0 or 1, and these ties would enter the AUC; then all
-    logits of the run are scaled down alike, which keeps their order.
+    Logits far out would become exactly 0 or 1, and these ties would enter the AUC. So where any lies beyond
+    `LARGEST_LOGIT`, all beyond `KEPT_LOGIT` (a probability of one in three million) are drawn in alike, which
+    keeps their order and leaves every other score what the network says.
     """
     logits = _logits(learner, rows, batch_size).double()
     if not torch.isfinite(logits).all():
         return np.full(len(rows), 0.5)
-    largest = float(logits.abs().max())
-    return torch.sigmoid(logits * min(1.0, LARGEST_LOGIT / max(largest, 1e-12))).numpy()
+    size = logits.abs()
+    factor = (LARGEST_LOGIT - KEPT_LOGIT) / (max(float(size.max()), LARGEST_LOGIT) - KEPT_LOGIT)
+    drawn_in = logits.sign() * (KEPT_LOGIT + factor * (size - KEPT_LOGIT))
+    return torch.sigmoid(torch.where(size > KEPT_LOGIT, drawn_in, logits)).numpy()
 
 
 def _logits(learner, rows: np.ndarray, batch_size: int) -> torch.Tensor:

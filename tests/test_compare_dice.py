@@ -153,3 +153,21 @@ def test_figures_show_what_the_tables_hold(planted):
     )
     assert labels == [f"Dice {best[best['source'] == s]['dice'].mean():.2f}" for s in study.sources]
     plt.close("all")
+
+
+def test_several_seeds_hold_the_luck_of_training(planted, tmp_path):
+    assert set(planted[3]["interval_holds"]) == {"patients"}
+    study = make_study(tmp_path)
+    transfer = study.transfer.model_copy(update={"seeds": [0, 1]})
+    study = study.model_copy(update={"transfer": transfer})
+    fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5})
+    level = {"radiology": 0.5, "photographs": 0.4, "random": 0.4, "whole_image": 0.3, "centred_blob": 0.45}
+    fabricate_maps(study, level)
+    located = lesions.load_localised(study, load_results(study))
+    table = compare_dice.compare_found(study, [located])
+    assert set(table["interval_holds"]) == {"patients and trainings"}
+    row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
+    images = located.images[TASK].merge(located.runs[TASK][["run", "source"]], on="run")
+    means = images.groupby(["source", "image_id"])["dice"].mean()
+    assert row["delta"] == pytest.approx(means["radiology"].mean() - means["photographs"].mean())
+    assert row["ci_low"] < 0.1 < row["ci_high"] and row["n_runs"] == 16

@@ -84,3 +84,22 @@ def test_gain_is_relative_to_b_and_undefined_at_zero():
 def test_what_cannot_be_compared_is_one_sentence(change, sentence):
     with pytest.raises(UserError, match=sentence):
         bootstrap_mean_difference(*change(*figures(10, 0)), 100, 0, 0.95)
+
+
+def test_one_training_of_each_setting_is_the_plain_bootstrap_and_several_widen_it():
+    rng = np.random.default_rng(7)
+    a, b, ids, folds = figures(40, 3, 0.03)
+    luck = rng.normal(0, 0.04, (2, 6, 1))
+    trained_a, trained_b = a + luck[0] - luck[0].mean(), b + luck[1] - luck[1].mean()
+    settings = np.repeat([0, 1, 2], 2)
+    one = bootstrap_mean_difference(a, b, ids, folds, 2000, 0, 0.95)
+    both = bootstrap_mean_difference(trained_a, trained_b, ids, folds, 2000, 0, 0.95, settings)
+    assert both.delta == pytest.approx(one.delta)
+    assert both.wilcoxon_p == pytest.approx(one.wilcoxon_p)
+    # Trainings add the variance of a mean of three settings of two seeds on each of two folds.
+    within = [np.diff((luck[0] - luck[1])[settings == s, 0])[0] ** 2 / 2 for s in range(3)]
+    added = np.sum(within) / 9 / 2 / 2
+    assert both.draws.var() == pytest.approx(one.draws.var() + added, rel=0.1)
+    assert both.ci_high - both.ci_low > one.ci_high - one.ci_low
+    same = bootstrap_mean_difference(a[np.newaxis], b[np.newaxis], ids, folds, 2000, 0, 0.95)
+    np.testing.assert_array_equal(same.draws, one.draws)

@@ -11,7 +11,7 @@ from radlib.errors import UserError
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.folds import FoldScores, fold_patients, patient_weights
 from radlib.stats.simulation import Design, draw_latent, level_of, scores, true_difference
-from radlib.stats.two_levels import _run_weights, bootstrap_both_levels
+from radlib.stats.two_levels import bootstrap_both_levels, run_weights
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_equals_a_loop_over_scikit_learn():
     for number in range(2):
         patients = fold_patients(a[number])
         (_, patient_counts), *_ = patient_weights(patients, 200, 4, number, 200)
-        run_counts = _run_weights(settings[number], 200, 4, number)
+        run_counts = run_weights(settings[number], 200, 4, number)
         for i in range(30):
             images = np.repeat(
                 np.arange(len(a[number].labels)), patient_counts[i, patients.of_image].astype(int)
@@ -56,7 +56,7 @@ def test_drawn_runs_have_the_variance_of_a_mean(seeds):
     outcomes = [values[list(i)].mean() for i in itertools.product(range(seeds), repeat=seeds - 1)]
     assert np.var(outcomes) == pytest.approx(values.var(ddof=1) / seeds)
     settings = np.array(["y", "x", "y", "x", "y", "x"])[: 2 * seeds]
-    weights = _run_weights(settings, 20_000, 1, 0)
+    weights = run_weights(settings, 20_000, 1, 0)
     assert weights[:, settings == "x"].sum(axis=1) == pytest.approx(seeds)
     means = (weights[:, settings == "x"] * values).mean(axis=1)
     assert means.var() == pytest.approx(np.var(outcomes), rel=0.03)

@@ -180,6 +180,27 @@ def test_order_of_large_logits_survives_in_the_scores():
     scores = transfer._scores(_Certain(logits), np.arange(6), 4)
     assert list(np.argsort(scores)) == list(np.argsort(logits.numpy()))
     assert len(np.unique(scores)) == 6
+    np.testing.assert_array_equal(scores[5], 0.5)
     modest = torch.tensor([2.0, -1.0, 0.5])
     expected = 1 / (1 + np.exp(-modest.double().numpy()))
     np.testing.assert_array_equal(transfer._scores(_Certain(modest), np.arange(3), 4), expected)
+
+
+def test_threshold_and_test_scores_are_of_one_scale():
+    """Far logits on either part are drawn in; the threshold then cuts test scores where it should."""
+    logits = torch.tensor([-500.0, 30.0, 31.0, 900.0, 30.4, 30.6, -2.0])
+    labels = torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
+    validation, test = np.arange(4), np.arange(4, 7)
+    threshold, scores = transfer._threshold_and_scores(_Certain(logits), validation, test, labels, 4)
+    assert (scores >= threshold).tolist() == [False, True, False]
+    assert scores[2] == 1 / (1 + np.exp(2.0))
+
+
+def test_the_threshold_of_each_run_is_kept(study):
+    study = with_transfer(study, settings=[Setting(train="frozen", lr=0.01)], epochs={"frozen": 30})
+    result = transfer.transfer(study, TASK)
+    assert result.runs["val_threshold"].between(0, 1, inclusive="neither").all()
+    assert result.runs["val_threshold"].nunique() > 1
+    called = result.predictions.merge(result.runs[["run", "val_threshold"]], on="run")
+    right = (called["score"] >= called["val_threshold"]) == called["label"]
+    assert right.mean() > 0.8  # the planted signal is plain

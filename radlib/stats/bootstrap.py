@@ -48,6 +48,7 @@ __all__ = [
     "RocBand",
     "bootstrap_delta",
     "bootstrap_mean_auc",
+    "bootstrap_run_aucs",
     "interval",
     "mean_auc",
     "p_value",
@@ -57,7 +58,10 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """Mean AUC of two sides and their difference a - b, with interval, p-value and (resamples,) draws."""
+    """Mean AUC of two sides and their difference a - b, with interval, p-value and (resamples,) draws.
+
+    degrees: degrees of freedom of the interval where they are not patients less folds.
+    """
 
     auc_a: float
     auc_b: float
@@ -66,6 +70,7 @@ class Difference:
     ci_high: float
     p_value: float
     draws: np.ndarray
+    degrees: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +122,26 @@ def bootstrap_mean_auc(
             pairs = patients.positives_drawn(weights) * patients.negatives_drawn(weights)
             draws[part] += share * ordered_pairs(weights) / (2 * pairs[:, np.newaxis] * runs)
     return dict(zip(sides, draws.T.copy(), strict=True))
+
+
+def bootstrap_run_aucs(fold: FoldScores, resamples: int, seed: int, number: int) -> np.ndarray:
+    """AUC of each single run in each resample; patients are drawn as in `bootstrap_mean_auc`.
+
+    Args:
+        number: of the fold, from 0.
+    Returns:
+        (resamples, runs) float64.
+    Raises:
+        UserError: a fold that cannot be resampled.
+    """
+    patients = fold_patients(fold)
+    single = [FoldScores(fold.labels, fold.patients, run[np.newaxis]) for run in fold.scores]
+    ordered_pairs = count_pairs(single, patients)
+    draws = np.empty((resamples, fold.runs))
+    for part, weights in patient_weights(patients, resamples, seed, number, ordered_pairs.chunk):
+        pairs = patients.positives_drawn(weights) * patients.negatives_drawn(weights)
+        draws[part] = ordered_pairs(weights) / (2 * pairs[:, np.newaxis])
+    return draws
 
 
 def bootstrap_delta(

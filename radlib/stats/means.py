@@ -4,6 +4,9 @@ The unit is the patient: a resample draws patients with replacement within each 
 each with all their images, on both sides alike. The mean over the drawn images is a ratio of two sums that
 both vary; it is taken anew in every resample. The interval is the expanded percentile of
 `radlib.stats.intervals`, with one degree of freedom less per fold.
+
+Where every setting was trained with several seeds, the trainings of each setting are resampled too, as in
+`radlib.stats.two_levels`; the interval then holds both kinds of luck.
 """
 
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from scipy.stats import wilcoxon
 from radlib.errors import UserError
 from radlib.stats.folds import draw_counts
 from radlib.stats.intervals import interval, p_value
+from radlib.stats.two_levels import run_weights, satterthwaite
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,41 +49,71 @@ def bootstrap_mean_difference(
     resamples: int,
     seed: int,
     confidence: float,
+    settings: np.ndarray | None = None,
 ) -> MeanDifference:
     """Compare two figures of the same images.
 
     Args:
-        a, b: (n,) float, one figure per image and side.
+        a, b: (n,) float, one figure per image and side; with settings, (R, n), one per training and image.
         patients: (n,) ids; folds: (n,) the fold in which the image is tested.
         resamples, confidence: for example 2000 and 0.95; seed: the draws depend on it and on the patients.
+        settings: (R,) the setting of each training, at least two of each, if these are to be resampled.
     Returns:
         the difference; the gain is NaN, and so are its ends, where b's mean is 0 in the data or a resample.
     Raises:
         UserError: lengths that differ, figures that are no numbers, a patient in two folds, or a single
             patient in a fold.
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    sides = [np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (a, b)]
+    a, b = (side.mean(axis=0) for side in sides)
     _check(a, b, patients, folds)
     ids, of_image = np.unique(patients, return_inverse=True)
     fold_of = np.zeros(len(ids), dtype=np.int64)
     numbers, fold_of[of_image] = np.unique(folds), np.unique(folds, return_inverse=True)[1]
-    sums = np.stack([np.bincount(of_image, x, len(ids)) for x in (a, b, np.ones(len(a)))], axis=1)
-    drawn = np.zeros((resamples, 3))
-    for number in range(len(numbers)):
-        some = np.flatnonzero(fold_of == number)
-        drawn += draw_counts(np.random.default_rng([seed, number]), resamples, len(some)) @ sums[some]
-    means = drawn[:, :2] / drawn[:, 2:]
-    draws = means[:, 0] - means[:, 1]
-    low, high = interval(draws, confidence, len(ids), len(numbers))
-    gains = _gain(means[:, 0], means[:, 1])
+    images = np.bincount(of_image, minlength=len(ids)).astype(np.float64)
+    sums = [np.array([np.bincount(of_image, x, len(ids)) for x in side]) for side in sides]
+    of_patients, means = _draw(images, sums, fold_of, resamples, seed, settings)
+    draws, sample = means[0] - means[1], (len(ids), len(numbers))
+    if settings is not None:
+        spare = len(numbers) * (len(settings) - len(np.unique(settings)))
+        alone = (of_patients[0] - of_patients[1]).var()
+        sample = (*sample, satterthwaite(alone, draws.var(), len(ids) - len(numbers), spare))
+    low, high = interval(draws, confidence, *sample)
+    gains = _gain(means[0], means[1])
     finite = np.isfinite(gains).all()
-    gain_low, gain_high = interval(gains, confidence, len(ids), len(numbers)) if finite else (np.nan, np.nan)
+    gain_low, gain_high = interval(gains, confidence, *sample) if finite else (np.nan, np.nan)
     return MeanDifference(
         mean_a=float(a.mean()), mean_b=float(b.mean()), delta=float(a.mean() - b.mean()),
-        ci_low=low, ci_high=high, p_value=p_value(draws, len(ids), len(numbers)),
+        ci_low=low, ci_high=high, p_value=p_value(draws, *sample),
         relative_gain=float(_gain(a.mean(), b.mean())), gain_low=gain_low, gain_high=gain_high,
-        wilcoxon_p=_wilcoxon((sums[:, 0] - sums[:, 1]) / sums[:, 2]), n_patients=len(ids), draws=draws,
+        wilcoxon_p=_wilcoxon((sums[0] - sums[1]).mean(axis=0) / images), n_patients=len(ids), draws=draws,
     )  # fmt: skip
+
+
+def _draw(
+    images: np.ndarray,
+    sums: list,
+    fold_of: np.ndarray,
+    resamples: int,
+    seed: int,
+    settings: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(2, resamples) means of both sides, twice: patients resampled, and trainings too.
+
+    Args:
+        images: (patients,) how many each has; sums: of both sides, (R, patients) over a patient's images.
+    """
+    drawn, of_patients, of_both = np.zeros(resamples), np.zeros((2, resamples)), np.zeros((2, resamples))
+    for number in range(fold_of.max() + 1):
+        some = np.flatnonzero(fold_of == number)
+        counts = draw_counts(np.random.default_rng([seed, number]), resamples, len(some)).astype(np.float64)
+        weights = np.ones(1) if settings is None else run_weights(settings, resamples, seed, number)
+        drawn += counts @ images[some]
+        for side, own in enumerate(sums):
+            totals = counts @ own[:, some].T
+            of_patients[side] += totals.mean(axis=1)
+            of_both[side] += (totals * weights).mean(axis=1)
+    return of_patients / drawn, of_both / drawn
 
 
 def _gain(a, b):

@@ -19,18 +19,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from radlib.errors import UserError
-from radlib.stats.bootstrap import Difference, mean_auc
-from radlib.stats.folds import (
-    FoldScores,
-    check_paired,
-    draw_counts,
-    fold_patients,
-    patient_weights,
-    run_shares,
-    smaller_class,
-)
+from radlib.stats.bootstrap import Difference, bootstrap_run_aucs, mean_auc
+from radlib.stats.folds import FoldScores, check_paired, draw_counts, run_shares, smaller_class
 from radlib.stats.intervals import interval, p_value
-from radlib.stats.pairs import count_pairs
 
 RUNS = 2  # number of the draws of runs in the seeds of their generators, beside the two strata of patients
 
@@ -58,32 +49,26 @@ def bootstrap_both_levels(
     of_patients, of_both = np.zeros(resamples), np.zeros(resamples)
     for number, share in enumerate(run_shares(a)):
         deltas = _run_deltas(a[number], b[number], resamples, seed, number)
-        weights = _run_weights(np.asarray(settings[number]), resamples, seed, number)
+        weights = run_weights(np.asarray(settings[number]), resamples, seed, number)
         of_patients += share * deltas.mean(axis=1)
         of_both += share * (deltas * weights).mean(axis=1)
     patients, folds = smaller_class(a), len(a)
     spare = sum(len(names) - len(np.unique(names)) for names in settings)
-    degrees = _satterthwaite(of_patients.var(), of_both.var(), patients - folds, spare)
+    degrees = satterthwaite(of_patients.var(), of_both.var(), patients - folds, spare)
     low, high = interval(of_both, confidence, patients, folds, degrees)
     p = p_value(of_both, patients, folds, degrees)
     auc_a, auc_b = mean_auc(a), mean_auc(b)
-    return Difference(auc_a, auc_b, auc_a - auc_b, low, high, p, of_both)
+    return Difference(auc_a, auc_b, auc_a - auc_b, low, high, p, of_both, degrees)
 
 
 def _run_deltas(a: FoldScores, b: FoldScores, resamples: int, seed: int, number: int) -> np.ndarray:
     """(resamples, runs): difference of the AUC of each pair of runs, patients resampled."""
-    patients = fold_patients(a)
-    single = [FoldScores(f.labels, f.patients, run[np.newaxis]) for f in (a, b) for run in f.scores]
-    ordered_pairs = count_pairs(single, patients)
-    deltas = np.empty((resamples, a.runs))
-    for part, weights in patient_weights(patients, resamples, seed, number, ordered_pairs.chunk):
-        pairs = patients.positives_drawn(weights) * patients.negatives_drawn(weights)
-        aucs = ordered_pairs(weights) / (2 * pairs[:, np.newaxis])
-        deltas[part] = aucs[:, : a.runs] - aucs[:, a.runs :]
-    return deltas
+    both = FoldScores(a.labels, a.patients, np.concatenate([a.scores, b.scores]))
+    draws = bootstrap_run_aucs(both, resamples, seed, number)
+    return draws[:, : a.runs] - draws[:, a.runs :]
 
 
-def _run_weights(settings: np.ndarray, resamples: int, seed: int, number: int) -> np.ndarray:
+def run_weights(settings: np.ndarray, resamples: int, seed: int, number: int) -> np.ndarray:
     """(resamples, runs): how much each run counts, m - 1 of a setting's m runs drawn; the mean is 1."""
     rng = np.random.default_rng([seed, number, RUNS])
     weights = np.empty((resamples, len(settings)))
@@ -94,7 +79,7 @@ def _run_weights(settings: np.ndarray, resamples: int, seed: int, number: int) -
     return weights
 
 
-def _satterthwaite(of_patients: float, of_both: float, degrees_patients: int, degrees_runs: int) -> float:
+def satterthwaite(of_patients: float, of_both: float, degrees_patients: int, degrees_runs: int) -> float:
     """Degrees of freedom of the sum of the patients' variance and what the trainings add to it."""
     added = max(of_both - of_patients, 0.0)
     terms = of_patients**2 / degrees_patients + added**2 / degrees_runs

@@ -1,0 +1,56 @@
+"""What a difference of sources is called, and by which rule.
+
+With c = `compare.confidence` and m = `compare.equivalence`:
+
+    better, worse   the interval of confidence c excludes 0
+    equivalent      the interval of confidence 2 c - 1 lies within -m to m (two one-sided tests)
+    both            "better, by less than matters": a difference is there, and it is a trifle
+    neither         undecided: these patients show neither a difference nor that there is none
+
+"Better" alone says nothing of how much; that is what the interval is for. Over several tasks the same rule is
+read with p-values after Holm's correction, of both kinds, because every task is another chance to be wrong.
+"""
+
+import numpy as np
+import pandas as pd
+
+from radlib.stats.equivalence import equivalence
+from radlib.study import Study
+
+BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
+BETTER_BY_LITTLE, WORSE_BY_LITTLE = "better, by less than matters", "worse, by less than matters"
+EQUIVALENCE = ["equivalence", "tost_low", "tost_high", "p_tost"]  # columns of the tables of differences
+
+
+def verdict(delta: float, p_difference: float, p_equivalence: float, confidence: float) -> str:
+    """One of the six words.
+
+    Args:
+        delta: the difference a - b.
+        p_difference, p_equivalence: of `radlib.stats.intervals.p_value` and `radlib.stats.equivalence`; below
+            1 - confidence exactly where the intervals exclude 0 and lie within the margins.
+    """
+    differs = p_difference < 1 - confidence and delta != 0
+    equivalent = p_equivalence < 1 - confidence
+    if not differs:
+        return EQUIVALENT if equivalent else UNDECIDED
+    if equivalent:
+        return BETTER_BY_LITTLE if delta > 0 else WORSE_BY_LITTLE
+    return BETTER if delta > 0 else WORSE
+
+
+def verdicts(study: Study, table: pd.DataFrame, difference: str, equal: str) -> list[str]:
+    """The word of every row, from `delta` and the columns of its two p-values."""
+    rows = zip(table["delta"], table[difference], table[equal], strict=True)
+    return [verdict(*row, study.compare.confidence) for row in rows]
+
+
+def tested_equivalence(study: Study, draws: np.ndarray, sample: tuple[int, int, float | None]) -> dict:
+    """The columns `EQUIVALENCE` of one difference.
+
+    Args:
+        draws: (resamples,); sample: patients, folds and degrees of freedom, as in `interval`.
+    """
+    margin = study.compare.equivalence
+    found = equivalence(draws, margin, study.compare.confidence, *sample)
+    return dict(zip(EQUIVALENCE, [margin, found.low, found.high, found.p_value], strict=True))

@@ -1,0 +1,262 @@
+"""Places and pairs of runs: against plain loops, with planted truth; sources meet on what they share."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from radlib import compare, plots_beyond, ranks, reliability, summary_beyond
+from radlib.errors import UserError
+from radlib.plots import STAMP
+from radlib.results import BOTH, PATIENTS
+from radlib.stats.auc import aucs
+from radlib.stats.bootstrap import bootstrap_mean_auc, bootstrap_run_aucs
+from radlib.stats.folds import FoldScores
+from radlib.stats.ranks import improvement_interval, place_shares, wins
+from radlib.stats.simulation import Design, draw_latent, level_of, scores
+from tests.fabricated import fabricate, make_study, read_results, write_results
+
+HEADLINE = ("radiology", "photographs")
+CHECKPOINT = {
+    "path": "data/raw/weights", "files": {"resnet50": "x.pt"}, "title": "ImageNet", "mean": [0.5] * 3,
+    "std": [0.5] * 3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """Radiology far ahead; photographs and random equal; a checkpoint between, of one backbone alone."""
+    study = make_study(
+        tmp_path_factory.mktemp("ranks"), ("thyroid_us", "breast_us"), backbones=("resnet50", "densenet121"),
+        sources=["radiology", "photographs", "imagenet", "random"], checkpoints={"imagenet": CHECKPOINT},
+    )  # fmt: skip
+    fabricate(study, {"radiology": 1.8, "photographs": 0.7, "random": 0.7, "imagenet": 1.2})
+    results = compare.load_results(study)
+    return study, results, ranks.draw_tasks(study, results)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def test_places_agree_with_sorting():
+    draws = np.random.default_rng(0).normal([0, 0.3, 1], 1, (2000, 3))
+    order = np.argsort(-draws, axis=1)
+    expected = [[(order[:, place] == source).mean() for place in range(3)] for source in range(3)]
+    np.testing.assert_allclose(place_shares(draws), expected)
+
+
+def test_equal_sources_share_their_places():
+    assert place_shares(np.array([[0.7, 0.7, 0.1]])).tolist() == [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]]
+    assert wins(np.array([0.1, 0.0, -2.0])).tolist() == [1, 0.5, 0]
+
+
+def test_runs_average_to_the_mean_of_the_source(planted):
+    _, results, _ = planted
+    runs = results.of_task("thyroid_us").query("source == 'radiology'")
+    folds = results.scores("thyroid_us", runs)
+    expected = bootstrap_mean_auc({"a": folds}, 100, 3)["a"]
+    drawn = [bootstrap_run_aucs(fold, 100, 3, number).mean(axis=1) for number, fold in enumerate(folds)]
+    np.testing.assert_allclose(np.mean(drawn, axis=0), expected, rtol=0, atol=1e-12)
+
+
+def test_sources_are_ranked_on_the_backbones_they_share(planted):
+    study, results, drawn = planted
+    assert ranks.groups_of(study) == [
+        (["resnet50", "densenet121"], ["radiology", "photographs", "random"]),
+        (["resnet50"], ["radiology", "photographs", "imagenet", "random"]),
+    ]
+    table = ranks.rank_table(study, drawn)
+    assert list(table) == ranks.RANK_COLUMNS and table["simulated"].all()
+    assert set(table["resampled"]) == {PATIENTS}
+    assert len(table) == (2 + 1) * (3 * 3 + 4 * 4)
+    runs = results.of_task("breast_us").query("backbone == 'resnet50'").groupby("source")["test_auc"].mean()
+    some = table[(table["n_sources"] == 4) & (table["task"] == "breast_us")]
+    assert some.groupby("source")["auc"].first().to_dict() == pytest.approx(runs.to_dict())
+    assert some.groupby("source")["rank"].first().to_dict() == runs.rank(ascending=False).to_dict()
+    shares = table.groupby(["task", "backbones", "source"])["share"].sum()
+    assert shares.to_numpy() == pytest.approx(1)
+    places = table.groupby(["task", "backbones", "place"])["share"].sum()
+    assert places.to_numpy() == pytest.approx(1)
+
+
+def test_planted_order_is_stable_where_sources_differ_and_not_where_they_are_equal(planted):
+    study, _, drawn = planted
+    table = ranks.rank_table(study, drawn)
+    mean = table[(table["task"] == ranks.MEAN) & (table["n_sources"] == 3)].set_index(["source", "place"])[
+        "share"
+    ]
+    assert mean["radiology", 1] > 0.99
+    assert mean["photographs", 1] + mean["random", 1] < 0.01
+    assert 0.02 < mean["photographs", 2] < 0.98
+
+
+def test_improvement_is_the_share_of_pairs_won(planted):
+    study, results, drawn = planted
+    table = ranks.improvement_table(study, drawn)
+    assert list(table) == ranks.IMPROVEMENT_COLUMNS
+    rows = table.set_index(["task", "source_a"])
+    runs = results.of_task("thyroid_us").set_index("source")
+    keys = ["backbone", "train", "lr", "fold"]
+    a, b = (runs.loc[source].set_index(keys)["test_auc"] for source in HEADLINE)
+    assert rows.loc[("thyroid_us", "radiology"), "improvement"] == pytest.approx((a > b[a.index]).mean())
+    assert rows.loc[("thyroid_us", "radiology"), "n_pairs"] == 16
+    mean = rows.loc[(ranks.MEAN, "radiology")]
+    own = rows.loc[["thyroid_us", "breast_us"]].loc[(slice(None), "radiology"), "improvement"]
+    assert mean["improvement"] == pytest.approx(own.mean()) and mean["ci_low"] > 0.5
+    equal = rows.loc[(ranks.MEAN, "photographs")]
+    assert equal["ci_low"] < 0.5 < equal["ci_high"]
+    assert ((table["ci_low"] >= 0) & (table["ci_high"] <= 1)).all()
+
+
+def test_interval_of_the_share_won_holds_what_is_expected_of_such_test_parts():
+    """150 drawn test parts of the same trainings; what is expected is the mean share over them."""
+    design = Design((50, 50), settings=8, luck=0.3)
+    shifts = draw_latent(design, np.random.default_rng(99)).shifts
+    shares, ends = [], []
+    for seed in range(150):
+        latent = replace(draw_latent(design, np.random.default_rng([1, seed])), shifts=shifts)
+        (a,), (b,) = scores(latent, (level_of(0.78, 0.3), level_of(0.75, 0.3)))
+        both = FoldScores(a.labels, a.patients, np.concatenate([a.scores, b.scores]))
+        drawn = bootstrap_run_aucs(both, 400, seed, 0)
+        found = aucs(both.scores, both.labels)
+        shares.append(wins(found[:8] - found[8:]).mean())
+        won = wins(drawn[:, :8] - drawn[:, 8:]).mean(axis=1)
+        ends.append(improvement_interval(won, shares[-1], 0.95, (50, 1, None)))
+    low, high = np.array(ends).T
+    covered = ((low <= np.mean(shares)) & (np.mean(shares) <= high)).mean()
+    assert 0.6 < np.mean(shares) < 0.7
+    assert 0.9 <= covered <= 0.995
+    assert ((low <= shares) & (shares <= high)).all()
+
+
+def test_several_seeds_are_resampled_alike_for_all_sources(tmp_path):
+    study = make_study(tmp_path)
+    transfer = study.transfer.model_copy(update={"seeds": [0, 1]})
+    study = study.model_copy(update={"transfer": transfer})
+    fabricate(study, {"radiology": 1.2, "photographs": 1.0, "random": 0.8})
+    drawn = ranks.draw_tasks(study, compare.load_results(study))["thyroid_us"]
+    assert drawn.luck == BOTH
+    runs = drawn.runs.assign(weight=drawn.weights[7])
+    assert (runs.groupby(["train", "lr", "fold", "seed"])["weight"].nunique() == 1).all()
+    assert (runs.groupby(["source", "train", "lr", "fold"])["weight"].sum() == 2).all()
+    table = ranks.improvement_table(study, {"thyroid_us": drawn})
+    assert set(table["interval_holds"]) == {BOTH}
+    fixed = ranks.improvement_table(study, {"thyroid_us": ranks.TaskDraws(
+        **{**vars(drawn), "weights": np.ones((1, len(runs)))})})  # fmt: skip
+    assert (table["ci_high"] - table["ci_low"] >= fixed["ci_high"] - fixed["ci_low"]).all()
+
+
+# Calibration ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured(planted):
+    study, results, _ = planted
+    found = reliability.measure(study, results)
+    return found, reliability.calibration_table(study, found)
+
+
+def test_calibration_table_holds_sources_and_the_difference_of_the_headline(planted, measured):
+    study, results, _ = planted
+    found, table = measured
+    assert list(table) == reliability.COLUMNS
+    assert len(table) == 3 * (2 * (4 + 1) + 1)
+    runs, predictions = read_results(study, "thyroid_us")
+    mine = predictions.merge(runs[runs["source"] == "radiology"][["run", "val_threshold"]], on="run")
+    brier = ((mine["score"] - mine["label"]) ** 2).groupby(mine["run"]).mean().mean()
+    rows = table[(table["task"] == "thyroid_us") & (table["figure"] == "brier")].set_index("source")
+    levels = rows[rows["against"].isna()]
+    assert levels.loc["radiology", "value"] == pytest.approx(brier)
+    assert levels.loc["radiology", "reference"] == pytest.approx(0.25)  # half of the patients are positive
+    assert levels["n_runs"].to_dict() == {"radiology": 16, "photographs": 16, "imagenet": 8, "random": 16}
+    between = rows[rows["against"] == "photographs"].iloc[0]
+    assert between["value"] == pytest.approx(
+        levels.loc["radiology", "value"] - levels.loc["photographs", "value"]
+    )
+    widths = levels["ci_high"] - levels["ci_low"]
+    assert between["ci_high"] - between["ci_low"] < widths["radiology"] + widths["photographs"]
+    called = (mine["score"] >= mine["val_threshold"]).groupby([mine["run"], mine["label"]]).mean().unstack()
+    accuracy = ((called[1] + 1 - called[0]) / 2).mean()
+    shown = table[(table["figure"] == "balanced_accuracy") & (table["task"] == "thyroid_us")].iloc[0]
+    assert shown["value"] == pytest.approx(accuracy)
+    assert ((table["ci_low"] <= table["value"]) & (table["value"] <= table["ci_high"])).all()
+
+
+def test_mean_difference_is_that_of_the_tasks(measured):
+    _, table = measured
+    between = table[table["against"].notna()]
+    for _, rows in between.groupby("figure"):
+        mean = rows[rows["task"] == ranks.MEAN].iloc[0]
+        assert mean["value"] == pytest.approx(rows[rows["task"] != ranks.MEAN]["value"].mean())
+
+
+def test_runs_without_threshold_are_refused(planted, tmp_path):
+    study, _, _ = planted
+    other = study.model_copy(update={"root": tmp_path})
+    for task in study.tasks:
+        runs, predictions = read_results(study, task)
+        write_results(other, task, runs.drop(columns="val_threshold"), predictions)
+    with pytest.raises(UserError, match="without the column val_threshold; run dvc repro"):
+        reliability.measure(other, compare.load_results(other))
+
+
+# Words, figures and files ---------------------------------------------------------------------------------
+
+
+def test_words_follow_the_numbers(planted, measured):
+    study, _, drawn = planted
+    places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
+    said = summary_beyond.beyond_lesson(study, places, won, measured[1])
+    assert len(said) == 2 + 1 + 3 + 1
+    assert "by the mean over tasks, Simulated radiology comes first, in 100% of resamples" in said[0]
+    assert "the first place goes to Simulated radiology on 2" in said[0] and "on resnet50:" in said[1]
+    assert "more than half" in said[2]
+    assert "balanced accuracy" in said[5].lower() and "higher, which is better" in said[5]
+    worse = measured[1].assign(value=0.1, ci_low=0.05, ci_high=0.2)
+    again = summary_beyond.beyond_lesson(study, places, won, worse)
+    assert "higher, which is worse, +0.100" in again[3]
+    shown = summary_beyond.ranks_shown(study, places[places["n_sources"] == 4])
+    assert shown.filter(like="place ").sum(axis=1).to_numpy() == pytest.approx(100, abs=0.2)
+    assert list(shown.index[-4:].get_level_values("task")) == [ranks.MEAN] * 4
+    assert len(summary_beyond.improvement_shown(study, won)) == 6
+    assert len(summary_beyond.calibration_shown(study, measured[1])) == len(measured[1])
+
+
+def test_figures_draw_what_the_tables_hold(planted, measured):
+    study, _, drawn = planted
+    places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
+    some = places[places["n_sources"] == 4]
+    figures = [
+        plots_beyond.place_dots(study, some), plots_beyond.improvement_forest(study, won),
+        plots_beyond.reliability_diagrams(study, measured[0]),
+        plots_beyond.calibration_forest(study, measured[1]),
+    ]  # fmt: skip
+    for figure in figures:
+        assert STAMP in [text.get_text() for text in figure.texts]
+        figure.canvas.draw()
+    sizes = np.concatenate([c.get_sizes() for panel in figures[0].axes for c in panel.collections])
+    assert sizes / plots_beyond.LARGEST_DOT == pytest.approx(some["share"].to_numpy())
+    crosses = [line.get_xdata()[0] for panel in figures[0].axes for line in panel.lines]
+    assert crosses == list(some[some["place"] == 1]["rank"])
+    lines = [line for panel in figures[1].axes for line in panel.lines]
+    dots = [line.get_xdata()[0] for line in lines if line.get_marker() in ("o", "D")]
+    assert dots == pytest.approx(list(won["improvement"]))
+    curve = measured[0]["thyroid_us"]["radiology"].curve
+    line = next(line for line in figures[2].axes[0].lines if line.get_marker() == "o")
+    np.testing.assert_allclose(line.get_ydata(), curve.share)
+
+
+def test_tables_are_written(planted, measured, tmp_path):
+    study, _, drawn = planted
+    other = study.model_copy(update={"root": tmp_path})
+    places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
+    ranks.save_tables(other, places, won)
+    reliability.save_table(other, measured[1])
+    for name, table in (("ranks", places), ("improvement", won), ("calibration", measured[1])):
+        read = pd.read_csv(other.report_dir / f"{name}.csv")
+        assert list(read) == list(table) and len(read) == len(table)

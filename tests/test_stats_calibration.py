@@ -1,0 +1,141 @@
+"""Brier score, calibration error, thresholds: against scikit-learn, plain loops and closed forms."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_curve
+
+from radlib.stats import calibration
+from radlib.stats.folds import FoldScores, fold_patients, patient_weights
+
+BINS = 5
+
+
+def drawn(runs=3, patients=40, images=3, seed=0, fold=0):
+    """Scores that say something, patients of one class each."""
+    rng = np.random.default_rng(seed)
+    ids = np.repeat(np.arange(patients), images)
+    labels = (ids % 3 == 0).astype(int)
+    latent = 1.2 * labels + rng.normal(0, 1, patients)[ids] + rng.normal(0, 0.5, (runs, len(ids)))
+    return FoldScores(labels, ids + 1000 * fold, 1 / (1 + np.exp(-latent)))
+
+
+def plain_ece(scores, labels, bins):
+    """Sorted, cut into equal parts, summed."""
+    order = np.argsort(scores)
+    parts = zip(np.split(scores[order], bins), np.split(labels[order], bins), strict=True)
+    return sum(len(s) / len(scores) * abs(y.mean() - s.mean()) for s, y in parts)
+
+
+@pytest.fixture(scope="module")
+def two_folds():
+    folds = [drawn(seed=1), drawn(runs=3, patients=50, seed=2, fold=1)]
+    return folds, [np.array([0.3, 0.5, 0.6]), np.array([0.4, 0.5, 0.7])]
+
+
+def test_figures_agree_with_scikit_learn(two_folds):
+    folds, thresholds = two_folds
+    found = calibration.measured(folds, thresholds, BINS)
+    rows = [
+        (s, f.labels, cut)
+        for f, cuts in zip(*two_folds, strict=True)
+        for s, cut in zip(f.scores, cuts, strict=True)
+    ]
+    assert found["brier"] == pytest.approx(np.mean([brier_score_loss(y, s) for s, y, _ in rows]))
+    accuracy = np.mean([balanced_accuracy_score(y, s >= cut) for s, y, cut in rows])
+    assert found["balanced_accuracy"] == pytest.approx(accuracy)
+    assert found["ece"] == pytest.approx(np.mean([plain_ece(s, y, BINS) for s, y, _ in rows]), abs=1e-6)
+
+
+def test_calibration_error_agrees_with_the_curve_of_scikit_learn():
+    fold = drawn(runs=1)
+    share, score = calibration_curve(fold.labels, fold.scores[0], n_bins=BINS, strategy="quantile")
+    found = calibration.measured([fold], [np.array([0.5])], BINS)
+    assert found["ece"] == pytest.approx(np.abs(share - score).mean(), abs=1e-6)  # bins of equal mass
+    curve = calibration.reliability([fold], BINS, 2000, 0, 0.95)
+    np.testing.assert_allclose(curve.share, share, atol=1e-6)
+    np.testing.assert_allclose(curve.score, score, atol=1e-6)
+    assert ((curve.low <= curve.share) & (curve.share <= curve.high)).all()
+
+
+def test_resamples_agree_with_a_loop_over_scikit_learn(two_folds):
+    folds, thresholds = two_folds
+    draws = calibration.bootstrap_figures(folds, thresholds, BINS, 300, seed=4)
+    expected = {name: np.zeros(20) for name in calibration.FIGURES}
+    for number, (fold, cuts) in enumerate(zip(folds, thresholds, strict=True)):
+        patients = fold_patients(fold)
+        (_, counts), *_ = patient_weights(patients, 300, 4, number, 300)
+        places = calibration.equal_mass_bins(fold.scores, BINS)
+        for i in range(20):
+            drawn = np.repeat(np.arange(len(fold.labels)), counts[i, patients.of_image].astype(int))
+            y = fold.labels[drawn]
+            for run, cut in enumerate(cuts):
+                s, bins = fold.scores[run, drawn], places[run, drawn]
+                expected["brier"][i] += brier_score_loss(y, s) / 6
+                expected["balanced_accuracy"][i] += balanced_accuracy_score(y, s >= cut) / 6
+                gaps = [abs((y - s)[bins == b].sum()) for b in range(BINS)]
+                expected["ece"][i] += sum(gaps) / len(drawn) / 6
+    for name, values in expected.items():
+        np.testing.assert_allclose(draws[name][:20], values, atol=1e-5, err_msg=name)
+
+
+def test_bins_hold_as_many_images_each_and_ties_stay_together():
+    scores = np.random.default_rng(0).random((2, 60))
+    assert all((np.bincount(row) == 12).all() for row in calibration.equal_mass_bins(scores, BINS))
+    tied = np.r_[np.full(30, 0.5), np.linspace(0.6, 0.9, 30)][np.newaxis]
+    assert len(np.unique(calibration.equal_mass_bins(tied, BINS)[0, :30])) == 1
+    assert calibration.equal_mass_bins(np.full((1, 9), 0.5), 4).tolist() == [[2] * 9]
+
+
+def test_few_images_get_fewer_bins():
+    assert calibration.number_of_bins([drawn(patients=100)]) == 10
+    assert calibration.number_of_bins([drawn(patients=100), drawn(patients=12, fold=1)]) == 3
+    assert calibration.number_of_bins([drawn(patients=6, images=1)]) == 2
+
+
+def test_perfect_error_of_one_bin_is_that_of_a_binomial():
+    n = 24
+    fold = FoldScores(np.arange(n) % 2, np.arange(n), np.full((1, n), 0.5))
+    k = np.arange(n + 1)
+    expected = (binom.pmf(k, n, 0.5) * np.abs(k - n / 2)).sum() / n
+    assert calibration.ece_if_perfect([fold], 4, seed=1, draws=4000) == pytest.approx(expected, rel=0.05)
+
+
+def test_perfect_networks_have_the_error_that_chance_gives_and_others_more():
+    rng = np.random.default_rng(5)
+    perfect, bold, chance = [], [], []
+    for seed in range(40):
+        ids = np.repeat(np.arange(60), 2)
+        scores = rng.uniform(0.05, 0.95, 60)[ids]
+        labels = (rng.random(60)[ids] < scores).astype(int)
+        logit = np.log(scores / (1 - scores))
+        for said, found in ((scores, perfect), (1 / (1 + np.exp(-3 * logit)), bold)):
+            fold = FoldScores(labels, ids, said[np.newaxis])
+            found.append(calibration.measured([fold], [np.array([0.5])], 10)["ece"])
+        chance.append(calibration.ece_if_perfect([FoldScores(labels, ids, scores[np.newaxis])], 10, seed))
+    assert np.mean(perfect) == pytest.approx(np.mean(chance), abs=0.01)
+    assert np.mean(bold) > np.mean(chance) + 0.03
+
+
+def test_threshold_is_where_youdens_j_is_highest():
+    fold = drawn(runs=1, patients=60, seed=8)
+    scores, labels = fold.scores[0], fold.labels
+    cut = calibration.best_threshold(scores, labels)
+    fpr, tpr, _ = roc_curve(labels, scores)
+    assert balanced_accuracy_score(labels, scores >= cut) == pytest.approx(((tpr - fpr).max() + 1) / 2)
+    assert cut not in scores
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "cut"),
+    [
+        ([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], 0.5),
+        ([0.9, 0.1], [0, 1], 0.1),  # worse than guessing: call everything positive
+        ([0.5, 0.5, 0.5], [0, 1, 1], 0.5),
+        ([0.2, 0.3, 0.3, 0.9], [0, 0, 1, 1], 0.6),
+        ([0.7, np.nextafter(0.7, 1)], [0, 1], np.nextafter(0.7, 1)),
+    ],
+)
+def test_threshold_of_simple_cases(scores, labels, cut):
+    assert calibration.best_threshold(np.array(scores), np.array(labels)) == pytest.approx(cut, abs=1e-15)

@@ -1,0 +1,174 @@
+"""Verdicts follow from the intervals; two one-sided tests agree with statsmodels and keep their level."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from statsmodels.stats.weightstats import ttost_paired
+
+from radlib import compare, summary
+from radlib.errors import UserError
+from radlib.results import BOTH, PATIENTS, paired_runs, settings_by_fold, trained_again
+from radlib.seeds import seed_of
+from radlib.stats.bootstrap import bootstrap_delta
+from radlib.stats.equivalence import equivalence
+from radlib.stats.folds import smaller_class
+from radlib.stats.models import holm
+from radlib.stats.simulation import Design, draw_latent, level_of, scores
+from radlib.stats.two_levels import bootstrap_both_levels
+from radlib.verdicts import verdict
+from tests.fabricated import fabricate, make_study
+
+HEADLINE = ("radiology", "photographs")
+STRENGTH = {"radiology": 1.6, "photographs": 0.8, "random": 0.8}
+
+
+@pytest.mark.parametrize("margin", [0.02, 0.05, 0.07])
+def test_two_one_sided_tests_agree_with_statsmodels(margin):
+    differences = np.random.default_rng(3).normal(0.01, 0.1, 40)
+    # All quantiles of a bootstrap of the mean: its SD has divisor n, which the interval puts right.
+    quantiles = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+    draws = differences.mean() + quantiles * differences.std() / np.sqrt(40)
+    found = equivalence(draws, margin, 0.95, patients=40)
+    expected, *_ = ttost_paired(differences, np.zeros(40), -margin, margin)
+    assert found.p_value == pytest.approx(expected, rel=0.02, abs=2e-5)
+
+
+def test_p_value_is_small_exactly_where_the_interval_lies_inside():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(300):
+        draws = rng.normal(rng.normal(0, 0.02), rng.uniform(0.002, 0.02), 500)
+        sample = int(rng.integers(8, 80)), int(rng.integers(1, 4)), rng.choice([None, 6.0])
+        found = equivalence(draws, 0.03, 0.95, *sample)
+        lies = bool(max(-found.low, found.high) < 0.03)
+        assert (found.p_value < 0.05) == lies
+        inside += lies
+    assert 50 < inside < 250
+
+
+def test_equivalence_is_rarely_claimed_of_a_difference_as_large_as_the_margin():
+    wrong = right = 0
+    for seed in range(120):
+        latent = draw_latent(Design((60, 60), settings=2), np.random.default_rng([4, seed]))
+        for delta in (0.1, 0.0):
+            a, b = scores(latent, (level_of(0.75 + delta), level_of(0.75)))
+            sample = {"patients": smaller_class(a), "folds": len(a)}
+            found = equivalence(bootstrap_delta(a, b, 400, seed).draws, 0.1, 0.95, **sample)
+            wrong += (found.p_value < 0.05) * (delta > 0)
+            right += (found.p_value < 0.05) * (delta == 0)
+    assert wrong <= 13  # binomial(120, .05): more than 13 has probability 0.003
+    assert right > 60
+
+
+@pytest.mark.parametrize(("margin", "confidence", "words"), [(0, 0.95, "margin of equivalence is 0"),
+                                                              (0.1, 0.5, "needs one above 0.5")])  # fmt: skip
+def test_what_cannot_be_tested_is_one_sentence(margin, confidence, words):
+    with pytest.raises(UserError, match=words):
+        equivalence(np.linspace(-1, 1, 1000), margin, confidence)
+
+
+@pytest.mark.parametrize(
+    ("delta", "p_difference", "p_equivalence", "word"),
+    [
+        (0.02, 0.01, 0.4, "better"),
+        (-0.02, 0.01, 0.4, "worse"),
+        (0.002, 0.01, 0.01, "better, by less than matters"),
+        (-0.002, 0.01, 0.01, "worse, by less than matters"),
+        (0.002, 0.3, 0.01, "equivalent"),
+        (0.02, 0.3, 0.4, "undecided"),
+        (0.02, 0.051, 0.051, "undecided"),
+        (0.0, 1.0, 0.01, "equivalent"),
+    ],
+)
+def test_words(delta, p_difference, p_equivalence, word):
+    assert verdict(delta, p_difference, p_equivalence, 0.95) == word
+
+
+def compared(
+    tmp_path, margin=0.01, seeds=(0,), tasks=("thyroid_us", "breast_us"), strength=STRENGTH, folds=2
+):
+    study = make_study(tmp_path, tasks, folds)
+    options = study.compare.model_copy(update={"equivalence": margin, "resamples": 2000})
+    transfer = study.transfer.model_copy(update={"seeds": list(seeds)})
+    study = study.model_copy(update={"compare": options, "transfer": transfer})
+    fabricate(study, strength)
+    results = compare.load_results(study)
+    return study, results, compare.compare_sources(study, results)
+
+
+def mean_of(found, pair, estimate="grid_mean"):
+    rows = found.overall[found.overall["estimate"] == estimate].set_index(["source_a", "source_b"])
+    return rows.loc[pair]
+
+
+def test_planted_differences_get_their_words(tmp_path):
+    study, _, found = compared(tmp_path)
+    assert mean_of(found, HEADLINE)["verdict"] == "better"
+    assert mean_of(found, ("photographs", "random"))["verdict"] == "undecided"
+    text = summary.headline_sentence(study, found.table, found.overall)
+    assert "**AUC was better after Simulated radiology than after Simulated photographs**" in text
+    assert "better in 2 (Thyroid US, Breast US)" in text
+
+
+def test_a_wide_region_makes_the_same_differences_equivalent_or_trifles(tmp_path):
+    study, _, found = compared(tmp_path, margin=0.5)
+    row = mean_of(found, HEADLINE)
+    assert row["verdict"] == "better, by less than matters" and row["equivalence"] == 0.5
+    assert -0.5 < row["tost_low"] < row["delta"] < row["tost_high"] < 0.5
+    assert row["ci_low"] < row["tost_low"] and row["tost_high"] < row["ci_high"]
+    assert mean_of(found, ("photographs", "random"))["verdict"] == "equivalent"
+    text = summary.headline_sentence(study, found.table, found.overall)
+    assert "but by less than matters**" in text and "lies within ± 0.5, which the study declared" in text
+    assert "does not show that" not in text
+
+
+def test_equivalence_too_is_corrected_over_tasks(tmp_path):
+    _, _, found = compared(tmp_path, margin=0.05)
+    for _, group in found.table.groupby(["source_a", "source_b", "estimate"]):
+        assert group["p_tost_holm"].to_numpy() == pytest.approx(holm(group["p_tost"].to_numpy()))
+        for row in group.itertuples():
+            assert row.verdict_holm == verdict(row.delta, row.p_holm, row.p_tost_holm, 0.95)
+            assert (row.verdict == "undecided") == (row.ci_low <= 0 <= row.ci_high and row.p_tost >= 0.05)
+
+
+# The luck of training -------------------------------------------------------------------------------------
+
+
+def test_one_seed_holds_patients_alone_and_says_so(tmp_path):
+    study, _, found = compared(tmp_path)
+    assert set(found.table["interval_holds"]) == {PATIENTS} == set(found.overall["interval_holds"])
+    text = " ".join(summary.auc_lesson(study, found.table, found.overall))
+    assert "**not the luck of training**. Every setting was trained with 1 seed;" in text
+    assert any("cannot say how it varies with another training" in s
+               for s in summary.conclusions(study, found.overall))  # fmt: skip
+
+
+def test_several_seeds_hold_the_luck_of_training(tmp_path):
+    study, results, found = compared(tmp_path, seeds=(0, 1))
+    grid = found.table["estimate"] == "grid_mean"
+    assert set(found.table[grid]["interval_holds"]) == {BOTH}
+    assert set(found.table[~grid]["interval_holds"]) == {PATIENTS}
+    sides = paired_runs(results.of_task("breast_us"), HEADLINE)
+    a, b = (results.scores("breast_us", runs) for runs in sides)
+    seed = seed_of(study.seed, "bootstrap", "breast_us")
+    # The same settings, told from the names of the runs.
+    names = [
+        np.array([run.rsplit("/fold")[0] for run in sides[0]["run"][sides[0]["fold"] == f]]) for f in (0, 1)
+    ]
+    expected = bootstrap_both_levels(a, b, names, 2000, seed)
+    row = found.table[grid & (found.table["task"] == "breast_us")].iloc[0]
+    assert row["delta"] == pytest.approx(expected.delta)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((expected.ci_low, expected.ci_high), abs=0.005)
+    text = " ".join(summary.auc_lesson(study, found.table, found.overall))
+    assert "**the luck of which patients were tested and the luck of training**" in text
+    assert any("It can say how the mean over settings varies with another training: 2 seeds" in s
+               for s in summary.conclusions(study, found.overall))  # fmt: skip
+
+
+def test_a_few_repeated_trainings_are_not_resampled(tmp_path):
+    settings = [np.array([0, 0, 1, 1])]
+    assert not trained_again(settings) and trained_again(2 * settings)
+    assert not trained_again([np.array([0, 0, 0, 0, 1])])
+    study, results, _ = compared(tmp_path, seeds=(0, 1), tasks=("thyroid_us",), folds=1)
+    runs = results.of_task("thyroid_us").query("source == 'radiology' and train == 'frozen'")
+    assert not trained_again(settings_by_fold(runs))
