@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pandas as pd
 import pydicom
@@ -10,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from radlib import datasets
+from radlib import datasets, plots_database
 from radlib.database import SHIPPED, plan_database, read_salt, read_taxonomy, write_database
 from radlib.database.agreement import ADJUDICATED, ALL, MOST, ONE, TIE
 from radlib.database.placing import BURNED_IN, NO_LABEL, OTHER_MODALITY
@@ -19,8 +22,10 @@ from radlib.datasets.dicom import hashed
 from radlib.errors import UserError
 from radlib.prepare import prepare
 from radlib.sections import Segment
+from tests.conftest import REPOSITORY
 from tests.published_files import dicom_bytes, noise, write_csv
 
+matplotlib.use("Agg")
 SALT = "a salt that nobody guesses"
 SECRETS = {
     "PatientName": "Zuckermann^Jane", "PatientID": "MRN00", "PatientBirthDate": "19610305",
@@ -151,6 +156,9 @@ def test_without_a_salt_nothing_is_hashed(tmp_path, monkeypatch):
         read_salt()
     monkeypatch.setenv("RADLIB_SALT", SALT)
     assert read_salt() == SALT
+    exam(tmp_path / "exams", 0)
+    with pytest.raises(UserError, match="no salt in the call, and without one patients are not hashed"):
+        plan(tmp_path, [f"{UID}.3.0,normal,A"], salt="")
     (tmp_path / "salt.txt").write_text("from the file itself\n")
     assert read_salt(tmp_path / "salt.txt") == "from the file itself"
     with pytest.raises(UserError, match="salt cannot be read from .*none.txt"):
@@ -459,3 +467,45 @@ def test_folders_without_pictures_and_folders_in_use_are_refused(tmp_path):
     with pytest.raises(UserError, match="out is there already"):
         write_database(database, tmp_path / "out", progress=silent)
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep me"
+
+
+# The notebook -----------------------------------------------------------------------------------------------
+def test_the_notebook_runs_on_what_comes_with_pydicom_and_writes_where_it_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.delenv("RADLIB_SALT", raising=False)
+    names: dict = {}
+    for cell in nbformat.read("notebooks/00_database.ipynb", as_version=4).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, names)
+        if cell.id == "parameters":
+            names |= {"save": True, "out": str(tmp_path / "mine")}
+    plt.close("all")
+    records = datasets.read("radimagenet", tmp_path / "mine", {})
+    assert sorted(r.image_id for r in records) == sorted(names["planned"].images["filename"])
+    assert {r.class_name for r in records} == {
+        "CT/brain/haemorrhage", "CT/brain/normal", "CT/lung/normal", "MR/abdomen/normal", "MR/brain/normal",
+        "MR/knee/normal", "US/thyroid_nodule",
+    }  # fmt: skip
+    assert names["planned"].left_out == {OTHER_MODALITY: 3, NO_LABEL: 1, TIE: 3}
+    assert set(names["planned"].agreement["method"]) == {"cohen", "fleiss"}
+
+
+def test_figures_show_every_region_and_label(tmp_path):
+    rows = hospital(tmp_path)
+    rows += [row.replace("Readwell", "Second") for row in rows[:14]]
+    database = plan(tmp_path, rows)
+    (axis,) = plots_database.agreement(database.agreement).axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["MR/knee: 14 images, 7 patients"]
+    figure = plots_database.key_images(database, most=3)
+    assert [axis.get_title(loc="left") for axis in figure.axes[::3]] == [
+        "MR/knee/meniscal_tear", "MR/knee/normal"
+    ]  # fmt: skip
+    drawn = [np.asarray(axis.images[0].get_array()) for axis in figure.axes]
+    patients = [
+        database.images["patient_id"].iloc[row]
+        for picture in drawn
+        for row in range(24)
+        if np.array_equal(database.pixels(row), picture)
+    ]
+    assert len(patients) == len(set(patients)) == 6
+    plt.close("all")

@@ -20,6 +20,7 @@ from radlib.database.agreement import TIE, agreement_table, decide
 from radlib.database.annotations import read_annotations, readings_of
 from radlib.database.exams import Exams, read_exams
 from radlib.database.placing import IMAGE, place
+from radlib.database.salt import check_salt
 from radlib.database.taxonomy import Taxonomy
 from radlib.database.windows import to_bytes
 from radlib.datasets.dicom import decode, hashed
@@ -84,7 +85,7 @@ def plan_database(
         UserError: what the modules of this package find wrong, or no image left.
     """
     table = read_annotations(annotations)
-    exams = read_exams(exams_folder, set(table["uid"]), salt, progress)
+    exams = read_exams(exams_folder, set(table["uid"]), check_salt(salt), progress)
     placed = place(readings_of(table, exams), exams, taxonomy)
     decided = decide(placed.readings)
     kept = decided[decided["label"] != ""]

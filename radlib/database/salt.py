@@ -23,6 +23,11 @@ def read_salt(file: Path | None = None) -> str:
         salt = (file.read_text(encoding="utf-8") if file else os.environ.get(VARIABLE, "")).strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise UserError(f"the salt cannot be read from {file} ({exc}); make one: {_HOW}") from exc
+    return check_salt(salt, where)
+
+
+def check_salt(salt: str, where: str = "the call") -> str:
+    """The salt itself; UserError where it is none, or short enough to be guessed."""
     if not salt:
         raise UserError(
             f"no salt in {where}, and without one patients are not hashed; make one ({_HOW}), keep it to "

@@ -73,7 +73,11 @@ def agreement(
     kappa, observed, _ = _kappa(rows.mean(axis=0))
     of_image = np.unique(patients, return_inverse=True)[1]
     low, high = _interval(rows, of_image, resamples, seed, confidence)
-    error = np.nan if np.isnan(kappa) else float(np.sqrt((_influence(rows) ** 2).sum())) / len(rows)
+    error = (
+        np.nan
+        if np.isnan(kappa) or len(rows) < 2
+        else float(np.sqrt((_influence(rows) ** 2).sum())) / len(rows)
+    )
     method = "cohen" if readers == 2 else "fleiss"
     count = int(of_image.max()) + 1
     return Agreement(method, len(rows), count, readers, float(observed), float(kappa), low, high, error)
