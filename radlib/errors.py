@@ -1,5 +1,7 @@
 """The one exception for what a user can put right."""
 
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """One sentence that says what is wrong, where, and what to do about it.
@@ -10,3 +12,10 @@ class UserError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         return [f"Stopped: {self}"]
+
+
+def listed(names: Iterable[object], most: int = 5, between: str = ", ") -> str:
+    """`a, b, c (and 4 more)`: all names of what is wrong, but not a page of them."""
+    names = [str(name) for name in names]
+    more = f" (and {len(names) - most} more)" if len(names) > most else ""
+    return between.join(names[:most]) + more

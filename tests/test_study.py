@@ -118,6 +118,9 @@ def test_source_notebook_is_stripped_short_and_parametrised(path):
     values: dict = {}
     exec(tagged[0].source, {}, values)
     assert values.pop("save") is False
+    if path.stem == "00_database":  # reads no study: empty paths are its demonstration
+        assert not any(values[name] for name in ("exams", "annotations", "salt_file", "taxonomy"))
+        return
     assert values.pop("overrides") == {}
     study = load_study(path=REPOSITORY / "params.yaml")
     known = {"dataset": [*study.corpora, *study.tasks], "source": list(study.corpora)}

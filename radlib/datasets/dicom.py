@@ -13,7 +13,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -28,7 +28,9 @@ from radlib.datasets.record import FileRef
 from radlib.errors import UserError
 
 Window = tuple[float, float]
+ToBytes = Callable[[np.ndarray, str], np.ndarray]
 _PATIENT = 0x00100020
+_PREAMBLE = 128
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 # What pydicom and its decoders were seen to raise on damaged files.
@@ -63,14 +65,20 @@ class DicomRef:
         return decode(data, self.name, self.window, self.frame), hashlib.sha256(data).hexdigest()
 
 
-def decode(data: bytes, name: str, window: Window | None = None, frame: int | None = None) -> np.ndarray:
+def decode(
+    data: bytes, name: str, window: Window | ToBytes | None = None, frame: int | None = None
+) -> np.ndarray:
     """The picture in the bytes of a DICOM file by the rules above, uint8 (H, W) or (H, W, 3).
+
+    Args:
+        window: as for `DicomRef`, or what makes uint8 of grey values in modality units itself, given them
+            and the name.
 
     Raises:
         UserError: damaged, no picture, several frames without a choice, a palette, a window that is none, or
             a compression that needs a plugin (which is named).
     """
-    with _named(name):
+    with named_faults(name):
         header = pydicom.dcmread(io.BytesIO(data))
         index = _frame(header, name, frame)
         kind = header.get("PhotometricInterpretation")
@@ -80,10 +88,14 @@ def decode(data: bytes, name: str, window: Window | None = None, frame: int | No
         if kind in _COLOUR:
             return _eight_bits(stored, header, name)
         values = np.asarray(apply_modality_lut(stored, header), dtype=np.float64)
-        window = window or _window_of(header)
-        function = header.get("VOILUTFunction", "LINEAR")
-        grey = windowed(values, window, function, name) if window else _own_range(values)
+        grey = window(values, name) if callable(window) else _shown(values, window, header, name)
         return 255 - grey if kind == "MONOCHROME1" else grey
+
+
+def _shown(values: np.ndarray, window: Window | None, header: pydicom.Dataset, name: str) -> np.ndarray:
+    window = window or _window_of(header)
+    function = header.get("VOILUTFunction", "LINEAR")
+    return windowed(values, window, function, name) if window else _own_range(values)
 
 
 def windowed(values: np.ndarray, window: Window, function: str = "LINEAR", name: str = "") -> np.ndarray:
@@ -110,13 +122,26 @@ def windowed(values: np.ndarray, window: Window, function: str = "LINEAR", name:
     return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
+def read_header(file: FileRef, keywords: list[str]) -> pydicom.Dataset | None:
+    """These elements of a header, read up to the pixels; None where the file is no DICOM file at all.
+
+    Raises:
+        UserError: a DICOM file whose header is damaged.
+    """
+    with named_faults(file.name), file.open() as handle:
+        if handle.read(_PREAMBLE + 4)[_PREAMBLE:] != b"DICM":
+            return None
+        handle.seek(0)
+        return pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=keywords)
+
+
 def patient_of(file: FileRef, salt: str) -> str:
     """The salted hash of a file's patient id; reading stops there, for there may be a million headers.
 
     Raises:
         UserError: no DICOM file, or one without a patient id.
     """
-    with _named(file.name), file.open() as handle:
+    with named_faults(file.name), file.open() as handle:
         header = read_partial(handle, lambda tag, vr, length: tag > _PATIENT, specific_tags=[_PATIENT])
         patient = str(header.get("PatientID") or "").strip()
     if not patient:
@@ -143,7 +168,7 @@ def check_window(window: list[float] | None) -> Window | None:
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def named_faults(name: str) -> Iterator[None]:
     """Whatever is wrong with a file becomes one sentence with its name."""
     try:
         yield

@@ -5,11 +5,14 @@ Mei X. et al., RadImageNet, Radiology: Artificial Intelligence 2022, doi 10.1148
 `radiology_ai/US/<label>/x.png` (ultrasound has no level for the region).
 
 A class is modality, region and label together, `MR/knee/acl`: labels such as `normal` occur in many regions.
-The publisher names no patients, so its own split is used; a split of ours could part a patient's slices.
+The publisher names no patients, so its own split is used; a split of ours could part a patient's slices. The
+tables of one's own database (`radlib.database`) have a column `patient_id`, by which their split is checked.
 """
 
 import re
 from pathlib import Path
+
+import pandas as pd
 
 from radlib.datasets.authors import read_table
 from radlib.datasets.record import Record, below
@@ -30,7 +33,7 @@ def read(path: Path, *, csv: dict[str, str] | None = None) -> list[Record]:
         path: the folder that holds the tables and `radiology_ai/`.
         csv: other names of the tables: train, validation, test.
     Raises:
-        UserError: a table, column or image is missing, or a path is not as published.
+        UserError: a table, column, image or patient is missing, or a path is not as published.
     """
     files = csv or FILES
     if set(files) != set(FILES):
@@ -42,16 +45,29 @@ def read(path: Path, *, csv: dict[str, str] | None = None) -> list[Record]:
 
 def _read_part(path: Path, where: Path, part: str) -> list[Record]:
     table = read_table(where, ["filename", "label"])
-    names = table["filename"].tolist()
+    names, patients = table["filename"].tolist(), _patients(table, where)
     # One dictionary and one string per class for all images: at 1.35 million, copies would take gigabytes.
     parts, classes = {0: part}, {}
     records = []
-    for name, label, ref in zip(names, table["label"].tolist(), below(path, names, where), strict=True):
+    lines = zip(names, patients, table["label"].tolist(), below(path, names, where), strict=True)
+    for name, patient, label, ref in lines:
         class_name = _class(name, where)
         class_name = classes.setdefault(class_name, class_name)
         drop = "" if label.strip() else "no label"
-        records.append(Record(name, None, class_name if label.strip() else None, ref, (), parts, drop))
+        records.append(Record(name, patient, class_name if label.strip() else None, ref, (), parts, drop))
     return records
+
+
+def _patients(table: pd.DataFrame, where: Path) -> list[str | None]:
+    if "patient_id" not in table:
+        return [None] * len(table)
+    empty = table.loc[table["patient_id"] == "", "filename"]
+    if len(empty):
+        raise UserError(
+            f"{where}: image {empty.iloc[0]} has no patient_id; fill it in, or patients may be split"
+        )
+    known: dict[str, str] = {}
+    return [known.setdefault(patient, patient) for patient in table["patient_id"]]
 
 
 def _class(name: str, where: Path) -> str:

@@ -1,0 +1,134 @@
+"""Modality, region and label of a picture: `taxonomy.yaml`, read and checked, and what is looked up in it."""
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from radlib.database.windows import Window
+from radlib.errors import UserError, listed
+from radlib.sections import Strict
+
+SHIPPED = Path(__file__).parent / "taxonomy.yaml"
+Code = Literal["CT", "MR", "US"]
+Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class Region(Strict):
+    """One anatomic region of a modality; see the head of taxonomy.yaml."""
+
+    published_labels: int = Field(0, ge=0)
+    words: list[str] = Field(default_factory=list)
+    window: Window | None = None
+    labels: dict[Folder, list[str]] = Field(min_length=1)
+
+
+class Modality(Strict):
+    window: Window | None = None
+    regions: dict[Folder, Region] = Field(min_length=1)
+
+
+class Taxonomy(Strict):
+    """Modalities, regions and labels, and the findings that stand for each label."""
+
+    modalities: dict[Code, Modality] = Field(min_length=1)
+    no_label: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> "Taxonomy":
+        for code, modality in self.modalities.items():
+            for name, region in modality.regions.items():
+                if region.window is None and modality.window is None:
+                    raise ValueError(f"{code}/{name} has no window, nor has {code}")
+                _check_findings(f"{code}/{name}", region, self.no_label)
+        ultrasound = self.modalities["US"].regions.values() if "US" in self.modalities else []
+        labels = [label for region in ultrasound for label in region.labels]
+        shared = sorted({label for label in labels if labels.count(label) > 1})
+        if shared:
+            raise ValueError(
+                f"US has the label {listed(shared)} in two regions; their folder has no region, so rename one"
+            )
+        return self
+
+    @cached_property
+    def _labels(self) -> dict[tuple[str, str], dict[str, str]]:
+        """(modality, region) -> finding -> label."""
+        return {
+            (code, name): {
+                _plain(finding): label
+                for label, findings in region.labels.items()
+                for finding in (label, *findings)
+            }
+            for code, modality in self.modalities.items()
+            for name, region in modality.regions.items()
+        }
+
+    def has(self, modality: str, region: str) -> bool:
+        return (modality, region) in self._labels
+
+    def label_of(self, modality: str, region: str, finding: str) -> str | None:
+        """The label that a finding stands for there, or None where the taxonomy does not know it."""
+        return self._labels[modality, region].get(_plain(finding))
+
+    def is_no_label(self, finding: str) -> bool:
+        """Whether a finding says that the picture shall not be used."""
+        return _plain(finding) in {_plain(one) for one in self.no_label}
+
+    def region_of(self, modality: str, texts: tuple[str, ...]) -> str | None:
+        """The region in the first of the header's texts that names exactly one; None where none does."""
+        for text in texts:
+            padded = f" {_words(text)} "
+            named = [
+                name
+                for name, region in self.modalities[modality].regions.items()
+                if any(f" {_words(word)} " in padded for word in region.words)
+            ]
+            if len(named) == 1:
+                return named[0]
+        return None
+
+    def window_of(self, modality: str, region: str) -> Window:
+        of = self.modalities[modality]
+        return of.regions[region].window or of.window
+
+
+def read_taxonomy(path: Path = SHIPPED) -> Taxonomy:
+    """A taxonomy file.
+
+    Raises:
+        UserError: not readable, an unknown key, a name that is no folder name, or a finding with two labels.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Taxonomy.model_validate(content)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UserError(f"taxonomy {path} cannot be read ({exc}); start from a copy of {SHIPPED}") from exc
+    except yaml.YAMLError as exc:
+        reason = str(exc).splitlines()[0]
+        raise UserError(f"{path} is not valid YAML ({reason}); mend it there") from exc
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        key = ".".join(str(part) for part in error["loc"])
+        what = error["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path.name}: {f'{key}: ' if key else ''}{what}; compare it with {SHIPPED}") from exc
+
+
+def _check_findings(where: str, region: Region, no_label: list[str]) -> None:
+    meaning = {_plain(finding): "no label" for finding in no_label}
+    for label, findings in region.labels.items():
+        for finding in {_plain(one) for one in (label, *findings)}:
+            if meaning.setdefault(finding, label) != label:
+                first = meaning[finding]
+                raise ValueError(f"{where}: the finding '{finding}' means {first} and {label}; keep one")
+
+
+def _plain(finding: str) -> str:
+    return " ".join(finding.casefold().split())
+
+
+def _words(text: str) -> str:
+    """Capital words, whatever stood between them: `abdomen^liver` is ABDOMEN LIVER."""
+    return " ".join(re.findall(r"[A-Z0-9]+", text.upper()))
