@@ -5,7 +5,7 @@ Arms are the pieces of work that processes take; every run goes to the store as 
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from radlib import compute
+from radlib.cluster import stream
 from radlib.fitting import Fit
 from radlib.images import Packed, open_packed
 from radlib.runs import load_run, save_run
@@ -110,21 +111,30 @@ def carry_out(
         cost: of an arm's runs, in the units of `advance`.
     """
     runs = sorted(runs, key=_arm_of)
-    arms = sorted((list(group) for _, group in groupby(runs, key=_arm_of)), key=lambda arm: -cost(arm))
-    done = work(
-        _complete, [(arm_type, study, task, arm) for arm in arms], study.compute.workers,
-        total=sum(cost(arm) for arm in arms), description=description,
-    )  # fmt: skip
-    stored = {run: (path, new) for arm in done for run, path, new in arm}
+    on_cluster = study.compute.backend == "ray"
+    pieces = _pieces(runs, _part_of if on_cluster else _arm_of, cost)
+    total = sum(cost(piece) for piece in pieces)
+    if on_cluster:
+        done = _stream(study, task, pieces, arm_type, total, description)
+    else:
+        pieces = [(arm_type, study, task, piece) for piece in pieces]
+        arms = work(_complete, pieces, study.compute.workers, total, description)
+        done = [run for arm in arms for run in arm]
+    stored = {run: (path, new) for run, path, new in done}
     results = [load_run(stored[run][0]) for run in runs]
     return _gather(results, sum(new for _, new in stored.values()))
+
+
+def _pieces(runs: list[Run], key: Callable, cost: Callable[[list[Run]], float]) -> list[list[Run]]:
+    """Runs that stay together, the most expensive first."""
+    pieces = [list(group) for _, group in groupby(sorted(runs, key=key), key=key)]
+    return sorted(pieces, key=lambda piece: -cost(piece))
 
 
 def _complete(piece: tuple[type[Arm], Study, str, list[Run]], advance: Advance) -> list[tuple]:
     """Every run of an arm into the store: (run, where it lies, whether it was computed now)."""
     arm_type, study, task, runs = piece
-    weights = load_weights(study, runs[0].source, runs[0].backbone)
-    arm = arm_type(study, task, open_packed(study.dataset_dir(task)), weights, advance)
+    arm = _open_arm(arm_type, study, task, runs, advance)
     done = []
     for run in runs:
         missing = load_run(arm.path(run)) is None
@@ -136,8 +146,50 @@ def _complete(piece: tuple[type[Arm], Study, str, list[Run]], advance: Advance) 
     return done
 
 
+def _stream(
+    study: Study, task: str, pieces: list[list[Run]], arm_type: type[Arm], total: float, description: str
+) -> list[tuple]:
+    """The same on a cluster; only here is written to the store."""
+    folder = study.store_dir / arm_type.folder / task
+    stored = {path.stem for path in folder.glob("*.parquet") if load_run(path) is not None}
+    done = []
+
+    def keep(finished: tuple) -> None:
+        run, digest, result = finished
+        path = folder / f"{digest}.parquet"
+        if result is not None:
+            save_run(path, *result)
+        done.append((run, path, result is not None))
+
+    shared = (arm_type, study, task, stored)
+    stream(_each_run, [(shared, piece) for piece in pieces], study.compute, total, description, keep)
+    return done
+
+
+def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tuple]:
+    """Somewhere in the cluster: each run's digest, and its result unless that is stored already."""
+    arm_type, study, task, stored = shared
+    arm = _open_arm(arm_type, study, task, runs, advance)
+    for run in runs:
+        digest = arm.digest(run)
+        if digest in stored:
+            advance(arm.cost(run))
+        yield run, digest, None if digest in stored else arm.compute(run)
+
+
+def _open_arm(arm_type: type[Arm], study: Study, task: str, runs: list[Run], advance: Advance) -> Arm:
+    weights = load_weights(study, runs[0].source, runs[0].backbone)
+    return arm_type(study, task, open_packed(study.dataset_dir(task)), weights, advance)
+
+
 def _arm_of(run: Run) -> tuple[str, str]:
     return run.backbone, run.source
+
+
+def _part_of(run: Run) -> tuple:
+    """A part of an arm. Training the whole network takes so much longer than making the arm's features that
+    many machines may as well make them several times, and share the folds."""
+    return *_arm_of(run), run.fold if run.train == "all" else -1
 
 
 def _gather(results: list[tuple[dict, pd.DataFrame]], computed: int) -> Finished:

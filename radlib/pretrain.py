@@ -12,10 +12,12 @@ from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 from torch.nn import functional
 
 from radlib import backbones, batches, compute
+from radlib.groups import together
 from radlib.images import Packed, open_packed
 from radlib.runs import atomic_path, write_json, write_table
 from radlib.seeds import digest_of, seed_of
 from radlib.study import Study
+from radlib.team import ALONE, Team
 from radlib.weights import Preprocessing, save_weights
 from radlib.workers import Advance, work
 
@@ -43,18 +45,21 @@ def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrai
     packed = open_packed(study.dataset_dir(source))
     images = int((packed.manifest["part_0"] == "train").sum()) * study.pretrain.epochs
     names = study.backbones_of(source)
-    results = work(
-        pretrain_backbone,
-        [(study, source, backbone, save) for backbone in names],
-        study.compute.workers,
-        total=images * len(names),
-        description=f"pretrain on {source}",
-    )
+    pieces = [(study, source, backbone, save) for backbone in names]
+    total, description = images * len(pieces), f"pretrain on {source}"
+    if study.compute.backend == "ray":
+        results = together(
+            pretrain_backbone, pieces, study.compute, total, description, study.store_dir / "pretrain"
+        )
+    else:
+        results = work(pretrain_backbone, pieces, study.compute.workers, total, description)
     return dict(zip(names, results, strict=True))
 
 
-def pretrain_backbone(piece: tuple[Study, str, str, bool], advance: Advance) -> Pretrained:
-    """One (study, source, backbone, save), trained or read from the store."""
+def pretrain_backbone(
+    piece: tuple[Study, str, str, bool], advance: Advance, team: Team = ALONE
+) -> Pretrained:
+    """One (study, source, backbone, save), trained by a team or read from the store."""
     study, source, backbone, save = piece
     packed = open_packed(study.dataset_dir(source))
     key = digest_of(
@@ -62,11 +67,11 @@ def pretrain_backbone(piece: tuple[Study, str, str, bool], advance: Advance) -> 
         compute.device().type,
     )  # fmt: skip
     stored = study.store_dir / "pretrain" / f"{key}.pt"
-    training = _Training(study, packed, backbone, study.pretrain.size, seed_of(study.seed, key))
+    training = _Training(study, packed, backbone, study.pretrain.size, seed_of(study.seed, key), team)
     training.resume(stored, advance)
     training.run(stored, advance)
     result = training.result(source)
-    if save:
+    if save and team.leads:
         path = study.model_file(source, backbone)
         save_weights(path, training.model.state_dict(), training.preprocessing)
         write_table(result.history, path.with_name(f"{backbone}.history.csv"))
@@ -77,8 +82,10 @@ def pretrain_backbone(piece: tuple[Study, str, str, bool], advance: Advance) -> 
 class _Training:
     """The state of a pretraining: network, optimiser, schedule, finished epochs."""
 
-    def __init__(self, study: Study, packed: Packed, backbone: str, size: int, seed: int):
-        self.packed, self.backbone, self.size = packed, backbone, size
+    def __init__(
+        self, study: Study, packed: Packed, backbone: str, size: int, seed: int, team: Team = ALONE
+    ):
+        self.team, self.packed, self.backbone, self.size = team, packed, backbone, size
         self.options, self.seed = study.pretrain, seed
         self.simulated = bool(packed.meta["simulated"])
         part = packed.manifest["part_0"].to_numpy()
@@ -89,6 +96,7 @@ class _Training:
         compute.start_run(seed)
         self.model = backbones.create(backbone, self.classes)
         self.model = self.model.to(compute.device(), memory_format=torch.channels_last)
+        self.network = team.network(self.model)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), self.options.lr, weight_decay=self.options.weight_decay, fused=True
         )
@@ -110,6 +118,8 @@ class _Training:
     def run(self, checkpoint: Path, advance: Advance) -> None:
         while len(self.history) < self.options.epochs:
             self._epoch(len(self.history), advance)
+            if not self.team.leads:
+                continue
             stored = {
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -145,14 +155,15 @@ class _Training:
         start, total = time.perf_counter(), 0.0
         for rows in self._epoch_batches(epoch):
             maps = batches.draw_augmentation(len(rows), "full", generator)
+            share = self.team.share(len(rows))
             with compute.autocast():
-                logits = self.model(self._input(rows, maps))
-                loss = functional.cross_entropy(logits, self.labels[rows].to(logits.device))
+                logits = self.network(self._input(rows[share], maps[share]))
+                loss = functional.cross_entropy(logits, self.labels[rows[share]].to(logits.device))
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            (loss * self.team.weight(len(rows))).backward()
             self.optimizer.step()
             self.schedule.step()
-            total += float(loss.detach()) * len(rows)
+            total += float(loss.detach()) * len(share)
             advance(len(rows))
         seconds = time.perf_counter() - start
         scores, labels = self._scores(self.rows["validation"])
@@ -160,7 +171,7 @@ class _Training:
         self.history.append(
             {
                 "epoch": epoch + 1,
-                "train_loss": total / len(self.rows["train"]),
+                "train_loss": self.team.total(total) / len(self.rows["train"]),
                 "val_loss": float(log_loss),
                 **{f"val_{name}": value for name, value in accuracies(scores, labels).items()},
                 "images_per_second": len(self.rows["train"]) / seconds,
@@ -176,9 +187,9 @@ class _Training:
         with compute.inference():
             logits = [
                 self.model(self._input(r, None)).float().cpu()
-                for r in batches.in_order(rows, 2 * self.options.batch_size)
+                for r in self.team.deal(batches.in_order(rows, 2 * self.options.batch_size))
             ]
-        return torch.cat(logits).numpy(), self.labels[rows].numpy()
+        return torch.cat(self.team.collect(logits)).numpy(), self.labels[rows].numpy()
 
 
 def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -203,7 +214,7 @@ def _stored(checkpoint: Path) -> dict | None:
         return torch.load(checkpoint, map_location=compute.device(), weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as exc:
         print(f"stored pretraining {checkpoint.name} is damaged ({type(exc).__name__}); starting it again")
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)
         return None
 
 

@@ -8,6 +8,8 @@ from tqdm import tqdm
 from tqdm.auto import tqdm as notebook_tqdm
 
 PROGRESS_FILE = "RADLIB_PROGRESS_FILE"
+# Work advances by fractions of an image, which nobody wants to read.
+WHOLE = "{l_bar}{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}, {rate_fmt}]"
 
 
 def progress(iterable: Iterable | None = None, total: float | None = None, description: str = "", **options):

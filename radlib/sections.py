@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Name = str
 Train = Literal["frozen", "top10", "all"]
@@ -205,6 +205,22 @@ class Validity(Strict):
 
 
 class Compute(Strict):
-    """How to compute, which no result depends on."""
+    """How to compute, which no result depends on (but for rounding, where processes train one network)."""
 
+    backend: Literal["local", "ray"] = Field("local", description="processes of this machine, or of Ray")
     workers: int | None = Field(None, ge=1, description="processes; none given: one per core, one on CUDA")
+    address: str | None = Field(
+        None, description="host:port of the Ray cluster; none given: RAY_ADDRESS, else this machine alone"
+    )
+    gpus: float | None = Field(
+        None, gt=0, description="Ray: of a GPU for one piece of work; none given: one, where there are any"
+    )
+    together: int = Field(1, ge=1, description="Ray: processes that pretrain one backbone together")
+    retries: int = Field(3, ge=0, description="Ray: times in a row that a piece of work may lose its machine")
+
+    @field_validator("address")
+    @classmethod
+    def _not_from_outside(cls, address: str | None) -> str | None:
+        if address and "://" in address:
+            raise ValueError("give host:port, and start the study on a machine of the cluster")
+        return address

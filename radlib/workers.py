@@ -20,12 +20,10 @@ import joblib
 import torch
 
 from radlib.errors import UserError
-from radlib.progress import progress
+from radlib.progress import WHOLE, progress
 
 Advance = Callable[[float], None]
 _PRELOADED = ["radlib.pretrain", "radlib.transfer"]
-# Pieces advance by fractions of an image, which nobody wants to read.
-_WHOLE = "{l_bar}{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}, {rate_fmt}]"
 _steps, _stop = None, None  # a worker's lines to the process that it works for
 
 
@@ -59,7 +57,7 @@ def work(
         UserError: a process was ended from outside. Whatever `function` raises is passed on, the others stop.
     """
     number = count(workers, len(pieces))
-    with progress(total=math.ceil(total), description=description, unit=unit, bar_format=_WHOLE) as bar:
+    with progress(total=math.ceil(total), description=description, unit=unit, bar_format=WHOLE) as bar:
         if number > 1:
             return _in_processes(function, pieces, number, bar)
         threads = torch.get_num_threads()

@@ -1,0 +1,145 @@
+"""Processes of a Ray cluster that work on one thing together, as Ray Train starts and restarts them."""
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from radlib.cluster import connect, gpus_each, one_thread
+from radlib.errors import UserError
+from radlib.progress import WHOLE, progress
+from radlib.sections import Compute
+from radlib.team import Team
+from radlib.workers import Advance
+
+
+def together(
+    function: Callable[[Any, Advance, Team], Any],
+    pieces: Sequence[Any],
+    options: Compute,
+    total: float,
+    description: str,
+    folder: Path,
+) -> list[Any]:
+    """Pieces one after another, each by a group of `options.together` processes under Ray Train.
+
+    A group that loses a process is started again, at most `options.retries` times; `function` must then go on
+    from what it left in `folder`.
+
+    Args:
+        function: of a module; called in every process with its place in the team.
+        total: what the leader's calls of `advance` add up to.
+        folder: where `function` keeps its checkpoints; every machine must see it.
+    Returns:
+        what the leader's calls returned.
+    Raises:
+        UserError: the group was lost too often, or a machine does not see `folder`; or as `function` raises.
+    """
+    ray = connect(options)
+    folder.mkdir(parents=True, exist_ok=True)
+    results = []
+    with progress(total=math.ceil(total), description=description, unit="img", bar_format=WHOLE) as bar:
+        for i, piece in enumerate(pieces):
+            with tempfile.TemporaryDirectory(prefix=".ray-", dir=folder) as scratch:
+                results.append(_one_group(ray, function, piece, options, Path(scratch), bar))
+            bar.update(total * (i + 1) / len(pieces) - bar.n)
+    return results
+
+
+def _one_group(ray, function, piece, options: Compute, scratch: Path, bar) -> Any:
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    queue = ray.util.queue.Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    trainer = ray.train.torch.TorchTrainer(
+        _take_part,
+        train_loop_config={"function": function, "piece": piece, "scratch": scratch, "queue": queue},
+        scaling_config=ray.train.ScalingConfig(
+            # With fewer rather than not at all: the result is the same.
+            num_workers=(1, options.together) if options.together > 1 else 1,
+            use_gpu=gpus_each(ray, options) > 0,
+            resources_per_worker={"CPU": 1},
+        ),
+        run_config=ray.train.RunConfig(
+            storage_path=str(scratch),
+            failure_config=ray.train.FailureConfig(max_failures=options.retries),
+        ),
+    )
+    # In a thread of its own Ray Train leaves the handling of interrupts as it is.
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(trainer.fit)
+        training.add_done_callback(lambda _: queue.put(None))
+        try:
+            outcome = _follow(queue, bar)
+        except BaseException:
+            trainer.shutdown()
+            raise
+    queue.shutdown()
+    _raise_failure(ray, training.exception(), options)
+    return outcome
+
+
+def _follow(queue, bar) -> Any:
+    """Move the bar to where the leader says it is, until the end; what came of its work."""
+    start, outcome = bar.n, None
+    while (arrived := queue.get()) is not None:
+        if isinstance(arrived, UserError):
+            raise arrived
+        if isinstance(arrived, float):
+            bar.update(start + arrived - bar.n)
+        else:
+            outcome = arrived
+    return outcome
+
+
+def _raise_failure(ray, failure: BaseException | None, options: Compute) -> None:
+    if isinstance(failure, ray.train.TrainingFailedError):
+        raise UserError(
+            f"pretraining lost a process {options.retries + 1} times ({failure}); start again: finished "
+            "epochs are kept"
+        ) from failure
+    if failure is not None:
+        raise failure
+
+
+def _take_part(config: dict[str, Any]) -> None:
+    """In every process of a group: the leader tells how far it is, then what came of it."""
+    import ray.train.torch
+
+    context = ray.train.get_context()
+    team = Team(context.get_world_rank(), context.get_world_size())
+    queue, scratch = config["queue"], config["scratch"]
+    one_thread()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ray.train.torch.get_device())
+    try:
+        if not scratch.is_dir():
+            raise UserError(
+                f"a machine of the cluster does not see {scratch.parent} as the others do; put the "
+                "repository's folder on a disk that all share, under the same path"
+            )
+        result = config["function"](config["piece"], _telling(queue, team), team)
+    except UserError as exc:
+        queue.put(exc)
+        raise
+    if team.leads:
+        queue.put(result)
+
+
+def _telling(queue, team: Team) -> Advance:
+    """`advance` for the leader: where it is, at most once a second."""
+    done, told = 0.0, 0.0
+
+    def advance(more: float) -> None:
+        nonlocal done, told
+        done += more
+        if team.leads and time.monotonic() > told + 1:
+            told = time.monotonic()
+            queue.put(done)
+
+    return advance
