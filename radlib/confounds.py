@@ -1,9 +1,10 @@
 """Two confounds of the published comparison: one preprocessing for all weights, and how the AUC is taken.
 
 The published scripts show every network the same preprocessing, whatever its weights were trained with, and
-flatten both columns of the softmax into one AUC (`radlib.stats.flattened`). Here frozen runs are made with either
-preprocessing on the same folds and seeds, and each is scored in both ways. What a cell adds to the difference
-of sources is a difference of differences: all cells see the same resampled patients, so it has an interval of its own.
+flatten both columns of the softmax into one AUC (`radlib.stats.flattened`). Here frozen runs are made with
+either preprocessing on the same folds and seeds, and each is scored in both ways. What a cell adds to the
+difference of sources is a difference of differences: all cells see the same resampled patients, so it has an
+interval of its own.
 
 Runs with the weights' own preprocessing are those of `03_transfer`; only the others are trained here.
 """
@@ -15,7 +16,8 @@ import pandas as pd
 
 from radlib.errors import UserError
 from radlib.features import NOTHING
-from radlib.images import Packed
+from radlib.grid import Finished, carry_out
+from radlib.images import Packed, open_packed
 from radlib.labels import ordered_pairs, pair_title, task_title
 from radlib.progress import progress
 from radlib.results import REMEDY, Results, check_results, load_results, paired_runs
@@ -25,7 +27,7 @@ from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
 from radlib.stats.folds import FoldScores, smaller_class, tested
 from radlib.stats.intervals import interval, p_value, resamples_needed
 from radlib.study import Study
-from radlib.transfer import TransferArm, train_runs
+from radlib.transfer import TransferArm, arm_cost
 from radlib.weights import Preprocessing, Weights
 from radlib.workers import Advance
 
@@ -107,15 +109,20 @@ def cross(study: Study) -> Crossed:
     """
     part, tasks = crossed_part(study), study.confounds.tasks
     own = load_results(part, tasks)
-    done = {
-        task: train_runs(part, task, part.runs_of(task), SharedArm, f"shared preprocessing, {task}")
-        for task in tasks
-    }
+    done = {task: _train_shared(part, task) for task in tasks}
     shared = check_results(part, ((task, found.runs, found.images) for task, found in done.items()))
     for task in tasks:
         if set(own.of_task(task)["data_digest"]) != set(shared.of_task(task)["data_digest"]):
             raise UserError(f"the results of task '{task}' are of another version of its data; {REMEDY}")
     return Crossed(own, shared, sum(found.computed for found in done.values()))
+
+
+def _train_shared(part: Study, task: str) -> Finished:
+    packed = open_packed(part.dataset_dir(task))
+    return carry_out(
+        part, task, part.runs_of(task), SharedArm, lambda arm: arm_cost(part, packed, arm),
+        description=f"shared preprocessing, {task}",
+    )  # fmt: skip
 
 
 def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
@@ -155,8 +162,9 @@ def majority_table(study: Study, results: Results) -> pd.DataFrame:
             FoldScores(part.labels, part.patients, np.full((1, len(part.labels)), part.labels.mean()))
             for part in parts
         ]
+        positive = float(np.mean([fold.labels.mean() for fold in constant]))
         areas = {metric: mean_auc(constant, metric == FLATTENED) for metric in METRICS}
-        rows.append({"task": task_title(study, task), "positive": np.mean([f.labels.mean() for f in constant]), **areas})
+        rows.append({"task": task_title(study, task), "positive": positive, **areas})
     return pd.DataFrame(rows)
 
 
@@ -180,10 +188,11 @@ def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -
     """All cells of one task and pair, or None where the sources have no frozen run in common."""
     sides = {}
     for preprocessing, results in ((OWN, crossed.own), (SHARED, crossed.shared)):
-        a, b = paired_runs(results.of_task(task), pair)
-        if a.empty:
+        paired = paired_runs(results.of_task(task), pair)
+        if paired[0].empty:
             return None
-        sides |= {f"{preprocessing} a": results.scores(task, a), f"{preprocessing} b": results.scores(task, b)}
+        for side, runs in zip("ab", paired, strict=True):
+            sides[f"{preprocessing} {side}"] = results.scores(task, runs)
     # The seed of 04_auc: the very patients that its intervals resample.
     seed = seed_of(study.seed, "bootstrap", task)
     values, draws = {}, {}

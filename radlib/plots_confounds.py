@@ -53,7 +53,8 @@ def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
 
 
 def _pair_panel(panel: Axes, rows: pd.DataFrame, tasks: list[str]) -> None:
-    cells = [cell for cell in CELLS if ((rows["preprocessing"] == cell[0]) & (rows["metric"] == cell[1])).any()]
+    shown = set(zip(rows["preprocessing"], rows["metric"], strict=True))
+    cells = [cell for cell in CELLS if cell in shown]
     places = dict(zip(cells, np.linspace(-0.34, 0.34, len(cells)), strict=True))
     panel.axvline(0, color="0.25", lw=1, zorder=1)
     for row in rows.itertuples():

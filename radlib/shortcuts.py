@@ -91,10 +91,10 @@ def compare_shortcuts(study: Study, results: Results) -> Shortcuts:
 def measure_images(packed: Packed) -> pd.DataFrame:
     """What the classifier knows of every image; rows as in the manifest, columns of `GROUPS`.
 
-    log_size: logarithm of the geometric mean of the sides of the file, in px; log_aspect: of width over height.
+    log_size: logarithm of the geometric mean of the file's sides, in px; log_aspect: of width over height.
     Brightness in 0 to 255, over the packed image: mean and SD, and those of the outer sixteenth at each side;
-    border_black: share of black pixels there. Packed images are square, so a border is that of the stretched or
-    letterboxed image.
+    border_black: share of black pixels there. Packed images are square, so a border is that of the stretched
+    or letterboxed image.
     """
     width, height = (packed.manifest[side].to_numpy(dtype=float) for side in ("width", "height"))
     starts = range(0, len(packed.manifest), _AT_ONCE)
@@ -120,8 +120,8 @@ def score_folds(packed: Packed, table: pd.DataFrame, parts: list[FoldPredictions
 
 
 def classifier() -> VotingClassifier:
-    """Mean probability of a logistic regression and of boosted trees: neither is chosen, so nothing selects."""
-    trees = HistGradientBoostingClassifier(max_iter=100, learning_rate=0.05, max_depth=3, early_stopping=False)
+    """Mean probability of a logistic regression and of boosted trees: neither is chosen by its result."""
+    trees = HistGradientBoostingClassifier(learning_rate=0.05, max_depth=3, early_stopping=False)
     line = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     return VotingClassifier([("line", line), ("trees", trees)], voting="soft")
 

@@ -20,7 +20,7 @@ CHOICES = {
 
 
 def cells_shown(study: Study, table: pd.DataFrame, what: str) -> pd.DataFrame:
-    """`confounds.csv` for readers: the `difference` or the `change` rows, rounded, with intervals in words."""
+    """`confounds.csv` for readers: the `difference` or the `change` rows, rounded, each with its interval."""
     some = table[table["what"] == what]
     pairs = zip(some["source_a"], some["source_b"], strict=True)
     shown = {
@@ -57,7 +57,7 @@ def shortcuts_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def confounds_lesson(study: Study, table: pd.DataFrame) -> list[str]:
-    """How much of the published gain each confound explains, pair by pair; then what it does to each source."""
+    """Pair by pair: how much of the published gain each confound explains, what it does to each source."""
     if table.empty:
         return [NOTHING_ASKED]
     sentences = []
@@ -88,9 +88,9 @@ def shortcuts_lesson(study: Study, table: pd.DataFrame) -> list[str]:
             "no difference shown": f"**{source} is not shown to have more**",
         }[direction(more["ci_low"], more["ci_high"])]
         sentences.append(
-            f"{task_title(study, task)}: a classifier that sees only size, aspect ratio, brightness, contrast "
-            f"and border has AUC {_auc(whole)}, the most from {TITLES[single.name]} alone ({_auc(single)}). "
-            f"{word}: {whole['auc_best_source']:.3f}, {with_interval(more, study.compare.confidence)} above it."
+            f"{task_title(study, task)}: a classifier that sees only size, aspect ratio, brightness, contrast"
+            f" and border has AUC {_auc(whole)}; of these, {TITLES[single.name]} alone has {_auc(single)}. "
+            f"{word}: {whole['auc_best_source']:.3f}, by {with_interval(more, study.compare.confidence)}."
         )
     return sentences
 
@@ -102,7 +102,8 @@ def _answer(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
     known = pd.notna(published) and published != 0
     where = _task(study, first["task"])
     if first["task"] == EVERY_TASK:
-        where = f"mean over {first['n_tasks']} task{'s' * (first['n_tasks'] > 1)} with a published gain"
+        tasks = "task" if first["n_tasks"] == 1 else "tasks"
+        where = f"mean over {first['n_tasks']} {tasks} with a published gain"
     parts = []
     for (preprocessing, metric), words in CHOICES.items():
         row = _cell(rows, CHANGE, preprocessing, metric)
@@ -112,8 +113,8 @@ def _answer(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
         parts.append(f"{words}: {verdict}, {with_interval(row, confidence)}{part}")
     gain = f", where the published gain is {published:+.3f}" if known else ""
     return (
-        f"**{pair_title(study, pair)}** ({where}): with each weights' own preprocessing and the ROC AUC of the "
-        f"positive class the difference is {with_interval(first, confidence)}{gain}. What the published "
+        f"**{pair_title(study, pair)}** ({where}): with each weights' own preprocessing and the ROC AUC of "
+        f"the positive class the difference is {with_interval(first, confidence)}{gain}. What the published "
         f"choices change in it: {'; '.join(parts)}."
     )
 

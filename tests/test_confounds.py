@@ -1,4 +1,4 @@
-"""The flattened AUC against other libraries, cells against the comparison that they repeat, and planted effects."""
+"""The flattened AUC against other libraries, cells against the comparison they repeat, planted effects."""
 
 import re
 
@@ -39,7 +39,8 @@ def drawn_fold(seed: int = 0, patients: int = 30, runs: int = 3) -> FoldScores:
     ids = np.repeat(np.arange(patients), 3)
     labels = (rng.random(len(ids)) < np.repeat(np.resize([0.9, 0.0, 0.4], patients), 3)).astype(int)
     scores = 1 / (1 + np.exp(-rng.normal(labels - 0.8, 1, (runs, len(ids)))))
-    return FoldScores(labels, ids, scores.round(2))
+    # Sixty-fourths, so that 1 - p is exact and its ties with other scores are, too.
+    return FoldScores(labels, ids, np.round(scores * 64) / 64)
 
 
 def flat(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -55,13 +56,12 @@ def test_flattened_auc_is_scikit_learns_of_the_flattened_arrays():
     assert abs(expected - mean_auc([fold])) > 0.01
 
 
-def test_flattened_auc_is_keras_in_the_limit_of_many_thresholds(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    keras = pytest.importorskip("keras")
+def test_flattened_auc_is_keras_in_the_limit_of_many_thresholds(keras):
     fold = drawn_fold(1)
+    one_hot = np.stack([1 - fold.labels, fold.labels], axis=1)
     for scores in fold.scores:
         area = keras.metrics.AUC(num_thresholds=5000)
-        area.update_state(np.stack([1 - fold.labels, fold.labels], axis=1), np.stack([1 - scores, scores], axis=1))
+        area.update_state(one_hot, np.stack([1 - scores, scores], axis=1))
         one = FoldScores(fold.labels, fold.patients, scores[np.newaxis])
         assert mean_auc([one], flattened=True) == pytest.approx(float(area.result()), abs=2e-4)
 
@@ -172,10 +172,10 @@ def test_changes_are_paired_differences_of_differences(crossed):
 def test_planted_handicap_is_found_in_the_source_that_has_it(crossed):
     _, _, table = crossed
     changed = table[(table["what"] == CHANGE) & (table["preprocessing"] != OWN) & (table["metric"] == ROC)]
+    assert len(changed) == 2 * 3
     assert (changed["ci_low"] > 0).all(), "radiology gains on photographs wherever these are handicapped"
     assert (changed["b_high"] < 0).all()
-    unharmed = table[(table["what"] == DIFFERENCE) & (table["preprocessing"] == OWN) & (table["metric"] == ROC)]
-    assert ((unharmed["ci_low"] < 0) & (0 < unharmed["ci_high"])).all()
+    assert (changed[["a", "a_low", "a_high"]] == 0).all(axis=None)
 
 
 def test_mean_over_tasks_takes_those_with_a_published_gain(crossed):
@@ -217,7 +217,7 @@ def test_figure_draws_every_cell_with_its_interval(crossed, tmp_path):
         assert [line.get_xdata()[0] for line in marks["D"]] == pytest.approx([0.04] * 3)
         drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
         rows = table[table["what"] == what]
-        assert {(round(low, 9), round(high, 9)) for low, high in zip(rows["ci_low"], rows["ci_high"])} <= drawn
+        assert {tuple(ends) for ends in rows[["ci_low", "ci_high"]].round(9).to_numpy()} <= drawn
         figure.savefig(tmp_path / f"{what}.png", dpi=40)
     plt.close("all")
 
@@ -316,7 +316,7 @@ def test_results_of_other_data_are_refused(study):
             {"tasks": ["breast_us"], "settings": [{"lr": 0.5}]},
             "transfer has no frozen setting of 'inception_resnet_v2' with lr 0.5",
         ),
-        ({"settings": [{"train": "all", "lr": 0.01}]}, "'confounds.settings.0.train': Input should be 'frozen'"),
+        ({"settings": [{"train": "all", "lr": 1}]}, "'confounds.settings.0.train': Input should be 'frozen'"),
         ({"shared": {"std": [0, 1, 1]}}, "'confounds.shared.std.0': Input should be greater than 0"),
         ({"shared": {"channels": "GBR"}}, "'confounds.shared.channels': Input should be 'RGB' or 'BGR'"),
     ],

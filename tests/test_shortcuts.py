@@ -112,8 +112,9 @@ def test_figures_of_an_image_are_those_of_pillow(study):
             assert table.loc[row, name] == pytest.approx(value, rel=1e-4), name
         black = manifest["label"][row] * 2 * SIZE / (SIZE**2 - (SIZE - 4) ** 2)
         assert table.loc[row, "border_black"] == pytest.approx(black)
-        assert np.exp(2 * table.loc[row, "log_size"]) == pytest.approx(manifest.loc[row, ["width", "height"]].prod())
-        assert np.exp(table.loc[row, "log_aspect"]) == pytest.approx(manifest["width"][row] / manifest["height"][row])
+        width, height = manifest.loc[row, ["width", "height"]]
+        assert np.exp(2 * table.loc[row, "log_size"]) == pytest.approx(width * height)
+        assert np.exp(table.loc[row, "log_aspect"]) == pytest.approx(width / height)
 
 
 def test_test_labels_play_no_part_in_the_scores(study):
