@@ -33,7 +33,7 @@ from radlib.runs import read_report, write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import Difference, RocBand, bootstrap_delta, interval, p_value, roc_band
 from radlib.stats.delong import delong_difference
-from radlib.stats.folds import FoldScores, smaller_class
+from radlib.stats.folds import smaller_class, tested
 from radlib.stats.intervals import resamples_needed
 from radlib.stats.models import holm
 from radlib.stats.two_levels import bootstrap_both_levels
@@ -160,7 +160,7 @@ def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str,
         "task": task, "estimate": estimate, "source_a": pair[0], "source_b": pair[1],
         "auc_a": found.auc_a, "auc_b": found.auc_b, "delta": found.delta,
         "ci_low": found.ci_low, "ci_high": found.ci_high, "p_value": found.p_value,
-        **_counts(a), "n_runs": len(sides[0]), "resamples": options.resamples, "simulated": study.simulated,
+        **tested(a), "n_runs": len(sides[0]), "resamples": options.resamples, "simulated": study.simulated,
         "delong_ci_low": check.ci_low, "delong_ci_high": check.ci_high, "delong_p": check.p_value,
         "sd_a": _spread(sides[0]), "sd_b": _spread(sides[1]),
         "setting_a": _name(settings[0]), "setting_b": _name(settings[1]),
@@ -187,14 +187,6 @@ def _with_setting(runs: pd.DataFrame, setting: tuple) -> pd.DataFrame:
 
 def _name(setting: tuple | None) -> str:
     return setting_title(*setting) if setting else "all in common"
-
-
-def _counts(folds: list[FoldScores]) -> dict[str, int]:
-    return {
-        "n_patients": sum(len(np.unique(fold.patients)) for fold in folds),
-        "n_images": sum(len(fold.labels) for fold in folds),
-        "n_positive": sum(int(fold.labels.sum()) for fold in folds),
-    }
 
 
 def _spread(runs: pd.DataFrame) -> float:

@@ -171,7 +171,7 @@ def notebook_links(study: Study, base: str = "notebooks") -> str:
         "Pretraining": [f"02_pretrain-{corpus}" for corpus in study.corpora],
         "Transfer": [f"03_transfer-{task}" for task in study.tasks],
         "Segmentation": [f"05_segment-{task}" for task in study.segment.tasks],
-        "Comparison": ["04_auc", "06_dice", "08_validity", "13_beyond_the_mean"],
+        "Comparison": ["04_auc", "06_dice", "08_validity", "09_confounds", "13_beyond_the_mean"],
     }
     lines = []
     for title, names in groups.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
 Name = str
 Train = Literal["frozen", "top10", "all"]
@@ -202,6 +202,32 @@ class Validity(Strict):
     studies: int = Field(ge=2, description="in each cell, with and without a difference")
     resamples: int = Field(1000, ge=100)
     cells: list[Cell] = Field(min_length=1)
+
+
+class SharedPreprocessing(Strict):
+    """One preprocessing for all weights, (x / 255 - mean) / std in the order of `channels`.
+
+    By default that of the published scripts: blue first, minus (103.939, 116.779, 123.68), then / 255.
+    """
+
+    mean: tuple[float, float, float] = (0.407604, 0.457957, 0.485020)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
+    channels: Literal["RGB", "BGR"] = "BGR"
+
+
+class FrozenSetting(Setting):
+    train: Literal["frozen"] = "frozen"
+
+
+class Confounds(Strict):
+    """What preprocessing and metric alone do to the differences between sources, in frozen runs."""
+
+    tasks: list[Name] = Field(default_factory=list, description="none named: the question is not asked")
+    settings: list[FrozenSetting] | None = Field(None, description="of transfer; None: all frozen ones")
+    pairs: list[tuple[Name, Name]] | None = Field(
+        None, description="None: the headline, and the pairs of compare that name a checkpoint"
+    )
+    shared: SharedPreprocessing = Field(default_factory=SharedPreprocessing)
 
 
 class Compute(Strict):

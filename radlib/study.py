@@ -22,6 +22,7 @@ from radlib.sections import (
     Checkpoint,
     Compare,
     Compute,
+    Confounds,
     Corpus,
     Data,
     Dataset,
@@ -54,6 +55,7 @@ class Study(Strict):
     segment: Segment = Field(default_factory=Segment)
     compare: Compare
     validity: Validity
+    confounds: Confounds = Field(default_factory=Confounds)
     compute: Compute = Field(default_factory=Compute)
     notes: list[str] = Field(default_factory=list, description="sentences the summary prints as they are")
     root: Path = Field(Path(), exclude=True)
@@ -73,6 +75,7 @@ class Study(Strict):
             _only(f"checkpoints.{name}", checkpoint.backbones, list(self.backbones))
         for pair in [*self.compare.pairs, self.compare.headline]:
             _only("compare", list(pair), self.sources)
+        self._confounds_agree()
         both = set(self.corpora) & set(self.tasks)
         if both:
             raise ValueError(f"{sorted(both)} name both a corpus and a task; names must differ")
@@ -107,6 +110,23 @@ class Study(Strict):
                 _only(f"corpora.{name}.variant_of", [corpus.variant_of], others)
                 same = ["layout", "path", "options", "size", "colour", "max_images"]
                 _alike(f"corpora.{name}", corpus, corpus.variant_of, self.corpora[corpus.variant_of], same)
+
+    def _confounds_agree(self) -> None:
+        asked = self.confounds
+        _only("confounds.tasks", asked.tasks, self.compared_tasks)
+        for pair in asked.pairs or []:
+            _only("confounds.pairs", list(pair), self.sources)
+        for task in asked.tasks:
+            frozen = {(run.backbone, run.lr) for run in self.runs_of(task) if run.train == "frozen"}
+            if not frozen:
+                raise ValueError(f"confounds.tasks names '{task}', which has no frozen setting in transfer")
+            for setting in asked.settings or []:
+                for backbone in setting.backbones or self.backbones:
+                    if (backbone, setting.lr) not in frozen:
+                        raise ValueError(
+                            f"confounds.settings: transfer has no frozen setting of '{backbone}' with lr "
+                            f"{setting.lr:g}"
+                        )
 
     # Where things lie -------------------------------------------------------------------------------
     @property

@@ -7,7 +7,7 @@ standard deviation costs accuracy, and in a comparison of sources it costs one s
 import hashlib
 import json
 import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -64,6 +64,11 @@ class Weights:
         # Only the count of seen batches may be missing from a file, and nothing here uses it.
         model.load_state_dict(self.state, strict=False)
         return model.to(compute.device(), memory_format=torch.channels_last)
+
+    def shown(self, preprocessing: Preprocessing) -> "Weights":
+        """The same weights on images prepared in another way; the digest says so."""
+        digest = digest_state(self.state, preprocessing, self.variant)
+        return replace(self, preprocessing=preprocessing, digest=digest)
 
 
 def without_classifier(state: dict[str, Tensor]) -> dict[str, Tensor]:

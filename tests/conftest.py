@@ -1,6 +1,8 @@
 """Small studies in temporary folders: real code on tiny inputs."""
 
+import importlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,14 @@ def small_study(tmp_path) -> Study:
     """The smoke study with its root in a temporary folder, computed in this process."""
     study = load_study(path=REPOSITORY / "studies" / "smoke.yaml")
     return study.model_copy(update={"root": tmp_path, "compute": Compute(workers=1)})
+
+
+@pytest.fixture(scope="session")
+def keras(tmp_path_factory):
+    """The library, on PyTorch, and nothing of it in the user's folder."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    os.environ["KERAS_HOME"] = str(tmp_path_factory.mktemp("keras_home"))
+    return importlib.import_module("keras")
 
 
 def write_packed(

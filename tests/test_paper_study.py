@@ -92,6 +92,7 @@ def cut(tmp_path) -> Study:
     params["transfer"]["settings"] = params["transfer"]["settings"][1::2]
     params["transfer"]["epochs"] = dict.fromkeys(("frozen", "top10", "all"), 1)
     params["segment"]["tasks"] = []
+    params["confounds"]["tasks"] = []
     params["compute"] = {"workers": 1}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     study = load_study(path=tmp_path / "params.yaml")

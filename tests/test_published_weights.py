@@ -1,7 +1,5 @@
 """Published weights: the networks they came from and ours say the same, each with its own preprocessing."""
 
-import importlib
-import os
 import re
 
 import h5py
@@ -69,13 +67,6 @@ def assert_same(found, expected, tolerance):
         assert (some - other).norm() <= tolerance * other.norm()
         assert (some - other).abs().max() <= tolerance * other.abs().max()
     assert (expected[0] - expected[1]).norm() > 0.01 * expected[0].norm()
-
-
-@pytest.fixture(scope="module")
-def keras(tmp_path_factory):
-    os.environ["KERAS_BACKEND"] = "torch"
-    os.environ["KERAS_HOME"] = str(tmp_path_factory.mktemp("keras_home"))
-    return importlib.import_module("keras")
 
 
 @pytest.fixture(scope="module")

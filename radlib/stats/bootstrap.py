@@ -29,6 +29,7 @@ import numpy as np
 
 from radlib.errors import UserError
 from radlib.stats.auc import aucs, descending_steps
+from radlib.stats.flattened import both_columns, patients_of_both
 from radlib.stats.folds import (
     FoldPatients,
     FoldScores,
@@ -83,18 +84,25 @@ class RocBand:
     high: np.ndarray
 
 
-def mean_auc(folds: Sequence[FoldScores]) -> float:
+def mean_auc(folds: Sequence[FoldScores], flattened: bool = False) -> float:
     """Mean over all runs of the run's AUC on its own fold's test images.
 
+    Args:
+        flattened: the area of `radlib.stats.flattened` instead.
     Raises:
         UserError: no folds, or a patient in two of them.
     """
     check_folds(folds)
+    folds = [both_columns(fold) for fold in folds] if flattened else folds
     return float(np.concatenate([aucs(fold.scores, fold.labels) for fold in folds]).mean())
 
 
 def bootstrap_mean_auc(
-    sides: dict[str, Sequence[FoldScores]], resamples: int, seed: int, kernel_bytes: int | None = None
+    sides: dict[str, Sequence[FoldScores]],
+    resamples: int,
+    seed: int,
+    kernel_bytes: int | None = None,
+    flattened: bool = False,
 ) -> dict[str, np.ndarray]:
     """Mean AUC of each side in each resample, the same patients drawn for all sides.
 
@@ -103,6 +111,7 @@ def bootstrap_mean_auc(
         resamples: number of resamples.
         seed: draws depend on it and on the patients only, not on sides or scores.
         kernel_bytes: most memory for one fold's matrices, as in `count_pairs`; the numbers are the same.
+        flattened: the area of `radlib.stats.flattened` instead, of the very same resamples.
     Returns:
         name -> (resamples,) float64.
     Raises:
@@ -115,11 +124,13 @@ def bootstrap_mean_auc(
     draws = np.zeros((resamples, len(sides)))
     for number, share in enumerate(run_shares(first)):
         folds = [side[number] for side in sides.values()]
-        patients = fold_patients(folds[0])
+        drawn = counted = fold_patients(folds[0])
+        if flattened:
+            folds, counted = [both_columns(fold) for fold in folds], patients_of_both(drawn)
         runs = np.array([fold.runs for fold in folds])
-        ordered_pairs = count_pairs(folds, patients, kernel_bytes)
-        for part, weights in patient_weights(patients, resamples, seed, number, ordered_pairs.chunk):
-            pairs = patients.positives_drawn(weights) * patients.negatives_drawn(weights)
+        ordered_pairs = count_pairs(folds, counted, kernel_bytes)
+        for part, weights in patient_weights(drawn, resamples, seed, number, ordered_pairs.chunk):
+            pairs = counted.positives_drawn(weights) * counted.negatives_drawn(weights)
             draws[part] += share * ordered_pairs(weights) / (2 * pairs[:, np.newaxis] * runs)
     return dict(zip(sides, draws.T.copy(), strict=True))
 

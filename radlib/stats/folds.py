@@ -150,6 +150,15 @@ def run_shares(folds: Sequence[FoldScores]) -> np.ndarray:
     return runs / runs.sum()
 
 
+def tested(folds: Sequence[FoldScores]) -> dict[str, int]:
+    """Numbers of patients, images and positive images over all folds."""
+    return {
+        "n_patients": sum(len(np.unique(fold.patients)) for fold in folds),
+        "n_images": sum(len(fold.labels) for fold in folds),
+        "n_positive": sum(int(fold.labels.sum()) for fold in folds),
+    }
+
+
 def smaller_class(folds: Sequence[FoldScores]) -> int:
     """Number of patients, over all folds, in the smaller of the two strata that are resampled."""
     strata = np.array([fold_patients(fold).strata for fold in folds]).sum(axis=0)

@@ -1,0 +1,178 @@
+"""Words and tables of 09_confounds, written from the numbers and from nothing else."""
+
+import pandas as pd
+
+from radlib.confounds import CHANGE, DIFFERENCE, EVERY_TASK, FLATTENED, ONE_SIDED, OWN, ROC, SHARED
+from radlib.labels import pair_title, source_title, task_title
+from radlib.shortcuts import EVERYTHING, TITLES
+from radlib.study import Study
+from radlib.summary import direction, with_interval
+
+NOTHING_ASKED = "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study."
+# What a published choice changes, in the words of the answer.
+CHOICES = {
+    (SHARED, ROC): "the one preprocessing for all, alone",
+    (ONE_SIDED, ROC): "the same, shown to {b} alone",
+    (OWN, FLATTENED): "the flattened AUC, alone",
+    (SHARED, FLATTENED): "both",
+    (ONE_SIDED, FLATTENED): "both, that preprocessing shown to {b} alone",
+}
+
+
+def cells_shown(study: Study, table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """`confounds.csv` for readers: the `difference` or the `change` rows, rounded, each with its interval."""
+    some = table[table["what"] == what]
+    pairs = zip(some["source_a"], some["source_b"], strict=True)
+    shown = {
+        "pair": [pair_title(study, pair) for pair in pairs],
+        "task": [_task(study, task) for task in some["task"]],
+        "preprocessing": some["preprocessing"].to_numpy(),
+        "AUC": some["metric"].to_numpy(),
+        "a": _ranges(some, "a", "a_low", "a_high", signed=what == CHANGE),
+        "b": _ranges(some, "b", "b_low", "b_high", signed=what == CHANGE),
+        "a − b": _ranges(some, "delta", "ci_low", "ci_high", signed=True),
+        "published gain": [_optional(x, "{:+.3f}") for x in some["published"]],
+    }
+    if what == CHANGE:
+        shown["part of it"] = [_share(row) for _, row in some.iterrows()]
+    shown["images are"] = ["simulated" if s else "real" for s in some["simulated"]]
+    return pd.DataFrame(shown).set_index(["pair", "task", "preprocessing", "AUC"])
+
+
+def shortcuts_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """`shortcuts.csv` for readers."""
+    return pd.DataFrame(
+        {
+            "task": [task_title(study, task) for task in table["task"]],
+            "sees only": table["features"].map(TITLES).to_numpy(),
+            "AUC": _ranges(table, "auc", "ci_low", "ci_high", signed=False),
+            "best source": [source_title(study, source) for source in table["best_source"]],
+            "its AUC": table["auc_best_source"].round(3).to_numpy(),
+            "it has more": _ranges(table, "delta", "delta_low", "delta_high", signed=True),
+            "patients": table["n_patients"].to_numpy(),
+            "images": table["n_images"].to_numpy(),
+            "images are": ["simulated" if s else "real" for s in table["simulated"]],
+        }
+    ).set_index(["task", "sees only"])
+
+
+def confounds_lesson(study: Study, table: pd.DataFrame) -> list[str]:
+    """Pair by pair: how much of the published gain each confound explains, what it does to each source."""
+    if table.empty:
+        return [NOTHING_ASKED]
+    sentences = []
+    for pair, rows in table.groupby(["source_a", "source_b"], sort=False):
+        over = rows[rows["task"] == EVERY_TASK]
+        for _, some in (over if len(over) else rows).groupby("task", sort=False):
+            sentences.append(_answer(study, pair, some))
+        sentences.append(_handicap(study, pair, over if len(over) else rows))
+        if len(over) and over["n_tasks"].iloc[0] > 1:
+            sentences.append(_by_task(study, pair, rows[rows["task"] != EVERY_TASK]))
+    return sentences
+
+
+def shortcuts_lesson(study: Study, table: pd.DataFrame) -> list[str]:
+    """Per task: what can be had without looking, and whether the best source has more."""
+    sentences = []
+    for task, rows in table.groupby("task", sort=False):
+        rows = rows.set_index("features")
+        whole = rows.loc[EVERYTHING]
+        single = rows.drop(index=EVERYTHING).sort_values("auc", kind="stable").iloc[-1]
+        source = source_title(study, whole["best_source"])
+        more = pd.Series(
+            {"delta": whole["delta"], "ci_low": whole["delta_low"], "ci_high": whole["delta_high"]}
+        )
+        word = {
+            "higher": f"{source} has more",
+            "lower": f"**{source} has less**",
+            "no difference shown": f"**{source} is not shown to have more**",
+        }[direction(more["ci_low"], more["ci_high"])]
+        sentences.append(
+            f"{task_title(study, task)}: a classifier that sees only size, aspect ratio, brightness, contrast"
+            f" and border has AUC {_auc(whole)}; of these, {TITLES[single.name]} alone has {_auc(single)}. "
+            f"{word}: {whole['auc_best_source']:.3f}, by {with_interval(more, study.compare.confidence)}."
+        )
+    return sentences
+
+
+def _answer(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
+    """The difference without the confounds, and what each published choice adds to it."""
+    first, confidence = _cell(rows, DIFFERENCE, OWN, ROC), study.compare.confidence
+    published = first["published"]
+    known = pd.notna(published) and published != 0
+    where = _task(study, first["task"])
+    if first["task"] == EVERY_TASK:
+        tasks = "task" if first["n_tasks"] == 1 else "tasks"
+        where = f"mean over {first['n_tasks']} {tasks} with a published gain"
+    parts = []
+    for (preprocessing, metric), words in CHOICES.items():
+        row = _cell(rows, CHANGE, preprocessing, metric)
+        words = words.format(b=source_title(study, pair[1]))
+        verdict = direction(row["ci_low"], row["ci_high"]).replace("difference", "change")
+        part = f", {_share(row)} of the published gain" if known else ""
+        parts.append(f"{words}: {verdict}, {with_interval(row, confidence)}{part}")
+    gain = f", where the published gain is {published:+.3f}" if known else ""
+    return (
+        f"**{pair_title(study, pair)}** ({where}): with each weights' own preprocessing and the ROC AUC of "
+        f"the positive class the difference is {with_interval(first, confidence)}{gain}. What the published "
+        f"choices change in it: {'; '.join(parts)}."
+    )
+
+
+def _handicap(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
+    """What the shared preprocessing costs or gives each source itself, in ROC AUC."""
+    parts = []
+    for _, row in rows[_is(rows, CHANGE, SHARED, ROC)].iterrows():
+        each = "; ".join(
+            f"{source_title(study, source)} {_range(row, side, f'{side}_low', f'{side}_high', signed=True)}"
+            for source, side in zip(pair, "ab", strict=True)
+        )
+        parts.append(f"{each} ({_task(study, row['task'])})")
+    return f"What that preprocessing does to the ROC AUC of each source itself: {'. '.join(parts)}."
+
+
+def _by_task(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
+    parts = []
+    for _, row in rows[_is(rows, CHANGE, SHARED, FLATTENED)].iterrows():
+        share = f", {_share(row)} of {row['published']:+.3f}" if _share(row) else ""
+        parts.append(f"{_task(study, row['task'])} {_range(row, 'delta', 'ci_low', 'ci_high', True)}{share}")
+    return f"{pair_title(study, pair)}, both choices, task by task: {'; '.join(parts)}."
+
+
+def _cell(rows: pd.DataFrame, what: str, preprocessing: str, metric: str) -> pd.Series:
+    return rows[_is(rows, what, preprocessing, metric)].iloc[0]
+
+
+def _is(rows: pd.DataFrame, what: str, preprocessing: str, metric: str) -> pd.Series:
+    same = (rows["preprocessing"] == preprocessing) & (rows["metric"] == metric)
+    return same & (rows["what"] == what)
+
+
+def _task(study: Study, task: str) -> str:
+    return task if task == EVERY_TASK else task_title(study, task)
+
+
+def _auc(row: pd.Series) -> str:
+    return f"{row['auc']:.3f}, {row['ci_low']:.3f} to {row['ci_high']:.3f}"
+
+
+def _ranges(table: pd.DataFrame, value: str, low: str, high: str, signed: bool) -> list[str]:
+    return [_range(row, value, low, high, signed) for _, row in table.iterrows()]
+
+
+def _range(row: pd.Series, value: str, low: str, high: str, signed: bool) -> str:
+    """`+0.031 [+0.012, +0.050]`, with a true minus sign."""
+    sign = "+" if signed else ""
+    text = f"{row[value]:{sign}.3f} [{row[low]:{sign}.3f}, {row[high]:{sign}.3f}]"
+    return text.replace("-", "−")
+
+
+def _share(row: pd.Series) -> str:
+    """`+35% (+10% to +61%)` of the published gain; empty where that is not known."""
+    if pd.isna(row["share"]):
+        return ""
+    return f"{row['share']:+.0%} ({row['share_low']:+.0%} to {row['share_high']:+.0%})".replace("-", "−")
+
+
+def _optional(value: float, form: str) -> str:
+    return "" if pd.isna(value) else form.format(value)

@@ -1,0 +1,335 @@
+"""The flattened AUC against other libraries, cells against the comparison they repeat, planted effects."""
+
+import re
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from radlib import compute, confounds, plots, plots_confounds, summary_confounds
+from radlib.compare import compare_sources
+from radlib.confounds import CHANGE, DIFFERENCE, EVERY_TASK, FLATTENED, ONE_SIDED, OWN, ROC, SHARED, Crossed
+from radlib.errors import UserError
+from radlib.images import open_packed
+from radlib.results import load_results
+from radlib.sections import Confounds, SharedPreprocessing
+from radlib.seeds import seed_of
+from radlib.stats.bootstrap import FoldScores, bootstrap_delta, bootstrap_mean_auc, mean_auc
+from radlib.stats.folds import fold_patients, patient_weights
+from radlib.study import load_study
+from radlib.transfer import transfer
+from radlib.weights import Preprocessing, load_weights, save_weights
+from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
+from tests.fabricated import fabricate, make_study, read_results
+
+matplotlib.use("Agg")
+PAIR = ("radiology", "photographs")
+
+
+# The metric -----------------------------------------------------------------------------------------------
+
+
+def drawn_fold(seed: int = 0, patients: int = 30, runs: int = 3) -> FoldScores:
+    """Three images a patient, patients in either class or both, scores with ties."""
+    rng = np.random.default_rng(seed)
+    ids = np.repeat(np.arange(patients), 3)
+    labels = (rng.random(len(ids)) < np.repeat(np.resize([0.9, 0.0, 0.4], patients), 3)).astype(int)
+    scores = 1 / (1 + np.exp(-rng.normal(labels - 0.8, 1, (runs, len(ids)))))
+    # Sixty-fourths, so that 1 - p is exact and its ties with other scores are, too.
+    return FoldScores(labels, ids, np.round(scores * 64) / 64)
+
+
+def flat(scores: np.ndarray, labels: np.ndarray) -> float:
+    """As the published scripts have it: a softmax of two columns and its labels, flattened."""
+    softmax, one_hot = np.stack([1 - scores, scores], axis=1), np.stack([1 - labels, labels], axis=1)
+    return roc_auc_score(one_hot.ravel(), softmax.ravel())
+
+
+def test_flattened_auc_is_scikit_learns_of_the_flattened_arrays():
+    fold = drawn_fold()
+    expected = np.mean([flat(scores, fold.labels) for scores in fold.scores])
+    assert mean_auc([fold], flattened=True) == pytest.approx(expected, abs=1e-12)
+    assert abs(expected - mean_auc([fold])) > 0.01
+
+
+def test_flattened_auc_is_keras_in_the_limit_of_many_thresholds(keras):
+    fold = drawn_fold(1)
+    one_hot = np.stack([1 - fold.labels, fold.labels], axis=1)
+    for scores in fold.scores:
+        area = keras.metrics.AUC(num_thresholds=5000)
+        area.update_state(one_hot, np.stack([1 - scores, scores], axis=1))
+        one = FoldScores(fold.labels, fold.patients, scores[np.newaxis])
+        assert mean_auc([one], flattened=True) == pytest.approx(float(area.result()), abs=2e-4)
+
+
+@pytest.mark.parametrize(("positive", "negative"), [(288, 61), (210, 570), (20, 20)])
+def test_flattened_auc_of_a_constant_is_the_share_of_the_larger_class(positive, negative):
+    labels = np.repeat([1, 0], [positive, negative])
+    share = positive / (positive + negative)
+    fold = FoldScores(labels, np.arange(len(labels)), np.full((1, len(labels)), share))
+    assert mean_auc([fold]) == 0.5
+    assert mean_auc([fold], flattened=True) == pytest.approx(max(share, 1 - share), abs=1e-12)
+
+
+def test_resamples_of_the_flattened_auc_are_the_very_patients_of_the_other():
+    second = drawn_fold(3, patients=18)
+    folds = [drawn_fold(2), FoldScores(second.labels, second.patients + 1000, second.scores)]
+    ours = {m: bootstrap_mean_auc({"x": folds}, 25, 7, flattened=m)["x"] for m in (False, True)}
+    brute = {False: np.zeros(25), True: np.zeros(25)}
+    for number, fold in enumerate(folds):
+        patients = fold_patients(fold)
+        ((_, weights),) = patient_weights(patients, 25, 7, number, 25)
+        for r in range(25):
+            rows = np.repeat(np.arange(len(fold.labels)), weights[r, patients.of_image].astype(int))
+            for scores in fold.scores:
+                brute[False][r] += roc_auc_score(fold.labels[rows], scores[rows]) / 6
+                brute[True][r] += flat(scores[rows], fold.labels[rows]) / 6
+    for flattened, expected in brute.items():
+        np.testing.assert_allclose(ours[flattened], expected, atol=1e-12)
+    sorted_way = bootstrap_mean_auc({"x": folds}, 25, 7, kernel_bytes=0, flattened=True)["x"]
+    np.testing.assert_array_equal(sorted_way, ours[True])
+
+
+# The cells ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory):
+    """Two tasks; the shared preprocessing weakens photographs and leaves radiology as it is."""
+    studies = []
+    for name, photographs in (("own", 1.6), ("shared", 0.6)):
+        root = tmp_path_factory.mktemp(name)
+        asked = {"tasks": ["thyroid_us", "breast_us"], "settings": [{"lr": 0.01}], "pairs": [PAIR]}
+        study = make_study(root, ("thyroid_us", "breast_us"), confounds=asked)
+        fabricate(study, {"radiology": 1.6, "photographs": photographs, "random": 0.5})
+        studies.append(study)
+    parts = [confounds.crossed_part(study) for study in studies]
+    both = Crossed(*(load_results(part) for part in parts), computed=0)
+    return parts, both, confounds.compare_cells(studies[0], both)
+
+
+def cell(table: pd.DataFrame, task: str, what: str, preprocessing: str, metric: str) -> pd.Series:
+    keys = {"task": task, "what": what, "preprocessing": preprocessing, "metric": metric}
+    (row,) = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)].to_dict("records")
+    return pd.Series(row)
+
+
+def test_roc_cells_are_the_comparison_of_04_auc(crossed):
+    parts, both, table = crossed
+    for part, results, name in zip(parts, (both.own, both.shared), (OWN, SHARED), strict=True):
+        expected = compare_sources(part, results).table
+        expected = expected[(expected["estimate"] == "grid_mean") & (expected["source_b"] == PAIR[1])]
+        for row in expected.to_dict("records"):
+            found = cell(table, row["task"], DIFFERENCE, name, ROC)
+            keys = ["delta", "ci_low", "ci_high", "p_value", "n_patients", "n_images", "n_positive", "n_runs"]
+            assert found[keys].tolist() == [row[key] for key in keys]
+            assert found[["a", "b"]].tolist() == [row["auc_a"], row["auc_b"]]
+
+
+def test_other_cells_are_scikit_learns(crossed):
+    _, both, table = crossed
+    areas = {}
+    for name, results in ((OWN, both.own), (SHARED, both.shared)):
+        for run in results.of_task("breast_us").itertuples():
+            part = results.predictions["breast_us"][run.fold]
+            scores = part.scores[list(part.runs).index(run.run)]
+            areas.setdefault((name, run.source, ROC), []).append(roc_auc_score(part.labels, scores))
+            areas.setdefault((name, run.source, FLATTENED), []).append(flat(scores, part.labels))
+    mean = {key: np.mean(values) for key, values in areas.items()}
+    for metric in (ROC, FLATTENED):
+        one_sided = cell(table, "breast_us", DIFFERENCE, ONE_SIDED, metric)
+        assert one_sided["a"] == pytest.approx(mean[OWN, "radiology", metric])
+        assert one_sided["b"] == pytest.approx(mean[SHARED, "photographs", metric])
+        shared = cell(table, "breast_us", DIFFERENCE, SHARED, metric)
+        assert shared["delta"] == pytest.approx(
+            mean[SHARED, "radiology", metric] - mean[SHARED, "photographs", metric]
+        )
+
+
+def test_changes_are_paired_differences_of_differences(crossed):
+    parts, both, table = crossed
+    study = parts[0]
+    sides = [
+        [results.scores("thyroid_us", runs[runs["source"] == source]) for source in PAIR]
+        for results in (both.own, both.shared)
+        for runs in [results.of_task("thyroid_us")]
+    ]
+    seed = seed_of(study.seed, "bootstrap", "thyroid_us")
+    own, shared = (bootstrap_delta(a, b, study.compare.resamples, seed) for a, b in sides)
+    row = cell(table, "thyroid_us", CHANGE, SHARED, ROC)
+    assert row["delta"] == pytest.approx(shared.delta - own.delta)
+    draws = np.sort(shared.draws - own.draws)
+    assert row["ci_low"] in draws and row["ci_high"] in draws
+    assert row["ci_low"] < row["delta"] < row["ci_high"]
+    assert row["share"] == pytest.approx(row["delta"] / 0.04)
+    assert row["share_low"] == pytest.approx(row["ci_low"] / 0.04)
+
+
+def test_planted_handicap_is_found_in_the_source_that_has_it(crossed):
+    _, _, table = crossed
+    changed = table[(table["what"] == CHANGE) & (table["preprocessing"] != OWN) & (table["metric"] == ROC)]
+    assert len(changed) == 2 * 3
+    assert (changed["ci_low"] > 0).all(), "radiology gains on photographs wherever these are handicapped"
+    assert (changed["b_high"] < 0).all()
+    assert (changed[["a", "a_low", "a_high"]] == 0).all(axis=None)
+
+
+def test_mean_over_tasks_takes_those_with_a_published_gain(crossed):
+    parts, both, table = crossed
+    study = parts[0]
+    keys = (CHANGE, SHARED, FLATTENED)
+    rows = [cell(table, task, *keys) for task in ("thyroid_us", "breast_us")]
+    every = cell(table, EVERY_TASK, *keys)
+    assert every["n_tasks"] == 2 and every["n_patients"] == sum(row["n_patients"] for row in rows)
+    assert every["delta"] == pytest.approx(np.mean([row["delta"] for row in rows]))
+    narrow = every["ci_high"] - every["ci_low"]
+    assert narrow < min(row["ci_high"] - row["ci_low"] for row in rows)
+    none = study.tasks["thyroid_us"].model_copy(update={"published_delta": None})
+    other = study.model_copy(update={"tasks": {**study.tasks, "thyroid_us": none}})
+    alone = confounds.compare_cells(other, both)
+    assert cell(alone, EVERY_TASK, *keys)["n_tasks"] == 1
+    assert cell(alone, EVERY_TASK, *keys)["delta"] == rows[1]["delta"]
+    assert np.isnan(cell(alone, "thyroid_us", *keys)["share"])
+
+
+def test_answer_gives_the_share_of_the_published_gain_in_words(crossed):
+    parts, _, table = crossed
+    said = summary_confounds.confounds_lesson(parts[0], table)
+    row = cell(table, EVERY_TASK, CHANGE, ONE_SIDED, ROC)
+    share = f"{row['share']:+.0%} ({row['share_low']:+.0%} to {row['share_high']:+.0%}) of the published gain"
+    assert f"shown to Simulated photographs alone: higher, {row['delta']:+.3f}" in said[0]
+    assert share.replace("-", "−") in said[0] and "published gain is +0.040" in said[0]
+    assert summary_confounds.confounds_lesson(parts[0], table.iloc[:0]) == [summary_confounds.NOTHING_ASKED]
+
+
+def test_figure_draws_every_cell_with_its_interval(crossed, tmp_path):
+    parts, _, table = crossed
+    for what, count in ((DIFFERENCE, 6), (CHANGE, 5)):
+        figure = plots_confounds.cells_figure(parts[0], table, what)
+        assert plots.STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+        panel = figure.axes[0]
+        marks = {m: [line for line in panel.lines if line.get_marker() == m] for m in "os^D"}
+        assert sum(len(marks[m]) for m in "os^") == 3 * count
+        assert [line.get_xdata()[0] for line in marks["D"]] == pytest.approx([0.04] * 3)
+        drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
+        rows = table[table["what"] == what]
+        assert {tuple(ends) for ends in rows[["ci_low", "ci_high"]].round(9).to_numpy()} <= drawn
+        figure.savefig(tmp_path / f"{what}.png", dpi=40)
+    plt.close("all")
+
+
+# The runs -------------------------------------------------------------------------------------------------
+
+TASK = "breast_us"
+CAFFE = np.array([103.939, 116.779, 123.68])
+
+
+@pytest.fixture
+def study(small_study):
+    """One task of 80 images; the two sources of the headline have weights and finished runs."""
+    asked = Confounds(tasks=[TASK], pairs=[PAIR])
+    study = small_study.model_copy(
+        update={
+            "confounds": asked, "sources": list(PAIR),
+            "tasks": {TASK: small_study.tasks[TASK]},
+            "transfer": small_study.transfer.model_copy(
+                update={"settings": [s for s in small_study.transfer.settings if s.train != "all"]}
+            ),
+        }
+    )  # fmt: skip
+    images, manifest = two_classes(80, 32, folds=2)
+    colours = np.concatenate([images, images // 2, images // 3], axis=-1)
+    write_packed(study.dataset_dir(TASK), colours, manifest)
+    for seed, source in enumerate(PAIR):
+        weights = load_weights(study.model_copy(update={"seed": seed}), "random", SMALL)
+        save_weights(study.model_file(source, SMALL), weights.state, Preprocessing())
+    transfer(study, TASK, save=True)
+    return study
+
+
+def stored_runs(study):
+    return {path: path.stat().st_mtime_ns for path in (study.store_dir / "runs").rglob("*.parquet")}
+
+
+def test_runs_with_own_preprocessing_are_those_of_03_transfer(study):
+    before = stored_runs(study)
+    first = confounds.cross(study)
+    after = stored_runs(study)
+    assert {path: after[path] for path in before} == before
+    assert first.computed == len(after) - len(before) == 2 * 2, "two sources, two folds, one frozen setting"
+    runs, _ = read_results(study, TASK)
+    assert set(first.own.runs["run"]) == set(runs.loc[runs["train"] == "frozen", "run"])
+    assert not set(first.shared.runs["run"]) & set(runs["run"])
+    second = confounds.cross(study)
+    assert second.computed == 0
+    pd.testing.assert_frame_equal(second.shared.runs, first.shared.runs)
+    table = confounds.compare_cells(study, second)
+    assert set(table["task"]) == {TASK, EVERY_TASK} and len(table) == 2 * (6 + 5)
+
+
+def test_where_own_and_shared_are_one_nothing_is_trained_and_nothing_changes(study):
+    same = SharedPreprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), channels="RGB")
+    asked = study.confounds.model_copy(update={"shared": same})
+    study = study.model_copy(update={"confounds": asked})
+    both = confounds.cross(study)
+    assert both.computed == 0
+    table = confounds.compare_cells(study, both)
+    changed = table[(table["what"] == CHANGE) & (table["metric"] == ROC)]
+    assert (changed[["a", "b", "delta", "ci_low", "ci_high"]] == 0).all(axis=None)
+
+
+def test_shared_preprocessing_is_the_published_one(study):
+    packed = open_packed(study.dataset_dir(TASK))
+    weights = load_weights(study, PAIR[0], SMALL)
+    arm = confounds.SharedArm(confounds.crossed_part(study), TASK, packed, weights, lambda done: None)
+    blue_first = packed.images[:8, :, :, ::-1].astype(np.float64)
+    prepared = torch.from_numpy((blue_first - CAFFE) / 255).permute(0, 3, 1, 2).float()
+    with compute.inference():
+        network = weights.build().eval()
+        last = network.forward_features(prepared.to(compute.device(), memory_format=torch.channels_last))
+    expected = last.float().mean((2, 3)).cpu().numpy()
+    found = arm.features.pooled[0, :8].numpy()
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+    assert arm.weights.digest != weights.digest and weights.preprocessing == Preprocessing()
+
+
+def test_results_of_other_data_are_refused(study):
+    runs, _ = read_results(study, TASK)
+    runs.assign(data_digest="older").to_parquet(study.result_dir(TASK) / "runs.parquet", index=False)
+    with pytest.raises(UserError, match="results of task 'breast_us' are of another version of its data"):
+        confounds.cross(study)
+
+
+# The section of the study ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"tasks": ["moon"]}, "confounds.tasks names 'moon'; allowed: thyroid_us"),
+        ({"tasks": ["breast_us"], "pairs": [["radiology", "moon"]]}, "confounds.pairs names 'moon'"),
+        (
+            {"tasks": ["breast_us"], "settings": [{"lr": 0.5}]},
+            "transfer has no frozen setting of 'inception_resnet_v2' with lr 0.5",
+        ),
+        ({"settings": [{"train": "all", "lr": 1}]}, "'confounds.settings.0.train': Input should be 'frozen'"),
+        ({"shared": {"std": [0, 1, 1]}}, "'confounds.shared.std.0': Input should be greater than 0"),
+        ({"shared": {"channels": "GBR"}}, "'confounds.shared.channels': Input should be 'RGB' or 'BGR'"),
+    ],
+)
+def test_impossible_sections_are_one_sentence(asked, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        load_study({"confounds": asked}, REPOSITORY / "studies" / "demo.yaml")
+
+
+def test_without_pairs_the_headline_and_every_pair_with_a_checkpoint_are_asked():
+    study = load_study(path=REPOSITORY / "studies" / "open.yaml")
+    pairs = confounds.pairs_of(study)
+    assert pairs[0] == tuple(study.compare.headline)
+    assert set(pairs[1:]) == {tuple(pair) for pair in study.compare.pairs if "imagenet" in pair}
+    assert confounds.crossed_part(study).sources == study.sources
+    np.testing.assert_allclose(255 * np.array(study.confounds.shared.mean), CAFFE, atol=1e-3)
