@@ -1,6 +1,7 @@
 """Exams and findings to a database: what is written, what never leaves, and what is refused."""
 
 import re
+import shutil
 from pathlib import Path
 
 import matplotlib
@@ -11,11 +12,14 @@ import pandas as pd
 import pydicom
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from radlib import datasets, plots_database
 from radlib.database import SHIPPED, plan_database, read_salt, read_taxonomy, write_database
 from radlib.database.agreement import ADJUDICATED, ALL, MOST, ONE, TIE
+from radlib.database.exams import read_exams
 from radlib.database.placing import BURNED_IN, NO_LABEL, OTHER_MODALITY
 from radlib.database.report import findings, label_table, region_table, study_lines, tree
 from radlib.datasets.dicom import hashed
@@ -26,6 +30,7 @@ from tests.conftest import REPOSITORY
 from tests.published_files import dicom_bytes, noise, write_csv
 
 matplotlib.use("Agg")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 SALT = "a salt that nobody guesses"
 SECRETS = {
     "PatientName": "Zuckermann^Jane", "PatientID": "MRN00", "PatientBirthDate": "19610305",
@@ -444,6 +449,36 @@ def test_exams_that_contradict_or_lack_something_are_named(tmp_path, spoil, sent
     with pytest.raises(UserError, match=sentence) as stopped:
         plan(tmp_path, [f"{UID}.3.{number},normal,A" for number in range(2)])
     assert "\n" not in str(stopped.value)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 255)), max_size=5),
+    length=st.integers(1, 2000),
+)
+def test_any_damage_to_a_header_ends_in_a_picture_a_count_or_a_user_error(tmp_path, changes, length):
+    data = bytearray(dicom_bytes(noise(1), **SECRETS, SOPInstanceUID=f"{UID}.3.1", NumberOfFrames="2"))
+    for position, value in changes:
+        data[position % len(data)] = value
+    (tmp_path / "damaged.dcm").write_bytes(data[:length])
+    try:
+        exams = read_exams(tmp_path, {f"{UID}.3.1"}, SALT, progress=silent)
+    except UserError as exc:
+        assert str(tmp_path) in str(exc) and "\n" not in str(exc)
+    else:
+        assert len(exams.pictures) + sum(exams.passed_over.values()) == 1
+
+
+def test_exams_may_lie_in_a_zip(tmp_path):
+    rows = hospital(tmp_path)
+    folder = plan(tmp_path, rows)
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "exams")
+    zipped = plan_database(
+        tmp_path / "packed.zip", tmp_path / "findings.csv", SALT, read_taxonomy(), 1, progress=silent
+    )
+    columns = ["filename", "patient_id", "part"]
+    pd.testing.assert_frame_equal(zipped.images[columns], folder.images[columns])
+    assert np.array_equal(zipped.pixels(5), folder.pixels(5))
 
 
 def test_pictures_that_cannot_be_decoded_are_all_named_and_nothing_is_written(tmp_path):
