@@ -82,9 +82,7 @@ def pretrain_backbone(
 class _Training:
     """The state of a pretraining: network, optimiser, schedule, finished epochs."""
 
-    def __init__(
-        self, study: Study, packed: Packed, backbone: str, size: int, seed: int, team: Team = ALONE
-    ):
+    def __init__(self, study: Study, packed: Packed, backbone: str, size: int, seed: int, team: Team = ALONE):
         self.team, self.packed, self.backbone, self.size = team, packed, backbone, size
         self.options, self.seed = study.pretrain, seed
         self.simulated = bool(packed.meta["simulated"])

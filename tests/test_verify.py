@@ -197,7 +197,10 @@ def test_versions_parameters_and_code_that_differ_are_said(copy):
     assert f"compare.resamples is 400 in the report, 500 in studies/{NAME}.yaml" in said
     assert f"1 files changed since commit {recorded['commit'][:10]}" in said
     assert "changes to commit" in said and "not committed" in said
-    for commit, sentence in (("0" * 40, "commit 0000000000 is not in this repository"), (None, "does not record")):
+    for commit, sentence in (
+        ("0" * 40, "commit 0000000000 is not in this repository"),
+        (None, "does not record"),
+    ):
         path.write_text(json.dumps({**recorded, "commit": commit}))
         assert sentence in " ".join(differences(copy / REPORT, recorded, copy))
     path.unlink()
