@@ -1,6 +1,7 @@
 """A grid of runs, arm by arm: the runs of one source and backbone share weights and features.
 
-Arms are the pieces of work that processes take; every run goes to the store as it finishes.
+Arms are the pieces of work that processes take, on a cluster parts of them; every run goes to the store as it
+finishes.
 """
 
 import time

@@ -4,7 +4,6 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,59 +55,68 @@ def _one_group(ray, function, piece, options: Compute, scratch: Path, bar) -> An
         ray.get_runtime_context().get_node_id(), soft=False
     )
     queue = ray.util.queue.Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-    trainer = ray.train.torch.TorchTrainer(
-        _take_part,
-        train_loop_config={"function": function, "piece": piece, "scratch": scratch, "queue": queue},
-        scaling_config=ray.train.ScalingConfig(
-            # With fewer rather than not at all: the result is the same.
-            num_workers=(1, options.together) if options.together > 1 else 1,
-            use_gpu=gpus_each(ray, options) > 0,
-            resources_per_worker={"CPU": 1},
-        ),
-        run_config=ray.train.RunConfig(
-            storage_path=str(scratch),
-            failure_config=ray.train.FailureConfig(max_failures=options.retries),
-        ),
+    config = {"function": function, "piece": piece, "scratch": scratch, "queue": queue}
+    # Waiting for Ray Train cannot be given up; a task can be cancelled, and all that it started ends with it.
+    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_train)
+    training, start = task.remote(config, options, gpus_each(ray, options) > 0), bar.n
+    try:
+        while not ray.wait([training], timeout=0.5)[0]:
+            _follow(queue, bar, start)
+        _follow(queue, bar, start)
+        return ray.get(training)
+    except ray.exceptions.RayTaskError as exc:
+        raise _failure(ray, exc, options) from exc
+    finally:
+        ray.cancel(training, force=True)
+        queue.shutdown()
+
+
+def _train(config: dict[str, Any], options: Compute, use_gpu: bool) -> Any:
+    """In a task: start the group, and again where it fails; what the leader returns."""
+    import ray.train.torch
+
+    return (
+        ray.train.torch.TorchTrainer(
+            _take_part,
+            train_loop_config=config,
+            scaling_config=ray.train.ScalingConfig(
+                # With fewer rather than not at all: the result is the same.
+                num_workers=(1, options.together) if options.together > 1 else 1,
+                use_gpu=use_gpu,
+                resources_per_worker={"CPU": 1},
+            ),
+            run_config=ray.train.RunConfig(
+                storage_path=str(config["scratch"]),
+                failure_config=ray.train.FailureConfig(max_failures=options.retries),
+            ),
+        )
+        .fit()
+        .return_value
     )
-    # In a thread of its own Ray Train leaves the handling of interrupts as it is.
-    with ThreadPoolExecutor(1) as pool:
-        training = pool.submit(trainer.fit)
-        training.add_done_callback(lambda _: queue.put(None))
-        try:
-            outcome = _follow(queue, bar)
-        except BaseException:
-            trainer.shutdown()
-            raise
-    queue.shutdown()
-    _raise_failure(ray, training.exception(), options)
-    return outcome
 
 
-def _follow(queue, bar) -> Any:
-    """Move the bar to where the leader says it is, until the end; what came of its work."""
-    start, outcome = bar.n, None
-    while (arrived := queue.get()) is not None:
+def _follow(queue, bar, start: float) -> None:
+    """Move the bar to where the leader says it is."""
+    while not queue.empty():
+        arrived = queue.get()
         if isinstance(arrived, UserError):
             raise arrived
-        if isinstance(arrived, float):
-            bar.update(start + arrived - bar.n)
-        else:
-            outcome = arrived
-    return outcome
+        bar.update(start + arrived - bar.n)
 
 
-def _raise_failure(ray, failure: BaseException | None, options: Compute) -> None:
-    if isinstance(failure, ray.train.TrainingFailedError):
-        raise UserError(
-            f"pretraining lost a process {options.retries + 1} times ({failure}); start again: finished "
-            "epochs are kept"
-        ) from failure
-    if failure is not None:
-        raise failure
+def _failure(ray, exc: Exception, options: Compute) -> Exception:
+    """A lost process in one sentence; anything else as it is."""
+    causes = getattr(exc.cause, "worker_failures", {}).values()
+    if not any(isinstance(cause, ray.exceptions.RayActorError) for cause in causes):
+        return exc
+    return UserError(
+        f"a process of pretraining was lost {options.retries + 1} times, most often for want of memory; have "
+        "each do less (a larger compute.together) and start again: finished epochs are kept"
+    )
 
 
-def _take_part(config: dict[str, Any]) -> None:
-    """In every process of a group: the leader tells how far it is, then what came of it."""
+def _take_part(config: dict[str, Any]) -> Any:
+    """In every process of a group: its part of the work."""
     import ray.train.torch
 
     context = ray.train.get_context()
@@ -123,12 +131,10 @@ def _take_part(config: dict[str, Any]) -> None:
                 f"a machine of the cluster does not see {scratch.parent} as the others do; put the "
                 "repository's folder on a disk that all share, under the same path"
             )
-        result = config["function"](config["piece"], _telling(queue, team), team)
+        return config["function"](config["piece"], _telling(queue, team), team)
     except UserError as exc:
         queue.put(exc)
         raise
-    if team.leads:
-        queue.put(result)
 
 
 def _telling(queue, team: Team) -> Advance:

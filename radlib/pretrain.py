@@ -12,6 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 from torch.nn import functional
 
 from radlib import backbones, batches, compute
+from radlib.errors import UserError
 from radlib.groups import together
 from radlib.images import Packed, open_packed
 from radlib.runs import atomic_path, write_json, write_table
@@ -40,7 +41,8 @@ def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrai
     Returns:
         what each backbone learnt.
     Raises:
-        UserError: the corpus has not been prepared, or timm has no such backbone.
+        UserError: the corpus has not been prepared, timm has no such backbone, or more processes should
+            share a batch than it has images for.
     """
     packed = open_packed(study.dataset_dir(source))
     images = int((packed.manifest["part_0"] == "train").sum()) * study.pretrain.epochs
@@ -48,12 +50,22 @@ def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrai
     pieces = [(study, source, backbone, save) for backbone in names]
     total, description = images * len(pieces), f"pretrain on {source}"
     if study.compute.backend == "ray":
+        _check_shares(study)
         results = together(
             pretrain_backbone, pieces, study.compute, total, description, study.store_dir / "pretrain"
         )
     else:
         results = work(pretrain_backbone, pieces, study.compute.workers, total, description)
     return dict(zip(names, results, strict=True))
+
+
+def _check_shares(study: Study) -> None:
+    together, batch_size = study.compute.together, study.pretrain.batch_size
+    if 2 * together > batch_size:
+        raise UserError(
+            f"compute.together: {together} processes cannot share batches of {batch_size} images; at most "
+            f"{batch_size // 2} can, or raise pretrain.batch_size"
+        )
 
 
 def pretrain_backbone(
@@ -82,7 +94,7 @@ def pretrain_backbone(
 class _Training:
     """The state of a pretraining: network, optimiser, schedule, finished epochs."""
 
-    def __init__(self, study: Study, packed: Packed, backbone: str, size: int, seed: int, team: Team = ALONE):
+    def __init__(self, study: Study, packed: Packed, backbone: str, size: int, seed: int, team: Team):
         self.team, self.packed, self.backbone, self.size = team, packed, backbone, size
         self.options, self.seed = study.pretrain, seed
         self.simulated = bool(packed.meta["simulated"])

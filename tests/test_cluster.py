@@ -11,6 +11,7 @@ import pytest
 
 from radlib import cluster, grid, transfer
 from radlib.errors import UserError
+from radlib.pretrain import pretrain
 from radlib.sections import Compute
 from radlib.weights import Preprocessing, load_weights, save_weights
 from tests.conftest import SMALL, two_classes, write_packed
@@ -74,12 +75,20 @@ def test_without_ray_one_sentence_says_what_to_install(small_study, monkeypatch)
         cluster.connect(ON_RAY)
 
 
-def test_nothing_of_compute_enters_a_digest(small_study):
-    """Neither of a run nor of a pretraining: both are read from the files that the store then holds."""
+def test_more_processes_than_a_batch_can_be_shared_by(small_study):
+    write_packed(small_study.dataset_dir("radiology"), *two_classes(40, 32, folds=1))
+    study = small_study.model_copy(update={"compute": Compute(backend="ray", together=17)})
+    with pytest.raises(UserError, match="17 processes cannot share batches of 32 images; at most 16"):
+        pretrain(study, "radiology")
+
+
+def test_address_of_a_client_is_refused():
+    with pytest.raises(ValueError, match="start the study on a machine of the cluster"):
+        Compute(address="ray://head:10001")
+
+
+def test_nothing_of_compute_enters_the_digest_of_a_run(small_study):
     here, there = studies(small_study, "here", "there")
     run = here.runs_of(TASK)[0]
-    digests = [
-        grid._open_arm(transfer._Arm, study, TASK, [run], lambda done: None).digest(run)
-        for study in (here, there)
-    ]
-    assert digests[0] == digests[1]
+    arms = [grid._open_arm(transfer._Arm, study, TASK, [run], lambda done: None) for study in (here, there)]
+    assert arms[0].digest(run) == arms[1].digest(run)
