@@ -47,7 +47,9 @@ class Dataset(Strict):
 class Corpus(Dataset):
     """What backbones are pretrained on; several classes, patients optional."""
 
-    max_images: int | None = Field(None, ge=1, description="a seeded, class-balanced subset of this size")
+    max_images: int | None = Field(
+        None, ge=1, description="a seeded, class-balanced subset, of each published part alike"
+    )
 
 
 class Task(Dataset):
