@@ -1,8 +1,8 @@
 """How preparing and reading a corpus grow with its images: time and memory of every step, up to 1.35 million.
 
 Run from the repository's folder: `python -m benchmarks.scale`, or with other numbers of images behind it.
-Every size has a process of its own. It runs the package's own `prepare` on files in RadImageNet's published
-layout (folders, three tables, one small picture per image), and then reads a corpus of that size at 224 px as
+At every size, one process runs the package's own `prepare` on files in RadImageNet's published layout
+(folders, three tables, one small picture per image), and another reads a corpus of that size at 224 px as
 pretraining does. Everything is as large as it would be, but for the pixels: the pictures have 16 px, and the
 224 px are a sparse file. What decoding and reading from a disk take comes on top; both go image by image.
 """
@@ -19,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from radlib import batches, plots_data, prepare, pretrain
+from radlib import plots_data, prepare
 from radlib.datasets.radimagenet import FILES
 from radlib.images import open_packed
 from radlib.splits import assign_parts, choose_subset, part_table
@@ -153,47 +152,58 @@ def divide(steps: Steps, folder: Path) -> None:
 
 def read_epoch(steps: Steps, folder: Path) -> None:
     """Open the corpus at 224 px, start an epoch, read some batches in random order."""
-    count = len(open_packed(folder).manifest)
-    with (folder / "images.npy").open("wb") as handle:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, INPUT, INPUT, 1)}
-        np.lib.format.write_array_header_1_0(handle, header)
-        handle.truncate(handle.tell() + count * INPUT * INPUT)
+    # Here, because the process that prepares does without PyTorch.
+    import torch
+
+    from radlib import batches, pretrain
+
+    def read(rows: np.ndarray) -> torch.Tensor:
+        maps = batches.draw_augmentation(len(rows), "full", generator)
+        return batches.augment(batches.gather(packed.images, rows, INPUT), maps)
+
+    steps.note("imports, with PyTorch", 0.0)
     start = time.perf_counter()
     packed = open_packed(folder)
     rows = np.flatnonzero(packed.manifest["part_0"] == "train")
     steps.note("open the packed set", time.perf_counter() - start)
     steps.timed("mean and SD of pixels", pretrain.channel_statistics)(packed.images, rows)
-    start = time.perf_counter()
-    generator = torch.Generator().manual_seed(0)
-    epoch = iter(batches.shuffled(rows, BATCH, generator))
-    batch(packed.images, next(epoch), generator)
+    start, generator = time.perf_counter(), torch.Generator().manual_seed(0)
+    epoch = batches.shuffled(rows, BATCH, generator)
+    read(epoch[0])
     steps.note("epoch: to the first batch", time.perf_counter() - start)
-    start = time.perf_counter()
-    for some in list(epoch)[:BATCHES]:
-        batch(packed.images, some, generator)
-    seconds = (time.perf_counter() - start) / BATCHES
-    steps.note(f"epoch: a batch of {BATCH}", seconds)
+    start, some = time.perf_counter(), epoch[1 : BATCHES + 1]
+    for rows in some:
+        read(rows)
+    steps.note(f"epoch: a batch of {BATCH}", (time.perf_counter() - start) / len(some))
 
 
-def batch(images: np.ndarray, rows: np.ndarray, generator: torch.Generator) -> torch.Tensor:
-    maps = batches.draw_augmentation(len(rows), "full", generator)
-    return batches.augment(batches.gather(images, rows, INPUT), maps)
+def enlarge(folder: Path) -> None:
+    """Put a sparse file of 224 px in place of the packed pixels."""
+    count = len(open_packed(folder).manifest)
+    with (folder / "images.npy").open("wb") as handle:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, INPUT, INPUT, 1)}
+        np.lib.format.write_array_header_1_0(handle, header)
+        handle.truncate(handle.tell() + count * INPUT * INPUT)
 
 
-def measure(images: int, folder: Path) -> list[dict]:
-    """All steps at one size; files are below `folder` already."""
+def measure(command: str, images: int, folder: Path) -> list[dict]:
+    """The steps of one process, `prepare` or `read`, at one size; files are below `folder` already."""
     steps, study = Steps(images), study_in(folder)
-    steps.note("imports", 0.0)
-    prepare_corpus(steps, study)
-    divide(steps, study.dataset_dir(CORPUS))
-    read_epoch(steps, study.dataset_dir(CORPUS))
+    packed = study.dataset_dir(CORPUS)
+    if command == "prepare":
+        steps.note("imports", 0.0)
+        prepare_corpus(steps, study)
+        divide(steps, packed)
+        enlarge(packed)
+    else:
+        read_epoch(steps, packed)
     return steps.rows
 
 
 # The table --------------------------------------------------------------------------------------------------
-def in_a_process(command: str, images: int, folder: Path) -> str:
+def in_a_process(process: str, images: int, folder: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scale", f"--{command}", str(folder), str(images)],
+        [sys.executable, "-m", "benchmarks.scale", "--process", process, "--folder", folder, str(images)],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -212,25 +222,30 @@ def report(rows: list[dict]) -> None:
         ratio = "" if whole or row.step not in base else f"{row.each / base[row.step]:.2f}"
         each = "" if whole else f"{row.each:.2f}"
         print(f"{row.step:<28} {row.images:>9,} {row.seconds:>9.3f} {each:>9} {ratio:>9} {row.peak:>9.0f}")
+    print(
+        "us each: microseconds per image. to 100 k: that, as a multiple of its value at 100 000 images. peak: "
+        "largest resident memory of the process until then; what stands above `imports, with PyTorch` is one "
+        "process, the rest another."
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
     parser.add_argument("images", nargs="*", type=int, default=IMAGES)
     parser.add_argument("--folder", type=Path, help="where to work; 5 kB are needed for each image")
-    for command in ("write", "measure"):
-        parser.add_argument(f"--{command}", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--process", choices=("write", "prepare", "read"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.write:
-        write_files(given.write, given.images[0])
-    elif given.measure:
-        print(json.dumps(measure(given.images[0], given.measure)))
+    if given.process == "write":
+        write_files(given.folder / "raw", given.images[0])
+    elif given.process:
+        print(json.dumps(measure(given.process, given.images[0], given.folder)))
     else:
         rows = []
         for images in given.images:
             with tempfile.TemporaryDirectory(dir=given.folder, prefix="radlib-scale-") as folder:
-                in_a_process("write", images, Path(folder) / "raw")
-                rows += json.loads(in_a_process("measure", images, Path(folder)))
+                in_a_process("write", images, folder)
+                for process in ("prepare", "read"):
+                    rows += json.loads(in_a_process(process, images, folder))
         report(rows)
 
 

@@ -46,7 +46,7 @@ def audit(table: pd.DataFrame, prints: Fingerprints, near_bits: int) -> Audit:
         table: image_id, patient_id (None where unknown: then an image is its own patient) and class_name.
         prints: of the same rows. near_bits: hashes that differ in at most so many bits are near-identical.
     """
-    names, classes = (table[c].to_numpy(dtype=object) for c in ("image_id", "class_name"))
+    names, classes = table["image_id"].to_numpy(dtype=object), pd.factorize(table["class_name"])[0]
     known = table["patient_id"].notna().to_numpy()
     patients = np.where(known, table["patient_id"].to_numpy(dtype=object), names)
     reasons = np.full(len(table), "", dtype=object)
@@ -54,7 +54,7 @@ def audit(table: pd.DataFrame, prints: Fingerprints, near_bits: int) -> Audit:
     copies = _copies(prints, reasons)
     contradicting_copies = _drop_copies(reasons, copies, classes)
     codes = np.where(known, pd.factorize(patients)[0], -1)
-    near = find_near(prints, np.flatnonzero(reasons == ""), pd.factorize(classes)[0], codes, near_bits)
+    near = find_near(prints, np.flatnonzero(reasons == ""), classes, codes, near_bits)
     reasons[near.contradicting] = NEAR_TWO_LABELS
     linked = np.concatenate([near.links, *(_chain(rows) for rows in copies)])
     groups = _join(patients, linked)
@@ -105,7 +105,9 @@ def _join(patients: np.ndarray, linked: np.ndarray) -> np.ndarray:
 
 def _counts(reasons, known, classes, patients, groups) -> dict[str, Any]:
     keep = reasons == ""
-    kept = pd.DataFrame({"patient": patients, "group": groups, "class_name": classes})[keep]
+    # Numbers, because texts of a million images would be copied with every step.
+    numbered = {"patient": pd.factorize(patients)[0], "group": pd.factorize(groups)[0]}
+    kept = pd.DataFrame({**numbered, "class_name": classes})[keep]
     per_group = kept.groupby("group")
     return {
         "decoded": len(reasons),

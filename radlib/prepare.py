@@ -154,14 +154,18 @@ class _Facts:
         return bool(self.has_mask[row])
 
     def table(self, records: list[Record]) -> pd.DataFrame:
+        # As objects, texts are the records' own; as text, pandas would copy them.
+        texts = {
+            "image_id": [r.image_id for r in records],
+            "patient_id": [r.patient_id for r in records],
+            "class_name": [r.class_name for r in records],
+            "sha256": self.sha256,
+        }
         return pd.DataFrame(
             {
-                "image_id": [r.image_id for r in records],
-                "patient_id": [r.patient_id for r in records],
-                "class_name": [r.class_name for r in records],
+                **{name: pd.Series(values, dtype=object) for name, values in texts.items()},
                 "width": self.width,
                 "height": self.height,
-                "sha256": self.sha256,
                 "has_mask": self.has_mask,
                 "empty_mask": self.empty_mask,
             }

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from radlib import backbones, batches, compute
 from radlib.images import Packed, open_packed
+from radlib.packing import release
 from radlib.runs import atomic_path, write_json, write_table
 from radlib.seeds import digest_of, seed_of
 from radlib.study import Study
@@ -209,12 +210,15 @@ def _stored(checkpoint: Path) -> dict | None:
 def channel_statistics(images: np.ndarray, rows: np.ndarray, sample: int = 2000) -> Preprocessing:
     """Mean and SD of each channel over (a fixed sample of) the training images, in 0..1."""
     chosen = np.sort(np.random.default_rng(0).permutation(rows)[:sample])
-    # Counted, because as numbers of 64 bits 2000 images of 224 px would take gigabytes.
-    pixels = images[chosen].reshape(-1, images.shape[-1])
-    shares = np.stack([np.bincount(channel, minlength=256) for channel in pixels.T]) / len(pixels)
-    values = np.arange(256) / 255
+    # Counted image by image, because as numbers of 64 bits 2000 images of 224 px would take gigabytes.
+    counts = np.zeros((images.shape[-1], 256))
+    for row in chosen:
+        for channel, pixels in enumerate(images[row].reshape(-1, len(counts)).T):
+            counts[channel] += np.bincount(pixels, minlength=256)
+    shares, values = counts / counts[0].sum(), np.arange(256) / 255
     mean = shares @ values
     std = np.sqrt((shares * (values - mean[:, np.newaxis]) ** 2).sum(1))
+    release(images)
     if len(mean) == 1:
         mean, std = np.repeat(mean, 3), np.repeat(std, 3)
     return Preprocessing(tuple(float(x) for x in mean.round(6)), tuple(float(x) for x in std.round(6)))
