@@ -223,7 +223,7 @@ def report(rows: list[dict]) -> None:
         each = "" if whole else f"{row.each:.2f}"
         print(f"{row.step:<28} {row.images:>9,} {row.seconds:>9.3f} {each:>9} {ratio:>9} {row.peak:>9.0f}")
     print(
-        "us each: microseconds per image. to 100 k: that, as a multiple of its value at 100 000 images. peak: "
+        "us each: microseconds per image. to 100 k: as a multiple of its value at 100 000 images. peak: "
         "largest resident memory of the process until then; what stands above `imports, with PyTorch` is one "
         "process, the rest another."
     )

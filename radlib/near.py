@@ -19,7 +19,7 @@ from radlib.packing import release
 LEAST_CORRELATION = 0.95
 NAMED = 10_000
 _HASH_BITS = 64
-_PAIRS = 4096
+_PAIRS = 1024  # their thumbnails, each with the 64 kB that the system reads around it, are 130 MB
 _PIECE = 1 << 16
 
 
@@ -133,7 +133,7 @@ def _correlated(prints: Fingerprints, rows: np.ndarray, bits: int) -> Iterator[n
     for pairs in close_hashes(prints.phash[rows], bits):
         for some in np.array_split(pairs, len(pairs) // _PAIRS + 1):
             yield some[_correlation(prints.thumbnails, rows[some]) >= LEAST_CORRELATION]
-        release(prints.thumbnails)
+            release(prints.thumbnails)
 
 
 def _correlation(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:

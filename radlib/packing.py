@@ -17,7 +17,7 @@ import pandas as pd
 from radlib.errors import UserError
 
 CHUNK = 256
-_LINES = 10_000
+LINES = 10_000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -98,7 +98,7 @@ def digest_of(images: np.ndarray, rows: np.ndarray, bits: np.ndarray | None, man
         release(images)
     if bits is not None:
         digest.update(bits.tobytes())
-    for start in range(0, len(manifest), _LINES):
-        lines = manifest.iloc[start : start + _LINES].to_csv(index=False, header=start == 0)
+    for start in range(0, len(manifest), LINES):
+        lines = manifest.iloc[start : start + LINES].to_csv(index=False, header=start == 0)
         digest.update(lines.encode())
     return digest.hexdigest()
