@@ -1,47 +1,23 @@
 """What is wrong with a published dataset: copies, copies under two labels, blank images, shared patients.
 
-Two images are *exact copies* when their decoded pixels agree. They are *near-identical* when their perceptual
-hashes (pHash, 64 bits, by the imagehash package) differ in at most a few bits and their 32 x 32 thumbnails
-correlate by at least 0.95: the hash alone confuses images with little texture.
+Two images are *exact copies* when their decoded pixels agree; *near-identical* is defined in `radlib.near`.
 """
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import imagehash
 import numpy as np
 import pandas as pd
-from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-THUMBNAIL = 32
-LEAST_CORRELATION = 0.95
+from radlib.fingerprints import Fingerprints
+from radlib.near import find_near
+
 CONSTANT = "constant image"
 COPY = "exact copy"
 COPY_TWO_LABELS = "copy with another label"
 NEAR_TWO_LABELS = "near-identical to an image with another label"
-_CHUNK = 512
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What is compared of one image; phash: 64 bits, thumbnail: uint8 (32, 32)."""
-
-    pixels_sha256: str
-    phash: int
-    thumbnail: np.ndarray
-    constant: bool
-
-
-def fingerprint(pixels: np.ndarray) -> Fingerprint:
-    """Fingerprint of a decoded image, uint8 (H, W) or (H, W, 3)."""
-    digest = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes())
-    grey = Image.fromarray(pixels).convert("L")
-    thumbnail = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
-    phash = int.from_bytes(np.packbits(imagehash.phash(grey).hash.ravel()).tobytes(), "big")
-    return Fingerprint(digest.hexdigest(), phash, thumbnail, bool((pixels == pixels.flat[0]).all()))
 
 
 @dataclass(frozen=True)
@@ -58,7 +34,7 @@ class Audit:
     report: dict[str, Any]
 
 
-def audit(table: pd.DataFrame, prints: list[Fingerprint], near_bits: int) -> Audit:
+def audit(table: pd.DataFrame, prints: Fingerprints, near_bits: int) -> Audit:
     """Decide which images are dropped and which belong to one patient or group.
 
     Dropped are constant images, all exact copies of a picture that has two labels, and all but the first of
@@ -68,36 +44,38 @@ def audit(table: pd.DataFrame, prints: list[Fingerprint], near_bits: int) -> Aud
 
     Args:
         table: image_id, patient_id (None where unknown: then an image is its own patient) and class_name.
-        prints: one per row. near_bits: hashes that differ in at most so many bits are near-identical.
+        prints: of the same rows. near_bits: hashes that differ in at most so many bits are near-identical.
     """
-    names, classes = (table[c].to_numpy(dtype=object) for c in ("image_id", "class_name"))
+    names, classes = table["image_id"].to_numpy(dtype=object), pd.factorize(table["class_name"])[0]
     known = table["patient_id"].notna().to_numpy()
     patients = np.where(known, table["patient_id"].to_numpy(dtype=object), names)
     reasons = np.full(len(table), "", dtype=object)
-    reasons[[p.constant for p in prints]] = CONSTANT
+    reasons[prints.constant] = CONSTANT
     copies = _copies(prints, reasons)
     contradicting_copies = _drop_copies(reasons, copies, classes)
-    near = _near_pairs(prints, np.flatnonzero(reasons == ""), near_bits)
-    one_patient = known[near].all(axis=1) & (patients[near[:, 0]] == patients[near[:, 1]])
-    contradicting = near[(classes[near[:, 0]] != classes[near[:, 1]]) & ~one_patient]
-    reasons[contradicting.ravel()] = NEAR_TWO_LABELS
-    linked = np.concatenate([near, *(_chain(rows) for rows in copies)])
+    codes = np.where(known, pd.factorize(patients)[0], -1)
+    near = find_near(prints, np.flatnonzero(reasons == ""), classes, codes, near_bits)
+    reasons[near.contradicting] = NEAR_TWO_LABELS
+    linked = np.concatenate([near.links, *(_chain(rows) for rows in copies)])
     groups = _join(patients, linked)
     keep = reasons == ""
     report = {
         **_counts(reasons, known, classes, patients, groups),
-        "near_identical_pairs": len(near),
+        "near_identical_pairs": near.pairs,
         "two_labels_exact": [sorted(names[rows]) for rows in contradicting_copies],
-        "two_labels_near": [sorted(names[pair]) for pair in contradicting],
+        "two_labels_near": [sorted(names[pair]) for pair in near.named],
     }
     dropped = pd.DataFrame({"image_id": names[~keep], "reason": reasons[~keep]})
     return Audit(keep, groups, dropped, report)
 
 
-def _copies(prints: list[Fingerprint], reasons: np.ndarray) -> list[np.ndarray]:
+def _copies(prints: Fingerprints, reasons: np.ndarray) -> list[np.ndarray]:
     """Rows of every picture that occurs more than once; constant images are none."""
-    digests = pd.Series([p.pixels_sha256 for p in prints])[reasons == ""]
-    return [np.asarray(rows) for rows in digests.groupby(digests).groups.values() if len(rows) > 1]
+    rows = np.flatnonzero(reasons == "")
+    _, picture, times = np.unique(prints.pixels[rows], return_inverse=True, return_counts=True)
+    several = np.flatnonzero(times[picture] > 1)
+    order = several[np.argsort(picture[several], kind="stable")]
+    return np.split(rows[order], np.cumsum(times[times > 1])[:-1]) if len(order) else []
 
 
 def _drop_copies(reasons: np.ndarray, copies: list[np.ndarray], classes: np.ndarray) -> list[np.ndarray]:
@@ -110,30 +88,6 @@ def _drop_copies(reasons: np.ndarray, copies: list[np.ndarray], classes: np.ndar
         else:
             reasons[rows[1:]] = COPY
     return contradicting
-
-
-def _near_pairs(prints: list[Fingerprint], rows: np.ndarray, near_bits: int) -> np.ndarray:
-    """Pairs of near-identical images, int (pairs, 2), among `rows`."""
-    hashes = np.array([prints[i].phash for i in rows], dtype=np.uint64)
-    thumbnails = np.array([prints[i].thumbnail for i in rows], dtype=np.float32).reshape(len(rows), -1)
-    thumbnails -= thumbnails.mean(axis=1, keepdims=True)
-    thumbnails /= np.linalg.norm(thumbnails, axis=1, keepdims=True) + 1e-6
-    found = [np.empty((0, 2), dtype=int)]
-    for start in range(0, len(rows), _CHUNK):
-        bits = np.bitwise_count(hashes[start : start + _CHUNK, None] ^ hashes[None, start:])
-        first, second = np.nonzero(bits <= near_bits)
-        pairs = np.column_stack([first, second])[first < second] + start
-        found.append(pairs[_correlation(thumbnails, pairs) >= LEAST_CORRELATION])
-    return rows[np.concatenate(found)]
-
-
-def _correlation(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Pearson correlation of centred thumbnails of length one, a chunk of pairs at a time."""
-    parts = [
-        np.einsum("ij,ij->i", thumbnails[some[:, 0]], thumbnails[some[:, 1]])
-        for some in np.array_split(pairs, len(pairs) // 10_000 + 1)
-    ]
-    return np.concatenate(parts)
 
 
 def _chain(rows: np.ndarray) -> np.ndarray:
@@ -151,7 +105,9 @@ def _join(patients: np.ndarray, linked: np.ndarray) -> np.ndarray:
 
 def _counts(reasons, known, classes, patients, groups) -> dict[str, Any]:
     keep = reasons == ""
-    kept = pd.DataFrame({"patient": patients, "group": groups, "class_name": classes})[keep]
+    # Numbers, because texts of a million images would be copied with every step.
+    numbered = {"patient": pd.factorize(patients)[0], "group": pd.factorize(groups)[0]}
+    kept = pd.DataFrame({**numbered, "class_name": classes})[keep]
     per_group = kept.groupby("group")
     return {
         "decoded": len(reasons),

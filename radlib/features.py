@@ -5,8 +5,11 @@ and seed shares them. Augmentation is a fixed number of stored views: view 0 is 
 """
 
 import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -24,17 +27,19 @@ from radlib.workers import Advance
 VERSION = 2
 BATCH = 64
 NOTHING = np.zeros(0, dtype=int)
+Append = Callable[[str, Tensor], None]  # to the tensor of that name, a batch (B, ...)
 
 
 @dataclass(frozen=True)
 class Features:
-    """Per view and image: `pooled` float32 (V, n, C); `boundary` bfloat16 (V, n, c, h, w) or None.
+    """One tensor per view: `pooled` float32 (n, C); `boundary` bfloat16 (n, c, h, w), or None.
 
-    `maps` bfloat16 (m, C, h, w): the last feature maps of view 0, of the images `mapped` (m,) alone.
+    `maps` bfloat16 (m, C, h, w): the last feature maps of view 0, of the images `mapped` (m,) alone. All are
+    maps of the stored files: only what is read takes memory, and all processes share it.
     """
 
-    pooled: Tensor
-    boundary: Tensor | None
+    pooled: Sequence[Tensor]
+    boundary: Sequence[Tensor] | None
     maps: Tensor | None = None
     mapped: np.ndarray | None = None
 
@@ -82,16 +87,17 @@ def features_of(
                 maps = batches.draw_augmentation(
                     len(packed.manifest), kind, torch.Generator().manual_seed(seed)
                 )
-            tensors = _compute(
-                model, packed, weights, size, maps, boundary, advance, NOTHING if view else mapped
-            )
-            _save(path, tensors)
+            with _writing(path) as append:
+                _compute(
+                    append, model, packed, weights, size, maps, boundary, advance, NOTHING if view else mapped
+                )
+            tensors = load_file(path)
         else:
             advance(len(packed.manifest))
         stored.append(tensors)
     return Features(
-        torch.stack([t["pooled"] for t in stored]),
-        torch.stack([t["boundary"] for t in stored]) if boundary else None,
+        [t["pooled"] for t in stored],
+        [t["boundary"] for t in stored] if boundary else None,
         stored[0].get("maps"),
         mapped,
     )
@@ -103,6 +109,7 @@ def count_views(kind: str, views: int) -> int:
 
 
 def _compute(
+    append: Append,
     model: nn.Module,
     packed: Packed,
     weights: Weights,
@@ -111,14 +118,16 @@ def _compute(
     boundary: bool,
     advance: Advance,
     mapped: np.ndarray,
-) -> dict[str, Tensor]:
-    captured: list[Tensor] = []
+) -> None:
     hooks = []
     if boundary:
+
+        def keep(_, inputs) -> None:
+            append("boundary", _joined(inputs[0]))
+
         module = model.get_submodule(backbones.top_of(weights.backbone).boundary)
-        hooks.append(module.register_forward_pre_hook(lambda _, inputs: captured.append(_joined(inputs[0]))))
+        hooks.append(module.register_forward_pre_hook(keep))
     model.eval()
-    pooled, kept = [], []
     rows = np.arange(len(packed.manifest))
     with compute.inference():
         for batch_rows in batches.in_order(rows, BATCH):
@@ -126,17 +135,12 @@ def _compute(
             batch = batches.augment(batch, None if maps is None else maps[batch_rows])
             batch = weights.preprocessing(batch).contiguous(memory_format=torch.channels_last)
             last = model.forward_features(batch)
-            pooled.append(last.float().mean((2, 3)).cpu())
-            kept.append(_joined(last[np.isin(batch_rows, mapped)]))
+            append("pooled", last.float().mean((2, 3)).cpu())
+            if len(mapped):
+                append("maps", _joined(last[np.isin(batch_rows, mapped)]))
             advance(len(batch_rows))
     for hook in hooks:
         hook.remove()
-    tensors = {"pooled": torch.cat(pooled)}
-    if boundary:
-        tensors["boundary"] = torch.cat(captured)
-    if len(mapped):
-        tensors["maps"] = torch.cat(kept)
-    return tensors
 
 
 def _joined(inputs: Tensor | list[Tensor]) -> Tensor:
@@ -145,16 +149,41 @@ def _joined(inputs: Tensor | list[Tensor]) -> Tensor:
     return joined.to("cpu", torch.bfloat16, copy=True).contiguous()
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[Append]:
+    """Write tensors batch by batch, so that a large task takes no more memory than a small one.
+
+    Each is a plain file at first; in the end they become one safetensors file with its checksum, whole or not
+    at all.
+    """
+    with atomic_path(path) as temporary, ExitStack() as held:
+        folder = Path(held.enter_context(TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)))
+        files, kinds = {}, {}
+
+        def append(name: str, batch: Tensor) -> None:
+            if name not in files:
+                files[name] = held.enter_context((folder / name).open("wb"))
+                kinds[name] = batch.dtype, batch.shape[1:]
+            files[name].write(batch.contiguous().view(torch.uint8).numpy())
+
+        yield append
+        for file in files.values():
+            file.close()
+        tensors = {name: _mapped(folder / name, *kinds[name]) for name in files}
+        save_file(tensors, temporary, metadata={"crc32": _checksum(tensors)})
+
+
+def _mapped(file: Path, dtype: torch.dtype, shape: torch.Size) -> Tensor:
+    """A map of a plain file of numbers as (n, *shape)."""
+    numbers = file.stat().st_size // dtype.itemsize
+    return torch.from_file(str(file), size=numbers, dtype=dtype).view(-1, *shape)
+
+
 def _checksum(tensors: dict[str, Tensor]) -> str:
     total = 0
     for key in sorted(tensors):
         total = zlib.crc32(tensors[key].contiguous().view(torch.uint8).numpy(), total)
     return f"{total:08x}"
-
-
-def _save(path: Path, tensors: dict[str, Tensor]) -> None:
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"crc32": _checksum(tensors)})
 
 
 def _load(path: Path) -> dict[str, Tensor] | None:

@@ -32,8 +32,8 @@ class Head(nn.Module):
             return self.linear(self.dropout(scaled)).squeeze(1)
 
 
-def feature_scale(pooled: Tensor, standardise: bool) -> tuple[Tensor, Tensor]:
-    """Mean and SD of every feature over the training part; (0, 1) where `standardise` is off.
+def feature_scale(pooled: Tensor, train: np.ndarray, standardise: bool) -> tuple[Tensor, Tensor]:
+    """Mean and SD of every feature (n, C) over the rows `train`; (0, 1) where `standardise` is off.
 
     A learning rate means different things for features of different size, so without scaling a comparison
     of sources at one rate compares their units. A feature's SD counts as at least a tenth of the average,
@@ -41,6 +41,7 @@ def feature_scale(pooled: Tensor, standardise: bool) -> tuple[Tensor, Tensor]:
     """
     if not standardise:
         return torch.zeros(pooled.shape[1]), torch.ones(pooled.shape[1])
+    pooled = pooled[train]
     std = pooled.std(0)
     return pooled.mean(0), std.clamp_min(max(0.1 * float(std.mean()), 1e-8))
 
@@ -55,7 +56,7 @@ class FrozenLearner(nn.Module):
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         """Logits of rows; `epoch` chooses the stored view, None is the image itself."""
         view = 0 if epoch is None else epoch % len(self.pooled)
-        return self.head(self.pooled[view, rows].to(compute.device()))
+        return self.head(self.pooled[view][rows].to(compute.device()))
 
     def maps(self, rows: np.ndarray) -> Tensor:
         """Last feature maps (B, C, h, w) of the images themselves; here only of images with a lesion mask."""
@@ -82,7 +83,7 @@ class TopLearner(nn.Module):
         return self._last(0, rows)
 
     def _last(self, view: int, rows: np.ndarray) -> Tensor:
-        stored = self.boundary[view, rows].to(compute.device()).float()
+        stored = self.boundary[view][rows].to(compute.device()).float()
         return self.top.forward(self.backbone, stored.contiguous(memory_format=torch.channels_last))
 
     def set_training(self, training: bool) -> None:

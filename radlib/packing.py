@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import mmap
 import os
 import shutil
 import tempfile
@@ -15,7 +16,8 @@ import pandas as pd
 
 from radlib.errors import UserError
 
-_CHUNK = 256
+CHUNK = 256
+LINES = 10_000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -67,22 +69,36 @@ def blank_array(shape: tuple[int, ...], file: Path | None) -> np.ndarray:
     return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
 
 
+def release(array: np.ndarray) -> None:
+    """Take a memory map's pages out of this process's memory; the system's cache and the file keep them.
+
+    Without it, whoever walks through a map of 70 GB holds all of it in the end, as far as memory goes. An
+    array that is no memory map, or a part of one, stays as it is.
+    """
+    if isinstance(array.base, mmap.mmap):
+        array.base.madvise(mmap.MADV_DONTNEED)
+
+
 def write_rows(array: np.ndarray, rows: np.ndarray, file: Path) -> None:
     """Write `array[rows]` as .npy, chunk by chunk."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *array.shape[1:])}
     with file.open("wb") as handle:
         np.lib.format.write_array_header_1_0(handle, header)
-        for start in range(0, len(rows), _CHUNK):
-            handle.write(array[rows[start : start + _CHUNK]].tobytes())
+        for start in range(0, len(rows), CHUNK):
+            handle.write(array[rows[start : start + CHUNK]].tobytes())
+            release(array)
 
 
 def digest_of(images: np.ndarray, rows: np.ndarray, bits: np.ndarray | None, manifest: pd.DataFrame) -> str:
     """SHA-256 over the packed pixels of the rows, the bits of the masks and the manifest's content."""
     digest = hashlib.sha256()
     digest.update(repr((len(rows), *images.shape[1:])).encode())
-    for start in range(0, len(rows), _CHUNK):
-        digest.update(images[rows[start : start + _CHUNK]].tobytes())
+    for start in range(0, len(rows), CHUNK):
+        digest.update(images[rows[start : start + CHUNK]].tobytes())
+        release(images)
     if bits is not None:
         digest.update(bits.tobytes())
-    digest.update(manifest.to_csv(index=False).encode())
+    for start in range(0, len(manifest), LINES):
+        lines = manifest.iloc[start : start + LINES].to_csv(index=False, header=start == 0)
+        digest.update(lines.encode())
     return digest.hexdigest()

@@ -33,8 +33,9 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 class Stage:
     """One stage of the pipeline; `images` None: nobody knows yet how many, so nothing else is known.
 
-    disk: bytes that stay; memory: bytes of stored features that one process holds at most, the copy it makes
-    of them included. pieces: what devices take one by one, each as the number of images by step.
+    disk: bytes that stay. memory: bytes of features that one process goes through in every epoch; 05_segment
+    holds them, copied once more, 03_transfer maps its files, so that less memory only makes it slower.
+    pieces: what devices take one by one, each as the number of images by step.
     """
 
     name: str
@@ -93,7 +94,7 @@ def _transfer(study: Study, task: str, counts: Counts | None) -> Stage:
         counts.total.images,
         runs=len(runs),
         disk=sum(features) + costs.run_bytes(study, counts, runs),
-        memory=2 * max(features),
+        memory=max(features),
         pieces=[costs.transfer_steps(study, counts, arm) for arm in arms],
     )
 
@@ -196,7 +197,7 @@ def _how(devices: int) -> str:
     return (
         f"Device time is that of one {kind} like this machine's, calibrated just now; wall time is with "
         f"{devices} such device{'s' * (devices > 1)} and nothing else on them. Disk is what stays; memory is "
-        "what one process holds at most."
+        "what one process reads in every epoch: 05_segment needs it, 03_transfer waits for the disk without."
     )
 
 

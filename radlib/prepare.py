@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from radlib import packing
-from radlib.audit import Audit, Fingerprint, audit, fingerprint
+from radlib.audit import Audit, audit
 from radlib.datasets import Record
 from radlib.errors import UserError
+from radlib.fingerprints import THUMBNAIL, Fingerprint, Fingerprints, fingerprint
 from radlib.grouping import merge_classes
 from radlib.images import open_packed, to_square
 from radlib.masks import Masks, masks_of, pack
@@ -56,12 +57,16 @@ class Prepared:
 
 @dataclass(frozen=True)
 class _Scratch:
-    """All chosen images, decoded, before the audit: row i of `table` is images[i] and prints[i]."""
+    """All chosen images, decoded, before the audit: row i of `table` is images[i] and fingerprint i.
+
+    digest_raw: SHA-256 of the names and of the published files' digests.
+    """
 
     images: np.ndarray
     masks: list[np.ndarray | None] | None
     table: pd.DataFrame
-    prints: list[Fingerprint]
+    prints: Fingerprints
+    digest_raw: str
 
 
 def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = progress) -> Prepared:
@@ -78,7 +83,7 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
     shape = (len(chosen.records), config.size, config.size, 3 if config.colour else 1)
     folder = study.dataset_dir(dataset)
     # What is decoded is packed once more without what the audit drops: twice the space, and a little.
-    megabytes = 5 * int(np.prod(shape)) // 2_000_000 + 1
+    megabytes = (5 * int(np.prod(shape)) // 2 + shape[0] * THUMBNAIL**2) // 1_000_000 + 1
     with packing.whole_folder(folder, megabytes) if save else nullcontext() as temporary:
         scratch = _decode(chosen, study, dataset, shape, temporary, progress)
         found = audit(scratch.table, scratch.prints, study.data.near_duplicate_bits)
@@ -95,6 +100,8 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
         dropped.to_csv(temporary / "dropped.csv", index=False)
         write_json(report, temporary / "audit.json")
         write_json(meta, temporary / "meta.json")
+    # Of a million images, the records and a second manifest take a gigabyte.
+    del chosen, scratch, found, manifest
     packed = open_packed(folder)
     return Prepared(packed.images, packed.masks, packed.manifest, dropped, report, meta)
 
@@ -103,16 +110,20 @@ def _decode(
     chosen: Chosen, study: Study, dataset: str, shape: tuple, folder: Path | None, progress: Callable
 ) -> _Scratch:
     images = packing.blank_array(shape, folder and folder / "images.raw")
-    masks, facts, prints = [], [], []
+    room = packing.blank_array((shape[0], THUMBNAIL, THUMBNAIL), folder and folder / "thumbnails.raw")
+    masks, facts, prints, digest = [], _Facts(shape[0]), Fingerprints.blank(room), hashlib.sha256()
     decoded = zip(chosen.records, _in_order(chosen.load, chosen.records), strict=True)
     bar = progress(decoded, total=len(chosen.records), description=f"decoding {dataset}")
     for row, (record, (one, print_)) in enumerate(bar):
         images[row] = to_square(one.pixels, shape[1], study.resize_of(dataset))
-        has_mask = one.mask is not None and bool(one.mask.any())
-        masks.append(one.mask if has_mask else None)
-        facts.append(_facts(record, one, has_mask))
-        prints.append(print_)
-    return _Scratch(images, masks if chosen.has_masks else None, pd.DataFrame(facts), prints)
+        masks.append(one.mask if facts.put(row, one) else None)
+        prints.put(row, print_)
+        digest.update(f"{record.image_id} {' '.join(one.inputs)}\n".encode())
+        if row % packing.CHUNK == 0:
+            packing.release(images)
+            packing.release(room)
+    masks = masks if chosen.has_masks else None
+    return _Scratch(images, masks, facts.table(chosen.records), prints, digest.hexdigest())
 
 
 def _in_order(
@@ -129,19 +140,39 @@ def _in_order(
             yield from pool.map(one, records[start : start + _AT_ONCE])
 
 
-def _facts(record: Record, one: Decoded, has_mask: bool) -> dict[str, Any]:
-    height, width = one.pixels.shape[:2]
-    return {
-        "image_id": record.image_id,
-        "patient_id": record.patient_id,
-        "class_name": record.class_name,
-        "width": width,
-        "height": height,
-        "sha256": one.inputs[0],
-        "inputs": one.inputs,
-        "has_mask": has_mask,
-        "empty_mask": one.mask is not None and not has_mask,
-    }
+class _Facts:
+    """What is noted of each image, column by column: a million dictionaries would take gigabytes."""
+
+    def __init__(self, count: int):
+        self.width, self.height = (np.zeros(count, dtype=int) for _ in range(2))
+        self.has_mask, self.empty_mask = (np.zeros(count, dtype=bool) for _ in range(2))
+        self.sha256: list[str] = []
+
+    def put(self, row: int, one: Decoded) -> bool:
+        """Note image `row`; returns whether it has a mask that marks something."""
+        self.height[row], self.width[row] = one.pixels.shape[:2]
+        self.sha256.append(one.inputs[0])
+        self.has_mask[row] = one.mask is not None and one.mask.any()
+        self.empty_mask[row] = one.mask is not None and not self.has_mask[row]
+        return bool(self.has_mask[row])
+
+    def table(self, records: list[Record]) -> pd.DataFrame:
+        # As objects, texts are the records' own; as text, pandas would copy them.
+        texts = {
+            "image_id": [r.image_id for r in records],
+            "patient_id": [r.patient_id for r in records],
+            "class_name": [r.class_name for r in records],
+            "sha256": self.sha256,
+        }
+        return pd.DataFrame(
+            {
+                **{name: pd.Series(values, dtype=object) for name, values in texts.items()},
+                "width": self.width,
+                "height": self.height,
+                "has_mask": self.has_mask,
+                "empty_mask": self.empty_mask,
+            }
+        )
 
 
 def _manifest(study: Study, dataset: str, chosen: Chosen, table: pd.DataFrame, found: Audit) -> pd.DataFrame:
@@ -152,7 +183,7 @@ def _manifest(study: Study, dataset: str, chosen: Chosen, table: pd.DataFrame, f
     manifest = pd.DataFrame(
         {
             "image_id": kept["image_id"].astype(str),
-            "patient_id": found.patients[found.keep].astype(str),
+            "patient_id": pd.Series(found.patients[found.keep], dtype=str),
             "label": labels,
             "class_name": kept["class_name"].astype(str),
             "width": kept["width"],
@@ -187,7 +218,7 @@ def _authors_parts(records: list[Record], folds: int, dataset: str) -> pd.DataFr
         raise UserError(
             f"dataset '{dataset}': the authors' files hold {held} folds, not {folds}; set folds: {held}"
         )
-    return pd.DataFrame([{f"part_{k}": (r.parts or {}).get(k, "") for k in range(folds)} for r in records])
+    return pd.DataFrame({f"part_{k}": [(r.parts or {}).get(k, "") for r in records] for k in range(folds)})
 
 
 def _classes(study: Study, dataset: str, table: pd.DataFrame) -> list[str]:
@@ -202,12 +233,10 @@ def _meta(
 ) -> dict[str, Any]:
     config = study.dataset(dataset)
     grouped = isinstance(config, Corpus) and config.groups
-    inputs = zip(scratch.table["image_id"], scratch.table["inputs"], strict=True)
-    raw = hashlib.sha256("".join(f"{name} {' '.join(digests)}\n" for name, digests in inputs).encode())
     return {
         "dataset": dataset,
         "digest": packing.digest_of(scratch.images, rows, bits, manifest),
-        "digest_raw": raw.hexdigest(),
+        "digest_raw": scratch.digest_raw,
         "layout": config.layout,
         "simulated": config.simulated,
         "classes": _classes(study, dataset, manifest if grouped else scratch.table),
@@ -244,7 +273,8 @@ def _report(
 
 def _write(folder: Path, images: np.ndarray, bits: np.ndarray | None, rows: np.ndarray, manifest) -> None:
     packing.write_rows(images, rows, folder / "images.npy")
-    (folder / "images.raw").unlink()
+    for scratch in folder.glob("*.raw"):
+        scratch.unlink()
     if bits is not None:
         np.save(folder / "masks.npy", bits)
     manifest.to_parquet(folder / "manifest.parquet", index=False)

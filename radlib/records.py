@@ -18,7 +18,7 @@ from radlib.progress import progress
 from radlib.sections import Corpus, Task
 from radlib.seeds import seed_of
 from radlib.simulate import Sample
-from radlib.splits import choose_subset
+from radlib.splits import choose_from_parts, choose_subset
 from radlib.study import Study
 
 GENERATORS = {
@@ -216,7 +216,12 @@ def _subset(study: Study, dataset: str, records: list[Record]) -> list[Record]:
     most = getattr(study.dataset(dataset), "max_images", None)
     if most is None or most >= len(records):
         return records
-    classes = np.array([r.class_name for r in records])
-    keys = np.array([r.image_id for r in records])
-    rows = choose_subset(classes, keys, most, seed_of(study.seed, "subset", study.origin(dataset)))
+    classes = np.array([r.class_name for r in records], dtype=object)
+    keys = np.array([r.image_id for r in records], dtype=object)
+    seed = seed_of(study.seed, "subset", study.origin(dataset))
+    if any(r.parts for r in records):
+        parts = np.array([(r.parts or {}).get(0, "") for r in records], dtype=object)
+        rows = choose_from_parts(parts, classes, keys, most, seed)
+    else:
+        rows = choose_subset(classes, keys, most, seed)
     return [records[row] for row in rows]

@@ -51,7 +51,9 @@ class Corpus(Dataset):
     variant holds the very images of its original in the same parts, under coarser labels.
     """
 
-    max_images: int | None = Field(None, ge=1, description="a seeded, class-balanced subset of this size")
+    max_images: int | None = Field(
+        None, ge=1, description="a seeded, class-balanced subset, of each published part alike"
+    )
     groups: dict[Name, list[str]] | int | None = Field(
         None, description="new class: published classes, an empty list for all others; or a number: at random"
     )

@@ -23,7 +23,7 @@ def assign_parts(patients: np.ndarray, labels: np.ndarray, folds: int, seed: int
     Returns:
         DataFrame (n rows) with part_0 ... part_{folds-1}, "train", "validation" or "test".
     """
-    patients = np.asarray(patients, dtype=str)
+    patients = [str(patient) for patient in patients]
     per_patient = pd.DataFrame({"patient": patients, "label": labels}).groupby("patient", sort=True)["label"]
     table = pd.DataFrame({"stratum": per_patient.max(), "images": per_patient.size()})
     rng = np.random.default_rng(seed)
@@ -187,6 +187,29 @@ def choose_subset(classes: np.ndarray, keys: np.ndarray, most: int, seed: int) -
     turn = pd.Series(shuffled).groupby(np.asarray(classes)[shuffled]).cumcount().to_numpy()
     # Turn 0 holds one image of every class, turn 1 the next: the first `most` are balanced.
     return np.sort(shuffled[np.argsort(turn, kind="stable")[:most]])
+
+
+def choose_from_parts(
+    parts: np.ndarray, classes: np.ndarray, keys: np.ndarray, most: int, seed: int
+) -> np.ndarray:
+    """`choose_subset` within each published part, which gives as large a share of its images as the others.
+
+    Args:
+        parts: (n,) published part of each image; the rest as `choose_subset` has it.
+    Returns:
+        Rows, int (min(n, most),), sorted.
+    """
+    names, part, sizes = np.unique(np.asarray(parts, dtype=object), return_inverse=True, return_counts=True)
+    most = min(most, len(part))
+    exact = most * sizes / len(part)
+    shares = exact.astype(int)
+    # What rounding down left goes to the parts that lost most by it.
+    shares[np.argsort(shares - exact, kind="stable")[: most - shares.sum()]] += 1
+    chosen = []
+    for number in range(len(names)):
+        rows = np.flatnonzero(part == number)
+        chosen.append(rows[choose_subset(classes[rows], keys[rows], shares[number], seed)])
+    return np.sort(np.concatenate(chosen))
 
 
 def part_table(manifest: pd.DataFrame) -> pd.DataFrame:

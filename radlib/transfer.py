@@ -174,7 +174,7 @@ class TransferArm(Arm):
         return threshold, figures.set_index(np.flatnonzero(np.isin(test, parts[1])))
 
     def _learner(self, run: Run, train: np.ndarray):
-        center, scale = feature_scale(self.features.pooled[0, train], self.options.standardise)
+        center, scale = feature_scale(self.features.pooled[0], train, self.options.standardise)
         head = Head(center, scale, self.options.dropout).to(compute.device())
         if run.train == "frozen":
             return FrozenLearner(self.features, head)

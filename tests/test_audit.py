@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from radlib.audit import Fingerprint, audit, fingerprint
+from radlib.audit import audit
+from radlib.fingerprints import Fingerprint, Fingerprints, fingerprint
 
 
 def texture(seed: int, size: int = 96) -> np.ndarray:
@@ -26,6 +27,14 @@ def as_jpeg(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.open(buffer))
 
 
+def stacked(prints: list[Fingerprint]) -> Fingerprints:
+    """Fingerprints in columns, as they are packed."""
+    columns = Fingerprints.blank(np.zeros((len(prints), 32, 32), dtype=np.uint8))
+    for row, one in enumerate(prints):
+        columns.put(row, one)
+    return columns
+
+
 def run(*images: tuple, bits: int = 2):
     """Each image is (pixels, class, patient or None)."""
     table = pd.DataFrame(
@@ -35,7 +44,7 @@ def run(*images: tuple, bits: int = 2):
             "class_name": [class_name for _, class_name, _ in images],
         }
     )
-    return audit(table, [fingerprint(pixels) for pixels, _, _ in images], bits)
+    return audit(table, stacked([fingerprint(pixels) for pixels, _, _ in images]), bits)
 
 
 def reasons(result) -> dict[str, str]:
@@ -137,7 +146,7 @@ def test_twelve_thousand_images_take_seconds():
     hashes[3] = hashes[2] ^ np.uint64(0b111)
     thumbnails = rng.integers(0, 256, (12_000, 32, 32), dtype=np.uint8)
     thumbnails[1], thumbnails[3] = thumbnails[0], thumbnails[2]
-    prints = [Fingerprint(str(n), int(hashes[n]), thumbnails[n], False) for n in range(12_000)]
+    prints = stacked([Fingerprint(b"%d" % n, int(hashes[n]), thumbnails[n], False) for n in range(12_000)])
     names = [f"{n:05d}" for n in range(12_000)]
     table = pd.DataFrame({"image_id": names, "patient_id": names, "class_name": "a"})
     start = time.perf_counter()

@@ -1,5 +1,7 @@
 """Batches: the arithmetic of augmentation and of parts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,24 @@ def test_large_sets_are_neither_turned_nor_flipped():
     maps = batches.draw_augmentation(500, "shifts", torch.Generator().manual_seed(0))
     assert (maps[:, 0, 1] == 0).all() and (maps[:, 0, 0] > 0).all()
     assert batches.draw_augmentation(5, "none", torch.Generator()) is None
+
+
+def resident(name: str) -> int:
+    """kB of this process's memory that are pages of the mapped file `name`."""
+    _, _, about = Path("/proc/self/smaps").read_text().partition(name)
+    return int(about.partition("Rss:")[2].split()[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="only Linux says what is resident")
+def test_batches_of_a_memory_map_leave_nothing_of_it_in_memory(tmp_path):
+    file = tmp_path / "sparse.npy"
+    images = np.lib.format.open_memmap(file, "w+", np.uint8, (2000, 64, 64, 1))
+    images[7] = 200
+    images[np.arange(1000)].sum()
+    assert resident(file.name) > 3000
+    batch = batches.gather(images, np.arange(1000, 2000), 64)
+    assert batch.shape == (1000, 1, 64, 64) and resident(file.name) == 0
+    assert (images[7] == 200).all()
 
 
 def test_gather_scales_to_one_and_resizes():

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from radlib import datasets
+from radlib.datasets.record import list_files
 from radlib.errors import UserError
 from radlib.records import choose_records
 from radlib.study import load_study
@@ -57,6 +58,19 @@ def test_zip_is_read_in_place_and_equals_its_folders(class_folders, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set", "set.zip"]
 
 
+def test_folders_are_listed_as_pathlib_lists_them(class_folders):
+    train = class_folders / "train"
+    (train / "empty").mkdir()
+    (train / "dog" / "linked.png").symlink_to(train / "dog" / "00000042_1.jpg")
+    (train / "dog" / "gone.png").symlink_to(train / "nowhere.png")
+    (train / "dog" / "cats").symlink_to(train / "cat", target_is_directory=True)
+    listed = list_files(class_folders, "train")
+    files = [p for p in train.rglob("*") if p.is_file() and p.name != ".DS_Store"]
+    assert list(listed) == sorted(p.relative_to(train).as_posix() for p in files)
+    assert [ref.name for ref in listed.values()] == [str(train / name) for name in listed]
+    assert "dog/linked.png" in listed and "dog/cats/boxes.txt" not in listed
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -100,7 +114,7 @@ def busi(root: Path) -> Path:
 def test_busi_joins_every_mask_of_an_image(tmp_path):
     records = datasets.read("busi", busi(tmp_path / "busi"), {})
     assert [r.image_id for r in records] == ["benign (1)", "malignant (1)", "normal (1)"]
-    assert [[m.path.name for m in r.masks] for r in records[:2]] == [
+    assert [[Path(m.name).name for m in r.masks] for r in records[:2]] == [
         ["benign (1)_mask.png", "benign (1)_mask_1.png"],
         ["malignant (1)_mask.png"],
     ]

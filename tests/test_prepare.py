@@ -1,6 +1,7 @@
 """From published files to data/<dataset>/, on small datasets written here."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from radlib.errors import UserError
 from radlib.images import open_packed
 from radlib.prepare import prepare
 from radlib.study import load_study
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, two_classes
 
 PATIENTS = 30
 
@@ -178,6 +179,16 @@ def test_digests_follow_pixels_and_files(own_data):
     other_seed = own_data.model_copy(update={"seed": own_data.seed + 1})
     again = prepare(other_seed, "mine", save=False, progress=quiet).meta
     assert again["digest"] != before["digest"]
+
+
+def test_a_long_manifest_is_digested_in_pieces_as_if_whole(monkeypatch):
+    manifest = two_classes(40, 8, folds=2)[1]
+    manifest["patient_id"] = [f'{name}, "{name}"' for name in manifest["patient_id"]]
+    images, rows = np.arange(40 * 64, dtype=np.uint8).reshape(40, 8, 8, 1), np.arange(1, 40, 2)
+    content = repr((20, 8, 8, 1)).encode() + images[rows].tobytes() + manifest.to_csv(index=False).encode()
+    monkeypatch.setattr(packing, "LINES", 7)
+    monkeypatch.setattr(packing, "CHUNK", 3)
+    assert packing.digest_of(images, rows, None, manifest) == hashlib.sha256(content).hexdigest()
 
 
 def test_copies_are_dropped_with_their_reason(own_data):

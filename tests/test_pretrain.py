@@ -81,6 +81,16 @@ def test_preprocessing_is_mean_and_sd_of_the_training_images(study):
     assert found.std == pytest.approx((values.std(),) * 3, abs=1e-5)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_counted_statistics_are_those_of_the_numbers(channels):
+    images = np.random.default_rng(channels).integers(0, 256, (40, 9, 9, channels), dtype=np.uint8)
+    images[..., 0] //= 3
+    found = channel_statistics(images, np.arange(40), sample=40)
+    values = images.reshape(-1, channels) / 255
+    for got, expected in ((found.mean, values.mean(0)), (found.std, values.std(0))):
+        assert got == tuple(float(x) for x in np.broadcast_to(expected, 3).round(6))
+
+
 def test_accuracies_against_their_definitions():
     rng = np.random.default_rng(0)
     labels = rng.choice(8, 400, p=[0.6, 0.2, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01])

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radlib.errors import UserError
-from radlib.splits import LEFT_OUT, assign_parts, check_parts, choose_subset, keep_apart, part_columns
+from radlib.splits import (
+    LEFT_OUT,
+    assign_parts,
+    check_parts,
+    choose_from_parts,
+    choose_subset,
+    keep_apart,
+    part_columns,
+)
 
 
 @st.composite
@@ -129,6 +137,25 @@ def test_subset_is_balanced_until_a_class_is_used_up(sizes, most, seed):
     taken = [int((classes[rows] == f"c{i}").sum()) for i in range(len(sizes))]
     for count, size in zip(taken, sizes, strict=True):
         assert count == size or count >= max(taken) - 1
+
+
+def test_a_subset_takes_its_share_of_every_published_part_and_is_balanced_in_each():
+    rng = np.random.default_rng(0)
+    parts = rng.permutation(np.repeat(["train", "validation", "test"], [750, 100, 150])).astype(object)
+    classes = rng.choice(["common", "rare"], 1000, p=[0.9, 0.1]).astype(object)
+    keys = np.array([f"{i:04d}" for i in range(1000)], dtype=object)
+    rows = choose_from_parts(parts, classes, keys, 203, seed=1)
+    assert len(set(rows)) == 203 and (np.diff(rows) > 0).all()
+    held = pd.Series(parts[rows]).value_counts().to_dict()
+    assert held == {"train": 152, "test": 31, "validation": 20}  # of 152.25, 30.45 and 20.3
+    for part in held:
+        there, taken = ((parts == part) & (classes == "rare")), classes[rows][parts[rows] == part]
+        rare = (taken == "rare").sum()
+        assert rare == min(there.sum(), len(taken) // 2) or abs(2 * rare - len(taken)) <= 1
+    assert list(choose_from_parts(parts, classes, keys, 5000, 1)) == list(range(1000))
+    order = rng.permutation(1000)
+    again = choose_from_parts(parts[order], classes[order], keys[order], 203, seed=1)
+    assert set(keys[order][again]) == set(keys[rows])
 
 
 def test_published_folds_become_independent_where_a_group_is_tested_twice():

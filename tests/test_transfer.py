@@ -1,5 +1,7 @@
 """Transfer: what a run may depend on, what it must find, and what survives a kill."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -138,6 +140,20 @@ def test_frozen_run_comes_near_logistic_regression(study):
         expected.append(roc_auc_score(manifest["label"][test], scores))
     assert 0.6 < np.mean(expected) < 0.999
     assert result.runs["test_auc"].mean() == pytest.approx(np.mean(expected), abs=0.08)
+
+
+def test_stored_features_are_read_from_their_files_not_copied(study):
+    packed = open_packed(study.dataset_dir(TASK))
+    weights = load_weights(study, "radiology", SMALL)
+    call = (packed, weights, 32, "full", 2, True, study.store_dir)
+    first, second = features.features_of(*call), features.features_of(*call)
+    for name in ("pooled", "boundary"):
+        assert len(getattr(first, name)) == 2
+        assert all(map(torch.equal, getattr(first, name), getattr(second, name)))
+    mapped = Path("/proc/self/maps")
+    if mapped.is_file():
+        files = [p for p in (study.store_dir / "features").iterdir()]
+        assert len(files) == 2 and all(str(file) in mapped.read_text() for file in files)
 
 
 @pytest.mark.skipif(compute.precision() != "bfloat16", reason="no native bfloat16 here")

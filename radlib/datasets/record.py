@@ -4,7 +4,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -111,10 +111,20 @@ def list_files(path: Path, root: str = "") -> dict[str, FileRef]:
         base = path / root
         if not base.is_dir():
             raise UserError(f"no folder {base}; set option 'root' to the folder that holds the class folders")
-        found = {p.relative_to(base).as_posix(): FileRef(p) for p in base.rglob("*") if p.is_file()}
+        found = {name: FileRef(base, name) for name in _files_in(base, "")}
     else:
         found = _zip_members(path, root)
     return {name: found[name] for name in sorted(found) if not _hidden(name)}
+
+
+def _files_in(base: Path, folder: str) -> Iterator[str]:
+    """Names of the files below `base / folder`; links to folders are not followed, and no file is touched."""
+    with os.scandir(base / folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_in(base, f"{folder}{entry.name}/")
+            elif entry.is_file():
+                yield folder + entry.name
 
 
 def _zip_members(path: Path, root: str) -> dict[str, FileRef]:
