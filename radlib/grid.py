@@ -6,16 +6,19 @@ Arms are the pieces of work that processes take; every run goes to the store as 
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
+import torch
 from torch import nn
 
+from radlib import compute
 from radlib.fitting import Fit
 from radlib.images import Packed, open_packed
 from radlib.runs import load_run, save_run
+from radlib.seeds import seed_of
 from radlib.study import Run, Study
 from radlib.weights import Weights, load_weights
 from radlib.workers import Advance, work
@@ -43,6 +46,15 @@ class Arm(ABC):
     def compute(self, run: Run) -> tuple[dict, pd.DataFrame]:
         """The run's `record` and its rows per test image."""
 
+    def start(self, run: Run) -> torch.Generator:
+        """Seed a run's training by what it is called; returns the generator of its batches.
+
+        By name, so that a changed column of the data does not deal out other luck. And the same for every
+        source: order of images, dropout and the head's first weights cancel in differences between sources.
+        """
+        names = (self.study.origin(run.task), run.backbone, run.train, run.lr, run.fold, run.seed)
+        return compute.start_run(seed_of(self.study.seed, self.folder, *names))
+
     def path(self, run: Run) -> Path:
         return self.study.store_dir / self.folder / run.task / f"{self.digest(run)}.parquet"
 
@@ -54,13 +66,7 @@ class Arm(ABC):
         """
         return {
             "run": self.digest(run),
-            "task": run.task,
-            "source": run.source,
-            "backbone": run.backbone,
-            "train": run.train,
-            "lr": run.lr,
-            "fold": run.fold,
-            "seed": run.seed,
+            **asdict(run),
             "best_epoch": found.best_epoch,
             **found.validation,
             **figures,

@@ -1,5 +1,6 @@
 """The finished runs of a study, read from `results/<task>/` and checked before anything is compared."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,11 +71,20 @@ def load_results(study: Study, tasks: list[str] | None = None) -> Results:
         UserError: a file, run or prediction is missing, a score is no number, runs of one fold were tested on
             different images, a patient is tested in two folds, or runs come from different data or weights.
     """
+    names = study.compared_tasks if tasks is None else tasks
+    return check_results(study, ((task, *_read(study, task)) for task in names))
+
+
+def _read(study: Study, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    folder = study.result_dir(task)
+    runs = read_result(folder / "runs.parquet", task, _RUN_COLUMNS)
+    return runs, read_result(folder / "predictions.parquet", task, _PREDICTION_COLUMNS)
+
+
+def check_results(study: Study, found: Iterable[tuple[str, pd.DataFrame, pd.DataFrame]]) -> Results:
+    """The same for tables at hand: task, its runs, and its predictions; errors as `load_results`."""
     tables, predictions, notes = [], {}, []
-    for task in study.compared_tasks if tasks is None else tasks:
-        folder = study.result_dir(task)
-        runs = read_result(folder / "runs.parquet", task, _RUN_COLUMNS)
-        rows = read_result(folder / "predictions.parquet", task, _PREDICTION_COLUMNS)
+    for task, runs, rows in found:
         kept = asked_for(study.runs_of(task), runs, _FIGURES)
         if len(kept) < len(runs):
             notes.append(
@@ -85,7 +95,7 @@ def load_results(study: Study, tasks: list[str] | None = None) -> Results:
                 f"{study.tasks[task].title}: {int(kept['diverged'].sum())} of {len(kept)} runs diverged "
                 "and count with an AUC of 0.5"
             )
-        predictions[task] = _fold_predictions(task, kept, rows[rows["run"].isin(kept["run"])])
+        predictions[task] = fold_predictions(task, kept, rows[rows["run"].isin(kept["run"])])
         tables.append(kept)
     everything = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN_COLUMNS)
     check_one_version(everything)
@@ -133,7 +143,14 @@ def asked_for(wanted: list[Run], runs: pd.DataFrame, figures: list[str]) -> pd.D
     return kept.sort_values(_SOURCE_RUN, ignore_index=True)
 
 
-def _fold_predictions(task: str, runs: pd.DataFrame, rows: pd.DataFrame) -> list[FoldPredictions]:
+def fold_predictions(task: str, runs: pd.DataFrame, rows: pd.DataFrame) -> list[FoldPredictions]:
+    """What a task's runs scored, one entry per fold.
+
+    Args:
+        runs: one row per run; rows: one per run and test image, of these runs alone.
+    Raises:
+        UserError: as `load_results`, of predictions.
+    """
     without = set(runs["run"]) - set(rows["run"])
     if without:
         raise UserError(

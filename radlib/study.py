@@ -25,6 +25,8 @@ from radlib.sections import (
     Corpus,
     Data,
     Dataset,
+    LabelEfficiency,
+    MatchedLabels,
     Name,
     Pretrain,
     Segment,
@@ -54,6 +56,8 @@ class Study(Strict):
     segment: Segment = Field(default_factory=Segment)
     compare: Compare
     validity: Validity
+    label_efficiency: LabelEfficiency = Field(default_factory=LabelEfficiency)
+    matched_labels: MatchedLabels = Field(default_factory=MatchedLabels)
     compute: Compute = Field(default_factory=Compute)
     notes: list[str] = Field(default_factory=list, description="sentences the summary prints as they are")
     root: Path = Field(Path(), exclude=True)
@@ -68,6 +72,7 @@ class Study(Strict):
         if self.segment.tasks and not self.segment.settings:
             raise ValueError("segment.tasks names tasks, but segment.settings names no setting")
         self._variants_agree()
+        self._parts_agree(known)
         for name, checkpoint in self.checkpoints.items():
             _only(f"checkpoints.{name}", checkpoint.backbones, list(self.backbones))
         for pair in [*self.compare.pairs, self.compare.headline]:
@@ -101,6 +106,13 @@ class Study(Strict):
                     raise ValueError(
                         f"tasks.{name} is a variant of {task.variant_of}, so its '{key}' must be the same"
                     )
+
+    def _parts_agree(self, sources: list[str]) -> None:
+        efficiency, matched = self.label_efficiency, self.matched_labels
+        for where, part in (("label_efficiency", efficiency), ("matched_labels", matched)):
+            _only(f"{where}.tasks", part.tasks, self.compared_tasks)
+            _only(f"{where}.backbones", part.backbones, list(self.backbones))
+        _only("matched_labels.sources", matched.sources, sources)
 
     # Where things lie -------------------------------------------------------------------------------
     @property

@@ -14,12 +14,13 @@ from torch.nn import functional
 from radlib import batches, compute
 from radlib.features import NOTHING, Features, count_views, features_of
 from radlib.fitting import Fit, fit
-from radlib.grid import Arm, carry_out
+from radlib.grid import Arm, Finished, carry_out
 from radlib.images import Packed, open_packed
 from radlib.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
 from radlib.localise import FIGURES, activation_maps, baselines, localise
 from radlib.runs import write_table
-from radlib.seeds import digest_of, seed_of
+from radlib.seeds import digest_of
+from radlib.splits import PARTS
 from radlib.stats.auc import auc
 from radlib.study import Run, Study
 from radlib.weights import Weights
@@ -54,16 +55,12 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     Raises:
         UserError: data or weights are missing or damaged; the sentence names them.
     """
-    packed = open_packed(study.dataset_dir(task))
-    done = carry_out(
-        study, task, study.runs_of(task), _Arm, lambda arm: _arm_cost(study, packed, arm),
-        description=f"transfer to {task}",
-    )  # fmt: skip
+    done = train_runs(study, task, study.runs_of(task), TransferArm, f"transfer to {task}")
     result = Transferred(
         runs=done.runs,
         predictions=done.images[PREDICTION],
         history=done.history,
-        localisation=_localisation(packed, done.runs, done.images),
+        localisation=_localisation(open_packed(study.dataset_dir(task)), done.runs, done.images),
         computed=done.computed,
         reused=len(done.runs) - done.computed,
     )
@@ -74,10 +71,25 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     return result
 
 
-class _Arm(Arm):
-    """They share weights and features."""
+def train_runs(
+    study: Study, task: str, runs: list[Run], arm_type: type["TransferArm"], description: str
+) -> Finished:
+    """Train some runs of a task, those that the store does not hold yet.
+
+    Raises:
+        UserError: as `transfer`.
+    """
+    packed = open_packed(study.dataset_dir(task))
+    return carry_out(
+        study, task, runs, arm_type, lambda arm: _arm_cost(study, packed, arm), description=description
+    )
+
+
+class TransferArm(Arm):
+    """They share weights and features. localises: whether maps are compared with lesion masks."""
 
     folder = "runs"
+    localises = True
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         super().__init__(study, task, packed, weights, advance)
@@ -119,11 +131,10 @@ class _Arm(Arm):
         """Train, choose the epoch by validation loss, score the test part once."""
         start = time.perf_counter()
         manifest = self.packed.manifest
-        part = manifest[f"part_{run.fold}"].to_numpy()
-        train, validation, test = (np.flatnonzero(part == p) for p in ("train", "validation", "test"))
+        train, validation, test = self.parts(run)
         # What is shared between runs is made first: making it must not draw from a run's random numbers.
         _ = self.features, (run.train == "frozen" or self._network)
-        generator = compute.start_run(seed_of(self.study.seed, self.digest(run)))
+        generator = self.start(run)
         learner = self._learner(run, train)
         found = self._fit(learner, run, train, validation, generator)
         scores = _scores(learner, test, self.options.batch_size)
@@ -139,10 +150,15 @@ class _Arm(Arm):
                 "score": scores,
             }
         )
-        if len(self.masked):
+        if self.localises and len(self.masked):
             record["threshold"], figures = self._localise(learner, validation, test)
             predictions = predictions.join(figures)
         return record, predictions
+
+    def parts(self, run: Run) -> list[np.ndarray]:
+        """Rows of the manifest in which a run trains, validates and tests."""
+        part = self.packed.manifest[f"part_{run.fold}"].to_numpy()
+        return [np.flatnonzero(part == name) for name in PARTS]
 
     def _fit(self, learner, run: Run, train: np.ndarray, validation: np.ndarray, generator) -> Fit:
         options, targets = self.options, self.labels.to(compute.device())

@@ -121,7 +121,7 @@ def test_report_is_complete_and_says_simulated(killed_and_resumed):
     assert (auc["ci_low"] <= auc["delta"]).all() and (auc["delta"] <= auc["ci_high"]).all()
     assert "simulated" in (report / "index.html").read_text().lower()
     notebooks = sorted(report.glob("notebooks/*.ipynb"))
-    assert len(notebooks) == 2 + 2 + 2 + 2 + 1 + 4
+    assert len(notebooks) == 2 + 2 + 2 + 2 + 1 + 6
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
         outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
@@ -140,7 +140,8 @@ def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touc
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     mark = {p for p in (folder / "store" / "runs").rglob("*.parquet")}
     assert stages_run(call(folder, "dvc", "repro")) == {
-        "transfer@breast_us", "transfer@haemorrhage_ct", "auc", "dice", "summary"
+        "transfer@breast_us", "transfer@haemorrhage_ct", "auc", "dice", "label_efficiency", "matched_labels",
+        "summary",
     }  # fmt: skip
     new = {p for p in (folder / "store" / "runs").rglob("*.parquet")} - mark
     assert len(new) == 3 * (2 + 1)
