@@ -17,6 +17,7 @@ import torch
 
 from radlib import compute
 from radlib.errors import UserError
+from radlib.grid import Finished, carry_out
 from radlib.images import open_packed
 from radlib.labels import ordered_pairs, pair_title, task_title
 from radlib.progress import progress
@@ -27,7 +28,7 @@ from radlib.splits import nested_part, part_columns, part_size, patient_classes
 from radlib.stats.bootstrap import Difference, bootstrap_delta
 from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.study import Run, Study
-from radlib.transfer import PREDICTION, TransferArm, train_runs
+from radlib.transfer import PREDICTION, TransferArm, arm_cost
 
 COLUMNS = [
     "task", "source_a", "source_b", "fraction", "n_train_patients", "auc_a", "auc_b", "delta", "ci_low",
@@ -182,11 +183,11 @@ def _trained(study: Study, task: str, fractions: list[float]) -> Results:
     runs, images = [], []
     partial = partial_runs(study, task, fractions)
     if partial:
-        done = train_runs(study, task, partial, PartialArm, f"parts of {task}")
+        done = _train(study, task, partial, PartialArm, f"parts of {task}")
         runs.append(done.runs)
         images.append(done.images[PREDICTION])
     if 1 in fractions:
-        done = train_runs(study, task, whole_runs(study, task), TransferArm, f"all of {task}")
+        done = _train(study, task, whole_runs(study, task), TransferArm, f"all of {task}")
         runs.append(done.runs.assign(fraction=1.0, order=0))
         images.append(done.images[PREDICTION])
     if not runs:
@@ -197,6 +198,13 @@ def _trained(study: Study, task: str, fractions: list[float]) -> Results:
     everything = pd.concat(runs, ignore_index=True)
     predictions = fold_predictions(task, everything, pd.concat(images, ignore_index=True))
     return Results(everything, {task: predictions})
+
+
+def _train(study: Study, task: str, runs: list, arm_type: type[TransferArm], description: str) -> Finished:
+    packed = open_packed(study.dataset_dir(task))
+    return carry_out(
+        study, task, runs, arm_type, lambda arm: arm_cost(study, packed, arm), description=description
+    )
 
 
 # Comparison -----------------------------------------------------------------------------------------------

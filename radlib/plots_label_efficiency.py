@@ -31,14 +31,14 @@ def efficiency_figure(study: Study, found: Efficiency, task: str) -> Figure:
         empty.remove()
     sizes = sorted(set(curves["n_train_patients"]))
     _aucs(_patients_axis(axes.flat[0], sizes), study, curves)
-    limit = span(table["ci_low"], table["ci_high"], study.label_efficiency.matters)
+    limit = span(table["ci_low"], table["ci_high"], study.compare.equivalence)
     for panel, pair in zip(axes.flat[1:], pairs, strict=False):
         _differences(_patients_axis(panel, sizes), study, _of_pair(table, pair), limit)
         panel.set_title(pair_title(study, pair).replace(" − ", " −\n"), fontsize=9)
     figure.suptitle(
         f"{task_title(study, task)}, frozen backbones, {study.compare.confidence:.0%} intervals: dots, over "
         "patients tested and patients drawn;\nsquare, all training patients, over patients tested alone; "
-        "dotted lines, the smallest difference that matters", fontsize=9,
+        "dotted lines: between them a difference does not matter", fontsize=9,
     )  # fmt: skip
     mark_simulated(figure, study)
     return figure
@@ -81,7 +81,7 @@ def _aucs(panel: Axes, study: Study, curves: pd.DataFrame) -> None:
 
 
 def _differences(panel: Axes, study: Study, rows: pd.DataFrame, limit: float) -> None:
-    matters, colours = study.label_efficiency.matters, source_colours(study)
+    matters, colours = study.compare.equivalence, source_colours(study)
     drawn = rows[rows["interval_holds"] == BOTH]
     x = rows["n_train_patients"]
     panel.fill_between(drawn["n_train_patients"], drawn["ci_low"], drawn["ci_high"], color=BAND, lw=0)

@@ -161,6 +161,7 @@ class Compare(Strict):
     headline: tuple[str, str] = Field(description="the pair that the summary leads with")
     resamples: int = Field(2000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    equivalence: float = Field(0.01, gt=0, lt=1, description="differences in AUC below it do not matter")
 
 
 class Cell(Strict):
@@ -205,7 +206,6 @@ class LabelEfficiency(Strict):
         description="parts of the training patients, ascending; 1 is the run of 03_transfer itself",
     )  # fmt: skip
     repeats: int = Field(5, ge=3, description="random orders of patients, for each fold and backbone")
-    matters: float = Field(0.02, gt=0, lt=1, description="smallest difference in AUC that matters")
 
     @model_validator(mode="after")
     def _ascending(self) -> LabelEfficiency:

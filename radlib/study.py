@@ -69,10 +69,10 @@ class Study(Strict):
         self._settings_agree("transfer", self.transfer)
         self._settings_agree("segment", self.segment)
         _only("segment.tasks", self.segment.tasks, list(self.tasks))
+        self._parts_agree(known)
         if self.segment.tasks and not self.segment.settings:
             raise ValueError("segment.tasks names tasks, but segment.settings names no setting")
         self._variants_agree()
-        self._parts_agree(known)
         for name, checkpoint in self.checkpoints.items():
             _only(f"checkpoints.{name}", checkpoint.backbones, list(self.backbones))
         for pair in [*self.compare.pairs, self.compare.headline]:

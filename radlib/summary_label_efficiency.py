@@ -33,7 +33,7 @@ def from_size(rows: pd.DataFrame, holds: pd.Series) -> int | None:
 
 
 def _task_sentence(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
-    confidence, matters = study.compare.confidence, study.label_efficiency.matters
+    confidence, matters = study.compare.confidence, study.compare.equivalence
     rows = rows.sort_values("fraction")
     first, last = rows.iloc[0], rows.iloc[-1]
     zero = from_size(rows, (rows["ci_low"] <= 0) & (rows["ci_high"] >= 0))
@@ -58,7 +58,7 @@ def _zero(study: Study, pair: tuple[str, str], rows: pd.DataFrame, size: int | N
 
 
 def _small(first: pd.Series, size: int | None, matters: float) -> str:
-    margin = f"±{matters:g}, the smallest difference that matters"
+    margin = f"±{matters:g}, below which a difference does not matter"
     if size is None:
         return f"At the largest size it reaches beyond {margin}: that sources stop mattering is not shown."
     if size == first["n_train_patients"]:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from radlib import batches, compute
 from radlib.features import NOTHING, Features, count_views, features_of
 from radlib.fitting import Fit, fit
-from radlib.grid import Arm, Finished, carry_out
+from radlib.grid import Arm, carry_out
 from radlib.images import Packed, open_packed
 from radlib.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
 from radlib.localise import FIGURES, activation_maps, baselines, localise
@@ -55,12 +55,16 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     Raises:
         UserError: data or weights are missing or damaged; the sentence names them.
     """
-    done = train_runs(study, task, study.runs_of(task), TransferArm, f"transfer to {task}")
+    packed = open_packed(study.dataset_dir(task))
+    done = carry_out(
+        study, task, study.runs_of(task), TransferArm, lambda arm: arm_cost(study, packed, arm),
+        description=f"transfer to {task}",
+    )  # fmt: skip
     result = Transferred(
         runs=done.runs,
         predictions=done.images[PREDICTION],
         history=done.history,
-        localisation=_localisation(open_packed(study.dataset_dir(task)), done.runs, done.images),
+        localisation=_localisation(packed, done.runs, done.images),
         computed=done.computed,
         reused=len(done.runs) - done.computed,
     )
@@ -69,20 +73,6 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
         for name in ("runs", "predictions", "history", "localisation"):
             write_table(getattr(result, name), folder / f"{name}.parquet")
     return result
-
-
-def train_runs(
-    study: Study, task: str, runs: list[Run], arm_type: type["TransferArm"], description: str
-) -> Finished:
-    """Train some runs of a task, those that the store does not hold yet.
-
-    Raises:
-        UserError: as `transfer`.
-    """
-    packed = open_packed(study.dataset_dir(task))
-    return carry_out(
-        study, task, runs, arm_type, lambda arm: _arm_cost(study, packed, arm), description=description
-    )
 
 
 class TransferArm(Arm):
@@ -229,7 +219,8 @@ def _cost(study: Study, packed: Packed, run: Run) -> float:
     return len(packed.manifest) * study.transfer.epochs[run.train] * COST[run.train]
 
 
-def _arm_cost(study: Study, packed: Packed, runs: list[Run]) -> float:
+def arm_cost(study: Study, packed: Packed, runs: list[Run]) -> float:
+    """What an arm's runs and features add to the progress bar."""
     views = count_views(study.tasks[runs[0].task].augment, study.transfer.views)
     return views * len(packed.manifest) + sum(_cost(study, packed, run) for run in runs)
 
