@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from radlib.label_efficiency import BOTH, Efficiency
@@ -25,7 +26,7 @@ def efficiency_figure(study: Study, found: Efficiency, task: str) -> Figure:
     across = min(ACROSS, len(pairs) + 1)
     down = math.ceil((len(pairs) + 1) / across)
     figure, axes = plt.subplots(
-        down, across, figsize=(0.4 + 3 * across, 0.9 + 2.7 * down), squeeze=False, layout="constrained"
+        down, across, figsize=(0.4 + 3 * across, 1.2 + 2.7 * down), squeeze=False, layout="constrained"
     )
     for empty in axes.flat[len(pairs) + 1 :]:
         empty.remove()
@@ -36,12 +37,21 @@ def efficiency_figure(study: Study, found: Efficiency, task: str) -> Figure:
         _differences(_patients_axis(panel, sizes), study, _of_pair(table, pair), limit)
         panel.set_title(pair_title(study, pair).replace(" − ", " −\n"), fontsize=9)
     figure.suptitle(
-        f"{task_title(study, task)}, frozen backbones, {study.compare.confidence:.0%} intervals: dots, over "
-        "patients tested and patients drawn;\nsquare, all training patients, over patients tested alone; "
-        "dotted lines: between them a difference does not matter", fontsize=9,
-    )  # fmt: skip
+        f"{task_title(study, task)}, frozen backbones, {study.compare.confidence:.0%} intervals", fontsize=10
+    )
+    handles = [*axes[0, 0].get_legend_handles_labels()[0], *_legend()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
     mark_simulated(figure, study)
     return figure
+
+
+def _legend() -> list[Line2D]:
+    dot = {"color": UNDECIDED, "lw": 1.6, "ms": 5}
+    return [
+        Line2D([], [], **dot, marker="o", label="over patients tested and drawn"),
+        Line2D([], [], **dot, marker="s", label="over patients tested, all train"),
+        Line2D([], [], color="0.35", lw=0.9, ls=":", label="between: too small to matter"),
+    ]
 
 
 def _of_pair(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
@@ -75,9 +85,8 @@ def _aucs(panel: Axes, study: Study, curves: pd.DataFrame) -> None:
             marker="o", ms=4, elinewidth=0.8, ls="-" if own == most else "--",
         )  # fmt: skip
     panel.axhline(0.5, color="0.6", lw=0.8, ls=":")
-    panel.set_ylabel("AUC (bar: SD over draws of one training)", fontsize=8)
-    panel.set_title("by source", fontsize=9)
-    panel.legend(fontsize=7, frameon=False)
+    panel.set_ylabel("AUC", fontsize=8)
+    panel.set_title("by source\n(bars: SD of one training over draws)", fontsize=9)
 
 
 def _differences(panel: Axes, study: Study, rows: pd.DataFrame, limit: float) -> None:

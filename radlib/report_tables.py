@@ -116,6 +116,7 @@ def efficiency_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """`label_efficiency.csv` for readers: rounded, with titles for names."""
     numbers = {
         "AUC a": "auc_a", "AUC b": "auc_b", "difference": "delta", "low": "ci_low", "high": "ci_high",
+        "more than with all": "excess", "from": "excess_low", "to": "excess_high",
         "SD over draws": "sd_draws",
     }  # fmt: skip
     pairs = zip(table["source_a"], table["source_b"], strict=True)

@@ -5,7 +5,7 @@ import pandas as pd
 from radlib.label_efficiency import BOTH
 from radlib.labels import pair_title, source_title, task_title
 from radlib.study import Study
-from radlib.summary import with_interval
+from radlib.summary import direction, with_interval
 
 NO_TASKS = "This study names no task in `label_efficiency.tasks`, so there is nothing to train and no curve."
 
@@ -42,7 +42,7 @@ def _task_sentence(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> s
         f"**{task_title(study, rows['task'].iloc[0])}**, {pair_title(study, pair)}: "
         f"{with_interval(first, confidence)} with {first['n_train_patients']} training patients, "
         f"{with_interval(last, confidence)} with {last['n_train_patients']}. "
-        f"{_zero(study, pair, rows, zero)} {_small(first, small, matters)}"
+        f"{_zero(study, pair, rows, zero)} {_small(first, small, matters)}{_excess(study, pair, first)}"
     )
 
 
@@ -50,7 +50,10 @@ def _zero(study: Study, pair: tuple[str, str], rows: pd.DataFrame, size: int | N
     last = rows.iloc[-1]
     if size is None:
         ahead = source_title(study, pair[0] if last["delta"] > 0 else pair[1])
-        return f"**{ahead} is ahead at the largest size still**, so the interval holds 0 from no size on."
+        shown = from_size(rows, rows["ci_low"] > 0 if last["delta"] > 0 else rows["ci_high"] < 0)
+        return (
+            f"**From {shown} training patients on {ahead} is ahead**; the interval holds 0 from no size on."
+        )
     smaller = rows.loc[rows["n_train_patients"] < size, "n_train_patients"]
     if smaller.empty:
         return "**The interval holds 0 at every size**: none was found at which a difference is shown."
@@ -64,6 +67,24 @@ def _small(first: pd.Series, size: int | None, matters: float) -> str:
     if size == first["n_train_patients"]:
         return f"It lies within {margin}, at every size: the sources are equivalent throughout."
     return f"From {size} on it lies within {margin}: from there the sources are equivalent."
+
+
+def _excess(study: Study, pair: tuple[str, str], first: pd.Series) -> str:
+    """Whether little data favour a source; nothing where there is a single size."""
+    if pd.isna(first["excess"]):
+        return ""
+    moved = pd.Series(
+        {"delta": first["excess"], "ci_low": first["excess_low"], "ci_high": first["excess_high"]}
+    )
+    found = {
+        "higher": f"**little data favour {source_title(study, pair[0])}**",
+        "lower": f"**little data favour {source_title(study, pair[1])}**",
+        "no difference shown": "that little data favour either source is not shown",
+    }[direction(moved["ci_low"], moved["ci_high"])]
+    return (
+        f" From the largest to the smallest size the difference moves by "
+        f"{with_interval(moved, study.compare.confidence)}: {found}."
+    )
 
 
 def _band(study: Study, table: pd.DataFrame) -> list[str]:

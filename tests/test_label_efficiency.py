@@ -20,14 +20,11 @@ from radlib.label_efficiency import (
     COLUMNS,
     TESTED,
     Efficiency,
-    PartialArm,
     label_efficiency,
-    part_sizes,
-    partial_runs,
     read_table,
     save_table,
-    whole_runs,
 )
+from radlib.partial import PartialArm, part_sizes, partial_runs, whole_runs
 from radlib.runs import load_run
 from radlib.sections import LabelEfficiency, Setting
 from radlib.seeds import seed_of
@@ -159,6 +156,10 @@ def test_all_patients_are_the_run_of_the_grid_and_a_second_call_computes_nothing
     expected = bootstrap_delta(a, b, 1000, seed_of(study.seed, "bootstrap", TASK), 0.95)
     for column in ("auc_a", "auc_b", "delta", "ci_low", "ci_high"):
         assert whole[column] == getattr(expected, column)
+    smallest = found.table.iloc[0]
+    assert smallest["excess"] == pytest.approx(smallest["delta"] - whole["delta"])
+    assert smallest["excess_low"] < smallest["excess"] < smallest["excess_high"]
+    assert math.isnan(whole["excess"])
     assert whole["interval_holds"] == TESTED and math.isnan(whole["sd_draws"])
     again = label_efficiency(study)
     assert set((study.store_dir / "runs").rglob("*.parquet")) == stored | new
@@ -218,10 +219,15 @@ def test_curve_rises_as_theory_says(small_study, monkeypatch):
             images = 2 * round(300 * fraction)
             spread = math.sqrt(2 * (distance**2 + 2 * 20 / images))
             assert curve[fraction] == pytest.approx(norm.cdf(distance**2 / spread), abs=0.04)
-    smallest = found.table.iloc[0]
+    smallest, largest = found.table.iloc[0], found.table.iloc[-1]
     assert smallest["sd_draws"] > 0.01
-    truth = norm.cdf(2 / math.sqrt(2)) - norm.cdf(1 / math.sqrt(2))
-    assert found.table.iloc[-1]["ci_low"] < truth < found.table.iloc[-1]["ci_high"]
+
+    def truth(images: int) -> float:
+        aucs = [norm.cdf(d**2 / math.sqrt(2 * (d**2 + 2 * 20 / images))) for d in distances.values()]
+        return aucs[0] - aucs[1]
+
+    assert largest["ci_low"] < truth(600) < largest["ci_high"]
+    assert smallest["excess_low"] < truth(12) - truth(600) < smallest["excess_high"]
 
 
 # What cannot be drawn -------------------------------------------------------------------------------------
@@ -255,7 +261,7 @@ def row(fraction: float, patients: int, low: float, high: float) -> dict:
     return {
         "task": "thyroid_us", "source_a": "radiology", "source_b": "photographs", "fraction": fraction,
         "n_train_patients": patients, "auc_a": 0.7 + (low + high) / 2, "auc_b": 0.7,
-        "delta": (low + high) / 2, "ci_low": low, "ci_high": high, "sd_draws": 0.05,
+        "delta": (low + high) / 2, "ci_low": low, "ci_high": high, "sd_draws": 0.05, "excess": math.nan,
         "interval_holds": BOTH if fraction < 1 else TESTED,
     }  # fmt: skip
 
@@ -266,9 +272,12 @@ FADING = [
 SENTENCES = [
     (FADING, ["From 20 training patients on the interval holds 0**; with 8 it does", "From 40 on it lies"]),
     (FADING[:2], ["From 20 training patients on", "that sources stop mattering is not shown"]),
-    (FADING[:1], ["Simulated radiology is ahead at the largest size still", "beyond ±0.01"]),
+    (FADING[:1], ["From 8 training patients on Simulated radiology is ahead", "beyond ±0.01"]),
     (FADING[2:], ["holds 0 at every size", "equivalent throughout"]),
-    ([row(0.1, 8, -0.02, 0.1), row(1, 80, -0.09, -0.03)], ["Simulated photographs is ahead at the largest"]),
+    (
+        [row(0.1, 8, -0.02, 0.1), row(0.5, 40, -0.09, -0.01), row(1, 80, -0.09, -0.03)],
+        ["From 40 training patients on Simulated photographs is ahead", "holds 0 from no size on"],
+    ),
 ]  # fmt: skip
 
 
@@ -278,6 +287,20 @@ def test_sentence_says_from_which_size_on(tmp_path, rows, expected):
     for part in expected:
         assert part in said[0]
     assert said[-1] == "a note"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.01, 0.09, "**little data favour Simulated radiology**"),
+        (-0.09, -0.01, "**little data favour Simulated photographs**"),
+        (-0.01, 0.09, "that little data favour either source is not shown"),
+    ],
+)
+def test_sentence_says_whom_little_data_favour(tmp_path, low, high, expected):
+    first = row(0.1, 8, -0.1, 0.1) | {"excess": (low + high) / 2, "excess_low": low, "excess_high": high}
+    table = pd.DataFrame([first, FADING[-1]])
+    assert expected in summary_label_efficiency.efficiency_lesson(make_study(tmp_path), table, [])[0]
 
 
 def test_figure_shows_the_table(tmp_path):
@@ -294,7 +317,8 @@ def test_figure_shows_the_table(tmp_path):
     figure = plots_label_efficiency.efficiency_figure(study, Efficiency(table, curves, []), "thyroid_us")
     aucs, differences = figure.axes
     assert aucs.get_xscale() == differences.get_xscale() == "log"
-    assert "Simulated photographs (1 of 2 networks)" in [t.get_text() for t in aucs.get_legend().get_texts()]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[:2] == ["Simulated radiology", "Simulated photographs (1 of 2 networks)"]
     dots = {tuple(np.round([*line.get_xdata(), *line.get_ydata()], 9)): line for line in differences.lines}
     for _, r in table.iterrows():
         assert (r["n_train_patients"], round(r["delta"], 9)) in dots

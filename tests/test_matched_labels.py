@@ -1,5 +1,6 @@
 """Sources beside the grid: which runs are made and which reused, and what the sentence may say."""
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,12 +17,14 @@ from radlib.matched_labels import (
     study_of_matched,
     table_of,
 )
+from radlib.plots_matched_labels import matched_figure
 from radlib.sections import MatchedLabels, Setting
 from radlib.summary_matched_labels import matched_lesson, matched_sentence, pair_roles
 from radlib.weights import Preprocessing, load_weights, save_weights
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.fabricated import make_study
 
+matplotlib.use("Agg")
 TASK = "breast_us"
 FIRST, LEFT, ADDED = ("photographs", "radiology"), ("coarse", "radiology"), ("photographs", "coarse")
 
@@ -75,6 +78,10 @@ def test_table_holds_every_pair_and_the_mean_over_tasks(study):
     assert whole == pytest.approx(left + added), "the three differences are of the same runs"
     save_table(study, table)
     assert list(read_table(study)) == COLUMNS
+    panel = matched_figure(study_of_matched(study), table).axes[0]
+    drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
+    for _, row in table.iterrows():
+        assert (round(row["ci_low"], 9), round(row["ci_high"], 9)) in drawn
     said = matched_lesson(study, table)
     assert said[0].startswith("Over 1 task: ") and said[1].startswith("Breast US: ")
 
