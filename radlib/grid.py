@@ -7,7 +7,7 @@ finishes.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -68,13 +68,7 @@ class Arm(ABC):
         """
         return {
             "run": self.digest(run),
-            "task": run.task,
-            "source": run.source,
-            "backbone": run.backbone,
-            "train": run.train,
-            "lr": run.lr,
-            "fold": run.fold,
-            "seed": run.seed,
+            **asdict(run),
             "best_epoch": found.best_epoch,
             **found.validation,
             **figures,

@@ -116,6 +116,30 @@ def resize_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     return shown.set_index(["task", "by", "figure", "source", "aspect ratio"])
 
 
+def efficiency_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """`label_efficiency.csv` for readers: rounded, with titles for names."""
+    numbers = {
+        "AUC a": "auc_a", "AUC b": "auc_b", "difference": "delta", "low": "ci_low", "high": "ci_high",
+        "more than with all": "excess", "from": "excess_low", "to": "excess_high",
+        "SD over draws": "sd_draws",
+    }  # fmt: skip
+    pairs = zip(table["source_a"], table["source_b"], strict=True)
+    shown = pd.DataFrame(
+        {
+            "task": [task_title(study, task) for task in table["task"]],
+            "pair": [pair_title(study, pair) for pair in pairs],
+            "part": [f"{fraction:.0%}" for fraction in table["fraction"]],
+            "training patients": table["n_train_patients"],
+            **{name: table[column].round(3) for name, column in numbers.items()},
+            "interval over": table["interval_holds"],
+            "test patients": table["n_patients"],
+            "runs a side": table["n_runs"],
+            "images are": ["simulated" if s else "real" for s in table["simulated"]],
+        }
+    )
+    return shown.set_index(["task", "pair", "part"])
+
+
 def pretraining_table(study: Study) -> pd.DataFrame | None:
     """Held-out accuracy of every network pretrained here, in %; None where none was."""
     rows = []
@@ -171,7 +195,15 @@ def notebook_links(study: Study, base: str = "notebooks") -> str:
         "Pretraining": [f"02_pretrain-{corpus}" for corpus in study.corpora],
         "Transfer": [f"03_transfer-{task}" for task in study.tasks],
         "Segmentation": [f"05_segment-{task}" for task in study.segment.tasks],
-        "Comparison": ["04_auc", "06_dice", "08_validity", "09_confounds", "13_beyond_the_mean"],
+        "Comparison": [
+            "04_auc",
+            "06_dice",
+            "08_validity",
+            "09_confounds",
+            "10_label_efficiency",
+            "12_matched_labels",
+            "13_beyond_the_mean",
+        ],  # fmt: skip
     }
     lines = []
     for title, names in groups.items():

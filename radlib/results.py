@@ -97,7 +97,7 @@ def check_results(study: Study, found: Iterable[tuple[str, pd.DataFrame, pd.Data
                 f"{study.tasks[task].title}: {int(kept['diverged'].sum())} of {len(kept)} runs diverged "
                 "and count with an AUC of 0.5"
             )
-        predictions[task] = _fold_predictions(task, kept, rows[rows["run"].isin(kept["run"])])
+        predictions[task] = fold_predictions(task, kept, rows[rows["run"].isin(kept["run"])])
         tables.append(kept)
     everything = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN_COLUMNS)
     check_one_version(everything)
@@ -145,7 +145,14 @@ def asked_for(wanted: list[Run], runs: pd.DataFrame, figures: list[str]) -> pd.D
     return kept.sort_values(_SOURCE_RUN, ignore_index=True)
 
 
-def _fold_predictions(task: str, runs: pd.DataFrame, rows: pd.DataFrame) -> list[FoldPredictions]:
+def fold_predictions(task: str, runs: pd.DataFrame, rows: pd.DataFrame) -> list[FoldPredictions]:
+    """What a task's runs scored, one entry per fold.
+
+    Args:
+        runs: one row per run; rows: one per run and test image, of these runs alone.
+    Raises:
+        UserError: as `load_results`, of predictions.
+    """
     without = set(runs["run"]) - set(rows["run"])
     if without:
         raise UserError(

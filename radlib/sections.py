@@ -232,6 +232,48 @@ class Confounds(Strict):
     shared: SharedPreprocessing = Field(default_factory=SharedPreprocessing)
 
 
+class LabelEfficiency(Strict):
+    """Frozen runs on parts of the training patients: from which size on does the source no longer matter?"""
+
+    tasks: list[Name] = Field(default_factory=list)
+    backbones: list[Name] = Field(default_factory=list, description="none named: all of the study")
+    lr: float = Field(0.01, gt=0, description="that of one of transfer's frozen settings")
+    fractions: list[float] = Field(
+        default_factory=lambda: [0.05, 0.1, 0.25, 0.5, 1.0], min_length=1,
+        description="parts of the training patients, ascending; 1 is the run of 03_transfer itself",
+    )  # fmt: skip
+    repeats: int = Field(5, ge=3, description="random orders of patients, for each fold and backbone")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> LabelEfficiency:
+        if sorted(set(self.fractions)) != self.fractions or self.fractions[0] <= 0 or self.fractions[-1] > 1:
+            raise ValueError("fractions must ascend, above 0 and up to 1, as [0.05, 0.1, 0.25, 0.5, 1]")
+        return self
+
+
+class MatchedLabels(Strict):
+    """Sources set against each other beside the grid, to tell what images show from how they are labelled.
+
+    The first of `pairs` is the difference to be explained. Pairs with the same second source show what is
+    left of it when labels are matched, pairs with the same first source what its finer labels add.
+    """
+
+    sources: list[Name] = Field(default_factory=list, description="they need not be among the study's")
+    backbones: list[Name] = Field(default_factory=list)
+    tasks: list[Name] = Field(default_factory=list)
+    train: list[Train] = Field(default_factory=lambda: ["frozen", "top10"], description="transfer's settings")
+    pairs: list[tuple[Name, Name]] = Field(default_factory=list, description="as in compare")
+
+    @model_validator(mode="after")
+    def _whole_or_empty(self) -> MatchedLabels:
+        given = [bool(part) for part in (self.sources, self.backbones, self.tasks, self.pairs)]
+        if any(given) and not (all(given) and self.train):
+            raise ValueError("give all of sources, backbones, tasks, train and pairs, or none")
+        for source in {name for pair in self.pairs for name in pair} - set(self.sources):
+            raise ValueError(f"pairs name '{source}', which is not among its sources")
+        return self
+
+
 class Compute(Strict):
     """How to compute, which no result depends on (but for rounding, where processes train one network)."""
 

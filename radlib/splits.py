@@ -96,6 +96,36 @@ def keep_apart(parts: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
     return apart
 
 
+def patient_classes(patients: np.ndarray, labels: np.ndarray) -> pd.Series:
+    """Class of every patient, the largest label of its images; the index is sorted."""
+    return pd.Series(labels).groupby(np.asarray(patients, dtype=str)).max()
+
+
+def nested_part(patients: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Which images belong to a random fraction of the patients, drawn class by class.
+
+    Each class of patients is put in a random order, and the first round(fraction x number) are taken: with
+    one seed, a smaller fraction lies within every larger one.
+
+    Args:
+        patients: (n,) patient of each image. labels: (n,) int. fraction: 0 to 1.
+    Returns:
+        (n,) bool.
+    """
+    rng = np.random.default_rng(seed)
+    classes = patient_classes(patients, labels)
+    taken: list[str] = []
+    for _, one in classes.groupby(classes):
+        order = rng.permutation(one.index.to_numpy())
+        taken.extend(order[: part_size(len(one), fraction)])
+    return np.isin(np.asarray(patients, dtype=str), taken)
+
+
+def part_size(count: int, fraction: float) -> int:
+    """Number of patients of one class that `nested_part` takes."""
+    return round(fraction * count)
+
+
 def check_parts(manifest: pd.DataFrame, dataset: str) -> None:
     """Stop where a split would spoil the study.
 

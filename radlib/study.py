@@ -26,6 +26,8 @@ from radlib.sections import (
     Corpus,
     Data,
     Dataset,
+    LabelEfficiency,
+    MatchedLabels,
     Name,
     Pretrain,
     Segment,
@@ -56,6 +58,8 @@ class Study(Strict):
     compare: Compare
     validity: Validity
     confounds: Confounds = Field(default_factory=Confounds)
+    label_efficiency: LabelEfficiency = Field(default_factory=LabelEfficiency)
+    matched_labels: MatchedLabels = Field(default_factory=MatchedLabels)
     compute: Compute = Field(default_factory=Compute)
     notes: list[str] = Field(default_factory=list, description="sentences the summary prints as they are")
     root: Path = Field(Path(), exclude=True)
@@ -67,6 +71,7 @@ class Study(Strict):
         self._settings_agree("transfer", self.transfer)
         self._settings_agree("segment", self.segment)
         _only("segment.tasks", self.segment.tasks, list(self.tasks))
+        self._parts_agree(known)
         if self.segment.tasks and not self.segment.settings:
             raise ValueError("segment.tasks names tasks, but segment.settings names no setting")
         self._variants_agree()
@@ -127,6 +132,13 @@ class Study(Strict):
                             f"confounds.settings: transfer has no frozen setting of '{backbone}' with lr "
                             f"{setting.lr:g}"
                         )
+
+    def _parts_agree(self, sources: list[str]) -> None:
+        efficiency, matched = self.label_efficiency, self.matched_labels
+        for where, part in (("label_efficiency", efficiency), ("matched_labels", matched)):
+            _only(f"{where}.tasks", part.tasks, self.compared_tasks)
+            _only(f"{where}.backbones", part.backbones, list(self.backbones))
+        _only("matched_labels.sources", matched.sources, sources)
 
     # Where things lie -------------------------------------------------------------------------------
     @property

@@ -20,6 +20,7 @@ from radlib.learners import FrozenLearner, Head, TopLearner, WholeLearner, featu
 from radlib.localise import FIGURES, activation_maps, baselines, localise
 from radlib.runs import write_table
 from radlib.seeds import digest_of
+from radlib.splits import PARTS
 from radlib.stats.auc import auc
 from radlib.stats.calibration import best_threshold
 from radlib.study import Run, Study
@@ -76,9 +77,10 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
 
 
 class TransferArm(Arm):
-    """They share weights and features."""
+    """They share weights and features. localises: whether maps are compared with lesion masks."""
 
     folder = "runs"
+    localises = True
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         super().__init__(study, task, packed, weights, advance)
@@ -120,8 +122,7 @@ class TransferArm(Arm):
         """Train, choose the epoch and the threshold by validation, score the test part once."""
         start = time.perf_counter()
         manifest = self.packed.manifest
-        part = manifest[f"part_{run.fold}"].to_numpy()
-        train, validation, test = (np.flatnonzero(part == p) for p in ("train", "validation", "test"))
+        train, validation, test = self.parts(run)
         # What is shared between runs is made first: making it must not draw from a run's random numbers.
         _ = self.features, (run.train == "frozen" or self._network)
         generator = self.start(run)
@@ -144,10 +145,15 @@ class TransferArm(Arm):
                 "score": scores,
             }
         )
-        if len(self.masked):
+        if self.localises and len(self.masked):
             record["threshold"], figures = self._localise(learner, validation, test)
             predictions = predictions.join(figures)
         return record, predictions
+
+    def parts(self, run: Run) -> list[np.ndarray]:
+        """Rows of the manifest in which a run trains, validates and tests."""
+        part = self.packed.manifest[f"part_{run.fold}"].to_numpy()
+        return [np.flatnonzero(part == name) for name in PARTS]
 
     def _fit(self, learner, run: Run, train: np.ndarray, validation: np.ndarray, generator) -> Fit:
         options, targets = self.options, self.labels.to(compute.device())

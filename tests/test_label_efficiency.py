@@ -1,0 +1,328 @@
+"""Parts of the training patients: who is drawn, what the curve must look like, and what its band holds."""
+
+import math
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from radlib import plots, plots_label_efficiency, summary_label_efficiency, transfer
+from radlib.errors import UserError
+from radlib.features import Features
+from radlib.images import open_packed
+from radlib.label_efficiency import (
+    BOTH,
+    COLUMNS,
+    TESTED,
+    Efficiency,
+    label_efficiency,
+    read_table,
+    save_table,
+)
+from radlib.partial import PartialArm, part_sizes, partial_runs, whole_runs
+from radlib.runs import load_run
+from radlib.sections import LabelEfficiency, Setting
+from radlib.seeds import seed_of
+from radlib.splits import nested_part
+from radlib.stats.bootstrap import FoldScores, bootstrap_delta
+from radlib.study import Run
+from radlib.weights import Preprocessing, load_weights, save_weights
+from tests.conftest import SMALL, two_classes, write_packed
+from tests.fabricated import make_study
+
+matplotlib.use("Agg")
+TASK = "breast_us"
+PAIR = ("radiology", "random")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def prepared(study, count: int, size: int = 32, **options):
+    """The smoke study with one task of `count` images in two folds, and two sources of random weights."""
+    compare = study.compare.model_copy(update={"pairs": [PAIR], "headline": PAIR, "resamples": 1000})
+    efficiency = LabelEfficiency(tasks=[TASK], **{"fractions": [0.1, 0.3, 1.0], "repeats": 3, **options})
+    grid = study.transfer.model_copy(update={"settings": [Setting(train="frozen", lr=0.01)]})
+    changes = {"sources": list(PAIR), "compare": compare, "transfer": grid, "label_efficiency": efficiency}
+    study = study.model_copy(update=changes)
+    write_packed(study.dataset_dir(TASK), *two_classes(count, size, folds=2, signal=8.0))
+    weights = load_weights(study.model_copy(update={"seed": 1}), "random", SMALL)
+    save_weights(study.model_file("radiology", SMALL), weights.state, Preprocessing())
+    return study
+
+
+# Who is drawn ---------------------------------------------------------------------------------------------
+def mixed_patients() -> tuple[np.ndarray, np.ndarray]:
+    """37 patients with positive images, some of whose images are negative, and 83 without; 1 to 4 images."""
+    rng = np.random.default_rng(3)
+    images = rng.integers(1, 5, 120)
+    patients = np.repeat([f"p{i:03d}" for i in rng.permutation(120)], images)
+    labels = np.concatenate([np.r_[i < 37, rng.random(n - 1) < (i < 37) / 2] for i, n in enumerate(images)])
+    order = rng.permutation(len(patients))
+    return patients[order], labels[order].astype(int)
+
+
+def test_parts_are_nested_and_stratified_by_patient():
+    patients, labels = mixed_patients()
+    positive = set(patients[labels == 1])
+    assert len(positive) == 37
+    before: set[str] = set()
+    for fraction in (0.05, 0.1, 0.25, 0.5, 0.77, 1):
+        taken = nested_part(patients, labels, fraction, seed=4)
+        drawn = set(patients[taken])
+        assert before <= drawn
+        assert not drawn & set(patients[~taken]), "all images of a patient or none"
+        assert len(drawn & positive) == round(37 * fraction)
+        assert len(drawn - positive) == round(83 * fraction)
+        before = drawn
+    assert taken.all()
+
+
+def test_draw_depends_on_the_seed_and_not_on_the_order_of_rows():
+    patients, labels = mixed_patients()
+    order = np.random.default_rng(0).permutation(len(patients))
+    taken = nested_part(patients, labels, 0.3, seed=1)
+    np.testing.assert_array_equal(nested_part(patients[order], labels[order], 0.3, seed=1), taken[order])
+    assert set(patients[nested_part(patients, labels, 0.3, seed=2)]) != set(patients[taken])
+    counts = pd.Series(0, index=np.unique(patients))
+    for seed in range(400):
+        counts[np.unique(patients[nested_part(patients, labels, 0.3, seed)])] += 1
+    # Drawn 400 times with probability 11/37 or 25/83: SD 9, so no patient lies beyond five of it.
+    assert counts.between(400 * 0.3 - 46, 400 * 0.3 + 46).all()
+
+
+def test_no_run_trains_on_patients_of_another_part_and_sources_share_the_draw(small_study):
+    study = prepared(small_study, 160)
+    packed = open_packed(study.dataset_dir(TASK))
+    manifest = packed.manifest
+    arm = PartialArm(study, TASK, packed, load_weights(study, "random", SMALL), lambda done: None)
+    drawn: dict[tuple, set] = {}
+    for run in partial_runs(study, TASK, [0.1, 0.3]):
+        rows = arm.parts(run)
+        part = manifest[f"part_{run.fold}"]
+        assert (part.iloc[rows[0]] == "train").all()
+        for number, name in ((1, "validation"), (2, "test")):
+            np.testing.assert_array_equal(rows[number], np.flatnonzero(part == name))
+        patients = [set(manifest["patient_id"].iloc[some]) for some in rows]
+        assert not patients[0] & (patients[1] | patients[2])
+        key = (run.fold, run.order, run.fraction)
+        assert drawn.setdefault(key, patients[0]) == patients[0], "both sources train on the same patients"
+    assert len(drawn) == 2 * 3 * 2
+    for fold, order in ((f, o) for f in range(2) for o in range(3)):
+        assert drawn[fold, order, 0.1] < drawn[fold, order, 0.3]
+    assert len({frozenset(drawn[0, order, 0.1]) for order in range(3)}) == 3, "other orders, other patients"
+
+
+def test_names_tell_partial_runs_apart_and_whole_runs_are_those_of_the_grid(small_study):
+    study = prepared(small_study, 160)
+    runs = partial_runs(study, TASK, [0.1, 0.3, 1.0])
+    assert len({run.name for run in runs}) == len(runs) == 2 * 2 * 3 * 2
+    whole = whole_runs(study, TASK)
+    assert set(whole) <= set(study.runs_of(TASK)) and {type(run) for run in whole} == {Run}
+    assert {(run.train, run.lr, run.seed) for run in whole} == {("frozen", 0.01, 0)}
+    other = study.label_efficiency.model_copy(update={"lr": 0.5})
+    with pytest.raises(UserError, match="label_efficiency.lr is 0.5, but no frozen setting of task"):
+        whole_runs(study.model_copy(update={"label_efficiency": other}), TASK)
+
+
+# What is trained ------------------------------------------------------------------------------------------
+def scores_of(found: transfer.Transferred, source: str) -> list[FoldScores]:
+    """From the tables of 03_transfer: the one frozen run of a source on each fold."""
+    runs = found.runs.query("source == @source and train == 'frozen'").sort_values("fold")
+    by_run = dict(list(found.predictions.sort_values("image_id").groupby("run")))
+    tested = [by_run[run] for run in runs["run"]]
+    return [FoldScores(t["label"], t["patient_id"], t["score"].to_numpy()[np.newaxis]) for t in tested]
+
+
+def test_all_patients_are_the_run_of_the_grid_and_a_second_call_computes_nothing(small_study):
+    study = prepared(small_study, 160)
+    grid = transfer.transfer(study, TASK)
+    stored = set((study.store_dir / "runs").rglob("*.parquet"))
+    times = {path: path.stat().st_mtime_ns for path in stored}
+    found = label_efficiency(study)
+    new = set((study.store_dir / "runs").rglob("*.parquet")) - stored
+    assert len(new) == 2 * 2 * 3 * 2, "sources, folds, orders, fractions below 1"
+    assert {path: path.stat().st_mtime_ns for path in stored} == times
+    whole = found.table[found.table["fraction"] == 1].iloc[0]
+    a, b = (scores_of(grid, source) for source in PAIR)
+    expected = bootstrap_delta(a, b, 1000, seed_of(study.seed, "bootstrap", TASK), 0.95)
+    for column in ("auc_a", "auc_b", "delta", "ci_low", "ci_high"):
+        assert whole[column] == getattr(expected, column)
+    smallest = found.table.iloc[0]
+    assert smallest["excess"] == pytest.approx(smallest["delta"] - whole["delta"])
+    assert smallest["excess_low"] < smallest["excess"] < smallest["excess_high"]
+    assert math.isnan(whole["excess"])
+    assert whole["interval_holds"] == TESTED and math.isnan(whole["sd_draws"])
+    again = label_efficiency(study)
+    assert set((study.store_dir / "runs").rglob("*.parquet")) == stored | new
+    pd.testing.assert_frame_equal(found.table, again.table)
+
+
+def test_table_agrees_with_the_stored_runs(small_study):
+    study = prepared(small_study, 160)
+    found = label_efficiency(study)
+    rows = found.table.set_index("fraction")
+    assert list(found.table) == COLUMNS and list(rows.index) == [0.1, 0.3, 1.0]
+    # Of 80 patients 48 train, 24 of each class; two images a patient.
+    assert list(rows["n_train_patients"]) == [2 * 2, 2 * 7, 48]
+    assert list(rows["n_runs"]) == [6, 6, 2] and list(rows["repeats"]) == [3, 3, 1]
+    assert list(rows["interval_holds"]) == [BOTH, BOTH, TESTED]
+    runs = [load_run(path) for path in (study.store_dir / "runs").rglob("*.parquet")]
+    for source, column in zip(PAIR, ("auc_a", "auc_b"), strict=True):
+        aucs: dict[float, list] = {}
+        for record, images in runs:
+            if record["source"] == source:
+                value = roc_auc_score(images["label"], images["score"])
+                aucs.setdefault(record.get("fraction", 1.0), []).append(value)
+        for fraction, values in aucs.items():
+            assert rows.loc[fraction, column] == pytest.approx(np.mean(values), abs=1e-6)
+    trained = {(r.get("fraction", 1.0), r["n_train"]) for r, _ in runs}
+    assert trained == {(0.1, 8), (0.3, 28), (1.0, 96)}
+    save_table(study, found.table)
+    assert list(read_table(study)) == COLUMNS
+
+
+def test_curve_rises_as_theory_says(small_study, monkeypatch):
+    """Two normal classes at distance d in p = 20 dimensions (SD 1): what n images of each are worth is known.
+
+    The difference of the two sample means has, on average, a product of d^2 with the true one and a squared
+    length of d^2 + 2 p / n. New images projected on it have the AUC Phi(d^2 / sqrt(2 (d^2 + 2 p / n))), and
+    no rule has more than Phi(d / sqrt(2)).
+    """
+    fractions = [0.02, 0.1, 1.0]
+    study = prepared(small_study, 2000, size=8, fractions=fractions, repeats=5)
+    options = study.transfer.model_copy(update={"epochs": {"frozen": 30, "top10": 1, "all": 1}})
+    study = study.model_copy(update={"transfer": options})
+    distances = {"radiology": 2.0, "random": 1.0}
+
+    def simulated(packed, weights, *_):
+        labels = packed.manifest["label"].to_numpy()
+        pooled = np.random.default_rng(len(weights.source)).standard_normal((len(labels), 20))
+        pooled += np.outer(labels, np.full(20, distances[weights.source] / math.sqrt(20)))
+        return Features(torch.from_numpy(pooled).float()[np.newaxis], None)
+
+    monkeypatch.setattr(transfer, "features_of", simulated)
+    found = label_efficiency(study)
+    for (source, distance), column in zip(distances.items(), ("auc_a", "auc_b"), strict=True):
+        curve = found.table.set_index("fraction")[column]
+        assert curve.is_monotonic_increasing, source
+        assert curve.max() < norm.cdf(distance / math.sqrt(2)) + 0.02
+        for fraction in fractions:
+            images = 2 * round(300 * fraction)
+            spread = math.sqrt(2 * (distance**2 + 2 * 20 / images))
+            assert curve[fraction] == pytest.approx(norm.cdf(distance**2 / spread), abs=0.04)
+    smallest, largest = found.table.iloc[0], found.table.iloc[-1]
+    assert smallest["sd_draws"] > 0.01
+
+    def truth(images: int) -> float:
+        aucs = [norm.cdf(d**2 / math.sqrt(2 * (d**2 + 2 * 20 / images))) for d in distances.values()]
+        return aucs[0] - aucs[1]
+
+    assert largest["ci_low"] < truth(600) < largest["ci_high"]
+    assert smallest["excess_low"] < truth(12) - truth(600) < smallest["excess_high"]
+
+
+# What cannot be drawn -------------------------------------------------------------------------------------
+def test_a_part_with_a_single_patient_of_a_class_is_left_out_and_said(small_study):
+    study = prepared(small_study, 160, fractions=[0.05, 0.1, 1.0])
+    sizes, notes = part_sizes(study, TASK)
+    assert list(sizes["fraction"]) == [0.1, 1.0]
+    assert notes == [
+        "Breast US: 5% of the training patients are left out, for in some fold they hold 1 of a class, and 2 "
+        "are needed."
+    ]
+    assert list(sizes["n_validation_patients"]) == [16, 16]
+    few = prepared(small_study.model_copy(update={"root": small_study.root / "few"}), 160, fractions=[0.05])
+    with pytest.raises(UserError, match="none leaves 2 training patients of each class of task 'breast_us'"):
+        label_efficiency(few)
+
+
+def test_a_study_without_tasks_has_an_empty_table(small_study):
+    found = label_efficiency(small_study.model_copy(update={"label_efficiency": LabelEfficiency()}))
+    assert list(found.table) == COLUMNS and found.table.empty and not found.notes
+
+
+@pytest.mark.parametrize("fractions", [[0.5, 0.1], [0.1, 0.1], [0.0, 1.0], [0.5, 1.5]])
+def test_fractions_must_ascend(fractions):
+    with pytest.raises(ValueError, match="fractions must ascend, above 0 and up to 1"):
+        LabelEfficiency(fractions=fractions)
+
+
+# Words and figures ----------------------------------------------------------------------------------------
+def row(fraction: float, patients: int, low: float, high: float) -> dict:
+    return {
+        "task": "thyroid_us", "source_a": "radiology", "source_b": "photographs", "fraction": fraction,
+        "n_train_patients": patients, "auc_a": 0.7 + (low + high) / 2, "auc_b": 0.7,
+        "delta": (low + high) / 2, "ci_low": low, "ci_high": high, "sd_draws": 0.05, "excess": math.nan,
+        "interval_holds": BOTH if fraction < 1 else TESTED,
+    }  # fmt: skip
+
+
+FADING = [
+    row(0.1, 8, 0.05, 0.15), row(0.25, 20, -0.01, 0.07), row(0.5, 40, -0.009, 0.008), row(1, 80, -0.01, 0.01)
+]  # fmt: skip
+SENTENCES = [
+    (FADING, ["From 20 training patients on the interval holds 0**; with 8 it does", "From 40 on it lies"]),
+    (FADING[:2], ["From 20 training patients on", "that sources stop mattering is not shown"]),
+    (FADING[:1], ["From 8 training patients on Simulated radiology is ahead", "beyond ±0.01"]),
+    (FADING[2:], ["holds 0 at every size", "equivalent throughout"]),
+    (
+        [row(0.1, 8, -0.02, 0.1), row(0.5, 40, -0.09, -0.01), row(1, 80, -0.09, -0.03)],
+        ["From 40 training patients on Simulated photographs is ahead", "holds 0 from no size on"],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "expected"), SENTENCES)
+def test_sentence_says_from_which_size_on(tmp_path, rows, expected):
+    said = summary_label_efficiency.efficiency_lesson(make_study(tmp_path), pd.DataFrame(rows), ["a note"])
+    for part in expected:
+        assert part in said[0]
+    assert said[-1] == "a note"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.01, 0.09, "**little data favour Simulated radiology**"),
+        (-0.09, -0.01, "**little data favour Simulated photographs**"),
+        (-0.01, 0.09, "that little data favour either source is not shown"),
+    ],
+)
+def test_sentence_says_whom_little_data_favour(tmp_path, low, high, expected):
+    first = row(0.1, 8, -0.1, 0.1) | {"excess": (low + high) / 2, "excess_low": low, "excess_high": high}
+    table = pd.DataFrame([first, FADING[-1]])
+    assert expected in summary_label_efficiency.efficiency_lesson(make_study(tmp_path), table, [])[0]
+
+
+def test_figure_shows_the_table(tmp_path):
+    study = make_study(tmp_path)
+    table = pd.DataFrame(FADING)
+    curves = pd.DataFrame(
+        [
+            ("thyroid_us", source, r["fraction"], r["n_train_patients"], r["auc_a"], r["sd_draws"], n)
+            for source, n in (("radiology", 2), ("photographs", 1))
+            for r in FADING
+        ],
+        columns=["task", "source", "fraction", "n_train_patients", "auc", "sd_draws", "n_backbones"],
+    )
+    figure = plots_label_efficiency.efficiency_figure(study, Efficiency(table, curves, []), "thyroid_us")
+    aucs, differences = figure.axes
+    assert aucs.get_xscale() == differences.get_xscale() == "log"
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[:2] == ["Simulated radiology", "Simulated photographs (1 of 2 networks)"]
+    dots = {tuple(np.round([*line.get_xdata(), *line.get_ydata()], 9)): line for line in differences.lines}
+    for _, r in table.iterrows():
+        assert (r["n_train_patients"], round(r["delta"], 9)) in dots
+        ends = (r["n_train_patients"],) * 2 + (round(r["ci_low"], 9), round(r["ci_high"], 9))
+        ahead = plots.source_colours(study)["radiology"] if r["ci_low"] > 0 else plots.UNDECIDED
+        assert dots[ends].get_color() == ahead
+    assert plots.STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
