@@ -31,6 +31,11 @@ class Arm(ABC):
         self.advance = advance
         self.kind = study.tasks[task].augment
 
+    @classmethod
+    def opened(cls, study: Study, task: str) -> Packed:
+        """The images that the arm's runs are about."""
+        return open_packed(study.dataset_dir(task))
+
     @abstractmethod
     def digest(self, run: Run) -> str:
         """Of all that determines a run's result."""
@@ -112,7 +117,7 @@ def _complete(piece: tuple[type[Arm], Study, str, list[Run]], advance: Advance) 
     """Every run of an arm into the store: (run, where it lies, whether it was computed now)."""
     arm_type, study, task, runs = piece
     weights = load_weights(study, runs[0].source, runs[0].backbone)
-    arm = arm_type(study, task, open_packed(study.dataset_dir(task)), weights, advance)
+    arm = arm_type(study, task, arm_type.opened(study, task), weights, advance)
     done = []
     for run in runs:
         missing = load_run(arm.path(run)) is None

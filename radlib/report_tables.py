@@ -167,7 +167,7 @@ def notebook_links(study: Study, base: str = "notebooks") -> str:
         "Pretraining": [f"02_pretrain-{corpus}" for corpus in study.corpora],
         "Transfer": [f"03_transfer-{task}" for task in study.tasks],
         "Segmentation": [f"05_segment-{task}" for task in study.segment.tasks],
-        "Comparison": ["04_auc", "06_dice", "08_validity"],
+        "Comparison": ["11_controls", "04_auc", "06_dice", "08_validity"],
     }
     lines = []
     for title, names in groups.items():

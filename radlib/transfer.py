@@ -56,7 +56,7 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     """
     packed = open_packed(study.dataset_dir(task))
     done = carry_out(
-        study, task, study.runs_of(task), _Arm, lambda arm: _arm_cost(study, packed, arm),
+        study, task, study.runs_of(task), TransferArm, lambda arm: arm_cost(study, packed, arm),
         description=f"transfer to {task}",
     )  # fmt: skip
     result = Transferred(
@@ -74,7 +74,7 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     return result
 
 
-class _Arm(Arm):
+class TransferArm(Arm):
     """They share weights and features."""
 
     folder = "runs"
@@ -213,7 +213,8 @@ def _cost(study: Study, packed: Packed, run: Run) -> float:
     return len(packed.manifest) * study.transfer.epochs[run.train] * COST[run.train]
 
 
-def _arm_cost(study: Study, packed: Packed, runs: list[Run]) -> float:
+def arm_cost(study: Study, packed: Packed, runs: list[Run]) -> float:
+    """What an arm's runs and features add to the progress bar."""
     views = count_views(study.tasks[runs[0].task].augment, study.transfer.views)
     return views * len(packed.manifest) + sum(_cost(study, packed, run) for run in runs)
 

@@ -149,7 +149,7 @@ def test_every_run_and_regime_is_localised_once_per_test_image_with_mask(study):
 def test_frozen_maps_are_those_of_the_whole_network(study):
     """The stored feature maps of a frozen run give what one pass of the network gives."""
     packed = open_packed(study.dataset_dir(TASK))
-    arm = transfer._Arm(study, TASK, packed, load_weights(study, "random", SMALL), lambda done: None)
+    arm = transfer.TransferArm(study, TASK, packed, load_weights(study, "random", SMALL), lambda done: None)
     run = next(run for run in study.runs_of(TASK) if run.train == "frozen")
     learner = arm._learner(run, np.arange(20))
     whole = WholeLearner(packed, arm.weights, arm.weights.build(), arm.size, "none", learner.head)
