@@ -36,6 +36,11 @@ class Arm(ABC):
         self.advance = advance
         self.kind = study.tasks[task].augment
 
+    @classmethod
+    def opened(cls, study: Study, task: str) -> Packed:
+        """The images that the arm's runs are about."""
+        return open_packed(study.dataset_dir(task))
+
     @abstractmethod
     def digest(self, run: Run) -> str:
         """Of all that determines a run's result."""
@@ -174,7 +179,7 @@ def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tupl
 
 def _open_arm(arm_type: type[Arm], study: Study, task: str, runs: list[Run], advance: Advance) -> Arm:
     weights = load_weights(study, runs[0].source, runs[0].backbone)
-    return arm_type(study, task, open_packed(study.dataset_dir(task)), weights, advance)
+    return arm_type(study, task, arm_type.opened(study, task), weights, advance)
 
 
 def _arm_of(run: Run) -> tuple[str, str]:

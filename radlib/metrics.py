@@ -4,15 +4,19 @@ import pandas as pd
 
 from radlib.runs import write_json
 from radlib.study import Study
+from radlib.summary_controls import all_passed
 
 _NUMBERS = ["delta", "ci_low", "ci_high"]
 
 
-def metrics(study: Study, table: pd.DataFrame, overall: pd.DataFrame, dice: pd.DataFrame) -> dict:
-    """AUC of every pair over all tasks; AUC and Dice of the headline pair task by task.
+def metrics(
+    study: Study, table: pd.DataFrame, overall: pd.DataFrame, dice: pd.DataFrame, controls: pd.DataFrame
+) -> dict:
+    """Whether all controls passed (null without any), AUC of every pair over all tasks, AUC and Dice of the
+    headline pair task by task.
 
     Args:
-        table, overall, dice: `auc.csv`, `overall.csv` and `dice.csv`.
+        table, overall, dice, controls: `auc.csv`, `overall.csv`, `dice.csv` and `controls.csv`.
     """
     every, tasks, found = {}, {}, {}
     for row in overall.to_dict("records"):
@@ -22,13 +26,17 @@ def metrics(study: Study, table: pd.DataFrame, overall: pd.DataFrame, dice: pd.D
         tasks.setdefault(row["task"], {})[row["estimate"]] = _numbers(row)
     for row in _headline(study, dice):
         found.setdefault(row["task"], {}).setdefault(row["method"], {})[row["metric"]] = _numbers(row)
-    about = {"study": study.name, "simulated": study.simulated}
+    about = {
+        "study": study.name, "simulated": study.simulated, "controls_passed": all_passed(controls)
+    }  # fmt: skip
     return {**about, "overall": every, "tasks": tasks, "lesions": found}
 
 
-def save_metrics(study: Study, table: pd.DataFrame, overall: pd.DataFrame, dice: pd.DataFrame) -> None:
+def save_metrics(
+    study: Study, table: pd.DataFrame, overall: pd.DataFrame, dice: pd.DataFrame, controls: pd.DataFrame
+) -> None:
     """Write metrics.json whole or not at all."""
-    write_json(metrics(study, table, overall, dice), study.report_dir / "metrics.json")
+    write_json(metrics(study, table, overall, dice, controls), study.report_dir / "metrics.json")
 
 
 def _headline(study: Study, table: pd.DataFrame) -> list[dict]:

@@ -195,6 +195,7 @@ def notebook_links(study: Study, base: str = "notebooks") -> str:
         "Pretraining": [f"02_pretrain-{corpus}" for corpus in study.corpora],
         "Transfer": [f"03_transfer-{task}" for task in study.tasks],
         "Segmentation": [f"05_segment-{task}" for task in study.segment.tasks],
+        "Controls": ["11_controls"],
         "Comparison": [
             "04_auc",
             "06_dice",

@@ -274,6 +274,22 @@ class MatchedLabels(Strict):
         return self
 
 
+class Controls(Strict):
+    """Comparisons whose outcome is known beforehand; without `task` and `positive` there are none."""
+
+    task: Name | None = Field(None, description="of the negative controls")
+    positive: dict[Name, Name] = Field(
+        default_factory=dict, description="source: the corpus whose classes it has learnt to tell apart"
+    )
+    backbones: list[Name] | None = Field(None, description="None: all backbones of the study")
+    lr: float = Field(0.003, gt=0, description="all backbones are frozen")
+    epochs: int = Field(10, ge=1)
+    seeds: list[int] = Field(default_factory=lambda: [0, 1, 2, 3, 4], min_length=2)
+    pairs: int = Field(3, ge=2, description="pairs of random weights of each backbone")
+    train_patients: int = Field(15, ge=2, description="positive: in each group of classes; as many validate")
+    max_images: int = Field(300, ge=20, description="positive: most images of a corpus")
+
+
 class Compute(Strict):
     """How to compute, which no result depends on (but for rounding, where processes train one network)."""
 

@@ -23,6 +23,7 @@ from radlib.sections import (
     Compare,
     Compute,
     Confounds,
+    Controls,
     Corpus,
     Data,
     Dataset,
@@ -38,6 +39,11 @@ from radlib.sections import (
 )
 
 RANDOM = "random"
+
+
+def is_random(source: str) -> bool:
+    """`random`, or another draw of random weights: `random_2`, `random_3`, ..."""
+    return re.fullmatch(rf"{RANDOM}(_\d+)?", source) is not None
 
 
 class Study(Strict):
@@ -60,6 +66,7 @@ class Study(Strict):
     confounds: Confounds = Field(default_factory=Confounds)
     label_efficiency: LabelEfficiency = Field(default_factory=LabelEfficiency)
     matched_labels: MatchedLabels = Field(default_factory=MatchedLabels)
+    controls: Controls = Field(default_factory=Controls)
     compute: Compute = Field(default_factory=Compute)
     notes: list[str] = Field(default_factory=list, description="sentences the summary prints as they are")
     root: Path = Field(Path(), exclude=True)
@@ -81,12 +88,15 @@ class Study(Strict):
         for pair in [*self.compare.pairs, self.compare.headline]:
             _only("compare", list(pair), self.sources)
         self._confounds_agree()
+        self._controls_agree()
         both = set(self.corpora) & set(self.tasks)
         if both:
             raise ValueError(f"{sorted(both)} name both a corpus and a task; names must differ")
         for name in [*self.corpora, *self.tasks, *self.checkpoints]:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise ValueError(f"'{name}' is no usable name: lower case letters, digits and _ only")
+            if is_random(name):
+                raise ValueError(f"'{name}' is what random weights are called; choose another name")
         return self
 
     def _settings_agree(self, where: str, options: Transfer | Segment) -> None:
@@ -94,6 +104,14 @@ class Study(Strict):
             _only(f"{where}.settings.{i}.backbones", setting.backbones or [], list(self.backbones))
             if setting.train not in options.epochs:
                 raise ValueError(f"{where}.epochs has no entry for '{setting.train}'")
+
+    def _controls_agree(self) -> None:
+        controls = self.controls
+        _only("controls.task", [controls.task] if controls.task else [], self.compared_tasks)
+        _only("controls.backbones", controls.backbones or [], list(self.backbones))
+        _only("controls.positive", list(controls.positive), [s for s in self.sources if not is_random(s)])
+        for source, corpus in controls.positive.items():
+            _only(f"controls.positive.{source}", [corpus], list(self.corpora))
 
     def _variants_agree(self) -> None:
         for name, task in self.tasks.items():

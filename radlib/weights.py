@@ -19,7 +19,7 @@ from radlib import backbones, compute
 from radlib.errors import UserError
 from radlib.runs import atomic_path
 from radlib.seeds import seed_of
-from radlib.study import RANDOM, Study
+from radlib.study import RANDOM, Study, is_random
 
 # InceptionV3 has a second one half-way, for training alone.
 CLASSIFIERS = ("fc.", "classifier.", "classif.", "head.fc.", "AuxLogits.")
@@ -102,8 +102,8 @@ def load_weights(study: Study, source: str, backbone: str) -> Weights:
     Raises:
         UserError: the file is missing, damaged, or holds another architecture.
     """
-    if source == RANDOM:
-        return _random_weights(study, backbone)
+    if is_random(source):
+        return _random_weights(study, source, backbone)
     path = study.model_file(source, backbone)
     if not path.is_file():
         raise UserError(
@@ -164,9 +164,14 @@ def check_architecture(state: dict[str, Tensor], backbone: str, path: Path) -> N
         )
 
 
-def _random_weights(study: Study, backbone: str) -> Weights:
+def random_source(number: int) -> str:
+    """Name of a draw of random weights, counted from 1: `random`, `random_2`, `random_3`, ..."""
+    return RANDOM if number == 1 else f"{RANDOM}_{number}"
+
+
+def _random_weights(study: Study, source: str, backbone: str) -> Weights:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(study.seed, RANDOM, backbone))
+        torch.manual_seed(seed_of(study.seed, source, backbone))
         state = backbones.create(backbone).state_dict()
     preprocessing = Preprocessing()
-    return Weights(RANDOM, backbone, state, preprocessing, digest_state(state, preprocessing))
+    return Weights(source, backbone, state, preprocessing, digest_state(state, preprocessing))

@@ -310,10 +310,12 @@ def test_saved_tables_and_metrics(planted, tmp_path):
     assert table["delta"].to_numpy() == pytest.approx(planted[2].table["delta"].to_numpy(), rel=1e-4)
     dice = pd.DataFrame([["breast_us", "localisation", "dice", *HEADLINE, 0.1, 0.0, 0.2]])
     columns = ["task", "method", "metric", "source_a", "source_b", "delta", "ci_low", "ci_high"]
-    save_metrics(study, table, overall, dice.set_axis(columns, axis=1))
+    controls = pd.DataFrame({"passed": [True, False]})
+    save_metrics(study, table, overall, dice.set_axis(columns, axis=1), controls)
     numbers = json.loads((study.report_dir / "metrics.json").read_text())
     assert numbers["lesions"]["breast_us"]["localisation"]["dice"]["delta"] == 0.1
     assert set(numbers["tasks"]) == {"thyroid_us", "breast_us"}
+    assert numbers["controls_passed"] is False
     grid = numbers["overall"]["radiology_minus_photographs"]["grid_mean"]
     assert set(grid) == {"delta", "ci_low", "ci_high"} and grid["ci_low"] < grid["delta"] < grid["ci_high"]
     assert not [

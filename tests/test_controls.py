@@ -1,0 +1,282 @@
+"""Controls: what is shuffled and held out, that they pass where they should, and fail where they should."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from radlib import backbones, control_arms, controls, plots_controls, summary_controls, transfer
+from radlib.control_arms import held_out, permuted_labels
+from radlib.errors import UserError
+from radlib.features import Features
+from radlib.images import open_packed
+from radlib.sections import Controls
+from radlib.seeds import seed_of
+from radlib.study import load_study
+from radlib.weights import Preprocessing, load_weights, save_weights
+from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
+
+TASK, CORPUS = "breast_us", "radiology"
+NEGATIVE = Controls(task=TASK, pairs=2, seeds=[0, 1, 2], epochs=6)
+
+
+def four_classes(count: int) -> tuple[np.ndarray, pd.DataFrame]:
+    """Noise in four classes; two images a patient."""
+    patients = np.repeat(np.arange(count // 2), 2)
+    turn = (patients // 4) % 3
+    manifest = pd.DataFrame(
+        {
+            "image_id": [f"image_{i:03d}" for i in range(count)],
+            "patient_id": [f"patient_{p:03d}" for p in patients],
+            "label": patients % 4,
+            "class_name": [f"class_{p % 4}" for p in patients],
+            "part_0": np.select([turn == 0, turn == 1], ["test", "validation"], "train"),
+            "has_mask": False,
+        }
+    )
+    images = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 1), dtype=np.uint8)
+    return images, manifest
+
+
+def with_controls(study, given: Controls, **changes):
+    return study.model_copy(update={"controls": given, **changes})
+
+
+@pytest.fixture
+def study(small_study):
+    """A task of 80 images with a strong signal; both headline sources are random weights."""
+    write_packed(small_study.dataset_dir(TASK), *two_classes(80, 32, folds=2))
+    for number, source in enumerate(small_study.corpora):
+        weights = load_weights(small_study.model_copy(update={"seed": number}), "random", SMALL)
+        save_weights(small_study.model_file(source, SMALL), weights.state, Preprocessing())
+    return with_controls(small_study, NEGATIVE)
+
+
+# Shuffled labels, held-out images -------------------------------------------------------------------------
+
+
+def test_labels_are_shuffled_among_patients_of_a_part_and_nowhere_else():
+    _, manifest = two_classes(400, 8, folds=2)
+    manifest.loc[manifest["patient_id"] == "patient_007", "label"] = [0, 1]
+    shuffled = manifest.assign(label=permuted_labels(manifest, TASK, 1, seed=3))
+    tested = manifest["part_1"] == "test"
+    pd.testing.assert_frame_equal(shuffled[tested], manifest[tested])
+    one = shuffled[~tested].groupby("patient_id")["label"].agg(["nunique", "max"])
+    assert (one["nunique"] == 1).all()
+    truth = manifest[~tested].groupby("patient_id")[["label", "part_1"]].max()
+    for _, part in truth.groupby("part_1"):
+        assert one.loc[part.index, "max"].sum() == part["label"].sum()
+    same = (one["max"] == truth["label"]).mean()
+    assert 0.4 < same < 0.6
+    backwards = permuted_labels(manifest[::-1], TASK, 1, seed=3)[::-1]
+    np.testing.assert_array_equal(backwards, shuffled["label"])
+    assert (permuted_labels(manifest, TASK, 1, seed=4) != shuffled["label"]).any()
+
+
+def test_a_part_of_one_class_cannot_be_shuffled():
+    _, manifest = two_classes(80, 8, folds=1)
+    manifest.loc[manifest["part_0"] == "validation", "label"] = 1
+    with pytest.raises(
+        UserError, match="'breast_us', fold 0: all 8 patients of the validation part have .* 1"
+    ):
+        permuted_labels(manifest, TASK, 0, seed=0)
+
+
+def test_held_out_images_were_never_trained_on_and_keep_their_pixels(tmp_path):
+    images, corpus = four_classes(240)
+    write_packed(tmp_path / CORPUS, images, corpus)
+    packed = open_packed(tmp_path / CORPUS)
+    found = held_out(packed, CORPUS, train_patients=6, max_images=96, seed=1)
+    original = corpus.set_index("image_id").loc[found.manifest["image_id"]]
+    assert set(original["part_0"]) == {"validation", "test"}
+    np.testing.assert_array_equal(
+        found.images, images[original.index.map(corpus["image_id"].to_list().index)]
+    )
+    np.testing.assert_array_equal(found.manifest["label"], original["label"] >= 2)
+    assert (found.manifest.groupby("patient_id")["part_0"].nunique() == 1).all()
+    counts = found.manifest.assign(of=original["label"].to_numpy()).drop_duplicates("patient_id")
+    counts = counts.groupby(["part_0", "of"]).size().unstack()
+    assert (counts.loc[["train", "validation"]] == 3).all(axis=None)
+    assert found.digest != packed.digest
+    assert held_out(packed, CORPUS, 6, 96, seed=2).digest != found.digest
+
+
+def test_a_corpus_that_holds_too_few_back_is_one_sentence(tmp_path):
+    write_packed(tmp_path / CORPUS, *four_classes(80))
+    with pytest.raises(
+        UserError, match="keeps 12 patients of the first half .* needs 13 .4 to train"
+    ) as caught:
+        held_out(open_packed(tmp_path / CORPUS), CORPUS, train_patients=4, max_images=80, seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_further_random_weights_are_new_and_the_first_stay_as_they_were(small_study):
+    torch.manual_seed(seed_of(small_study.seed, "random", SMALL))
+    expected = backbones.create(SMALL).state_dict()
+    first, second = (load_weights(small_study, source, SMALL) for source in ("random", "random_2"))
+    assert all(torch.equal(first.state[key], expected[key]) for key in expected)
+    assert first.digest != second.digest and second.source == "random_2"
+    assert load_weights(small_study, "random_2", SMALL).digest == second.digest
+
+
+# Whole controls -------------------------------------------------------------------------------------------
+
+
+def test_negative_controls_show_nothing_and_are_kept(study):
+    found = controls.run_controls(study)
+    assert list(found.table) == controls.COLUMNS
+    assert list(found.table["expected"]) == ["holds 0", "holds 0.5", "holds 0.5", "holds 0"]
+    assert found.table["passed"].all()
+    assert (found.table["n_patients"] == 16).all() and (found.table["n_runs"] == [4, 6, 6, 6]).all()
+    shuffled = found.trainings[found.trainings["measure"] == "auc"]
+    assert shuffled["value"].std() > 0.05
+    stored = sorted((study.store_dir / "controls").rglob("*.parquet"))
+    times = [path.stat().st_mtime_ns for path in stored]
+    again = controls.run_controls(study)
+    pd.testing.assert_frame_equal(again.table, found.table)
+    assert [path.stat().st_mtime_ns for path in stored] == times and len(stored) == 8 + 12
+
+
+def test_labels_that_are_not_shuffled_fail_the_control(study, monkeypatch):
+    monkeypatch.setattr(
+        control_arms, "permuted_labels", lambda manifest, *_: manifest["label"].to_numpy(dtype=np.int64)
+    )
+    table = controls.run_controls(study).table
+    leaked = table.query("control == 'permuted_labels' and measure == 'auc'")
+    assert not leaked["passed"].any() and (leaked["value"] > 0.8).all()
+    said = summary_controls.box(study, table)
+    assert said.startswith('<div style="border:3px solid #B00020') and "A CONTROL FAILED" in said
+    assert "Breast US, permuted labels: Simulated radiology: " in said and "should hold 0.5" in said
+    assert summary_controls.all_passed(table) is False
+
+
+def known_features(signal: dict[str, float]):
+    """Instead of a network: noise, and for some sources the group of classes by so many SD in one feature."""
+
+    def features_of(packed, weights, *_, **__) -> Features:
+        rng = np.random.default_rng(seed_of(weights.source))
+        pooled = rng.normal(size=(1, len(packed.manifest), 12)).astype(np.float32)
+        pooled[0, :, 0] += signal.get(weights.source, 0.0) * packed.manifest["label"].to_numpy()
+        return Features(torch.from_numpy(pooled), None)
+
+    return features_of
+
+
+@pytest.mark.parametrize("signal", [0.0, 3.0])
+def test_a_source_must_know_its_own_classes(study, monkeypatch, signal):
+    """Where features hold nothing of the classes the control fails; three SD apart they are found."""
+    given = Controls(positive={CORPUS: CORPUS}, train_patients=10, epochs=10, lr=0.03)
+    study = with_controls(study, given)
+    write_packed(study.dataset_dir(CORPUS), *four_classes(240))
+    monkeypatch.setattr(transfer, "features_of", known_features({CORPUS: signal}))
+    (row,) = controls.run_controls(study).table.to_dict("records")
+    assert row["passed"] == (signal > 0)
+    assert row["value"] == pytest.approx(row["auc_a"] - row["auc_b"]) and row["ci_low"] < row["value"]
+    assert abs(row["auc_b"] - 0.5) < 0.2 and (row["auc_a"] > 0.9) == (signal > 0)
+    assert row["n_patients"] == 20 and row["n_runs"] == 5
+    assert ("A CONTROL FAILED" in summary_controls.box(study, pd.DataFrame([row]))) == (signal == 0)
+
+
+# Words, figure, files -------------------------------------------------------------------------------------
+
+
+def made_up(study, *passed: bool) -> controls.Controlled:
+    """A negative and a positive control."""
+    rows = [
+        ("permuted_labels", TASK, "radiology", "", "auc", 0.51, 0.47, 0.55, 0.9875, "holds 0.5"),
+        ("own_classes", CORPUS, "radiology", "random", "delta", 0.08, 0.02, 0.14, 0.95, "above 0"),
+    ]
+    table = pd.DataFrame(
+        [
+            dict(zip(controls.COLUMNS, (*row, ok, 0.6, np.nan, 40, 10, 0, True), strict=True))
+            for row, ok in zip(rows, passed, strict=True)
+        ]
+    )
+    trainings = pd.concat([table[controls.TRAINING], table[controls.TRAINING].assign(value=[0.41, 0.02])])
+    return controls.Controlled(table, trainings)
+
+
+@pytest.mark.parametrize("passed", [(True, True), (False, True), (True, False), (False, False)])
+def test_words_and_figure_follow_the_table(study, passed):
+    found = made_up(study, *passed)
+    said = summary_controls.verdict(study, found.table)
+    assert len(said) == max(1, passed.count(False))
+    if all(passed):
+        assert said == [
+            "All 2 figures of the controls came out as they must: random weights and shuffled labels show "
+            "nothing, to within ± 0.040 in AUC; Simulated radiology beats random weights on its own classes "
+            "by +0.080 [+0.020, +0.140]."
+        ]
+    assert (summary_controls.box(study, found.table).count("#B00020") == 1) == (not all(passed))
+    assert list(summary_controls.shown(study, found.table)["passed"]) == [
+        "yes" if p else "NO" for p in passed
+    ]
+    figure = plots_controls.controls_figure(study, found)
+    (panel,) = figure.axes
+    means = {line.get_xdata()[0] for line in panel.lines if line.get_marker() in ("o", "X")}
+    assert sorted(means) == pytest.approx([0.01, 0.08])
+    plt.close(figure)
+
+
+def test_table_comes_back_as_it_was_written_also_without_controls(study):
+    for table in (
+        made_up(study, True, False).table,
+        controls.run_controls(with_controls(study, Controls())).table,
+    ):
+        controls.save_table(study, table)
+        read = controls.read_table(study)
+        pd.testing.assert_frame_equal(read, table, check_dtype=False)
+        assert summary_controls.all_passed(read) is (False if len(table) else None)
+    assert summary_controls.box(study, read) == f"**Controls.** {summary_controls.NONE}"
+    assert summary_controls.shown(study, read).empty
+
+
+def test_sources_without_a_common_backbone_are_one_sentence(study):
+    given = NEGATIVE.model_copy(update={"backbones": ["resnet50"]})
+    checkpoint = load_study(path=REPOSITORY / "studies" / "open.yaml").checkpoints["imagenet"]
+    other = study.compare.model_copy(update={"headline": ("imagenet", "photographs")})
+    study = with_controls(study, given, compare=other, checkpoints={"imagenet": checkpoint})
+    with pytest.raises(UserError, match="'imagenet' and 'photographs' have none of the backbones resnet50"):
+        controls._permuted_labels(study)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"controls.task": "moon"}, "controls.task names 'moon'; allowed: thyroid_us, breast_us"),
+        ({"controls.backbones": ["vgg"]}, "controls.backbones names 'vgg'; allowed: inception_resnet_v2"),
+        (
+            {"controls.positive": {"moon": "radiology"}},
+            "controls.positive names 'moon'; allowed: radiology, ph",
+        ),
+        (
+            {"controls.positive": {"random": "radiology"}},
+            "controls.positive names 'random'; allowed: radiology",
+        ),
+        (
+            {"controls.positive": {"radiology": "moon"}},
+            "controls.positive.radiology names 'moon'; allowed: rad",
+        ),
+        ({"controls.seeds": [0]}, "'controls.seeds': List should have at least 2 items"),
+        (
+            {"corpora": {"random_2": {"layout": "folders", "path": "x", "title": "x"}}},
+            "'random_2' is what random",
+        ),
+    ],
+)
+def test_impossible_controls_are_one_sentence(overrides, sentence):
+    if "corpora" in overrides:
+        overrides = {**overrides, "sources": ["random"], "controls.positive": {}, "compare.pairs": []}
+        overrides["compare.headline"] = ["random", "random"]
+    with pytest.raises(UserError, match=re.escape(sentence)) as caught:
+        load_study(overrides, REPOSITORY / "studies" / "demo.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_study_without_the_section_has_no_controls(tmp_path):
+    text = (REPOSITORY / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(re.sub(r"(?ms)^controls:.*?(?=^notes:)", "", text))
+    assert load_study(path=tmp_path / "params.yaml").controls == Controls()
