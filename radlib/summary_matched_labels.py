@@ -66,7 +66,7 @@ def _left(row: pd.Series, whole: pd.Series) -> str:
         return "one is shown"
     if word != before:
         return "the difference turns round"
-    return f"{row['delta'] / whole['delta']:.0%} of the difference is left"
+    return f"about {row['delta'] / whole['delta']:.0%} of the difference is left"
 
 
 def _word(row: pd.Series) -> str:
