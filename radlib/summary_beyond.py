@@ -78,11 +78,14 @@ def beyond_lesson(
     study: Study, ranks: pd.DataFrame, improvement: pd.DataFrame, calibration: pd.DataFrame
 ) -> list[str]:
     """Who comes first and how surely, how many pairs of runs are won, and what the scores are worth."""
-    groups = ranks.groupby("backbones", sort=False)
-    sentences = [_first(study, backbones, rows) for backbones, rows in groups]
-    sentences.append(_pairs_won(study, improvement))
+    sentences = [*first_places(study, ranks), _pairs_won(study, improvement)]
     sentences += [_figure(study, calibration, figure) for figure in TITLES]
     return [*sentences, _beyond_chance(calibration)]
+
+
+def first_places(study: Study, ranks: pd.DataFrame) -> list[str]:
+    """Who comes first and how surely: a sentence for each group of sources that share backbones."""
+    return [_first(study, backbones, rows) for backbones, rows in ranks.groupby("backbones", sort=False)]
 
 
 def _first(study: Study, backbones: str, rows: pd.DataFrame) -> str:

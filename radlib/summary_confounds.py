@@ -71,6 +71,27 @@ def confounds_lesson(study: Study, table: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def confounds_answers(study: Study, table: pd.DataFrame) -> list[str]:
+    """The answer of each pair over all tasks with a published gain, else task by task."""
+    sentences = []
+    for pair, rows in table.groupby(["source_a", "source_b"], sort=False):
+        over = rows[rows["task"] == EVERY_TASK]
+        some = (over if len(over) else rows).groupby("task", sort=False)
+        sentences += [_answer(study, pair, group) for _, group in some]
+    return sentences
+
+
+def shortcuts_sentence(study: Study, table: pd.DataFrame) -> str:
+    """What every task gives away without a look, and where no source is shown to have more."""
+    whole = table[table["features"] == EVERYTHING]
+    aucs = ", ".join(f"{task_title(study, row['task'])} {_auc(row)}" for _, row in whole.iterrows())
+    without = [task_title(study, row["task"]) for _, row in whole.iterrows() if row["delta_low"] <= 0]
+    text = f"AUC of a classifier that sees only size, aspect ratio, brightness, contrast and border: {aucs}"
+    if not without:
+        return f"{text}. The best source has more on every task."
+    return f"{text}. **The best source is not shown to have more on {', '.join(without)}.**"
+
+
 def shortcuts_lesson(study: Study, table: pd.DataFrame) -> list[str]:
     """Per task: what can be had without looking, and whether the best source has more."""
     sentences = []

@@ -28,7 +28,7 @@ def shown(table: pd.DataFrame, method: str | None = None) -> pd.DataFrame:
 
 def validity_lesson(study: Study, table: pd.DataFrame) -> list[str]:
     """Does the reported interval keep its promise, where not, what are others worth, what does each hold?"""
-    sentences = [_precision(table), _promise(study, table), *_few_patients(table)]
+    sentences = [_precision(table), promise(study, table), *_few_patients(table)]
     sentences += [_rival(table, method) for method in RIVALS if (table["method"] == method).any()]
     return sentences + _luck(table)
 
@@ -41,7 +41,8 @@ def _precision(table: pd.DataFrame) -> str:
     )
 
 
-def _promise(study: Study, table: pd.DataFrame) -> str:
+def promise(study: Study, table: pd.DataFrame) -> str:
+    """Whether the reported interval holds the truth as often as it says."""
     rows = _of(table, "reported")
     rows = rows[smaller_class(rows) >= ENOUGH_PATIENTS]
     if rows.empty:
