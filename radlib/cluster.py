@@ -94,26 +94,26 @@ def stream(
     with progress(total=math.ceil(total), description=description, unit="img", bar_format=WHOLE) as bar:
         try:
             while running:
-                for results in ray.wait(list(running), num_returns=1, fetch_local=False)[0]:
-                    piece = running[results]
-                    try:
-                        arrival = ray.get(next(results))
-                    except StopIteration:
-                        del running[results]
-                    except lost as exc:
-                        del running[results]
-                        if piece.items:
-                            _count_loss(piece, options, exc)
-                            running[task.remote(function, piece.shared, piece.items)] = piece
-                    except ray.exceptions.RayTaskError as exc:
-                        raise (exc.cause if isinstance(exc.cause, UserError) else exc) from None
-                    else:
-                        kinds.add(arrival.kind)
-                        _check_alike(kinds)
-                        keep(arrival.result)
-                        piece.items, piece.lost = piece.items[1:], 0
-                        print(arrival.said, end="")
-                        bar.update(min(arrival.done, bar.total - bar.n))
+                (results,), _ = ray.wait(list(running), num_returns=1, fetch_local=False)
+                piece = running.pop(results)
+                try:
+                    arrival = ray.get(next(results))
+                except StopIteration:
+                    continue
+                except lost as exc:
+                    if piece.items:
+                        _count_loss(piece, options, exc)
+                        running[task.remote(function, piece.shared, piece.items)] = piece
+                    continue
+                except ray.exceptions.RayTaskError as exc:
+                    raise (exc.cause if isinstance(exc.cause, UserError) else exc) from None
+                running[results] = piece
+                kinds.add(arrival.kind)
+                _check_alike(kinds)
+                keep(arrival.result)
+                piece.items, piece.lost = piece.items[1:], 0
+                print(arrival.said, end="")
+                bar.update(min(arrival.done, bar.total - bar.n))
         finally:
             for results in running:
                 ray.cancel(results, force=True)

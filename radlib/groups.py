@@ -106,7 +106,9 @@ def _follow(queue, bar, start: float) -> None:
 
 def _failure(ray, exc: Exception, options: Compute) -> Exception:
     """A lost process in one sentence; anything else as it is."""
-    causes = getattr(exc.cause, "worker_failures", {}).values()
+    # Lost in the middle of the work, or while the group was starting.
+    why = exc.cause
+    causes = [*getattr(why, "worker_failures", {}).values(), getattr(why, "controller_failure", None)]
     if not any(isinstance(cause, ray.exceptions.RayActorError) for cause in causes):
         return exc
     return UserError(
