@@ -9,6 +9,7 @@ Patients are drawn anew for every fold, backbone and repeat, but alike for all s
 backbones and folds are independent, as `radlib.stats.two_levels` takes them to be, and sources stay paired.
 """
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -27,6 +28,9 @@ from radlib.study import Run, Study
 from radlib.transfer import PREDICTION, TransferArm, arm_cost
 
 FEWEST = 2  # patients of a class: one alone would say what its own image looks like
+FEWEST_SPARE = (
+    4  # degrees of freedom of the draws; with fewer an interval takes tens of thousands of resamples
+)
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ def trained(study: Study, task: str, fractions: list[float]) -> Results:
     runs, images = [], []
     partial = partial_runs(study, task, fractions)
     if partial:
+        _check_repeats(study, task)
         done = _train(study, task, partial, PartialArm, f"parts of {task}")
         runs.append(done.runs)
         images.append(done.images[PREDICTION])
@@ -147,6 +152,18 @@ def trained(study: Study, task: str, fractions: list[float]) -> Results:
     everything = pd.concat(runs, ignore_index=True)
     predictions = fold_predictions(task, everything, pd.concat(images, ignore_index=True))
     return Results(everything, {task: predictions})
+
+
+def _check_repeats(study: Study, task: str) -> None:
+    """Before hours of training: could there be an interval over draws?"""
+    sources = [run.source for run in whole_runs(study, task)]
+    cells = min(sources.count(source) for source in set(sources))
+    repeats = study.label_efficiency.repeats
+    if (repeats - 1) * cells < FEWEST_SPARE:
+        raise UserError(
+            f"label_efficiency.repeats is {repeats}, too few for an interval over draws: task '{task}' has "
+            f"{cells} pair(s) of fold and backbone; take at least {1 + math.ceil(FEWEST_SPARE / cells)}"
+        )
 
 
 def _train(study: Study, task: str, runs: list, arm_type: type[TransferArm], description: str) -> Finished:

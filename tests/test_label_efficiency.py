@@ -245,6 +245,14 @@ def test_a_part_with_a_single_patient_of_a_class_is_left_out_and_said(small_stud
         label_efficiency(few)
 
 
+def test_too_few_draws_for_an_interval_are_refused_before_training(small_study):
+    study = prepared(small_study, 160)
+    tasks = {TASK: study.tasks[TASK].model_copy(update={"folds": 1})}
+    with pytest.raises(UserError, match="label_efficiency.repeats is 3, too few .* take at least 5"):
+        label_efficiency(study.model_copy(update={"tasks": tasks}))
+    assert not study.store_dir.exists()
+
+
 def test_a_study_without_tasks_has_an_empty_table(small_study):
     found = label_efficiency(small_study.model_copy(update={"label_efficiency": LabelEfficiency()}))
     assert list(found.table) == COLUMNS and found.table.empty and not found.notes
