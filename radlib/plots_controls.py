@@ -30,8 +30,9 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
         own = (found.trainings[TRAINING[:-1]] == row[TRAINING[:-1]]).all(axis=1)
         _line(panel, row, values[own], y, limit)
     panel.axvline(0, color="0.25", lw=1, zorder=2)
-    panel.set_yticks(range(len(table)), [figure_title(study, row) for _, row in table.iterrows()])
-    panel.tick_params(axis="y", length=0)
+    titles = [figure_title(study, row).replace(": ", "\n", 1) for _, row in table.iterrows()]
+    panel.set_yticks(range(len(table)), titles)
+    panel.tick_params(axis="y", length=0, labelsize=9)
     panel.set_xlabel("AUC minus 0.5, or difference in AUC")
     figure.legend(handles=_legend(), loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     mark_simulated(figure, study)
