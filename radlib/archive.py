@@ -4,8 +4,8 @@
 without what no table follows from: learning curves, times, and the maps and masks of single images. Beside
 them `manifest.parquet` has the sides of the images with a lesion mask.
 
-Scores keep all their 64 bits: near 0 and 1 fewer would make ties. What was measured against lesion masks is
-averaged over images, and half as many bits change no printed digit of a mean but by a rare rounding.
+Figures keep all their 64 bits, so a table computed from them is the committed one, digit for digit. With 32 bits
+scores near 0 and 1 would tie, and ranks and last digits in `dice.csv` would move.
 
 Names of images and patients become numbers in the order of the names. The bootstrap draws patients in that
 order, so it draws the same ones, and a report that is passed on names nobody.
@@ -31,7 +31,6 @@ _TIMES = ["seconds"]
 _NAMES = ["image_id", "patient_id"]
 _MANIFEST = "manifest.parquet"
 _SIDES = ["image_id", "has_mask", "width", "height"]
-_HALVED = ["localisation.parquet", "segmentation.parquet"]
 
 
 def keep(study: Study, largest: float = LARGEST) -> str:
@@ -97,8 +96,7 @@ def _keep_task(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     folder.mkdir(parents=True)
     for file, table in tables.items():
         named = {name: table[name].map(numbers[name]) for name in _NAMES if name in table}
-        table = table.assign(**named)
-        _write(_cast(table, "float64", "float32") if file in _HALVED else table, folder / file)
+        _write(table.assign(**named), folder / file)
 
 
 def _without_bulk(table: pa.Table) -> pa.Table:
@@ -111,10 +109,6 @@ def _numbers(columns: list[pd.Series]) -> dict[str, str]:
     """Every name's place among all names of the task, as digits that sort like the names."""
     names = sorted({str(name) for column in columns for name in column})
     return {name: f"{place:0{len(str(len(names)))}d}" for place, name in enumerate(names)}
-
-
-def _cast(table: pd.DataFrame, old: str, new: str) -> pd.DataFrame:
-    return table.astype(dict.fromkeys(table.select_dtypes(old), new))
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
@@ -130,7 +124,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return _cast(pq.read_table(path, page_checksum_verification=True).to_pandas(), "float32", "float64")
+        return pq.read_table(path, page_checksum_verification=True).to_pandas()
     except (pa.ArrowException, OSError, ValueError) as exc:
         reason = str(exc).splitlines()[0]
         raise UserError(f"{path} is damaged ({reason}); bring it back: git restore {path}") from exc

@@ -27,7 +27,7 @@ from radlib import (
     origin,
     validity,
 )
-from radlib.agreement import DIFFERENT, FAILED, IDENTICAL, MISSING, NOT_COMPUTED, Verdict
+from radlib.agreement import DIFFERENT, FAILED, MISSING, NOT_COMPUTED, WITHIN, Verdict
 from radlib.errors import UserError
 from radlib.labels import aligned
 from radlib.results import load_results
@@ -60,7 +60,8 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
             found = _against(report, _trained_again(report, study, Path(scratch) / "clone"))
         else:
             found = _from_predictions(report, study.model_copy(update={"root": Path(scratch)}))
-    found = [_as_written(verdict, report) for verdict in found]
+    written = _written(report)
+    found = [_as_written(verdict, report / verdict.table, written.get(verdict.table)) for verdict in found]
     reasons = origin.differences(report, compute.provenance(), root.resolve())
     return _said(report, retrain, found, reasons), not any(v.verdict in FAILED for v in found)
 
@@ -188,14 +189,17 @@ def _against(report: Path, again: Path) -> list[Verdict]:
 # What is said ---------------------------------------------------------------------------------------------
 
 
-def _as_written(verdict: Verdict, report: Path) -> Verdict:
-    """Beside the verdict, whether the file is the one that the study wrote: dvc.lock has its md5."""
-    written = _written(report).get(verdict.table)
-    path = report / verdict.table
-    if written is None or not path.is_file() or hashlib.md5(path.read_bytes()).hexdigest() == written:
+def _as_written(verdict: Verdict, path: Path, written: str | None) -> Verdict:
+    """Beside the verdict, whether the file is the one that the study wrote, whose md5 is given."""
+    if written is None or not path.is_file():
         return verdict
-    judged = DIFFERENT if verdict.verdict == NOT_COMPUTED else verdict.verdict
-    said = "the file was changed after the study wrote it (md5 of dvc.lock)"
+    judged, said = verdict.verdict, "the file was changed after the study wrote it (md5 of dvc.lock)"
+    if hashlib.md5(path.read_bytes()).hexdigest() == written:
+        if judged not in (MISSING, NOT_COMPUTED):
+            return verdict
+        said = "the file is as the study wrote it (md5 of dvc.lock)"
+    elif judged == NOT_COMPUTED:
+        judged = DIFFERENT
     return Verdict(verdict.table, judged, f"{verdict.detail}; {said}" if verdict.detail else said)
 
 
@@ -207,7 +211,7 @@ def _written(report: Path) -> dict[str, str]:
     try:
         stages = yaml.safe_load(path.read_text())["stages"].values()
         outs = [out for stage in stages for out in stage.get("outs", [])]
-        return {Path(out["path"]).name: out["md5"] for out in outs if out["path"].endswith(".csv")}
+        return {Path(out["path"]).name: out["md5"] for out in outs if out["path"].startswith("reports/")}
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as exc:
         raise UserError(f"{path} is damaged; bring it back: git restore {path}") from exc
 
@@ -216,7 +220,7 @@ def _said(report: Path, retrain: bool, found: list[Verdict], reasons: list[str])
     how = "from nothing, in a clone" if retrain else "from the predictions it keeps"
     rows = pd.DataFrame([(v.table, v.verdict, v.detail) for v in found], columns=["table", "verdict", ""])
     lines = [f"reports/{report.name}, computed again {how}\n", aligned(rows, right=()), ""]
-    if any(v.verdict not in (IDENTICAL, NOT_COMPUTED) for v in found):
+    if any(v.verdict in (WITHIN, DIFFERENT) for v in found):
         lines += [_TOLERATED[retrain], ""]
     if not reasons:
         return "\n".join(

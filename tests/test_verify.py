@@ -13,6 +13,7 @@ import yaml
 
 from radlib import agreement, archive, compare, compare_dice, compare_resize, lesions, pipeline, validity
 from radlib.errors import UserError
+from radlib.localise import FIGURES
 from radlib.origin import differences
 from radlib.results import load_results
 from radlib.runs import write_table
@@ -214,6 +215,7 @@ def test_a_report_without_predictions_says_what_can_be_checked(copy):
     assert not holds and found["validity.csv"].startswith("identical")
     for name in ("auc.csv", "overall.csv", "dice.csv", "resize.csv"):
         assert found[name].startswith("missing") and "keeps no predictions" in found[name]
+        assert found[name].endswith("the file is as the study wrote it (md5 of dvc.lock)")
     assert f"make study STUDY={NAME}" in said
 
 
@@ -270,6 +272,8 @@ def test_kept_predictions_hold_every_bit_and_name_nobody(committed):
         assert (before[name].rank(method="dense") == after[name].rank(method="dense")).all()
         assert not set(before[name]) & set(after[name])
     located = pd.read_parquet(kept / "localisation.parquet")
+    figures = pd.read_parquet(study.result_dir(TASK) / "localisation.parquet")[FIGURES]
+    pd.testing.assert_frame_equal(located[FIGURES], figures, check_exact=True)
     assert not {"map", "seconds"} & set(located) and set(located["image_id"]) <= set(after["image_id"])
     assert "seconds" not in pd.read_parquet(kept / "runs.parquet")
     assert pq.ParquetFile(kept / "predictions.parquet").metadata.row_group(0).column(0).compression == "ZSTD"
