@@ -26,7 +26,7 @@ from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
 from radlib.stats.folds import FoldScores, smaller_class, tested
 from radlib.stats.intervals import interval, p_value, resamples_needed
-from radlib.study import Study
+from radlib.study import RANDOM, Study
 from radlib.transfer import TransferArm, arm_cost
 from radlib.weights import Preprocessing, Weights
 from radlib.workers import Advance
@@ -46,7 +46,7 @@ ROC, FLATTENED = "roc", "flattened"
 METRICS = {ROC: "ROC AUC of the positive class", FLATTENED: "AUC of both columns, flattened"}
 CELLS = [(preprocessing, metric) for preprocessing in PREPROCESSINGS for metric in METRICS]
 DIFFERENCE, CHANGE = "difference", "change"
-EVERY_TASK = "all tasks"
+EVERY_TASK = "tasks with a published gain"
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,9 @@ def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
     """A row (`COLUMNS`) per task, pair and cell, and one for what each cell changes.
 
     `difference` rows hold the AUC of both sources and their difference in a cell. `change` rows hold the same
-    minus the first cell (own preprocessing, ROC); `share` is that change as a part of the published gain.
-    Rows of `EVERY_TASK` are means over the tasks that have a published gain.
+    minus the first cell (own preprocessing, ROC); `share` is that change as a part of the published gain, for
+    pairs that are of the published kind: the headline's first source against one that is not random.
+    Rows of `EVERY_TASK` are means over the tasks that have a published gain, if there are two.
 
     Raises:
         UserError: too few patients or resamples for an interval.
@@ -141,12 +142,12 @@ def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
         for pair in pairs_of(study)
         if (found := _measure(study, crossed, task, pair)) is not None
     ]
-    rows = [row for found in measured for row in _rows(study, found, study.tasks[found.task].published_delta)]
+    gains = {task: study.tasks[task].published_delta for task in crossed.own.tasks}
+    rows = [row for found in measured for row in _rows(study, found, gains[found.task])]
     for pair in pairs_of(study):
-        published = {m.task: study.tasks[m.task].published_delta for m in measured if m.pair == pair}
-        some = [m for m in measured if m.pair == pair and published[m.task] is not None]
-        if some:
-            gain = float(np.mean([published[m.task] for m in some]))
+        some = [m for m in measured if m.pair == pair and gains[m.task] is not None]
+        if len(some) > 1:
+            gain = float(np.mean([gains[m.task] for m in some]))
             rows += _rows(study, _mean(study, some), gain, len(some))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -231,6 +232,8 @@ def _mean(study: Study, some: list[_Measured]) -> _Measured:
 
 
 def _rows(study: Study, found: _Measured, published: float | None, n_tasks: int = 1) -> list[dict]:
+    if found.pair[0] != study.compare.headline[0] or found.pair[1] == RANDOM:
+        published = None
     about = {
         "task": found.task, "source_a": found.pair[0], "source_b": found.pair[1],
         "published": np.nan if published is None else published, "n_tasks": n_tasks, **found.counts,

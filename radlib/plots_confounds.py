@@ -15,12 +15,12 @@ from radlib.study import Study
 
 MARKERS = dict(zip(PREPROCESSINGS, "os^", strict=True))
 COLOUR_OF = dict(zip(METRICS, COLOURS, strict=False))
-PUBLISHED = "#000000"
+PUBLISHED = "--"
 SHORTCUT = "#6E6E6E"
 
 
 def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
-    """`what` of every cell with its interval, one panel per pair, a row per task; diamonds: published gains.
+    """`what` of every cell with its interval, one panel per pair, a row per task; dashed: published gains.
 
     Args:
         table: `confounds.csv`; what: `difference` or `change`.
@@ -41,7 +41,7 @@ def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
         _pair_panel(quiet(panel), some, tasks)
         panel.set_title(pair_title(study, pair), fontsize=10)
         panel.set_xlabel("difference in AUC" if what == DIFFERENCE else "change of the difference in AUC")
-    names = [f"mean over\n{EVERY_TASK}" if t == EVERY_TASK else task_title(study, t) for t in tasks]
+    names = ["mean over tasks\nwith a published gain" if t == EVERY_TASK else task_title(study, t) for t in tasks]
     axes[0, 0].set_yticks(range(len(tasks)), names)
     figure.legend(
         handles=_legend(table), loc="outside upper center", ncols=2, frameon=False, fontsize=8,
@@ -64,7 +64,8 @@ def _pair_panel(panel: Axes, rows: pd.DataFrame, tasks: list[str]) -> None:
         panel.plot(row.delta, y, MARKERS[row.preprocessing], color=colour, ms=5, zorder=4)
     published = rows.drop_duplicates("task").dropna(subset="published")
     for row in published.itertuples():
-        panel.plot(row.published, tasks.index(row.task), "D", color=PUBLISHED, mfc="white", ms=5, zorder=5)
+        y = tasks.index(row.task)
+        panel.plot([row.published] * 2, [y - 0.45, y + 0.45], PUBLISHED, color="black", lw=1.2, zorder=2)
     for line in range(1, len(tasks)):
         panel.axhline(line - 0.5, color="0.85", lw=0.8)
     limit = span(rows["ci_low"], rows["ci_high"], published["published"])
@@ -79,8 +80,8 @@ def _legend(table: pd.DataFrame) -> list[Line2D]:
         for name in shown
     ]
     handles += [Line2D([], [], color=COLOUR_OF[name], lw=3, label=METRICS[name]) for name in METRICS]
-    published = {"color": PUBLISHED, "marker": "D", "mfc": "white", "lw": 0, "ms": 5}
-    return [*handles, Line2D([], [], **published, label="published gain over ImageNet (other sources)")]
+    published = Line2D([], [], color="black", ls=PUBLISHED, lw=1.2, label="published gain (other sources)")
+    return [*handles, published]
 
 
 def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
@@ -88,7 +89,7 @@ def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
     tasks = list(dict.fromkeys(found.table["task"]))
     colours = source_colours(study)
     sources = [source for source in study.sources if source in set(found.sources["source"])]
-    names = [*(f"only {TITLES[group]}" for group in GROUPS), *(source_title(study, s) for s in sources)]
+    names = [*(TITLES[group] for group in GROUPS), *(source_title(study, s) for s in sources)]
     across = min(3, len(tasks))
     down = -(-len(tasks) // across)
     figure, axes = plt.subplots(
@@ -108,11 +109,12 @@ def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
                 _auc(panel, networks.loc[source], y, colours[source], "o")
         panel.axhline(len(GROUPS) - 0.5, color="0.75", lw=0.8)
         panel.set_title(task_title(study, task), fontsize=10)
+        panel.tick_params(axis="y", labelsize=8)
         if number + across >= len(tasks):
             panel.set_xlabel("test AUC")
             panel.tick_params(labelbottom=True)
     axes[0, 0].set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
-    axes[0, 0].set_yticklabels(names, fontsize=8)
+    axes[0, 0].set_yticklabels(names)
     figure.suptitle(
         f"AUC without looking (squares) and of the sources (mean over their runs), "
         f"{study.compare.confidence:.0%} intervals over patients", fontsize=10,

@@ -41,11 +41,11 @@ GROUPS = {
 EVERYTHING = "everything"
 GROUPS[EVERYTHING] = [name for names in GROUPS.values() for name in names]
 TITLES = {
-    "size": "image size",
-    "aspect": "aspect ratio",
-    "mean": "mean brightness",
-    "contrast": "contrast (SD)",
-    "border": "border",
+    "size": "only image size",
+    "aspect": "only aspect ratio",
+    "mean": "only mean brightness",
+    "contrast": "only contrast (SD)",
+    "border": "only the border",
     EVERYTHING: "all of these",
 }
 BORDER = 16  # at each side, this part of the image is its border

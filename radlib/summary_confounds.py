@@ -9,13 +9,13 @@ from radlib.study import Study
 from radlib.summary import direction, with_interval
 
 NOTHING_ASKED = "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study."
-# What a published choice changes, in the words of the answer.
+# The published choices, in the words of the answer; {b} is the second source of the pair.
 CHOICES = {
-    (SHARED, ROC): "the one preprocessing for all, alone",
-    (ONE_SIDED, ROC): "the same, shown to {b} alone",
-    (OWN, FLATTENED): "the flattened AUC, alone",
-    (SHARED, FLATTENED): "both",
-    (ONE_SIDED, FLATTENED): "both, that preprocessing shown to {b} alone",
+    (SHARED, ROC): "the one preprocessing for all",
+    (OWN, FLATTENED): "the flattened AUC",
+    (SHARED, FLATTENED): "both together",
+    (ONE_SIDED, ROC): "that preprocessing shown to {b} alone",
+    (ONE_SIDED, FLATTENED): "the flattened AUC and that preprocessing shown to {b} alone",
 }
 
 
@@ -62,12 +62,11 @@ def confounds_lesson(study: Study, table: pd.DataFrame) -> list[str]:
         return [NOTHING_ASKED]
     sentences = []
     for pair, rows in table.groupby(["source_a", "source_b"], sort=False):
-        over = rows[rows["task"] == EVERY_TASK]
-        for _, some in (over if len(over) else rows).groupby("task", sort=False):
-            sentences.append(_answer(study, pair, some))
-        sentences.append(_handicap(study, pair, over if len(over) else rows))
-        if len(over) and over["n_tasks"].iloc[0] > 1:
-            sentences.append(_by_task(study, pair, rows[rows["task"] != EVERY_TASK]))
+        every = rows["task"] == EVERY_TASK
+        for _, some in (rows[every] if every.any() else rows).groupby("task", sort=False):
+            sentences += [_answer(study, pair, some), _changes(study, pair, some)]
+        if every.any():
+            sentences.append(_by_task(study, pair, rows[~every]))
     return sentences
 
 
@@ -99,65 +98,79 @@ def shortcuts_lesson(study: Study, table: pd.DataFrame) -> list[str]:
         rows = rows.set_index("features")
         whole = rows.loc[EVERYTHING]
         single = rows.drop(index=EVERYTHING).sort_values("auc", kind="stable").iloc[-1]
-        source = source_title(study, whole["best_source"])
         more = pd.Series(
             {"delta": whole["delta"], "ci_low": whole["delta_low"], "ci_high": whole["delta_high"]}
         )
         word = {
-            "higher": f"{source} has more",
-            "lower": f"**{source} has less**",
-            "no difference shown": f"**{source} is not shown to have more**",
+            "higher": "has more",
+            "lower": "**has less**",
+            "no difference shown": "**is not shown to have more**",
         }[direction(more["ci_low"], more["ci_high"])]
         sentences.append(
             f"{task_title(study, task)}: a classifier that sees only size, aspect ratio, brightness, contrast"
-            f" and border has AUC {_auc(whole)}; of these, {TITLES[single.name]} alone has {_auc(single)}. "
-            f"{word}: {whole['auc_best_source']:.3f}, by {with_interval(more, study.compare.confidence)}."
+            f" and border has AUC {_auc(whole)}; one that sees {TITLES[single.name]} has {_auc(single)}. The "
+            f"source that validation likes best, {source_title(study, whole['best_source'])}, {word}: "
+            f"{whole['auc_best_source']:.3f}, by {with_interval(more, study.compare.confidence)}."
         )
     return sentences
 
 
 def _answer(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
-    """The difference without the confounds, and what each published choice adds to it."""
-    first, confidence = _cell(rows, DIFFERENCE, OWN, ROC), study.compare.confidence
-    published = first["published"]
-    known = pd.notna(published) and published != 0
-    where = _task(study, first["task"])
-    if first["task"] == EVERY_TASK:
-        tasks = "task" if first["n_tasks"] == 1 else "tasks"
-        where = f"mean over {first['n_tasks']} {tasks} with a published gain"
-    parts = []
-    for (preprocessing, metric), words in CHOICES.items():
-        row = _cell(rows, CHANGE, preprocessing, metric)
-        words = words.format(b=source_title(study, pair[1]))
-        verdict = direction(row["ci_low"], row["ci_high"]).replace("difference", "change")
-        part = f", {_share(row)} of the published gain" if known else ""
-        parts.append(f"{words}: {verdict}, {with_interval(row, confidence)}{part}")
-    gain = f", where the published gain is {published:+.3f}" if known else ""
+    """How much of the published gain each choice could explain, and which of this is more than luck."""
+    changed = {words: _cell(rows, CHANGE, *cell) for cell, words in _choices(study, pair).items()}
+    first = next(iter(changed.values()))
+    title = f"**{pair_title(study, pair)}, {_where(study, first)}**"
+    if not _share(first):
+        return f"{title}: no gain of such a pair was published."
+    parts = [f"{words} {_share(row)}" for words, row in changed.items()]
+    sure = [
+        f"{words} ({direction(row['ci_low'], row['ci_high'])})"
+        for words, row in changed.items()
+        if direction(row["ci_low"], row["ci_high"]) != "no difference shown"
+    ]
+    shown = f"Shown to change the difference at all: {'; '.join(sure)}" if sure else "No change is shown"
     return (
-        f"**{pair_title(study, pair)}** ({where}): with each weights' own preprocessing and the ROC AUC of "
-        f"the positive class the difference is {with_interval(first, confidence)}{gain}. What the published "
-        f"choices change in it: {'; '.join(parts)}."
+        f"{title}: such choices could explain, of the published gain of {first['published']:+.3f}, "
+        f"{'; '.join(parts)}. {shown}."
     )
 
 
-def _handicap(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
-    """What the shared preprocessing costs or gives each source itself, in ROC AUC."""
-    parts = []
-    for _, row in rows[_is(rows, CHANGE, SHARED, ROC)].iterrows():
-        each = "; ".join(
-            f"{source_title(study, source)} {_range(row, side, f'{side}_low', f'{side}_high', signed=True)}"
-            for source, side in zip(pair, "ab", strict=True)
-        )
-        parts.append(f"{each} ({_task(study, row['task'])})")
-    return f"What that preprocessing does to the ROC AUC of each source itself: {'. '.join(parts)}."
+def _changes(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
+    """The difference without the confounds, with them, and what the preprocessing does to either source."""
+    clean, published = _cell(rows, DIFFERENCE, OWN, ROC), _cell(rows, DIFFERENCE, SHARED, FLATTENED)
+    alone, confidence = _cell(rows, CHANGE, SHARED, ROC), study.compare.confidence
+    each = "; ".join(
+        f"{source_title(study, source)} {_range(alone, side, f'{side}_low', f'{side}_high', signed=True)}"
+        for source, side in zip(pair, "ab", strict=True)
+    )
+    words = [
+        f"{with_interval(row, confidence)}, {direction(row['ci_low'], row['ci_high'])}"
+        for row in (clean, published)
+    ]
+    return (
+        f"{pair_title(study, pair)}, {_where(study, clean)}: the difference itself is {words[0]}, with each "
+        f"weights' own preprocessing and the ROC AUC; it is {words[1]}, with both published choices. What that "
+        f"preprocessing does to the ROC AUC of each source itself: {each}."
+    )
+
+
+def _choices(study: Study, pair: tuple[str, str]) -> dict[tuple[str, str], str]:
+    return {cell: words.format(b=source_title(study, pair[1])) for cell, words in CHOICES.items()}
+
+
+def _where(study: Study, row: pd.Series) -> str:
+    if row["task"] == EVERY_TASK:
+        return f"mean over {row['n_tasks']} {EVERY_TASK}"
+    return task_title(study, row["task"])
 
 
 def _by_task(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
     parts = []
     for _, row in rows[_is(rows, CHANGE, SHARED, FLATTENED)].iterrows():
         share = f", {_share(row)} of {row['published']:+.3f}" if _share(row) else ""
-        parts.append(f"{_task(study, row['task'])} {_range(row, 'delta', 'ci_low', 'ci_high', True)}{share}")
-    return f"{pair_title(study, pair)}, both choices, task by task: {'; '.join(parts)}."
+        change = _range(row, "delta", "ci_low", "ci_high", signed=True)
+        parts.append(f"{_task(study, row['task'])} {change}{share}")
+    return f"{pair_title(study, pair)}, change by both together, task by task: {'; '.join(parts)}."
 
 
 def _cell(rows: pd.DataFrame, what: str, preprocessing: str, metric: str) -> pd.Series:

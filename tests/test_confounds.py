@@ -191,18 +191,31 @@ def test_mean_over_tasks_takes_those_with_a_published_gain(crossed):
     none = study.tasks["thyroid_us"].model_copy(update={"published_delta": None})
     other = study.model_copy(update={"tasks": {**study.tasks, "thyroid_us": none}})
     alone = confounds.compare_cells(other, both)
-    assert cell(alone, EVERY_TASK, *keys)["n_tasks"] == 1
-    assert cell(alone, EVERY_TASK, *keys)["delta"] == rows[1]["delta"]
+    assert set(alone["task"]) == {"thyroid_us", "breast_us"}, "a mean over one task says nothing more"
     assert np.isnan(cell(alone, "thyroid_us", *keys)["share"])
+
+
+def test_gains_are_compared_with_pairs_of_the_published_kind_alone(crossed):
+    parts, both, _ = crossed
+    for headline, known in ((PAIR, True), (PAIR[::-1], False)):
+        compare = parts[0].compare.model_copy(update={"headline": headline})
+        study = parts[0].model_copy(update={"compare": compare})
+        table = confounds.compare_cells(study, both)
+        assert table["published"].notna().all() == table["share"].notna().any() == known
+        said = " ".join(summary_confounds.confounds_lesson(study, table))
+        assert ("no gain of such a pair was published" in said) == (not known)
 
 
 def test_answer_gives_the_share_of_the_published_gain_in_words(crossed):
     parts, _, table = crossed
     said = summary_confounds.confounds_lesson(parts[0], table)
     row = cell(table, EVERY_TASK, CHANGE, ONE_SIDED, ROC)
-    share = f"{row['share']:+.0%} ({row['share_low']:+.0%} to {row['share_high']:+.0%}) of the published gain"
-    assert f"shown to Simulated photographs alone: higher, {row['delta']:+.3f}" in said[0]
-    assert share.replace("-", "−") in said[0] and "published gain is +0.040" in said[0]
+    share = f"{row['share']:+.0%} ({row['share_low']:+.0%} to {row['share_high']:+.0%})"
+    assert f"that preprocessing shown to Simulated photographs alone {share}" in said[0].replace("−", "-")
+    assert "of the published gain of +0.040" in said[0]
+    assert "at all: the one preprocessing for all (higher)" in said[0]
+    clean = cell(table, EVERY_TASK, DIFFERENCE, OWN, ROC)
+    assert f"the difference is {clean['delta']:+.3f} (95% interval" in said[1].replace("−", "-")
     assert summary_confounds.confounds_lesson(parts[0], table.iloc[:0]) == [summary_confounds.NOTHING_ASKED]
 
 
@@ -212,9 +225,9 @@ def test_figure_draws_every_cell_with_its_interval(crossed, tmp_path):
         figure = plots_confounds.cells_figure(parts[0], table, what)
         assert plots.STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
         panel = figure.axes[0]
-        marks = {m: [line for line in panel.lines if line.get_marker() == m] for m in "os^D"}
-        assert sum(len(marks[m]) for m in "os^") == 3 * count
-        assert [line.get_xdata()[0] for line in marks["D"]] == pytest.approx([0.04] * 3)
+        assert sum(line.get_marker() in list("os^") for line in panel.lines) == 3 * count
+        published = [line for line in panel.lines if line.get_linestyle() == plots_confounds.PUBLISHED]
+        assert [line.get_xdata()[0] for line in published] == pytest.approx([0.04] * 3)
         drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
         rows = table[table["what"] == what]
         assert {tuple(ends) for ends in rows[["ci_low", "ci_high"]].round(9).to_numpy()} <= drawn
@@ -268,7 +281,7 @@ def test_runs_with_own_preprocessing_are_those_of_03_transfer(study):
     assert second.computed == 0
     pd.testing.assert_frame_equal(second.shared.runs, first.shared.runs)
     table = confounds.compare_cells(study, second)
-    assert set(table["task"]) == {TASK, EVERY_TASK} and len(table) == 2 * (6 + 5)
+    assert set(table["task"]) == {TASK} and len(table) == 6 + 5
 
 
 def test_where_own_and_shared_are_one_nothing_is_trained_and_nothing_changes(study):
