@@ -4,8 +4,8 @@
 without what no table follows from: learning curves, times, and the maps and masks of single images. Beside
 them `manifest.parquet` has the sides of the images with a lesion mask.
 
-Figures keep all their 64 bits, so a table computed from them is the committed one, digit for digit. With 32 bits
-scores near 0 and 1 would tie, and ranks and last digits in `dice.csv` would move.
+Figures keep all their 64 bits, so a table computed from them is the committed one, digit for digit. With 32
+bits scores near 0 and 1 would tie, and ranks and last digits in `dice.csv` would move.
 
 Names of images and patients become numbers in the order of the names. The bootstrap draws patients in that
 order, so it draws the same ones, and a report that is passed on names nobody.
