@@ -198,8 +198,8 @@ def test_curve_rises_as_theory_says(small_study, monkeypatch):
     no rule has more than Phi(d / sqrt(2)).
     """
     fractions = [0.02, 0.1, 1.0]
-    study = prepared(small_study, 2000, size=8, fractions=fractions, repeats=4)
-    options = study.transfer.model_copy(update={"epochs": {"frozen": 12, "top10": 1, "all": 1}})
+    study = prepared(small_study, 2000, size=8, fractions=fractions, repeats=5)
+    options = study.transfer.model_copy(update={"epochs": {"frozen": 30, "top10": 1, "all": 1}})
     study = study.model_copy(update={"transfer": options})
     distances = {"radiology": 2.0, "random": 1.0}
 
