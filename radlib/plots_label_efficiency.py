@@ -36,11 +36,12 @@ def efficiency_figure(study: Study, found: Efficiency, task: str) -> Figure:
     for panel, pair in zip(axes.flat[1:], pairs, strict=False):
         _differences(_patients_axis(panel, sizes), study, _of_pair(table, pair), limit)
         panel.set_title(pair_title(study, pair).replace(" − ", " −\n"), fontsize=9)
-    figure.suptitle(
-        f"{task_title(study, task)}, frozen backbones, {study.compare.confidence:.0%} intervals", fontsize=10
-    )
     handles = [*axes[0, 0].get_legend_handles_labels()[0], *_legend()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=across, fontsize=8, frameon=False,
+        title=f"{task_title(study, task)}, frozen backbones, {study.compare.confidence:.0%} intervals",
+        title_fontsize=10,
+    )  # fmt: skip
     mark_simulated(figure, study)
     return figure
 

@@ -48,7 +48,7 @@ def matched_figure(study: Study, table: pd.DataFrame) -> Figure:
         Line2D([], [], color=UNDECIDED, marker=marker, ls="", ms=6, label=_name(study, task))
         for task, marker in markers.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
     mark_simulated(figure, study)
     return figure
 
