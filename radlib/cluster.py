@@ -9,6 +9,7 @@ import io
 import logging
 import math
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,13 +41,21 @@ def connect(options: Compute):
     if not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
+            _knock(options.address)
             ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR)
-        except ConnectionError as exc:
+        except OSError as exc:
             raise UserError(
                 f"no Ray cluster answers at compute.address {options.address!r}; start one there by "
                 "ray start --head, or leave the address out to work on this machine alone"
             ) from exc
     return ray
+
+
+def _knock(address: str | None) -> None:
+    """Ray itself waits for more than a minute where nobody answers, and then ends the process."""
+    if address not in (None, "auto"):
+        host, port = address.split(":")
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 @dataclass

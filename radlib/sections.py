@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
@@ -296,7 +297,7 @@ class Compute(Strict):
     backend: Literal["local", "ray"] = Field("local", description="processes of this machine, or of Ray")
     workers: int | None = Field(None, ge=1, description="processes; none given: one per core, one on CUDA")
     address: str | None = Field(
-        None, description="host:port of the Ray cluster; none given: RAY_ADDRESS, else this machine alone"
+        None, description="host:port of the Ray cluster; none given: one that runs here, else this machine"
     )
     gpus: float | None = Field(
         None, gt=0, description="Ray: of a GPU for one piece of work; none given: one, where there are any"
@@ -307,6 +308,6 @@ class Compute(Strict):
     @field_validator("address")
     @classmethod
     def _not_from_outside(cls, address: str | None) -> str | None:
-        if address and "://" in address:
-            raise ValueError("give host:port, and start the study on a machine of the cluster")
+        if address and not re.fullmatch(r"auto|[^/:]+:\d+", address):
+            raise ValueError("give host:port or auto, and start the study on a machine of the cluster")
         return address

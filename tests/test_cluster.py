@@ -4,6 +4,7 @@ What takes longer (machines lost in the middle of a grid or of a pretraining) is
 `python -m benchmarks.cluster`.
 """
 
+import socket
 import sys
 
 import pandas as pd
@@ -18,11 +19,22 @@ from tests.conftest import SMALL, two_classes, write_packed
 from tests.test_transfer import TABLES, TASK, without_times
 
 ON_RAY = Compute(backend="ray")
+OPTIONAL = "Ray is an optional extra: pip install -e '.[cluster]'"
+
+
+def test_cluster_that_does_not_answer_is_one_sentence():
+    """Before the cluster below is started: a process has one cluster at a time."""
+    pytest.importorskip("ray", reason=OPTIONAL)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(UserError, match=f"no Ray cluster answers at compute.address '{address}'"):
+        cluster.connect(Compute(backend="ray", address=address))
 
 
 @pytest.fixture(scope="module")
 def two_machines():
-    ray = pytest.importorskip("ray", reason="Ray is an optional extra: pip install -e '.[cluster]'")
+    ray = pytest.importorskip("ray", reason=OPTIONAL)
     from ray.cluster_utils import Cluster
 
     machine = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
