@@ -41,7 +41,9 @@ def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
         _pair_panel(quiet(panel), some, tasks)
         panel.set_title(pair_title(study, pair), fontsize=10)
         panel.set_xlabel("difference in AUC" if what == DIFFERENCE else "change of the difference in AUC")
-    names = ["mean over tasks\nwith a published gain" if t == EVERY_TASK else task_title(study, t) for t in tasks]
+    names = [
+        "mean over tasks\nwith a published gain" if t == EVERY_TASK else task_title(study, t) for t in tasks
+    ]
     axes[0, 0].set_yticks(range(len(tasks)), names)
     figure.legend(
         handles=_legend(table), loc="outside upper center", ncols=2, frameon=False, fontsize=8,

@@ -128,8 +128,8 @@ def _changes(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
     ]
     return (
         f"{pair_title(study, pair)}, {_where(study, clean)}: the difference itself is {words[0]}, with each "
-        f"weights' own preprocessing and the ROC AUC; it is {words[1]}, with both published choices. What that "
-        f"preprocessing does to the ROC AUC of each source itself: {each}."
+        f"weights' own preprocessing and the ROC AUC; it is {words[1]}, with both published choices. What "
+        f"that preprocessing does to the ROC AUC of each source itself: {each}."
     )
 
 
