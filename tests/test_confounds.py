@@ -215,7 +215,7 @@ def test_answer_gives_the_share_of_the_published_gain_in_words(crossed):
     assert "of the published gain of +0.040" in said[0]
     assert "at all: the one preprocessing for all (higher)" in said[0]
     clean = cell(table, EVERY_TASK, DIFFERENCE, OWN, ROC)
-    assert f"the difference is {clean['delta']:+.3f} (95% interval" in said[1].replace("−", "-")
+    assert f"the difference itself is {clean['delta']:+.3f} (95% interval" in said[1].replace("−", "-")
     assert summary_confounds.confounds_lesson(parts[0], table.iloc[:0]) == [summary_confounds.NOTHING_ASKED]
 
 
