@@ -23,7 +23,7 @@ from radlib.study import Run, Study
 LEFT_OUT = (
     "Left out: reading and decoding the downloads (01_data, which while it packs needs 2.5 times a "
     "dataset's disk), the comparisons, controls and figures (04_auc, and 06_dice to 13_beyond_the_mean, with "
-    "the frozen runs that some of them add), the start of every notebook, and a second copy of data/, models/ "
+    "the frozen runs that some of them add), the start of every notebook, a second copy of data/, models/ "
     "and results/ in DVC's cache where the file system cannot share blocks between files."
 )
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
