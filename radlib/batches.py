@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from radlib import compute
-from radlib.packing import release
+from radlib.packing import read_rows
 
 # Published augmentation: rotation by up to 10 degrees, shifts and zoom by up to a tenth, horizontal flip;
 # large data sets without rotation and flip.
@@ -20,8 +20,7 @@ ROTATION, SHIFT, ZOOM = math.radians(10), 0.1, 0.1
 
 def gather(images: np.ndarray, rows: np.ndarray, size: int) -> Tensor:
     """Rows of a uint8 (n, S, S, C) array as float32 (B, C, size, size) in 0..1, on the device."""
-    batch = torch.from_numpy(np.ascontiguousarray(images[rows])).to(compute.device())
-    release(images)
+    batch = torch.from_numpy(read_rows(images, rows)).to(compute.device())
     batch = batch.permute(0, 3, 1, 2).float().div_(255)
     if batch.shape[-1] != size:
         batch = functional.interpolate(batch, (size, size), mode="bilinear", antialias=True)

@@ -79,6 +79,21 @@ def release(array: np.ndarray) -> None:
         array.base.madvise(mmap.MADV_DONTNEED)
 
 
+def read_rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`array[rows]`, where `array` is in memory, or the memory map of a whole file.
+
+    The rows of a map are read from its file: where they lie far apart, a page fault reads much around each.
+    """
+    if not isinstance(array.base, mmap.mmap):
+        return np.ascontiguousarray(array[rows])
+    found = np.empty((len(rows), *array.shape[1:]), dtype=array.dtype)
+    with Path(array.filename).open("rb", buffering=0) as file:
+        for place, row in enumerate(rows.tolist()):
+            file.seek(array.offset + row * found[place].nbytes)
+            file.readinto(found[place])
+    return found
+
+
 def write_rows(array: np.ndarray, rows: np.ndarray, file: Path) -> None:
     """Write `array[rows]` as .npy, chunk by chunk."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *array.shape[1:])}

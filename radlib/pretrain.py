@@ -237,10 +237,10 @@ def channel_statistics(images: np.ndarray, rows: np.ndarray, sample: int = 2000)
     for row in chosen:
         for channel, pixels in enumerate(images[row].reshape(-1, len(counts)).T):
             counts[channel] += np.bincount(pixels, minlength=256)
-        release(images)
     shares, values = counts / counts[0].sum(), np.arange(256) / 255
     mean = shares @ values
     std = np.sqrt((shares * (values - mean[:, np.newaxis]) ** 2).sum(1))
+    release(images)
     if len(mean) == 1:
         mean, std = np.repeat(mean, 3), np.repeat(std, 3)
     return Preprocessing(tuple(float(x) for x in mean.round(6)), tuple(float(x) for x in std.round(6)))
