@@ -2,7 +2,7 @@
 
 Run from the repository's folder: `python -m benchmarks.cluster`. Needs Ray (the extra `cluster`). Images are
 simulated and the network is small: this shows what is computed and what is kept, not how fast. Ray tells of
-the lost machine at length on the error stream; `2> /dev/null` leaves the figures.
+the lost machine at length; `| grep -v -e raylet -e state-dump` leaves the figures.
 """
 
 import shutil
