@@ -58,6 +58,7 @@ def studies(small_study, *names: str):
         yield study
 
 
+@pytest.mark.cluster
 def test_tables_are_those_of_the_local_backend(two_machines, small_study):
     here, there = studies(small_study, "here", "there")
     alone, found = (transfer.transfer(study, TASK) for study in (here, there))
@@ -74,6 +75,7 @@ def test_tables_are_those_of_the_local_backend(two_machines, small_study):
     pd.testing.assert_frame_equal(again.predictions, found.predictions)
 
 
+@pytest.mark.cluster
 def test_failure_on_another_machine_is_one_sentence(two_machines, small_study):
     _, there = studies(small_study, "here", "there")
     there.model_file("radiology", SMALL).unlink()
