@@ -46,7 +46,8 @@ def params() -> dict:
     """The smoke study, one corpus simulated, one published, and two published tasks."""
     params = yaml.safe_load((REPOSITORY / "studies" / "smoke.yaml").read_text())
     params["tasks"] = TASKS
-    del params["segment"]
+    for part in ("segment", "confounds", "label_efficiency", "matched_labels", "controls"):
+        del params[part]
     params["corpora"]["radiology"] = {
         "layout": "radimagenet",
         "path": "data/raw/radimagenet",
