@@ -120,7 +120,8 @@ def transfer_steps(study: Study, counts: Counts, runs: list[Run]) -> Counter[Ste
         net, fold, epochs = _NETS[run.train], counts.folds[run.fold], study.transfer.epochs[run.train]
         # Class-activation maps take one pass more, except where the last feature map is stored.
         mapped = 0 if run.train == "frozen" else fold["validation"].lesions + fold["test"].lesions
-        scored = epochs * fold["validation"].images + fold["test"].images + mapped
+        # Once more for the threshold, after the best epoch's weights are back.
+        scored = (epochs + 1) * fold["validation"].images + fold["test"].images + mapped
         steps[Step(net, True, backbone, size)] += epochs * fold["train"].images
         steps[Step(net, False, backbone, size)] += scored
     return steps

@@ -118,7 +118,7 @@ def test_paper_is_counted_as_by_hand():
             total += 2 * images
             for run in study.runs_of(task):
                 if (run.source, run.backbone) == (source, backbone):
-                    total += 30 * (images - test) + test
+                    total += 30 * (images - test) + validation + test
                     if config.folds == 5 and run.train != "frozen" and task in ("thyroid_us", "breast_us"):
                         total += test + validation
     found = sum(count for stage in stages for piece in stage.pieces for count in piece.values())
