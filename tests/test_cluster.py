@@ -104,5 +104,7 @@ def test_address_of_a_client_is_refused():
 def test_nothing_of_compute_enters_the_digest_of_a_run(small_study):
     here, there = studies(small_study, "here", "there")
     run = here.runs_of(TASK)[0]
-    arms = [grid._open_arm(transfer.TransferArm, study, TASK, [run], lambda done: None) for study in (here, there)]
+    arms = [
+        grid._open_arm(transfer.TransferArm, study, TASK, [run], lambda done: None) for study in (here, there)
+    ]
     assert arms[0].digest(run) == arms[1].digest(run)
