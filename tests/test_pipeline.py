@@ -169,17 +169,6 @@ def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touc
     pd.testing.assert_frame_equal(pd.read_parquet(predictions), changed)
 
 
-def test_notebook_that_stops_prints_one_sentence(tmp_path):
-    folder = copy_repository(tmp_path / "copy")
-    call(folder, "python", "-m", "radlib.pipeline", "choose", "--study", "smoke")
-    output = call(
-        folder, "python", "-m", "radlib.pipeline", "notebook", "03_transfer", "task=breast_us", code=1
-    )
-    assert "Stopped: dataset 'breast_us' is not prepared" in output
-    assert "Traceback" not in output
-    assert not (folder / "reports" / "smoke" / "notebooks" / "03_transfer-breast_us.ipynb").exists()
-
-
 @pytest.fixture
 def inside_copy(tmp_path, monkeypatch):
     folder = copy_repository(tmp_path / "copy")
