@@ -20,8 +20,9 @@ from radlib.costs import Step, sizes_of
 from radlib.features import Features
 from radlib.images import Packed
 from radlib.learners import FrozenLearner, Head, TopLearner, WholeLearner
+from radlib.sections import RANDOM
 from radlib.segmenters import FrozenSegmenter, Pictures, WholeSegmenter, encoded
-from radlib.study import RANDOM, Study
+from radlib.study import Study
 from radlib.weights import Weights, load_weights
 from radlib.workers import Advance, work
 

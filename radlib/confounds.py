@@ -22,11 +22,12 @@ from radlib.labels import ordered_pairs, pair_title, task_title
 from radlib.progress import progress
 from radlib.results import REMEDY, Results, check_results, load_results, paired_runs
 from radlib.runs import write_table
+from radlib.sections import RANDOM
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
 from radlib.stats.folds import FoldScores, smaller_class, tested
 from radlib.stats.intervals import interval, p_value, resamples_needed
-from radlib.study import RANDOM, Study
+from radlib.study import Study
 from radlib.transfer import TransferArm, arm_cost
 from radlib.weights import Preprocessing, Weights
 from radlib.workers import Advance

@@ -20,12 +20,12 @@ from radlib.control_arms import GROUPS, ControlArm, HeldOutArm, PermutedArm
 from radlib.errors import UserError
 from radlib.grid import Finished, carry_out
 from radlib.runs import read_report, write_table
-from radlib.sections import Dataset, Setting, Task
+from radlib.sections import RANDOM, Dataset, Setting, Task
 from radlib.seeds import seed_of
 from radlib.stats.folds import FoldScores
 from radlib.stats.replicates import mean_of_trainings
 from radlib.stats.two_levels import bootstrap_both_levels
-from radlib.study import RANDOM, Run, Study
+from radlib.study import Run, Study
 from radlib.transfer import arm_cost
 from radlib.weights import random_source
 

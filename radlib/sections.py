@@ -10,6 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validato
 Name = str
 Train = Literal["frozen", "top10", "all"]
 Resize = Literal["stretch", "letterbox"]
+RANDOM = "random"
+
+
+def is_random(source: str) -> bool:
+    """`random`, or another draw of random weights: `random_2`, `random_3`, ..."""
+    return re.fullmatch(rf"{RANDOM}(_\d+)?", source) is not None
 
 
 class Strict(BaseModel):

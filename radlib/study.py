@@ -8,7 +8,6 @@ on here, a published checkpoint, or random numbers); a *task* is a labelled data
 from __future__ import annotations
 
 import copy
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from radlib.consistency import check_names
 from radlib.errors import UserError
 from radlib.sections import (
     Backbone,
@@ -37,13 +37,6 @@ from radlib.sections import (
     Transfer,
     Validity,
 )
-
-RANDOM = "random"
-
-
-def is_random(source: str) -> bool:
-    """`random`, or another draw of random weights: `random_2`, `random_3`, ..."""
-    return re.fullmatch(rf"{RANDOM}(_\d+)?", source) is not None
 
 
 class Study(Strict):
@@ -73,90 +66,8 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Study:
-        known = [*self.corpora, *self.checkpoints, RANDOM]
-        _only("sources", self.sources, known)
-        self._settings_agree("transfer", self.transfer)
-        self._settings_agree("segment", self.segment)
-        _only("segment.tasks", self.segment.tasks, list(self.tasks))
-        self._parts_agree(known)
-        if self.segment.tasks and not self.segment.settings:
-            raise ValueError("segment.tasks names tasks, but segment.settings names no setting")
-        self._variants_agree()
-        self._corpora_agree()
-        for name, checkpoint in self.checkpoints.items():
-            _only(f"checkpoints.{name}", checkpoint.backbones, list(self.backbones))
-        for pair in [*self.compare.pairs, self.compare.headline]:
-            _only("compare", list(pair), self.sources)
-        self._confounds_agree()
-        self._controls_agree()
-        both = set(self.corpora) & set(self.tasks)
-        if both:
-            raise ValueError(f"{sorted(both)} name both a corpus and a task; names must differ")
-        for name in [*self.corpora, *self.tasks, *self.checkpoints]:
-            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-                raise ValueError(f"'{name}' is no usable name: lower case letters, digits and _ only")
-            if is_random(name):
-                raise ValueError(f"'{name}' is what random weights are called; choose another name")
+        check_names(self)
         return self
-
-    def _settings_agree(self, where: str, options: Transfer | Segment) -> None:
-        for i, setting in enumerate(options.settings):
-            _only(f"{where}.settings.{i}.backbones", setting.backbones or [], list(self.backbones))
-            if setting.train not in options.epochs:
-                raise ValueError(f"{where}.epochs has no entry for '{setting.train}'")
-
-    def _controls_agree(self) -> None:
-        controls = self.controls
-        _only("controls.task", [controls.task] if controls.task else [], self.compared_tasks)
-        _only("controls.backbones", controls.backbones or [], list(self.backbones))
-        _only("controls.positive", list(controls.positive), [s for s in self.sources if not is_random(s)])
-        for source, corpus in controls.positive.items():
-            _only(f"controls.positive.{source}", [corpus], list(self.corpora))
-
-    def _variants_agree(self) -> None:
-        for name, task in self.tasks.items():
-            if task.train is not None:
-                _only(f"tasks.{name}.train", task.train, [s.train for s in self.transfer.settings])
-            if task.variant_of is None:
-                continue
-            _only(f"tasks.{name}.variant_of", [task.variant_of], self.compared_tasks)
-            if self.resize_of(name) == self.resize_of(task.variant_of):
-                raise ValueError(f"tasks.{name} is a variant of {task.variant_of}, so 'resize' must differ")
-            same = ["layout", "path", "options", "negative", "positive", "folds"]
-            _alike(f"tasks.{name}", task, task.variant_of, self.tasks[task.variant_of], same)
-
-    def _corpora_agree(self) -> None:
-        for name, corpus in self.corpora.items():
-            _only(f"corpora.{name}.backbones", corpus.backbones or [], list(self.backbones))
-            if corpus.variant_of is not None:
-                others = [other for other in self.corpora if other != name]
-                _only(f"corpora.{name}.variant_of", [corpus.variant_of], others)
-                same = ["layout", "path", "options", "size", "colour", "max_images"]
-                _alike(f"corpora.{name}", corpus, corpus.variant_of, self.corpora[corpus.variant_of], same)
-
-    def _confounds_agree(self) -> None:
-        asked = self.confounds
-        _only("confounds.tasks", asked.tasks, self.compared_tasks)
-        for pair in asked.pairs or []:
-            _only("confounds.pairs", list(pair), self.sources)
-        for task in asked.tasks:
-            frozen = {(run.backbone, run.lr) for run in self.runs_of(task) if run.train == "frozen"}
-            if not frozen:
-                raise ValueError(f"confounds.tasks names '{task}', which has no frozen setting in transfer")
-            for setting in asked.settings or []:
-                for backbone in setting.backbones or self.backbones:
-                    if (backbone, setting.lr) not in frozen:
-                        raise ValueError(
-                            f"confounds.settings: transfer has no frozen setting of '{backbone}' with lr "
-                            f"{setting.lr:g}"
-                        )
-
-    def _parts_agree(self, sources: list[str]) -> None:
-        efficiency, matched = self.label_efficiency, self.matched_labels
-        for where, part in (("label_efficiency", efficiency), ("matched_labels", matched)):
-            _only(f"{where}.tasks", part.tasks, self.compared_tasks)
-            _only(f"{where}.backbones", part.backbones, list(self.backbones))
-        _only("matched_labels.sources", matched.sources, sources)
 
     # Where things lie -------------------------------------------------------------------------------
     @property
@@ -338,15 +249,3 @@ def _allowed_keys(loc: tuple) -> list[str]:
         model = args[-1] if args else model
     fields = getattr(model, "model_fields", {})
     return [name for name in fields if name != "root"]
-
-
-def _alike(where: str, variant: Dataset, name: Name, original: Dataset, keys: list[str]) -> None:
-    for key in keys:
-        if getattr(variant, key) != getattr(original, key):
-            raise ValueError(f"{where} is a variant of {name}, so its '{key}' must be the same")
-
-
-def _only(where: str, names: list[str], known: list[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise ValueError(f"{where} names '{name}'; allowed: {', '.join(known)}")

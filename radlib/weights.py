@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from radlib import backbones, compute
 from radlib.errors import UserError
 from radlib.runs import atomic_path
+from radlib.sections import RANDOM, is_random
 from radlib.seeds import seed_of
-from radlib.study import RANDOM, Study, is_random
+from radlib.study import Study
 
 # InceptionV3 has a second one half-way, for training alone.
 CLASSIFIERS = ("fc.", "classifier.", "classif.", "head.fc.", "AuxLogits.")
