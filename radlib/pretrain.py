@@ -23,7 +23,7 @@ from radlib.team import ALONE, Team
 from radlib.weights import Preprocessing, save_weights
 from radlib.workers import Advance, work
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def pretrain_backbone(
         compute.device().type,
     )  # fmt: skip
     stored = study.store_dir / "pretrain" / f"{key}.pt"
-    training = _Training(study, packed, backbone, study.pretrain.size, seed_of(study.seed, key), team)
+    # by name: a changed column of the data does not deal out other first weights, nor does the source
+    seed = seed_of(study.seed, "pretrain", backbone)
+    training = _Training(study, packed, backbone, study.pretrain.size, seed, team)
     training.resume(stored, advance)
     training.run(stored, advance)
     result = training.result(source)
