@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from radlib.confounds import CELLS, CHANGE, DIFFERENCE, EVERY_TASK, METRICS, PREPROCESSINGS
 from radlib.labels import pair_title, source_title, task_title
@@ -41,6 +42,7 @@ def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
         _pair_panel(quiet(panel), some, tasks)
         panel.set_title(pair_title(study, pair), fontsize=10)
         panel.set_xlabel("difference in AUC" if what == DIFFERENCE else "change of the difference in AUC")
+        panel.xaxis.set_major_locator(MaxNLocator(5))
     names = [
         "mean over tasks\nwith a published gain" if t == EVERY_TASK else task_title(study, t) for t in tasks
     ]
