@@ -20,13 +20,13 @@ import torch
 from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
 
-from radlib import transfer
-from radlib.grid import carry_out
-from radlib.images import open_packed
+from radlib.data.images import open_packed
 from radlib.prepare import prepare
 from radlib.pretrain import pretrain, pretrain_backbone
-from radlib.sections import Compute
+from radlib.sections.training import Compute
 from radlib.study import Run, Study, load_study
+from radlib.training.grid import carry_out
+from radlib.training.transfer_arm import TransferArm, arm_cost
 
 SOURCE, TASK = "radiology", "breast_us"
 MACHINE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
@@ -103,7 +103,7 @@ def kill_a_trainer() -> None:
 
 
 # Transfer ---------------------------------------------------------------------------------------------------
-class CountingArm(transfer._Arm):
+class CountingArm(TransferArm):
     """Notes every run that is begun."""
 
     def compute(self, run: Run):
@@ -128,7 +128,7 @@ def transferred(words: str, study: Study):
     start = time.perf_counter()
     packed = open_packed(study.dataset_dir(TASK))
     done = carry_out(
-        study, TASK, study.runs_of(TASK), CountingArm, lambda arm: transfer._arm_cost(study, packed, arm),
+        study, TASK, study.runs_of(TASK), CountingArm, lambda arm: arm_cost(study, packed, arm),
         description=TASK,
     )  # fmt: skip
     begun = (study.root / "begun.txt").read_text().splitlines()

@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radlib import plots_data, prepare
+from radlib import prepare
+from radlib.data.images import open_packed
+from radlib.data.splits import assign_parts, choose_subset, part_table
 from radlib.datasets.radimagenet import FILES
-from radlib.images import open_packed
-from radlib.splits import assign_parts, choose_subset, part_table
+from radlib.plots.data import class_counts, findings, split_check
 from radlib.study import Study, load_study
 
 IMAGES = (10_000, 100_000, 1_350_000)
@@ -135,9 +136,9 @@ def prepare_corpus(steps: Steps, study: Study) -> None:
 
 
 def tables(prepared: prepare.Prepared) -> None:
-    plots_data.class_counts(prepared)
-    plots_data.findings(prepared.audit)
-    plots_data.split_check(prepared.manifest)
+    class_counts(prepared)
+    findings(prepared.audit)
+    split_check(prepared.manifest)
     part_table(prepared.manifest)
 
 
@@ -155,7 +156,8 @@ def read_epoch(steps: Steps, folder: Path) -> None:
     # Here, because the process that prepares does without PyTorch.
     import torch
 
-    from radlib import batches, pretrain
+    from radlib import pretrain
+    from radlib.data import batches
 
     def read(rows: np.ndarray) -> torch.Tensor:
         maps = batches.draw_augmentation(len(rows), "full", generator)

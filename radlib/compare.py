@@ -14,10 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from radlib.errors import UserError
-from radlib.labels import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
-from radlib.progress import progress
-from radlib.results import (
+from radlib.comparisons.results import (
     BOTH,
     PATIENTS,
     RUN,
@@ -29,6 +26,10 @@ from radlib.results import (
     settings_by_fold,
     trained_again,
 )
+from radlib.comparisons.verdicts import EQUIVALENCE, tested_equivalence, verdicts
+from radlib.errors import UserError
+from radlib.labels import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
+from radlib.progress import progress
 from radlib.runs import read_report, write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import Difference, RocBand, bootstrap_delta, interval, p_value, roc_band
@@ -38,7 +39,6 @@ from radlib.stats.intervals import resamples_needed
 from radlib.stats.models import holm
 from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.study import Study
-from radlib.verdicts import EQUIVALENCE, tested_equivalence, verdicts
 
 __all__ = [
     "Comparison", "compare_sources", "grid_table", "headline_runs", "load_results", "paired_runs",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from radlib.sections import RANDOM, Dataset, Name, Segment, Transfer, is_random
+from radlib.sections.common import RANDOM, Name, is_random
+from radlib.sections.datasets import Dataset
+from radlib.sections.training import Segment, Transfer
 
 if TYPE_CHECKING:
     from radlib.study import Study

@@ -24,11 +24,11 @@ from jupyter_client import AsyncKernelManager
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
-from radlib.check_data import check_data, report
+from radlib.data.check_data import check_data, report
+from radlib.data.records import GENERATORS, holds_something
 from radlib.datasets import READERS
 from radlib.errors import UserError
 from radlib.progress import PROGRESS_FILE
-from radlib.records import GENERATORS, holds_something
 from radlib.runs import atomic_path, write_json
 from radlib.study import Study, load_study
 
@@ -95,7 +95,7 @@ def choose(study_name: str, raw: str) -> None:
 
 
 def check(study_name: str, raw: str, quick: bool) -> int:
-    """Print what `radlib.check_data` finds, changing nothing; 1 where something is missing or unreadable."""
+    """Print what `check_data` finds, changing nothing; 1 where something is missing or unreadable."""
     study = load_study(path=_study_file(study_name)) if study_name else load_study()
     checked = check_data(study, Path(raw).expanduser() if raw else None, quick)
     print(report(study, checked, quick))
@@ -103,13 +103,13 @@ def check(study_name: str, raw: str, quick: bool) -> int:
 
 
 def print_plan(study_name: str, devices: int | None) -> None:
-    """Print what `radlib.plan` expects of a study, changing nothing.
+    """Print what `radlib.machines.plan` expects of a study, changing nothing.
 
     Raises:
         UserError: fewer than one device.
     """
     # PyTorch takes seconds to import, and most commands here do without it.
-    from radlib.plan import planned
+    from radlib.machines.plan import planned
 
     if devices is not None and devices < 1:
         raise UserError(f"--devices {devices}: at least one device must compute; give a number from 1 on")
@@ -164,7 +164,7 @@ def _check_raw(study: Study) -> None:
         for backbone in checkpoint.backbones:
             if not study.checkpoint_file(name, backbone).is_file():
                 # PyTorch takes seconds to import, and most commands here do without it.
-                from radlib.checkpoints import missing_file
+                from radlib.networks.checkpoints import missing_file
 
                 raise missing_file(study, name, backbone)
 
@@ -229,7 +229,7 @@ def write_html(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 def import_weights(name: str) -> None:
     """Check a published checkpoint and bring it into `models/`."""
-    from radlib.checkpoints import import_checkpoint
+    from radlib.networks.checkpoints import import_checkpoint
 
     for path in import_checkpoint(load_study(), name):
         print(f"imported {path}")
@@ -237,7 +237,8 @@ def import_weights(name: str) -> None:
 
 def record(study: Study) -> None:
     """Beside the tables: the predictions behind them, which code and machine made them, dvc's lock file."""
-    from radlib import archive, compute, origin
+    from radlib import compute
+    from radlib.report import archive, origin
 
     print(archive.keep(study))
     write_json(
@@ -249,8 +250,8 @@ def record(study: Study) -> None:
 
 
 def print_verdicts(study_name: str, retrain: bool) -> int:
-    """Print what `radlib.verify` finds of a report, by default the demo's; 1 where a table does not hold."""
-    from radlib.verify import verify
+    """Print what `verify` finds of a report, by default the demo's; 1 where a table does not hold."""
+    from radlib.report.verify import verify
 
     said, holds = verify(study_name or "demo", retrain)
     print(said)

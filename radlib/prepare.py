@@ -11,20 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from radlib import packing
-from radlib.audit import Audit, audit
-from radlib.datasets import Record
-from radlib.errors import UserError
-from radlib.fingerprints import THUMBNAIL, Fingerprint, Fingerprints, fingerprint
-from radlib.grouping import merge_classes
-from radlib.images import open_packed, to_square
-from radlib.masks import Masks, masks_of, pack
-from radlib.progress import progress
-from radlib.records import Chosen, Decoded, choose_records
-from radlib.runs import write_json
-from radlib.sections import Corpus, Task
-from radlib.seeds import seed_of
-from radlib.splits import (
+from radlib.data import packing
+from radlib.data.audit import Audit, audit
+from radlib.data.fingerprints import THUMBNAIL, Fingerprint, Fingerprints, fingerprint
+from radlib.data.grouping import merge_classes
+from radlib.data.images import open_packed, to_square
+from radlib.data.masks import Masks, masks_of, pack
+from radlib.data.records import Chosen, Decoded, choose_records
+from radlib.data.splits import (
     LEFT_OUT,
     assign_parts,
     check_masks,
@@ -33,6 +27,12 @@ from radlib.splits import (
     keep_apart,
     part_columns,
 )
+from radlib.datasets import Record
+from radlib.errors import UserError
+from radlib.progress import progress
+from radlib.runs import write_json
+from radlib.sections.datasets import Corpus, Task
+from radlib.seeds import seed_of
 from radlib.study import Study
 
 _AT_ONCE = 64
@@ -43,7 +43,7 @@ class Prepared:
     """A dataset after preparation; what `save` writes.
 
     images: uint8 (n, S, S, C); masks: as published, or None where there are none;
-    manifest: see `radlib.images.Packed`; dropped: image_id, reason; audit: counts and names;
+    manifest: see `radlib.data.images.Packed`; dropped: image_id, reason; audit: counts and names;
     meta: digests, classes, layout.
     """
 

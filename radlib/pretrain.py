@@ -11,17 +11,19 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 from torch.nn import functional
 
-from radlib import backbones, batches, compute
+from radlib import compute
+from radlib.data import batches
+from radlib.data.images import Packed, open_packed
+from radlib.data.packing import release
 from radlib.errors import UserError
-from radlib.groups import together
-from radlib.images import Packed, open_packed
-from radlib.packing import release
+from radlib.machines.groups import together
+from radlib.machines.team import ALONE, Team
+from radlib.machines.workers import Advance, work
+from radlib.networks import backbones
+from radlib.networks.weights import Preprocessing, save_weights
 from radlib.runs import atomic_path, write_json, write_table
 from radlib.seeds import digest_of, seed_of
 from radlib.study import Study
-from radlib.team import ALONE, Team
-from radlib.weights import Preprocessing, save_weights
-from radlib.workers import Advance, work
 
 VERSION = 2
 

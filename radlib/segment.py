@@ -18,20 +18,21 @@ from segmentation_models_pytorch.losses import BINARY_MODE, DiceLoss
 from torch import Tensor
 from torch.nn import functional
 
-from radlib import batches, compute
-from radlib.features import count_views
-from radlib.fitting import Fit, fit
-from radlib.grid import Arm, carry_out
-from radlib.images import Packed, open_packed
-from radlib.localise import resized
+from radlib import compute
+from radlib.data import batches
+from radlib.data.images import Packed, open_packed
+from radlib.data.splits import check_masks
+from radlib.machines.workers import Advance
+from radlib.networks.features import count_views
+from radlib.networks.localise import resized
+from radlib.networks.segmenters import FIGURES, Encoded, FrozenSegmenter, WholeSegmenter, encoded, pictures_of
+from radlib.networks.weights import Weights
 from radlib.runs import write_table
 from radlib.seeds import digest_of
-from radlib.segmenters import FIGURES, Encoded, FrozenSegmenter, WholeSegmenter, encoded, pictures_of
-from radlib.splits import check_masks
 from radlib.stats import dice as measures
 from radlib.study import Run, Study
-from radlib.weights import Weights
-from radlib.workers import Advance
+from radlib.training.fitting import Fit, fit
+from radlib.training.grid import Arm, carry_out
 
 VERSION = 2
 # What one image and epoch costs against a forward pass of the encoder; for the time left only.

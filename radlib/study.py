@@ -17,26 +17,10 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from radlib.consistency import check_names
 from radlib.errors import UserError
-from radlib.sections import (
-    Backbone,
-    Checkpoint,
-    Compare,
-    Compute,
-    Confounds,
-    Controls,
-    Corpus,
-    Data,
-    Dataset,
-    LabelEfficiency,
-    MatchedLabels,
-    Name,
-    Pretrain,
-    Segment,
-    Strict,
-    Task,
-    Transfer,
-    Validity,
-)
+from radlib.sections.common import Name, Strict
+from radlib.sections.comparisons import Compare, Confounds, Controls, LabelEfficiency, MatchedLabels, Validity
+from radlib.sections.datasets import Checkpoint, Corpus, Data, Dataset, Task
+from radlib.sections.training import Backbone, Compute, Pretrain, Segment, Transfer
 
 
 class Study(Strict):

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radlib.masks import pack
-from radlib.sections import Compute
+from radlib.data.masks import pack
+from radlib.sections.training import Compute
 from radlib.study import Study, load_study
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from radlib.localise import FIGURES
+from radlib.networks.localise import FIGURES
 from radlib.stats.auc import aucs
 from radlib.study import Study, load_study
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from radlib.audit import audit
-from radlib.fingerprints import Fingerprint, Fingerprints, fingerprint
+from radlib.data.audit import audit
+from radlib.data.fingerprints import Fingerprint, Fingerprints, fingerprint
 
 
 def texture(seed: int, size: int = 96) -> np.ndarray:

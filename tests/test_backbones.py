@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from radlib import backbones
 from radlib.errors import UserError
+from radlib.networks import backbones
 
 # Trainable weights of the last ten Keras layers, read off keras 3.15 (include_top=False, pooling="avg").
 PUBLISHED = {

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from radlib.data.images import decode_image, decode_masks, inner_box, letterbox, to_square
 from radlib.errors import UserError
-from radlib.images import decode_image, decode_masks, inner_box, letterbox, to_square
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)

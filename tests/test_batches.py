@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from radlib import batches
-from radlib.packing import release
+from radlib.data import batches
+from radlib.data.packing import release
 
 
 def one_map(**values) -> torch.Tensor:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from radlib import pipeline
-from radlib.check_data import check_data, report
+from radlib.data.check_data import check_data, report
 from radlib.study import load_study
 from tests import published_files as published
 from tests.conftest import REPOSITORY
@@ -192,7 +192,7 @@ def test_the_chosen_study_is_checked_where_none_is_named(at_home, raw, capsys):
 
 
 def test_checking_imports_no_pytorch():
-    code = "import sys, radlib.check_data; sys.exit('torch' in sys.modules)"
+    code = "import sys, radlib.data.check_data; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
 
 

@@ -10,11 +10,14 @@ import sys
 import pandas as pd
 import pytest
 
-from radlib import cluster, grid, transfer
+from radlib import transfer
 from radlib.errors import UserError
+from radlib.machines import cluster
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.pretrain import pretrain
-from radlib.sections import Compute
-from radlib.weights import Preprocessing, load_weights, save_weights
+from radlib.sections.training import Compute
+from radlib.training import grid
+from radlib.training.transfer_arm import TransferArm
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.test_transfer import TABLES, TASK, without_times
 
@@ -104,7 +107,5 @@ def test_address_of_a_client_is_refused():
 def test_nothing_of_compute_enters_the_digest_of_a_run(small_study):
     here, there = studies(small_study, "here", "there")
     run = here.runs_of(TASK)[0]
-    arms = [
-        grid._open_arm(transfer.TransferArm, study, TASK, [run], lambda done: None) for study in (here, there)
-    ]
+    arms = [grid._open_arm(TransferArm, study, TASK, [run], lambda done: None) for study in (here, there)]
     assert arms[0].digest(run) == arms[1].digest(run)

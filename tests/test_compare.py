@@ -9,9 +9,11 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from radlib import compare, published, report_tables, summary
+from radlib import compare
 from radlib.errors import UserError
-from radlib.metrics import save_metrics
+from radlib.report import published, report_tables
+from radlib.report.metrics import save_metrics
+from radlib.sentences.common import auc_lesson, closing, direction, headline_sentence
 from radlib.study import load_study
 from tests.conftest import REPOSITORY
 from tests.fabricated import fabricate, make_study, read_results, write_results
@@ -335,12 +337,12 @@ def test_headline_words_follow_from_the_verdict(planted, low, high, verdict, wor
     study, _, found = planted
     ends = {"ci_low": low, "ci_high": high, "delta": (low + high) / 2, "verdict": verdict}
     overall, table = found.overall.assign(**ends), found.table.assign(**ends, verdict_holm=verdict)
-    text = summary.headline_sentence(study, table, overall)
+    text = headline_sentence(study, table, overall)
     first = text.split("Task by task")[0]
     assert word in first
     assert "160 tested patients" in first
     assert f"{low:+.3f} to {high:+.3f}".replace("-", "−") in first
-    for sentence in (text, *summary.auc_lesson(study, table, overall), summary.closing(study, overall)):
+    for sentence in (text, *auc_lesson(study, table, overall), closing(study, overall)):
         assert "equivalent" not in sentence and "the same AUC" not in sentence
     assert ("does not show that the sources are equal" in text) == (low < 0 < high)
 
@@ -348,13 +350,13 @@ def test_headline_words_follow_from_the_verdict(planted, low, high, verdict, wor
 def test_tasks_that_only_pass_uncorrected_are_told_apart(planted):
     study, _, found = planted
     table = found.table.assign(verdict="better", verdict_holm="undecided")
-    text = summary.headline_sentence(study, table, found.overall)
+    text = headline_sentence(study, table, found.overall)
     assert "better before, but not after the correction in 2 (Thyroid US, Breast US)" in text
 
 
 def test_touching_zero_is_no_difference():
-    assert summary.direction(0.0, 0.1) == "no difference shown"
-    assert summary.direction(float("nan"), float("nan")) == "no difference shown"
+    assert direction(0.0, 0.1) == "no difference shown"
+    assert direction(float("nan"), float("nan")) == "no difference shown"
 
 
 def test_published_values_stand_beside_ours(planted):

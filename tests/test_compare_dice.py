@@ -5,11 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radlib import compare_dice, lesions, plots_dice, report_tables, summary_dice
 from radlib.compare import load_results
+from radlib.comparisons import compare_dice, lesions
+from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.images import open_packed
-from radlib.localise import BASELINES, FIGURES
+from radlib.networks.localise import BASELINES, FIGURES
+from radlib.plots.dice import chosen_cases, dice_by_source, lesion_forest, overlays
+from radlib.report import report_tables
+from radlib.sentences.dice import headline_lesions, lesion_lesson
 from tests.conftest import write_packed
 from tests.fabricated import fabricate, make_study
 
@@ -96,8 +99,8 @@ def test_study_without_masks_gives_an_empty_table(tmp_path):
     assert len(compare_dice.read_table(study)) == 0
     assert len(report_tables.lesions_shown(study, table)) == 0
     assert len(compare_dice.thresholds_table(located)) == 0
-    assert summary_dice.headline_lesions(study, table) == []
-    assert summary_dice.lesion_lesson(study, table, compare_dice.means_table(study, located)) == []
+    assert headline_lesions(study, table) == []
+    assert lesion_lesson(study, table, compare_dice.means_table(study, located)) == []
 
 
 def test_missing_run_is_one_sentence(planted, tmp_path):
@@ -117,32 +120,32 @@ def test_missing_run_is_one_sentence(planted, tmp_path):
 def test_words_follow_the_numbers(planted):
     study, results, located, table = planted
     means = compare_dice.means_table(study, located)
-    said = summary_dice.lesion_lesson(study, table, means)
+    said = lesion_lesson(study, table, means)
     row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
     assert f"{row['mean_a']:.3f} after Simulated radiology, {row['mean_b']:.3f} after" in said[0]
     assert "higher" in said[0] and "published gain of +64.6%" in said[0] and "does not lie" in said[0]
     assert "only Simulated radiology did better on average" in said[2]
-    assert summary_dice.headline_lesions(study, table) == said[:1]
+    assert headline_lesions(study, table) == said[:1]
 
 
 def test_figures_show_what_the_tables_hold(planted):
     study, results, located, table = planted
-    forest = plots_dice.lesion_forest(study, table, "localisation")
+    forest = lesion_forest(study, table, "localisation")
     assert [t.get_text() for t in forest.axes[0].get_yticklabels()] == [
         f"Thyroid US: {lesions.METRICS[name]}" for name in FIGURES
     ]
-    spread = plots_dice.dice_by_source(study, located)
+    spread = dice_by_source(study, located)
     shown = [t.get_text() for t in spread.axes[0].get_yticklabels()]
     assert shown == ["Simulated radiology", "Simulated photographs", "Random weights", "whole image",
                      "centred ellipse"]  # fmt: skip
-    cases = plots_dice.chosen_cases(study, located, TASK)
+    cases = chosen_cases(study, located, TASK)
     runs = results.runs[results.runs["source"].isin(PAIR)]
     mean = located.means(TASK, runs)["dice"]
     assert (cases["best"], cases["worst"]) == (mean.idxmax(), mean.idxmin())
     assert mean[cases["median"]] == pytest.approx(mean.median(), abs=0.01)
     thresholds = compare_dice.thresholds_table(located)
     assert (thresholds == 0.3).all(axis=None) and len(thresholds) == 3
-    maps = plots_dice.overlays(study, located, TASK, open_packed(study.dataset_dir(TASK)))
+    maps = overlays(study, located, TASK, open_packed(study.dataset_dir(TASK)))
     titles = {axis.get_title() for axis in maps.axes}
     assert titles == {"Simulated radiology", "Simulated photographs", "Random weights"}
     labels = [axis.get_xlabel() for axis in maps.axes[:3]]

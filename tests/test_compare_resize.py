@@ -5,12 +5,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radlib import compare_dice, compare_resize, lesions, plots_dice, report_tables, summary_dice
+from radlib.comparisons import compare_dice, compare_resize, lesions
+from radlib.comparisons.results import RUN
+from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.images import open_packed
-from radlib.results import RUN
-from radlib.sections import Segment, SegmentSetting
-from radlib.segmenters import FIGURES
+from radlib.networks.segmenters import FIGURES
+from radlib.plots.dice import chosen_cases, overlays, random_predictions, resize_forest
+from radlib.report import report_tables
+from radlib.sections.training import Segment, SegmentSetting
+from radlib.sentences.dice import headline_lesions, resize_lesson
 from tests.conftest import write_packed
 from tests.fabricated import make_study
 
@@ -78,7 +81,7 @@ def test_sources_are_compared_on_the_original_task_alone(planted):
     assert row["ci_low"] < 0.1 < row["ci_high"] and row["ci_high"] - row["ci_low"] < 0.02
     distance = table[(table["metric"] == "hausdorff95") & (table["source_a"] == "radiology")].iloc[0]
     assert distance["ci_low"] < -2 < distance["ci_high"] < 0
-    said = summary_dice.headline_lesions(study, table)
+    said = headline_lesions(study, table)
     assert len(said) == 1 and "Dice of U-Nets" in said[0] and "published" not in said[0]
 
 
@@ -95,10 +98,10 @@ def test_letterbox_gain_is_found_where_it_was_planted(planted):
     assert (every["n_images"] == [IMAGES, IMAGES / 3, IMAGES / 3, IMAGES / 3]).all()
     assert every["n_runs"].eq(3 * 2).all()
     assert set(table["source"]) == {compare_resize.EVERY_SOURCE, *study.sources}
-    said = summary_dice.resize_lesson(study, table, [])
+    said = resize_lesson(study, table, [])
     assert len(said) == 1 and said[0].count("higher, +0.0") == 2 and "side 2.00 to 2.00" in said[0]
     assert len(report_tables.resize_shown(study, table)) == len(table)
-    panel = plots_dice.resize_forest(study, table).axes[0]
+    panel = resize_forest(study, table).axes[0]
     assert len(panel.get_yticklabels()) == 4
     plt.close("all")
 
@@ -111,7 +114,7 @@ def test_square_images_are_said_to_be_square(planted, tmp_path):
     masks = [np.ones((20, 20), dtype=bool)] * IMAGES
     write_packed(other.dataset_dir(TASK), np.zeros((IMAGES, 16, 16, 1), np.uint8), manifest, masks=masks)
     assert compare_resize.square_tasks(other, found) == [TASK]
-    assert "every image with a mask is square" in summary_dice.resize_lesson(study, pd.DataFrame(
+    assert "every image with a mask is square" in resize_lesson(study, pd.DataFrame(
         columns=compare_resize.COLUMNS), [TASK])[0]  # fmt: skip
 
 
@@ -134,9 +137,9 @@ def test_pictures_show_masks_and_dice(planted):
     study, found = planted
     runs = found.runs[TASK][["run", "source", "backbone"]]
     packed = open_packed(study.dataset_dir(TASK))
-    figure = plots_dice.random_predictions(study, TASK, found.images[TASK].merge(runs, on="run"), packed, 1)
+    figure = random_predictions(study, TASK, found.images[TASK].merge(runs, on="run"), packed, 1)
     assert len([axis for axis in figure.axes if "Dice" in axis.get_xlabel()]) == 10
-    overlay = plots_dice.overlays(study, found, TASK, packed)
-    cases = plots_dice.chosen_cases(study, found, TASK)
+    overlay = overlays(study, found, TASK, packed)
+    cases = chosen_cases(study, found, TASK)
     assert {axis.get_ylabel() for axis in overlay.axes} >= {f"{k}\n{v}" for k, v in cases.items()}
     plt.close("all")

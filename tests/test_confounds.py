@@ -10,19 +10,33 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from radlib import compute, confounds, plots, plots_confounds, summary_confounds
+from radlib import compute
 from radlib.compare import compare_sources
-from radlib.confounds import CHANGE, DIFFERENCE, EVERY_TASK, FLATTENED, ONE_SIDED, OWN, ROC, SHARED, Crossed
+from radlib.comparisons import confounds
+from radlib.comparisons.confounds import (
+    CHANGE,
+    DIFFERENCE,
+    EVERY_TASK,
+    FLATTENED,
+    ONE_SIDED,
+    OWN,
+    ROC,
+    SHARED,
+    Crossed,
+)
+from radlib.comparisons.results import load_results
+from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.images import open_packed
-from radlib.results import load_results
-from radlib.sections import Confounds, SharedPreprocessing
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.plots.common import STAMP
+from radlib.plots.confounds import PUBLISHED, cells_figure
+from radlib.sections.comparisons import Confounds, SharedPreprocessing
 from radlib.seeds import seed_of
+from radlib.sentences.confounds import NOTHING_ASKED, confounds_lesson
 from radlib.stats.bootstrap import FoldScores, bootstrap_delta, bootstrap_mean_auc, mean_auc
 from radlib.stats.folds import fold_patients, patient_weights
 from radlib.study import load_study
 from radlib.transfer import transfer
-from radlib.weights import Preprocessing, load_weights, save_weights
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 from tests.fabricated import fabricate, make_study, read_results
 
@@ -202,13 +216,13 @@ def test_gains_are_compared_with_pairs_of_the_published_kind_alone(crossed):
         study = parts[0].model_copy(update={"compare": compare})
         table = confounds.compare_cells(study, both)
         assert table["published"].notna().all() == table["share"].notna().any() == known
-        said = " ".join(summary_confounds.confounds_lesson(study, table))
+        said = " ".join(confounds_lesson(study, table))
         assert ("no gain of such a pair was published" in said) == (not known)
 
 
 def test_answer_gives_the_share_of_the_published_gain_in_words(crossed):
     parts, _, table = crossed
-    said = summary_confounds.confounds_lesson(parts[0], table)
+    said = confounds_lesson(parts[0], table)
     row = cell(table, EVERY_TASK, CHANGE, ONE_SIDED, ROC)
     share = f"{row['share']:+.0%} ({row['share_low']:+.0%} to {row['share_high']:+.0%})"
     assert f"that preprocessing shown to Simulated photographs alone {share}" in said[0].replace("−", "-")
@@ -216,17 +230,17 @@ def test_answer_gives_the_share_of_the_published_gain_in_words(crossed):
     assert "at all: the one preprocessing for all (higher)" in said[0]
     clean = cell(table, EVERY_TASK, DIFFERENCE, OWN, ROC)
     assert f"the difference itself is {clean['delta']:+.3f} (95% interval" in said[1].replace("−", "-")
-    assert summary_confounds.confounds_lesson(parts[0], table.iloc[:0]) == [summary_confounds.NOTHING_ASKED]
+    assert confounds_lesson(parts[0], table.iloc[:0]) == [NOTHING_ASKED]
 
 
 def test_figure_draws_every_cell_with_its_interval(crossed, tmp_path):
     parts, _, table = crossed
     for what, count in ((DIFFERENCE, 6), (CHANGE, 5)):
-        figure = plots_confounds.cells_figure(parts[0], table, what)
-        assert plots.STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+        figure = cells_figure(parts[0], table, what)
+        assert STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
         panel = figure.axes[0]
         assert sum(line.get_marker() in list("os^") for line in panel.lines) == 3 * count
-        published = [line for line in panel.lines if line.get_linestyle() == plots_confounds.PUBLISHED]
+        published = [line for line in panel.lines if line.get_linestyle() == PUBLISHED]
         assert [line.get_xdata()[0] for line in published] == pytest.approx([0.04] * 3)
         drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
         rows = table[table["what"] == what]

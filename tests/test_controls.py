@@ -8,15 +8,19 @@ import pandas as pd
 import pytest
 import torch
 
-from radlib import backbones, control_arms, controls, plots_controls, summary_controls, transfer
-from radlib.control_arms import held_out, permuted_labels
+from radlib.comparisons import controls
+from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.features import Features
-from radlib.images import open_packed
-from radlib.sections import Controls
+from radlib.networks import backbones
+from radlib.networks.features import Features
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.plots.controls import controls_figure
+from radlib.sections.comparisons import Controls
 from radlib.seeds import seed_of
+from radlib.sentences.controls import NO_CONTROLS, all_passed, controls_box, controls_shown, verdict
 from radlib.study import load_study
-from radlib.weights import Preprocessing, load_weights, save_weights
+from radlib.training import control_arms, transfer_arm
+from radlib.training.control_arms import held_out, permuted_labels
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 
 TASK, CORPUS = "breast_us", "radiology"
@@ -147,10 +151,10 @@ def test_labels_that_are_not_shuffled_fail_the_control(study, monkeypatch):
     table = controls.run_controls(study).table
     leaked = table.query("control == 'permuted_labels' and measure == 'auc'")
     assert not leaked["passed"].any() and (leaked["value"] > 0.8).all()
-    said = summary_controls.box(study, table)
+    said = controls_box(study, table)
     assert said.startswith('<div style="border:3px solid #B00020') and "A CONTROL FAILED" in said
     assert "Breast US, permuted labels: Simulated radiology: " in said and "should hold 0.5" in said
-    assert summary_controls.all_passed(table) is False
+    assert all_passed(table) is False
 
 
 def known_features(signal: dict[str, float]):
@@ -171,13 +175,13 @@ def test_a_source_must_know_its_own_classes(study, monkeypatch, signal):
     given = Controls(positive={CORPUS: CORPUS}, train_patients=10, epochs=10, lr=0.03)
     study = with_controls(study, given)
     write_packed(study.dataset_dir(CORPUS), *four_classes(240))
-    monkeypatch.setattr(transfer, "features_of", known_features({CORPUS: signal}))
+    monkeypatch.setattr(transfer_arm, "features_of", known_features({CORPUS: signal}))
     (row,) = controls.run_controls(study).table.to_dict("records")
     assert row["passed"] == (signal > 0)
     assert row["value"] == pytest.approx(row["auc_a"] - row["auc_b"]) and row["ci_low"] < row["value"]
     assert abs(row["auc_b"] - 0.5) < 0.2 and (row["auc_a"] > 0.75) == (signal > 0)
     assert row["n_patients"] == 40 and row["n_runs"] == 5
-    assert ("A CONTROL FAILED" in summary_controls.box(study, pd.DataFrame([row]))) == (signal == 0)
+    assert ("A CONTROL FAILED" in controls_box(study, pd.DataFrame([row]))) == (signal == 0)
 
 
 # Words, figure, files -------------------------------------------------------------------------------------
@@ -202,7 +206,7 @@ def made_up(study, *passed: bool) -> controls.Controlled:
 @pytest.mark.parametrize("passed", [(True, True), (False, True), (True, False), (False, False)])
 def test_words_and_figure_follow_the_table(study, passed):
     found = made_up(study, *passed)
-    said = summary_controls.verdict(study, found.table)
+    said = verdict(study, found.table)
     assert len(said) == max(1, passed.count(False))
     if all(passed):
         assert said == [
@@ -210,11 +214,9 @@ def test_words_and_figure_follow_the_table(study, passed):
             "nothing, to within ± 0.040 in AUC; Simulated radiology beats random weights on its own classes "
             "by +0.080 [+0.020, +0.140]."
         ]
-    assert (summary_controls.box(study, found.table).count("#B00020") == 1) == (not all(passed))
-    assert list(summary_controls.shown(study, found.table)["passed"]) == [
-        "yes" if p else "NO" for p in passed
-    ]
-    figure = plots_controls.controls_figure(study, found)
+    assert (controls_box(study, found.table).count("#B00020") == 1) == (not all(passed))
+    assert list(controls_shown(study, found.table)["passed"]) == ["yes" if p else "NO" for p in passed]
+    figure = controls_figure(study, found)
     (panel,) = figure.axes
     means = {line.get_xdata()[0] for line in panel.lines if line.get_marker() in ("o", "X")}
     assert sorted(means) == pytest.approx([0.01, 0.08])
@@ -229,9 +231,9 @@ def test_table_comes_back_as_it_was_written_also_without_controls(study):
         controls.save_table(study, table)
         read = controls.read_table(study)
         pd.testing.assert_frame_equal(read, table, check_dtype=False)
-        assert summary_controls.all_passed(read) is (False if len(table) else None)
-    assert summary_controls.box(study, read) == f"**Controls.** {summary_controls.NONE}"
-    assert summary_controls.shown(study, read).empty
+        assert all_passed(read) is (False if len(table) else None)
+    assert controls_box(study, read) == f"**Controls.** {NO_CONTROLS}"
+    assert controls_shown(study, read).empty
 
 
 def test_sources_without_a_common_backbone_are_one_sentence(study):

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from radlib import datasets, plots_database
+from radlib import datasets
 from radlib.database import SHIPPED, plan_database, read_salt, read_taxonomy, write_database
 from radlib.database.agreement import ADJUDICATED, ALL, MOST, ONE, TIE
 from radlib.database.exams import read_exams
@@ -24,8 +24,9 @@ from radlib.database.placing import BURNED_IN, NO_LABEL, OTHER_MODALITY
 from radlib.database.report import findings, label_table, region_table, study_lines, tree
 from radlib.datasets.dicom import hashed
 from radlib.errors import UserError
+from radlib.plots.database import agreement_figure, key_images
 from radlib.prepare import prepare
-from radlib.sections import Segment
+from radlib.sections.training import Segment
 from tests.conftest import REPOSITORY
 from tests.published_files import dicom_bytes, noise, write_csv
 
@@ -529,9 +530,9 @@ def test_figures_show_every_region_and_label(tmp_path):
     rows = hospital(tmp_path)
     rows += [row.replace("Readwell", "Second") for row in rows[:14]]
     database = plan(tmp_path, rows)
-    (axis,) = plots_database.agreement(database.agreement).axes
+    (axis,) = agreement_figure(database.agreement).axes
     assert [text.get_text() for text in axis.get_yticklabels()] == ["MR/knee: 14 images, 7 patients"]
-    figure = plots_database.key_images(database, most=3)
+    figure = key_images(database, most=3)
     assert [axis.get_title(loc="left") for axis in figure.axes[::3]] == [
         "MR/knee/meniscal_tear", "MR/knee/normal"
     ]  # fmt: skip

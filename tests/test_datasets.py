@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from radlib import datasets
+from radlib.data.records import choose_records
 from radlib.datasets.record import list_files
 from radlib.errors import UserError
-from radlib.records import choose_records
 from radlib.study import load_study
 from tests.conftest import REPOSITORY
 

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
+from radlib.data.grouping import merge_classes
 from radlib.errors import UserError
-from radlib.grouping import merge_classes
-from radlib.sections import Corpus
+from radlib.sections.datasets import Corpus
 
 CLASSES = ["cat", "dog", "oak", "pine", "van"]
 MANIFEST = pd.DataFrame(

@@ -11,11 +11,8 @@ import torch
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from radlib import plots, plots_label_efficiency, summary_label_efficiency, transfer
-from radlib.errors import UserError
-from radlib.features import Features
-from radlib.images import open_packed
-from radlib.label_efficiency import (
+from radlib import transfer
+from radlib.comparisons.label_efficiency import (
     BOTH,
     COLUMNS,
     TESTED,
@@ -24,14 +21,22 @@ from radlib.label_efficiency import (
     read_table,
     save_table,
 )
-from radlib.partial import PartialArm, part_sizes, partial_runs, whole_runs
+from radlib.data.images import open_packed
+from radlib.data.splits import nested_part
+from radlib.errors import UserError
+from radlib.networks.features import Features
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.plots.common import STAMP, UNDECIDED, source_colours
+from radlib.plots.label_efficiency import efficiency_figure
 from radlib.runs import load_run
-from radlib.sections import LabelEfficiency, Setting
+from radlib.sections.comparisons import LabelEfficiency
+from radlib.sections.training import Setting
 from radlib.seeds import seed_of
-from radlib.splits import nested_part
+from radlib.sentences.label_efficiency import efficiency_lesson
 from radlib.stats.bootstrap import FoldScores, bootstrap_delta
 from radlib.study import Run
-from radlib.weights import Preprocessing, load_weights, save_weights
+from radlib.training import transfer_arm
+from radlib.training.partial import PartialArm, part_sizes, partial_runs, whole_runs
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.fabricated import make_study
 
@@ -209,7 +214,7 @@ def test_curve_rises_as_theory_says(small_study, monkeypatch):
         pooled += np.outer(labels, np.full(20, distances[weights.source] / math.sqrt(20)))
         return Features(torch.from_numpy(pooled).float()[np.newaxis], None)
 
-    monkeypatch.setattr(transfer, "features_of", simulated)
+    monkeypatch.setattr(transfer_arm, "features_of", simulated)
     found = label_efficiency(study)
     for (source, distance), column in zip(distances.items(), ("auc_a", "auc_b"), strict=True):
         curve = found.table.set_index("fraction")[column]
@@ -291,7 +296,7 @@ SENTENCES = [
 
 @pytest.mark.parametrize(("rows", "expected"), SENTENCES)
 def test_sentence_says_from_which_size_on(tmp_path, rows, expected):
-    said = summary_label_efficiency.efficiency_lesson(make_study(tmp_path), pd.DataFrame(rows), ["a note"])
+    said = efficiency_lesson(make_study(tmp_path), pd.DataFrame(rows), ["a note"])
     for part in expected:
         assert part in said[0]
     assert said[-1] == "a note"
@@ -308,7 +313,7 @@ def test_sentence_says_from_which_size_on(tmp_path, rows, expected):
 def test_sentence_says_whom_little_data_favour(tmp_path, low, high, expected):
     first = row(0.1, 8, -0.1, 0.1) | {"excess": (low + high) / 2, "excess_low": low, "excess_high": high}
     table = pd.DataFrame([first, FADING[-1]])
-    assert expected in summary_label_efficiency.efficiency_lesson(make_study(tmp_path), table, [])[0]
+    assert expected in efficiency_lesson(make_study(tmp_path), table, [])[0]
 
 
 def test_figure_shows_the_table(tmp_path):
@@ -322,7 +327,7 @@ def test_figure_shows_the_table(tmp_path):
         ],
         columns=["task", "source", "fraction", "n_train_patients", "auc", "sd_draws", "n_backbones"],
     )
-    figure = plots_label_efficiency.efficiency_figure(study, Efficiency(table, curves, []), "thyroid_us")
+    figure = efficiency_figure(study, Efficiency(table, curves, []), "thyroid_us")
     aucs, differences = figure.axes
     assert aucs.get_xscale() == differences.get_xscale() == "log"
     names = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -331,6 +336,6 @@ def test_figure_shows_the_table(tmp_path):
     for _, r in table.iterrows():
         assert (r["n_train_patients"], round(r["delta"], 9)) in dots
         ends = (r["n_train_patients"],) * 2 + (round(r["ci_low"], 9), round(r["ci_high"], 9))
-        ahead = plots.source_colours(study)["radiology"] if r["ci_low"] > 0 else plots.UNDECIDED
+        ahead = source_colours(study)["radiology"] if r["ci_low"] > 0 else UNDECIDED
         assert dots[ends].get_color() == ahead
-    assert plots.STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+    assert STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]

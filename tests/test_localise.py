@@ -9,14 +9,17 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from sklearn.metrics import average_precision_score
 
-from radlib import batches, transfer
+from radlib import transfer
+from radlib.data import batches
+from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.images import open_packed
-from radlib.learners import Head, WholeLearner
-from radlib.localise import BASELINES, FIGURES, activation_maps, baselines, localise, resized
-from radlib.sections import Setting
+from radlib.networks.learners import Head, WholeLearner
+from radlib.networks.localise import BASELINES, FIGURES, activation_maps, baselines, localise, resized
+from radlib.networks.weights import load_weights
+from radlib.sections.training import Setting
 from radlib.stats.dice import dice
-from radlib.weights import load_weights
+from radlib.training import transfer_arm
+from radlib.training.transfer_arm import TransferArm
 from tests.conftest import SMALL, two_classes, write_packed
 
 TASK = "breast_us"
@@ -131,7 +134,7 @@ def test_every_run_and_regime_is_localised_once_per_test_image_with_mask(study):
     table = pd.read_parquet(study.result_dir(TASK) / "localisation.parquet")
     contract = "run image_id patient_id fold dice iou average_precision energy_inside pointing_hit threshold"
     assert set(contract.split()) <= set(table.columns)
-    assert set(result.predictions.columns) == set(transfer.PREDICTION)
+    assert set(result.predictions.columns) == set(transfer_arm.PREDICTION)
     for fold in range(2):
         part = packed.manifest[f"part_{fold}"]
         wanted = set(packed.manifest["image_id"][packed.manifest["has_mask"] & (part == "test")])
@@ -149,7 +152,7 @@ def test_every_run_and_regime_is_localised_once_per_test_image_with_mask(study):
 def test_frozen_maps_are_those_of_the_whole_network(study):
     """The stored feature maps of a frozen run give what one pass of the network gives."""
     packed = open_packed(study.dataset_dir(TASK))
-    arm = transfer.TransferArm(study, TASK, packed, load_weights(study, "random", SMALL), lambda done: None)
+    arm = TransferArm(study, TASK, packed, load_weights(study, "random", SMALL), lambda done: None)
     run = next(run for run in study.runs_of(TASK) if run.train == "frozen")
     learner = arm._learner(run, np.arange(20))
     whole = WholeLearner(packed, arm.weights, arm.weights.build(), arm.size, "none", learner.head)

@@ -7,8 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from radlib import transfer
-from radlib.errors import UserError
-from radlib.matched_labels import (
+from radlib.comparisons.matched_labels import (
     ALL_TASKS,
     COLUMNS,
     matched_labels,
@@ -17,10 +16,12 @@ from radlib.matched_labels import (
     study_of_matched,
     table_of,
 )
-from radlib.plots_matched_labels import matched_figure
-from radlib.sections import MatchedLabels, Setting
-from radlib.summary_matched_labels import matched_lesson, matched_sentence, pair_roles
-from radlib.weights import Preprocessing, load_weights, save_weights
+from radlib.errors import UserError
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.plots.matched_labels import matched_figure
+from radlib.sections.comparisons import MatchedLabels
+from radlib.sections.training import Setting
+from radlib.sentences.matched_labels import matched_lesson, matched_sentence, pair_roles
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.fabricated import make_study
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radlib.audit import audit
-from radlib.fingerprints import Fingerprint
-from radlib.near import LEAST_CORRELATION, NAMED, close_hashes
+from radlib.data.audit import audit
+from radlib.data.fingerprints import Fingerprint
+from radlib.data.near import LEAST_CORRELATION, NAMED, close_hashes
 from tests.test_audit import stacked
 
 

@@ -9,15 +9,15 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from radlib import backbones
-from radlib.checkpoints import import_checkpoint
 from radlib.compare import compare_sources, load_results
+from radlib.networks import backbones
+from radlib.networks.checkpoints import import_checkpoint
+from radlib.networks.weights import load_weights
 from radlib.prepare import prepare
 from radlib.pretrain import pretrain
-from radlib.published import TRANSFER
+from radlib.report.published import TRANSFER
 from radlib.study import Study, load_study
 from radlib.transfer import transfer
-from radlib.weights import load_weights
 from tests import published_files as published
 from tests.conftest import REPOSITORY, SMALL
 

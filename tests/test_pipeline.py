@@ -16,9 +16,9 @@ import yaml
 
 from radlib.errors import UserError
 from radlib.pipeline import choose, clean, record
+from radlib.report.verify import verify
 from radlib.study import load_study
 from radlib.transfer import transfer
-from radlib.verify import verify
 from tests.conftest import REPOSITORY
 
 COPIED = ["dvc.yaml", "params.yaml", "Makefile", ".dvc/config", ".dvcignore"]

@@ -8,16 +8,17 @@ import pandas as pd
 import pytest
 import torch
 
-from radlib import backbones, calibration, costs
-from radlib.costs import Step
 from radlib.errors import UserError
-from radlib.learners import FrozenLearner, TopLearner
+from radlib.machines import calibration, costs
+from radlib.machines.costs import Step
+from radlib.machines.plan import plan, planned, report, wall_seconds
+from radlib.networks import backbones
+from radlib.networks.learners import FrozenLearner, TopLearner
+from radlib.networks.segmenters import FrozenSegmenter
 from radlib.pipeline import main, print_plan
-from radlib.plan import plan, planned, report, wall_seconds
 from radlib.pretrain import pretrain
-from radlib.sections import Expected
+from radlib.sections.datasets import Expected
 from radlib.segment import segment
-from radlib.segmenters import FrozenSegmenter
 from radlib.study import load_study
 from radlib.transfer import transfer
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed

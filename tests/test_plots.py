@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from radlib import compare, plots, plots_auc, plots_summary
+from radlib import compare
 from radlib.errors import UserError
+from radlib.plots.auc import forest, grid_means, model_figure, roc_curves, setting_dots
+from radlib.plots.common import STAMP, UNDECIDED, draw_interval, of_pair, source_colours
+from radlib.plots.summary import NOT_SAME, SAME, headline_figure
 from radlib.stats.models import mixed_model
 from tests.fabricated import fabricate, make_study
 
@@ -38,12 +41,12 @@ def texts(figure):
 
 
 def all_figures(study, results, found):
-    yield plots_auc.forest(study, found.table, found.overall)
-    yield plots_auc.roc_curves(study, compare.roc_bands(study, results, points=11))
-    yield plots_auc.setting_dots(study, compare.setting_deltas(study, results))
-    yield plots_auc.grid_means(study, compare.grid_table(study, results))
-    yield plots_auc.model_figure(study, mixed_model(results.runs, "photographs"))
-    yield plots_summary.headline_figure(study, found.table, found.overall)
+    yield forest(study, found.table, found.overall)
+    yield roc_curves(study, compare.roc_bands(study, results, points=11))
+    yield setting_dots(study, compare.setting_deltas(study, results))
+    yield grid_means(study, compare.grid_table(study, results))
+    yield model_figure(study, mixed_model(results.runs, "photographs"))
+    yield headline_figure(study, found.table, found.overall)
 
 
 def test_every_figure_is_stamped_exactly_where_the_study_is_simulated(compared, tmp_path):
@@ -56,27 +59,27 @@ def test_every_figure_is_stamped_exactly_where_the_study_is_simulated(compared, 
     )
     assert study.simulated and not real.simulated
     for number, figure in enumerate(all_figures(study, results, found)):
-        assert plots.STAMP in texts(figure)
+        assert STAMP in texts(figure)
         path = tmp_path / f"{number}.png"
         figure.savefig(path, dpi=40)
         assert plt.imread(path).std() > 0.01
     for figure in all_figures(real, results, found):
-        assert plots.STAMP not in texts(figure)
+        assert STAMP not in texts(figure)
 
 
 def test_colours_follow_the_order_of_sources(compared):
     study = compared[0]
-    colours = plots.source_colours(study)
+    colours = source_colours(study)
     assert list(colours) == study.sources and len(set(colours.values())) == len(colours)
     crowd = study.model_copy(update={"sources": [f"s{i}" for i in range(8)]})
     with pytest.raises(UserError, match="8 sources"):
-        plots.source_colours(crowd)
+        source_colours(crowd)
 
 
 def test_forest_draws_the_intervals_of_the_table(compared):
     study, _, found = compared
-    panel = plots_auc.forest(study, found.table, found.overall).axes[0]
-    rows = plots.of_pair(found.table, ("radiology", "photographs"), "grid_mean")
+    panel = forest(study, found.table, found.overall).axes[0]
+    rows = of_pair(found.table, ("radiology", "photographs"), "grid_mean")
     assert [line.get_xdata()[0] for line in drawn_points(panel, "o")] == pytest.approx(list(rows["delta"]))
     drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
     for _, row in rows.iterrows():
@@ -98,31 +101,31 @@ def test_interval_takes_the_colour_of_the_source_ahead(compared, low, high, colo
             "source_b": "random",
         }
     )
-    colours = plots.source_colours(study)
-    expected = plots.UNDECIDED if colour is None else colours[("radiology", "random")[colour]]
+    colours = source_colours(study)
+    expected = UNDECIDED if colour is None else colours[("radiology", "random")[colour]]
     _, panel = plt.subplots()
-    plots.draw_interval(panel, row, 0, colours)
+    draw_interval(panel, row, 0, colours)
     assert {to_rgb(line.get_color()) for line in panel.lines} == {to_rgb(expected)}
 
 
 def test_headline_marks_published_values_as_other_data(compared):
     study, _, found = compared
-    figure = plots_summary.headline_figure(study, found.table, found.overall)
+    figure = headline_figure(study, found.table, found.overall)
     diamonds = drawn_points(figure.axes[0], "D")
     assert [line.get_xdata()[0] for line in diamonds] == [0.04, 0.04]
-    assert plots_summary.NOT_SAME in texts(figure) and plots_summary.SAME not in texts(figure)
+    assert NOT_SAME in texts(figure) and SAME not in texts(figure)
     same = study.tasks["breast_us"].model_copy(update={"same_data_as_published": True})
     none = study.tasks["thyroid_us"].model_copy(update={"published_delta": None})
     other = study.model_copy(update={"tasks": {"thyroid_us": none, "breast_us": same}})
-    figure = plots_summary.headline_figure(other, found.table, found.overall)
+    figure = headline_figure(other, found.table, found.overall)
     assert len(drawn_points(figure.axes[0], "D")) == 1
-    assert plots_summary.SAME in texts(figure) and plots_summary.NOT_SAME not in texts(figure)
+    assert SAME in texts(figure) and NOT_SAME not in texts(figure)
 
 
 def test_setting_dots_show_every_setting_once_per_task(compared):
     study, results, _ = compared
     deltas = compare.setting_deltas(study, results)
-    figure = plots_auc.setting_dots(study, deltas)
+    figure = setting_dots(study, deltas)
     drawn = np.concatenate([c.get_offsets()[:, 0] for panel in figure.axes for c in panel.collections])
     assert sorted(drawn) == pytest.approx(sorted(deltas["delta"]))
     runs = results.of_task("thyroid_us").query("train == 'all'").groupby("source")["test_auc"].mean()

@@ -13,10 +13,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from radlib import packing, plots_data
 from radlib import prepare as prepare_module
+from radlib.data import packing
+from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.images import open_packed
+from radlib.plots.data import findings
 from radlib.prepare import prepare
 from radlib.study import load_study
 from tests.conftest import REPOSITORY, two_classes
@@ -138,7 +139,7 @@ def test_an_empty_mask_is_neither_a_lesion_nor_a_missing_mask(own_data):
     prepared = prepare(own_data, "mine", save=False, progress=quiet)
     row = prepared.manifest.set_index("image_id").loc["0.png"]
     assert row["empty_mask"] and not row["has_mask"] and prepared.manifest["empty_mask"].sum() == 1
-    said = plots_data.findings(prepared.audit)
+    said = findings(prepared.audit)
     assert "1 images come with a mask that marks nothing" in said and "40 images have no mask" in said
 
 

@@ -7,10 +7,10 @@ from safetensors.torch import load_file
 from sklearn.metrics import recall_score
 
 from radlib import pretrain as module
+from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.images import open_packed
+from radlib.networks.weights import load_weights
 from radlib.pretrain import accuracies, channel_statistics, pretrain
-from radlib.weights import load_weights
 from tests.conftest import SMALL, two_classes, write_packed
 
 

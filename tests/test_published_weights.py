@@ -12,15 +12,15 @@ import yaml
 from dvc.repo import Repo
 from safetensors.torch import save_file
 
-from radlib import backbones
-from radlib.checkpoints import import_checkpoint, preprocessing_of
 from radlib.errors import UserError
-from radlib.keras_files import read_keras
+from radlib.networks import backbones
+from radlib.networks.checkpoints import import_checkpoint, preprocessing_of
+from radlib.networks.keras_files import read_keras
+from radlib.networks.weights import Preprocessing, digest_state, load_weights
 from radlib.pipeline import choose, main
-from radlib.sections import Compute, Setting
+from radlib.sections.training import Compute, Setting
 from radlib.study import load_study
 from radlib.transfer import transfer
-from radlib.weights import Preprocessing, digest_state, load_weights
 from tests.conftest import two_classes, write_packed
 from tests.fabricated import make_study
 from tests.test_pipeline import copy_repository

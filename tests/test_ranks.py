@@ -7,10 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radlib import compare, plots_beyond, ranks, reliability, summary_beyond
+from radlib import compare
+from radlib.comparisons import ranks, reliability
+from radlib.comparisons.results import BOTH, PATIENTS
 from radlib.errors import UserError
-from radlib.plots import STAMP
-from radlib.results import BOTH, PATIENTS
+from radlib.plots.beyond import (
+    LARGEST_DOT,
+    calibration_forest,
+    improvement_forest,
+    place_dots,
+    reliability_diagrams,
+)
+from radlib.plots.common import STAMP
+from radlib.sentences.beyond import beyond_lesson, calibration_shown, improvement_shown, ranks_shown
 from radlib.stats.auc import aucs
 from radlib.stats.bootstrap import bootstrap_mean_auc, bootstrap_run_aucs
 from radlib.stats.folds import FoldScores
@@ -211,20 +220,20 @@ def test_runs_without_threshold_are_refused(planted, tmp_path):
 def test_words_follow_the_numbers(planted, measured):
     study, _, drawn = planted
     places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
-    said = summary_beyond.beyond_lesson(study, places, won, measured[1])
+    said = beyond_lesson(study, places, won, measured[1])
     assert len(said) == 2 + 1 + 3 + 1
     assert "by the mean over tasks, Simulated radiology comes first, in 100% of resamples" in said[0]
     assert "the first place goes to Simulated radiology on 2" in said[0] and "on resnet50:" in said[1]
     assert "more than half" in said[2]
     assert "balanced accuracy" in said[5].lower() and "higher, which is better" in said[5]
     worse = measured[1].assign(value=0.1, ci_low=0.05, ci_high=0.2)
-    again = summary_beyond.beyond_lesson(study, places, won, worse)
+    again = beyond_lesson(study, places, won, worse)
     assert "higher, which is worse, +0.100" in again[3]
-    shown = summary_beyond.ranks_shown(study, places[places["n_sources"] == 4])
+    shown = ranks_shown(study, places[places["n_sources"] == 4])
     assert shown.filter(like="place ").sum(axis=1).to_numpy() == pytest.approx(100, abs=0.2)
     assert list(shown.index[-4:].get_level_values("task")) == [ranks.MEAN] * 4
-    assert len(summary_beyond.improvement_shown(study, won)) == 6
-    assert len(summary_beyond.calibration_shown(study, measured[1])) == len(measured[1])
+    assert len(improvement_shown(study, won)) == 6
+    assert len(calibration_shown(study, measured[1])) == len(measured[1])
 
 
 def test_figures_draw_what_the_tables_hold(planted, measured):
@@ -232,15 +241,15 @@ def test_figures_draw_what_the_tables_hold(planted, measured):
     places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
     some = places[places["n_sources"] == 4]
     figures = [
-        plots_beyond.place_dots(study, some), plots_beyond.improvement_forest(study, won),
-        plots_beyond.reliability_diagrams(study, measured[0]),
-        plots_beyond.calibration_forest(study, measured[1]),
+        place_dots(study, some), improvement_forest(study, won),
+        reliability_diagrams(study, measured[0]),
+        calibration_forest(study, measured[1]),
     ]  # fmt: skip
     for figure in figures:
         assert STAMP in [text.get_text() for text in figure.texts]
         figure.canvas.draw()
     sizes = np.concatenate([c.get_sizes() for panel in figures[0].axes for c in panel.collections])
-    assert sizes / plots_beyond.LARGEST_DOT == pytest.approx(some["share"].to_numpy())
+    assert sizes / LARGEST_DOT == pytest.approx(some["share"].to_numpy())
     crosses = [line.get_xdata()[0] for panel in figures[0].axes for line in panel.lines]
     assert crosses == list(some[some["place"] == 1]["rank"])
     lines = [line for panel in figures[1].axes for line in panel.lines]

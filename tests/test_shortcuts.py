@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageStat
 
-from radlib import plots, plots_confounds, shortcuts, summary_confounds
-from radlib.images import open_packed
-from radlib.results import load_results
-from radlib.shortcuts import EVERYTHING, GROUPS
+from radlib.comparisons import shortcuts
+from radlib.comparisons.results import load_results
+from radlib.comparisons.shortcuts import EVERYTHING, GROUPS
+from radlib.data.images import open_packed
+from radlib.plots.common import STAMP
+from radlib.plots.confounds import shortcuts_figure
+from radlib.sentences.confounds import shortcuts_lesson
 from tests.conftest import write_packed
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
@@ -91,7 +94,7 @@ def test_planted_shortcut_is_found_and_an_absent_one_is_not(study, plant, found,
             assert table.loc[group, "auc"] > 0.9, group
         else:
             assert table.loc[group, "ci_low"] <= 0.5 <= table.loc[group, "ci_high"], group
-    said = summary_confounds.shortcuts_lesson(study, table.reset_index())
+    said = shortcuts_lesson(study, table.reset_index())
     assert ("has less**" in said[0]) == bool(found)
 
 
@@ -149,11 +152,11 @@ def test_best_source_is_chosen_by_validation_and_set_beside_the_shortcut(study):
 def test_figure_shows_every_set_of_features_and_source(study, tmp_path):
     pack(study)
     found = shortcuts.compare_shortcuts(study, load_results(study))
-    figure = plots_confounds.shortcuts_figure(study, found)
+    figure = shortcuts_figure(study, found)
     panel = figure.axes[0]
     squares, dots = ([line.get_xdata()[0] for line in panel.lines if line.get_marker() == m] for m in "so")
     assert squares == pytest.approx(list(found.table["auc"]))
     assert dots == pytest.approx(list(found.sources["auc"]))
-    assert plots.STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+    assert STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
     figure.savefig(tmp_path / "figure.png", dpi=40)
     plt.close("all")

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radlib.errors import UserError
-from radlib.splits import (
+from radlib.data.splits import (
     LEFT_OUT,
     assign_parts,
     check_parts,
@@ -16,6 +15,7 @@ from radlib.splits import (
     keep_apart,
     part_columns,
 )
+from radlib.errors import UserError
 
 
 @st.composite

@@ -6,9 +6,11 @@ import torch
 from torch import distributed, nn
 from torch.nn import functional
 
-from radlib import backbones, compute, workers
+from radlib import compute
+from radlib.machines import workers
+from radlib.machines.team import ALONE, Team
+from radlib.networks import backbones
 from radlib.pretrain import pretrain_backbone
-from radlib.team import ALONE, Team
 from tests.conftest import SMALL, two_classes, write_packed
 
 

@@ -10,10 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from radlib import compute, features, transfer
-from radlib.images import open_packed
-from radlib.sections import Setting
-from radlib.weights import Preprocessing, load_weights, save_weights
+from radlib import compute, transfer
+from radlib.data.images import open_packed
+from radlib.networks import features
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.sections.training import Setting
+from radlib.training import transfer_arm
 from tests.conftest import SMALL, two_classes, write_packed
 
 TASK = "breast_us"
@@ -193,13 +195,13 @@ class _Certain:
 
 def test_order_of_large_logits_survives_in_the_scores():
     logits = torch.tensor([900.0, -400.0, 100.0, 901.0, 50.0, 0.0])
-    scores = transfer._scores(_Certain(logits), np.arange(6), 4)
+    scores = transfer_arm._scores(_Certain(logits), np.arange(6), 4)
     assert list(np.argsort(scores)) == list(np.argsort(logits.numpy()))
     assert len(np.unique(scores)) == 6
     np.testing.assert_array_equal(scores[5], 0.5)
     modest = torch.tensor([2.0, -1.0, 0.5])
     expected = 1 / (1 + np.exp(-modest.double().numpy()))
-    np.testing.assert_array_equal(transfer._scores(_Certain(modest), np.arange(3), 4), expected)
+    np.testing.assert_array_equal(transfer_arm._scores(_Certain(modest), np.arange(3), 4), expected)
 
 
 def test_threshold_and_test_scores_are_of_one_scale():
@@ -207,7 +209,7 @@ def test_threshold_and_test_scores_are_of_one_scale():
     logits = torch.tensor([-500.0, 30.0, 31.0, 900.0, 30.4, 30.6, -2.0])
     labels = torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
     validation, test = np.arange(4), np.arange(4, 7)
-    threshold, scores = transfer._threshold_and_scores(_Certain(logits), validation, test, labels, 4)
+    threshold, scores = transfer_arm._threshold_and_scores(_Certain(logits), validation, test, labels, 4)
     assert (scores >= threshold).tolist() == [False, True, False]
     assert scores[2] == 1 / (1 + np.exp(2.0))
 

@@ -9,16 +9,19 @@ import pytest
 from scipy import integrate, stats
 from sklearn.metrics import roc_auc_score
 
-from radlib import plots_validity, summary_validity, validity
+from radlib.comparisons import validity
+from radlib.comparisons.validity import ANY, HOLDS, NARROW, THESE, WIDE
 from radlib.errors import UserError
-from radlib.sections import Cell, Compute, Validity
+from radlib.plots.validity import coverage_figure
+from radlib.sections.comparisons import Cell, Validity
+from radlib.sections.training import Compute
 from radlib.seeds import seed_of
+from radlib.sentences.validity import validity_lesson, validity_shown
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.means import bootstrap_mean_difference
 from radlib.stats.rivals import auc_intervals, bca, figure_intervals
 from radlib.stats.simulation import Design, draw_latent, figures, level_of, scores, true_difference
 from radlib.study import load_study
-from radlib.validity import ANY, HOLDS, NARROW, THESE, WIDE
 from tests.conftest import REPOSITORY
 
 PLAIN = Cell(measure="auc", patients=[40, 60], level=0.75, delta=0.08)
@@ -233,7 +236,7 @@ def test_wrong_intervals_are_found_to_be_wrong(simulated, half_width, verdict):
     assert null["rejected_low"] < 2 * stats.norm.sf(half_width) < null["rejected_high"]
     power = table[table["true_delta"] == 3].iloc[0]["rejected"]
     assert power == pytest.approx(stats.norm.sf(half_width - 3), abs=0.03)
-    promise = summary_validity.validity_lesson(study, table)[1]
+    promise = validity_lesson(study, table)[1]
     assert ("outside 94% to 96% in 2 of 2 cells" in promise) == (verdict != HOLDS)
     assert ("agrees with 94% to 96% in all 2 cells" in promise) == (verdict == HOLDS)
 
@@ -250,13 +253,13 @@ def test_monte_carlo_error_is_wilsons():
 
 def test_words_and_figure_follow_the_table(simulated):
     study, _, table = simulated
-    lesson = " ".join(summary_validity.validity_lesson(study, table))
+    lesson = " ".join(validity_lesson(study, table))
     assert "No cell has 50 patients of each class" in lesson
     assert "the luck of which patients are tested" in lesson and "*any training*" in lesson
-    shown = summary_validity.shown(table, "reported")
+    shown = validity_shown(table, "reported")
     assert len(shown) == (table["method"] == "reported").sum()
     assert shown.index[0][0] == "AUC 0.75, 40 + 60 patients"
-    figure = plots_validity.coverage_figure(study, table)
+    figure = coverage_figure(study, table)
     panel = next(p for p in figure.axes if "reported" in p.get_title())
     dots = sorted(line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o")
     reported = table[(table["method"] == "reported") & (table["truth"] == THESE)]

@@ -5,17 +5,18 @@ import pytest
 from scipy.stats import norm
 from statsmodels.stats.weightstats import ttost_paired
 
-from radlib import compare, summary
+from radlib import compare
+from radlib.comparisons.results import BOTH, PATIENTS, paired_runs, settings_by_fold, trained_again
+from radlib.comparisons.verdicts import verdict
 from radlib.errors import UserError
-from radlib.results import BOTH, PATIENTS, paired_runs, settings_by_fold, trained_again
 from radlib.seeds import seed_of
+from radlib.sentences.common import auc_lesson, conclusions, headline_sentence
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.equivalence import equivalence
 from radlib.stats.folds import smaller_class
 from radlib.stats.models import holm
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
 from radlib.stats.two_levels import bootstrap_both_levels
-from radlib.verdicts import verdict
 from tests.fabricated import fabricate, make_study
 
 HEADLINE = ("radiology", "photographs")
@@ -105,7 +106,7 @@ def test_planted_differences_get_their_words(tmp_path):
     study, _, found = compared(tmp_path)
     assert mean_of(found, HEADLINE)["verdict"] == "better"
     assert mean_of(found, ("photographs", "random"))["verdict"] == "undecided"
-    text = summary.headline_sentence(study, found.table, found.overall)
+    text = headline_sentence(study, found.table, found.overall)
     assert "**AUC was better after Simulated radiology than after Simulated photographs**" in text
     assert "better in 2 (Thyroid US, Breast US)" in text
 
@@ -117,7 +118,7 @@ def test_a_wide_region_makes_the_same_differences_equivalent_or_trifles(tmp_path
     assert -0.5 < row["tost_low"] < row["delta"] < row["tost_high"] < 0.5
     assert row["ci_low"] < row["tost_low"] and row["tost_high"] < row["ci_high"]
     assert mean_of(found, ("photographs", "random"))["verdict"] == "equivalent"
-    text = summary.headline_sentence(study, found.table, found.overall)
+    text = headline_sentence(study, found.table, found.overall)
     assert "but by less than matters**" in text and "lies within ± 0.5, which the study declared" in text
     assert "does not show that" not in text
 
@@ -137,10 +138,10 @@ def test_equivalence_too_is_corrected_over_tasks(tmp_path):
 def test_one_seed_holds_patients_alone_and_says_so(tmp_path):
     study, _, found = compared(tmp_path)
     assert set(found.table["interval_holds"]) == {PATIENTS} == set(found.overall["interval_holds"])
-    text = " ".join(summary.auc_lesson(study, found.table, found.overall))
+    text = " ".join(auc_lesson(study, found.table, found.overall))
     assert "**not the luck of training**. Every setting was trained with 1 seed;" in text
     assert any("cannot say how it varies with another training" in s
-               for s in summary.conclusions(study, found.overall))  # fmt: skip
+               for s in conclusions(study, found.overall))  # fmt: skip
 
 
 def test_several_seeds_hold_the_luck_of_training(tmp_path):
@@ -159,10 +160,10 @@ def test_several_seeds_hold_the_luck_of_training(tmp_path):
     row = found.table[grid & (found.table["task"] == "breast_us")].iloc[0]
     assert row["delta"] == pytest.approx(expected.delta)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((expected.ci_low, expected.ci_high), abs=0.005)
-    text = " ".join(summary.auc_lesson(study, found.table, found.overall))
+    text = " ".join(auc_lesson(study, found.table, found.overall))
     assert "**the luck of which patients were tested and the luck of training**" in text
     assert any("It can say how the mean over settings varies with another training: 2 seeds" in s
-               for s in summary.conclusions(study, found.overall))  # fmt: skip
+               for s in conclusions(study, found.overall))  # fmt: skip
 
 
 def test_a_few_repeated_trainings_are_not_resampled(tmp_path):

@@ -11,14 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from radlib import agreement, archive, compare, compare_dice, compare_resize, lesions, pipeline, validity
+from radlib import compare, pipeline
+from radlib.comparisons import compare_dice, compare_resize, lesions, validity
+from radlib.comparisons.results import load_results
 from radlib.errors import UserError
-from radlib.localise import FIGURES
-from radlib.origin import differences
-from radlib.results import load_results
+from radlib.networks.localise import FIGURES
+from radlib.report import agreement, archive
+from radlib.report.origin import differences
+from radlib.report.verify import verify
 from radlib.runs import write_table
 from radlib.study import load_study
-from radlib.verify import verify
 from tests import test_compare_resize
 from tests.fabricated import fabricate, make_study
 from tests.test_compare_dice import TASK, fabricate_maps

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from radlib import backbones
-from radlib.checkpoints import import_checkpoint
 from radlib.errors import UserError
-from radlib.sections import Checkpoint
-from radlib.weights import Preprocessing, load_weights, read_state, save_weights
+from radlib.networks import backbones
+from radlib.networks.checkpoints import import_checkpoint
+from radlib.networks.weights import Preprocessing, load_weights, read_state, save_weights
+from radlib.sections.datasets import Checkpoint
 from tests.conftest import SMALL
 
 

@@ -12,9 +12,10 @@ import psutil
 import pytest
 import torch
 
-from radlib import transfer, workers
+from radlib import transfer
 from radlib.errors import UserError
-from radlib.sections import Compute
+from radlib.machines import workers
+from radlib.sections.training import Compute
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 from tests.test_transfer import TABLES, TASK, without_times
 
@@ -75,7 +76,7 @@ def test_killed_worker_is_one_sentence():
 
 
 def test_workers_end_with_their_parent(tmp_path):
-    script = "import sys; from radlib.workers import work; from tests.test_workers import waits; "
+    script = "import sys; from radlib.machines.workers import work; from tests.test_workers import waits; "
     script += "work(waits, 2 * sys.argv[1:], 2, 2, 'waiting')"
     parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=REPOSITORY)
     while len(found := [int(path.name) for path in tmp_path.iterdir()]) < 2:

@@ -16,6 +16,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from radlib.data.images import as_picture
+from radlib.data.packing import whole_folder
+from radlib.data.splits import assign_parts
 from radlib.database.agreement import TIE, agreement_table, decide
 from radlib.database.annotations import read_annotations, readings_of
 from radlib.database.exams import Exams, read_exams
@@ -26,12 +29,9 @@ from radlib.database.windows import to_bytes
 from radlib.datasets.dicom import decode, hashed
 from radlib.datasets.radimagenet import FILES
 from radlib.errors import UserError, listed
-from radlib.images import as_picture
-from radlib.packing import whole_folder
 from radlib.progress import progress
 from radlib.runs import write_table
 from radlib.seeds import seed_of
-from radlib.splits import assign_parts
 
 _AT_ONCE = 64
 _CLASS = ["modality", "region", "label"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from radlib.data.splits import PARTS
 from radlib.database.build import Database
-from radlib.splits import PARTS
 
 _CLASS = ["modality", "region", "label"]
 

@@ -1,0 +1,196 @@
+"""What of a study's data is there, before anything is computed: one table, and a sentence for each fault."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from radlib.data.records import Load, choose_from, holds_something, list_records, loader
+from radlib.datasets import Record
+from radlib.errors import UserError
+from radlib.labels import aligned
+from radlib.progress import progress
+from radlib.sections.datasets import Corpus, Dataset, Task
+from radlib.study import Study
+
+RAW = PurePosixPath("data/raw")
+_AT_ONCE = 64
+_SHOWN = 20
+
+
+@dataclass
+class Checked:
+    """One dataset or checkpoint.
+
+    found: yes, no, simulated, or how many of a checkpoint's files. images, patients, positive: counted; None
+    where there is nothing to count, and patients None where the publisher names none. warnings: counts that
+    differ. errors: what would stop the study.
+    """
+
+    name: str
+    found: str
+    images: int | None = None
+    patients: int | None = None
+    positive: int | None = None
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def check_data(
+    study: Study, raw: Path | None = None, quick: bool = False, progress: Callable = progress
+) -> list[Checked]:
+    """Look for everything that the study reads, count it, and open every listed image.
+
+    Args:
+        raw: the folder with the downloads, in place of data/raw. quick: count only, open no image.
+    """
+    study = with_raw(study, raw)
+    checked = [_check_dataset(study, name, quick, progress) for name in {**study.corpora, **study.tasks}]
+    return checked + [_check_files(study, name) for name in study.checkpoints]
+
+
+def with_raw(study: Study, raw: Path | None) -> Study:
+    """The study with every path below data/raw moved to `raw`."""
+    if raw is None:
+        return study
+    if not raw.is_dir():
+        raise UserError(f"RAW={raw} is no folder; name the one that holds your downloads")
+
+    def moved(items: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: item.model_copy(update={"path": _moved(item.path, raw)}) for name, item in items.items()
+        }
+
+    fields = ("corpora", "tasks", "checkpoints")
+    return study.model_copy(update={name: moved(getattr(study, name)) for name in fields})
+
+
+def _moved(path: str, raw: Path) -> str:
+    pure = PurePosixPath(path)
+    return str(raw.resolve() / pure.relative_to(RAW)) if pure.is_relative_to(RAW) else path
+
+
+def _check_dataset(study: Study, name: str, quick: bool, progress: Callable) -> Checked:
+    config = study.dataset(name)
+    if config.simulated:
+        return Checked(name, "simulated")
+    if not holds_something(study.raw_path(config)):
+        return Checked(name, "no", errors=[_missing(study, name, config)])
+    try:
+        records = list_records(study, name, progress)
+    except UserError as exc:
+        return Checked(name, "yes", errors=[str(exc)])
+    checked = Checked(name, "yes")
+    usable = [record for record in records if not record.drop]
+    _count(checked, config, usable)
+    try:
+        choose_from(study, name, records, loader(config.colour))
+    except UserError as exc:
+        checked.errors.append(str(exc))
+    if not quick:
+        checked.errors += _unreadable(usable, config.colour, f"opening {name}", progress)
+    return checked
+
+
+def _check_files(study: Study, name: str) -> Checked:
+    backbones = study.checkpoints[name].backbones
+    missing = [one for one in backbones if not study.checkpoint_file(name, one).is_file()]
+    errors = []
+    if missing:
+        # PyTorch takes seconds to import, and where every file is there nothing needs it.
+        from radlib.networks.checkpoints import missing_file
+
+        errors = [str(missing_file(study, name, backbone)) for backbone in missing]
+    return Checked(name, f"{len(backbones) - len(errors)} of {len(backbones)}", errors=errors)
+
+
+def _missing(study: Study, name: str, item: Dataset) -> str:
+    where = f"get it from {item.url} and put it there" if item.url else "put it there"
+    return f"'{name}' ({item.title}) is not at {study.raw_path(item)}, or it is empty; {where}"
+
+
+def _count(checked: Checked, config: Corpus | Task, usable: list[Record]) -> None:
+    """Counts before the study leaves classes out or draws a subset, as publishers count."""
+    checked.images = len(usable)
+    if all(record.patient_id is not None for record in usable):
+        checked.patients = len({record.patient_id for record in usable})
+    if isinstance(config, Task):
+        checked.positive = sum(record.class_name == config.positive for record in usable)
+    for what in ("images", "patients", "positive"):
+        expected = getattr(config.expected, what, None)
+        counted = getattr(checked, what)
+        if expected is not None and counted is not None and counted != expected:
+            checked.warnings.append(
+                f"'{checked.name}': {what} {counted:,}, expected {expected:,} ({counted - expected:+,})"
+            )
+
+
+def _unreadable(records: list[Record], colour: bool, description: str, progress: Callable) -> list[str]:
+    """A sentence for every image or mask that cannot be decoded."""
+    bar = progress(_opened(records, colour), total=len(records), description=description, unit="img")
+    return [sentence for sentence in bar if sentence]
+
+
+def _opened(records: list[Record], colour: bool) -> Iterator[str]:
+    """What is wrong with each record, "" for nothing; on all cores, because decoders free the interpreter."""
+    load = loader(colour)
+
+    def sentences(some: list[Record]) -> list[str]:
+        return [_sentence(load, record) for record in some]
+
+    pieces = (records[start : start + _AT_ONCE] for start in range(0, len(records), _AT_ONCE))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found in pool.map(sentences, pieces):
+            yield from found
+
+
+def _sentence(load: Load, record: Record) -> str:
+    try:
+        load(record)
+    except UserError as exc:
+        return str(exc)
+    return ""
+
+
+# What the user reads ----------------------------------------------------------------------------------------
+def report(study: Study, checked: list[Checked], quick: bool = False) -> str:
+    """The table, and below it what is wrong, the worst last."""
+    table = pd.DataFrame([_row(study, one) for one in checked]).pipe(
+        aligned, right=("images", "patients", "positive")
+    )
+    warnings = [f"Warning: {sentence}" for one in checked for sentence in one.warnings]
+    errors = [f"Error: {sentence}" for one in checked for sentence in _shortened(one)]
+    done = "No image was opened (quick)." if quick else "Every listed image was opened."
+    if not any(one.images for one in checked):
+        done = "There was no image to open."
+    return "\n".join([f"Study '{study.name}': {study.title}", "", table, "", done, *warnings, *errors])
+
+
+def _row(study: Study, one: Checked) -> dict[str, str]:
+    item = {**study.corpora, **study.tasks, **study.checkpoints}[one.name]
+    expected = getattr(item, "expected", None)
+    counts = {} if expected is None else expected.model_dump(exclude_none=True)
+    patients = "not published" if one.images and one.patients is None else _number(one.patients)
+    return {
+        "dataset": one.name,
+        "found": one.found,
+        "images": _number(one.images),
+        "patients": patients,
+        "positive": _number(one.positive),
+        "expected": ", ".join(f"{what} {count:,}" for what, count in counts.items()) or "-",
+        "licence": getattr(item, "licence", "") or "-",
+        "how to get it": getattr(item, "url", "") if one.found == "no" else "",
+    }
+
+
+def _number(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
+def _shortened(one: Checked) -> list[str]:
+    more = len(one.errors) - _SHOWN
+    return one.errors[:_SHOWN] + ([f"'{one.name}': {more:,} more such files"] if more > 0 else [])

@@ -1,0 +1,1 @@
+"""Processes, Ray clusters, and what a study will cost on them."""

@@ -1,0 +1,124 @@
+"""How long an image takes here, step by step: real training steps on noise, at the study's sizes.
+
+Each backbone is measured in a process of its own with one thread, as the study trains: on a processor
+several at a time, so that they share the memory's speed as they will then. There the time is the process'
+own, which does not grow when other programs take turns on its core; on a graphics card it is the clock's.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from radlib import compute
+from radlib.data.images import Packed
+from radlib.machines.costs import Step, sizes_of
+from radlib.machines.workers import Advance, work
+from radlib.networks.features import Features
+from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearner
+from radlib.networks.segmenters import FrozenSegmenter, Pictures, WholeSegmenter, encoded
+from radlib.networks.weights import Weights, load_weights
+from radlib.sections.common import RANDOM
+from radlib.study import Study
+
+SPAN = 1.0  # seconds for which a step is repeated
+# Larger batches make an image no cheaper on a processor, and would take minutes.
+AT_MOST = {"whole": 8, "top10": 64, "unet_frozen": 8, "unet_all": 8}
+
+
+def calibrate(study: Study, steps: Iterable[Step]) -> dict[Step, float]:
+    """Seconds that one device (a graphics card, or one core of a processor) needs for an image."""
+    by_backbone = groupby(sorted(steps, key=lambda s: s.backbone), key=lambda s: s.backbone)
+    pieces = [(study, list(group)) for _, group in by_backbone]
+    found = work(
+        _measured, pieces, study.compute.workers, total=sum(len(group) for _, group in pieces),
+        description="calibration", unit="step",
+    )  # fmt: skip
+    return {step: seconds for some in found for step, seconds in some.items()}
+
+
+def _measured(piece: tuple[Study, list[Step]], advance: Advance) -> dict[Step, float]:
+    study, steps = piece
+    weights = load_weights(study, RANDOM, steps[0].backbone)
+    found = {}
+    for step in steps:
+        count = _batch_size(study, step.net)
+        learner = _learner(study, step, weights, count).to(compute.device())
+        learner.set_training(step.train)
+        pass_once = _training_step(learner, count) if step.train else _forward_step(learner, count)
+        found[step] = _seconds(pass_once) / count
+        advance(1)
+    return found
+
+
+def _batch_size(study: Study, net: str) -> int:
+    wanted = study.segment.batch_size if net.startswith("unet") else study.transfer.batch_size
+    return wanted if compute.device().type == "cuda" else min(wanted, AT_MOST.get(net, wanted))
+
+
+def _learner(study: Study, step: Step, weights: Weights, count: int) -> nn.Module:
+    """What a run trains, on `count` images of noise."""
+    sizes = sizes_of(step.backbone, step.size)
+    head = Head(torch.zeros(sizes.pooled), torch.ones(sizes.pooled), study.transfer.dropout)
+    noise = np.random.default_rng(0).integers(0, 256, (count, step.size, step.size, 1), dtype=np.uint8)
+    packed = Packed(noise, None, pd.DataFrame(), {"digest": "noise"})
+    pictures = Pictures(packed, np.arange(count), torch.rand(count, step.size, step.size) < 0.5, step.size)
+    if step.net == "whole":
+        return WholeLearner(packed, weights, weights.build(), step.size, "full", head)
+    if step.net == "unet_all":
+        return WholeSegmenter(pictures, weights, "full", study.segment.decoder)
+    if step.net == "unet_frozen":
+        said = encoded(pictures, weights, "none", 1, advance=lambda done: None)
+        return FrozenSegmenter(pictures, said, study.segment.decoder)
+    pooled = torch.rand(1, count, sizes.pooled)
+    if step.net == "frozen":
+        return FrozenLearner(Features(pooled, None), head)
+    boundary = torch.rand(1, count, *sizes.boundary).bfloat16()
+    return TopLearner(Features(pooled, boundary), weights, weights.build(), head)
+
+
+def _training_step(learner: nn.Module, count: int) -> Callable[[], None]:
+    rows, generator = np.arange(count), torch.Generator().manual_seed(0)
+    trained = [p for p in learner.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=1e-3, fused=True)
+
+    def step() -> None:
+        with compute.autocast():
+            logits = _logits(learner(rows, 0, generator))
+        loss = functional.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        float(loss.detach())  # a graphics card has then finished
+
+    return step
+
+
+def _forward_step(learner: nn.Module, count: int) -> Callable[[], None]:
+    def step() -> None:
+        with compute.inference():
+            _logits(learner(np.arange(count), None, None)).cpu()
+
+    return step
+
+
+def _logits(said: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """A segmenter gives its targets too."""
+    return (said if isinstance(said, Tensor) else said[0]).float()
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    """Median of repeated steps, after one that prepares what all others use."""
+    clock = time.perf_counter if compute.device().type == "cuda" else time.process_time
+    step()
+    taken: list[float] = []
+    while sum(taken) < SPAN:
+        start = clock()
+        step()
+        taken.append(clock() - start)
+    return float(np.median(taken))

@@ -1,0 +1,165 @@
+"""Networks by timm, and what "the top ten layers" means in each of them.
+
+The published scripts unfreeze the last ten *Keras layers*, which is a different depth in every network:
+half a residual block in ResNet50, one batch-norm's 192 offsets in InceptionV3. Each recipe below names the
+module whose input can be stored once (everything before it is frozen) and the parameters that train.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from radlib.errors import UserError
+
+# What every batch norm adds to the variance in Keras' own networks, read off keras 3.15.
+KERAS_EPSILONS = {
+    "resnet50": 1.001e-5,
+    "densenet121": 1.001e-5,
+    "inception_v3": 1e-3,
+    "inception_resnet_v2": 1e-3,
+}
+KERAS = "keras"
+
+
+@dataclass(frozen=True)
+class Top:
+    """The trainable end of a backbone under `top10`.
+
+    Attributes:
+        boundary: module whose input is stored; all before it stays as it is.
+        forward: (backbone, stored input) -> last feature map (B, C, h, w).
+        trainable: regular expression of the names of the parameters that train.
+        weights: number of trainable weights, batch-norm included, without the head.
+    """
+
+    boundary: str
+    forward: Callable[[nn.Module, Tensor], Tensor]
+    trainable: str
+    weights: int
+
+
+def _densenet_top(backbone: nn.Module, stored: Tensor) -> Tensor:
+    grown = backbone.features.denseblock4.denselayer16(stored)
+    return backbone.features.norm5(torch.cat([stored, grown], dim=1))
+
+
+# Keras' inception networks have batch norms without a scale, so only offsets (timm: `bias`) train there.
+TOPS = {
+    "resnet50": Top(
+        "layer4.2",
+        lambda net, x: net.layer4[2](x),
+        r"layer4\.2\.(bn1|conv2|bn2|conv3|bn3)\.",
+        512 * 512 * 9 + 512 * 2048 + 2 * (512 + 512 + 2048),
+    ),
+    "inception_resnet_v2": Top(
+        "block8",
+        lambda net, x: net.conv2d_7b(net.block8(x)),
+        r"block8\.(conv2d\.|branch1\.2\.bn\.bias)|conv2d_7b\.(conv\.|bn\.bias)",
+        (448 * 2080 + 2080) + 256 + 2080 * 1536 + 1536,
+    ),
+    "densenet121": Top(
+        "features.denseblock4.denselayer16",
+        _densenet_top,
+        r"features\.(denseblock4\.denselayer16|norm5)\.",
+        2 * 992 + 992 * 128 + 2 * 128 + 128 * 32 * 9 + 2 * 1024,
+    ),
+    "inception_v3": Top(
+        "Mixed_7c",
+        lambda net, x: net.Mixed_7c(x),
+        r"Mixed_7c\.branch_pool\.bn\.bias",
+        192,
+    ),
+    # Not in the paper: its last convolution and batch norm, the nearest thing to the others in kind.
+    "tf_efficientnet_lite0": Top(
+        "conv_head",
+        lambda net, x: net.bn2(net.conv_head(x)),
+        r"(conv_head|bn2)\.",
+        320 * 1280 + 2 * 1280,
+    ),
+}
+
+
+def create(backbone: str, classes: int = 0, variant: str = "") -> nn.Module:
+    """A timm network with fresh weights; `classes=0` leaves out the classifier.
+
+    Args:
+        variant: `keras` for a network that computes what Keras' network of that name does; names and
+            shapes of its parameters are those of timm's.
+    Raises:
+        UserError: timm has no network of that name, or it has no such variant.
+    """
+    if not timm.is_model(backbone):
+        near = ", ".join(timm.list_models(f"*{backbone[:6]}*")[:5]) or "see timm.list_models()"
+        raise UserError(f"timm has no backbone '{backbone}'; near names: {near}")
+    model = timm.create_model(backbone, pretrained=False, num_classes=classes)
+    if variant:
+        _as_keras(model, backbone, variant)
+    return model
+
+
+def _as_keras(model: nn.Module, backbone: str, variant: str) -> None:
+    if variant != KERAS or backbone not in KERAS_EPSILONS:
+        known = ", ".join(KERAS_EPSILONS)
+        raise UserError(f"no variant '{variant}' of backbone '{backbone}'; there is '{KERAS}' of {known}")
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = KERAS_EPSILONS[backbone]
+    if backbone == "resnet50":
+        # Keras halves the map in the first 1 x 1 convolution of a stage, timm in the 3 x 3 behind it.
+        for first in (model.layer2[0], model.layer3[0], model.layer4[0]):
+            first.conv1.stride, first.conv2.stride = first.conv2.stride, first.conv1.stride
+    if backbone == "inception_v3":
+        for name, module in model.named_modules():
+            if name.endswith(".branch_pool"):
+                module.register_forward_pre_hook(_without_border)
+
+
+def _without_border(_: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+    """A 3 x 3 average at the border of a map: timm counts the zeros outside, Keras only what is inside."""
+    (pooled,) = inputs
+    inside = functional.avg_pool2d(pooled.new_ones(1, 1, *pooled.shape[2:], dtype=torch.float32), 3, 1, 1)
+    return pooled / inside
+
+
+def top_of(backbone: str) -> Top:
+    """The `top10` recipe of a backbone.
+
+    Raises:
+        UserError: none is defined; `frozen` and `all` work with any timm network of convolutions.
+    """
+    if backbone not in TOPS:
+        raise UserError(
+            f"'top10' is not defined for backbone '{backbone}' (defined for {', '.join(TOPS)}); add a recipe "
+            "to radlib/networks/backbones.py or list this setting's backbones in transfer.settings"
+        )
+    return TOPS[backbone]
+
+
+def unfreeze_top(model: nn.Module, backbone: str) -> list[nn.Parameter]:
+    """Let only the top's parameters train; returns them."""
+    pattern = re.compile(top_of(backbone).trainable)
+    trained = []
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = bool(pattern.match(name))
+        if parameter.requires_grad:
+            trained.append(parameter)
+    return trained
+
+
+def set_training(model: nn.Module, training: bool) -> None:
+    """Training mode for the batch norms that train; the others keep to their stored statistics.
+
+    A frozen Keras batch norm runs on its stored mean and variance; in PyTorch only `eval()` does so.
+    """
+    model.eval()
+    if not training:
+        return
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if any(p.requires_grad for p in own):
+            module.train()

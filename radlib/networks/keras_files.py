@@ -1,0 +1,189 @@
+"""Keras' `.h5` files, whole models or weights alone, into state dicts by timm's names.
+
+There is a group for each layer. Its attribute `weight_names` lists the tensors in it as `<layer>/<weight>`;
+Keras 2 adds `:0`, has layers with a `/` in their name (`conv1/conv`, which Keras 3 calls `conv1_conv`), and
+the group of a network within a network lists the layers of the inner one.
+
+The state belongs to the variant `keras` of a timm network (see `backbones.create`).
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from timm.layers import ConvNormAct
+from torch import Tensor
+
+from radlib.errors import UserError
+from radlib.networks import backbones
+
+Layers = dict[str, dict[str, np.ndarray]]
+NUMBERED = ("conv2d", "batch_normalization")
+WEIGHTS = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "bias": "bias",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def read_keras(path: Path, backbone: str) -> dict[str, Tensor]:
+    """State dict of a Keras file, float32, without a classifier.
+
+    Raises:
+        UserError: the file is damaged, no Keras file of layers, or of another network; the first layer that
+            is missing or has no place is named.
+    """
+    if backbone not in PLACES:
+        raise UserError(
+            f"{path} is a Keras file, and these are read for {', '.join(PLACES)} only, not for {backbone}; "
+            "name the right backbone or file"
+        )
+    layers = _renumbered(_read_layers(path))
+    places = PLACES[backbone]()
+    for layer in [*places, *layers]:
+        if layer not in layers or layer not in places:
+            wrong = "has no place in it" if layer in layers else "is missing"
+            raise UserError(
+                f"{path} is not a Keras {backbone}: layer '{layer}' {wrong}; name the right backbone or file"
+            )
+    if backbone == "resnet50":
+        _fold_biases(layers)
+    state = {}
+    for layer, place in places.items():
+        for weight, tensor in _timm_tensors(layers[layer]).items():
+            state[f"{place}.{weight}"] = tensor
+    return state
+
+
+def _read_layers(path: Path) -> Layers:
+    """Every layer that has weights, without dense ones: their kernels have two axes."""
+    layers: Layers = defaultdict(dict)
+    try:
+        with h5py.File(path) as file:
+            root = file.get("model_weights", file)
+            for group in _names(root, "layer_names"):
+                for name in _names(root[group], "weight_names"):
+                    layer, _, weight = name.removesuffix(":0").rpartition("/")
+                    layers[layer.replace("/", "_")][weight] = np.asarray(root[group][name], np.float32)
+    except (OSError, KeyError, RuntimeError, ValueError) as exc:
+        raise UserError(
+            f"{path} cannot be read as a Keras file ({type(exc).__name__}); fetch it again"
+        ) from exc
+    if not layers:
+        raise UserError(
+            f"{path} lists no layers with weights; save the whole network by `model.save('name.h5')` instead"
+        )
+    return {name: weights for name, weights in layers.items() if np.ndim(weights.get("kernel")) != 2}
+
+
+def _names(group: h5py.Group, attribute: str) -> list[str]:
+    """A list of names; Keras cuts a long one into attributes `name0`, `name1`, ..."""
+    parts = [key for key in group.attrs if re.fullmatch(rf"{attribute}\d*", key)]
+    names = [name for part in parts for name in group.attrs[part]]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+def _renumbered(layers: Layers) -> Layers:
+    """Layers that Keras numbered itself, numbered from 0 in the order in which they were made.
+
+    Keras counts on while a program makes more networks: the first layer may be called `conv2d_94`.
+    """
+    result = {name: weights for name, weights in layers.items() if _number(name) is None}
+    for kind in NUMBERED:
+        same = [name for name in layers if re.fullmatch(rf"{kind}(_\d+)?", name)]
+        for number, name in enumerate(sorted(same, key=_number)):
+            result[f"{kind}_{number}"] = layers[name]
+    return result
+
+
+def _number(layer: str) -> int | None:
+    match = re.fullmatch(rf"({'|'.join(NUMBERED)})(?:_(\d+))?", layer)
+    return int(match[2] or 0) if match else None
+
+
+def _fold_biases(layers: Layers) -> None:
+    """Take the bias of a convolution off the mean that the batch norm behind it takes off: y + b - m."""
+    for layer in layers:
+        batch_norm = layers.get(f"{layer.removesuffix('_conv')}_bn", {})
+        if "bias" in layers[layer] and "moving_mean" in batch_norm:
+            batch_norm["moving_mean"] = batch_norm["moving_mean"] - layers[layer].pop("bias")
+
+
+def _timm_tensors(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """One layer's tensors: kernels (h, w, in, out) become (out, in, h, w), a missing gamma becomes ones."""
+    weights = dict(weights)
+    if "kernel" in weights:
+        weights["kernel"] = np.moveaxis(weights["kernel"], (-1, -2), (0, 1))
+    elif "gamma" not in weights and "beta" in weights:
+        weights["gamma"] = np.ones_like(weights["beta"])
+    return {WEIGHTS.get(name, name): torch.tensor(np.ascontiguousarray(a)) for name, a in weights.items()}
+
+
+def _resnet50() -> dict[str, str]:
+    """Keras layer -> timm module, here and below."""
+    places = {"conv1_conv": "conv1", "conv1_bn": "bn1"}
+    for stage, blocks in enumerate((3, 4, 6, 3), start=1):
+        for block in range(blocks):
+            keras, timm = f"conv{stage + 1}_block{block + 1}", f"layer{stage}.{block}"
+            if block == 0:
+                places[f"{keras}_0_conv"] = f"{timm}.downsample.0"
+                places[f"{keras}_0_bn"] = f"{timm}.downsample.1"
+            for i in (1, 2, 3):
+                places[f"{keras}_{i}_conv"] = f"{timm}.conv{i}"
+                places[f"{keras}_{i}_bn"] = f"{timm}.bn{i}"
+    return places
+
+
+def _densenet121() -> dict[str, str]:
+    places = {"conv1_conv": "features.conv0", "conv1_bn": "features.norm0", "bn": "features.norm5"}
+    for block, count in enumerate((6, 12, 24, 16), start=1):
+        for layer in range(1, count + 1):
+            keras, timm = f"conv{block + 1}_block{layer}", f"features.denseblock{block}.denselayer{layer}"
+            places[f"{keras}_0_bn"] = f"{timm}.norm1"
+            places[f"{keras}_1_conv"] = f"{timm}.conv1"
+            places[f"{keras}_1_bn"] = f"{timm}.norm2"
+            places[f"{keras}_2_conv"] = f"{timm}.conv2"
+    for block in (1, 2, 3):
+        places[f"pool{block + 1}_bn"] = f"features.transition{block}.norm"
+        places[f"pool{block + 1}_conv"] = f"features.transition{block}.conv"
+    return places
+
+
+def _inception_v3() -> dict[str, str]:
+    return _in_order("inception_v3")
+
+
+def _inception_resnet_v2() -> dict[str, str]:
+    places = _in_order("inception_resnet_v2", named="conv2d_7b")
+    places |= {f"block35_{i + 1}_conv": f"repeat.{i}.conv2d" for i in range(10)}
+    places |= {f"block17_{i + 1}_conv": f"repeat_1.{i}.conv2d" for i in range(20)}
+    places |= {f"block8_{i + 1}_conv": f"repeat_2.{i}.conv2d" for i in range(9)}
+    return places | {
+        "block8_10_conv": "block8.conv2d",
+        "conv_7b": "conv2d_7b.conv",
+        "conv_7b_bn": "conv2d_7b.bn",
+    }
+
+
+def _in_order(backbone: str, named: str = "") -> dict[str, str]:
+    """Numbered layers: Keras and timm list the convolutions of their Inceptions in the same order."""
+    with torch.device("meta"):
+        modules = backbones.create(backbone).named_modules()
+    blocks = [name for name, module in modules if isinstance(module, ConvNormAct) and name != named]
+    places = {f"conv2d_{i}": f"{block}.conv" for i, block in enumerate(blocks)}
+    return places | {f"batch_normalization_{i}": f"{block}.bn" for i, block in enumerate(blocks)}
+
+
+PLACES: dict[str, Callable[[], dict[str, str]]] = {
+    "resnet50": _resnet50,
+    "densenet121": _densenet121,
+    "inception_v3": _inception_v3,
+    "inception_resnet_v2": _inception_resnet_v2,
+}

@@ -1,0 +1,121 @@
+"""A backbone with a new head under one of three regimes: `frozen`, `top10`, `all`.
+
+The three differ in where pooled features come from: stored, recomputed from a stored feature map through
+the last layers, or from the image through the whole network. Everything behind that is the same: features
+scaled by a fixed affine map, dropout, one linear unit.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from radlib import compute
+from radlib.data import batches
+from radlib.data.images import Packed
+from radlib.networks import backbones
+from radlib.networks.features import Features
+from radlib.networks.weights import Weights
+
+
+class Head(nn.Module):
+    """Fixed scaling, dropout, and one linear unit: pooled features (B, C) -> logits (B,)."""
+
+    def __init__(self, center: Tensor, scale: Tensor, dropout: float):
+        super().__init__()
+        self.register_buffer("center", center)
+        self.register_buffer("scale", scale)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(len(center), 1)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        # In full precision: a bfloat16 logit has 8 bits, and its ties would be counted in the AUC.
+        with torch.autocast(pooled.device.type, enabled=False):
+            scaled = (pooled.float() - self.center) / self.scale
+            return self.linear(self.dropout(scaled)).squeeze(1)
+
+
+def feature_scale(pooled: Tensor, train: np.ndarray, standardise: bool) -> tuple[Tensor, Tensor]:
+    """Mean and SD of every feature (n, C) over the rows `train`; (0, 1) where `standardise` is off.
+
+    A learning rate means different things for features of different size, so without scaling a comparison
+    of sources at one rate compares their units. A feature's SD counts as at least a tenth of the average,
+    lest one that hardly ever fires is blown up when it trains.
+    """
+    if not standardise:
+        return torch.zeros(pooled.shape[1]), torch.ones(pooled.shape[1])
+    pooled = pooled[train]
+    std = pooled.std(0)
+    return pooled.mean(0), std.clamp_min(max(0.1 * float(std.mean()), 1e-8))
+
+
+class FrozenLearner(nn.Module):
+    """Only the head trains, on stored features."""
+
+    def __init__(self, features: Features, head: Head):
+        super().__init__()
+        self.features, self.pooled, self.head = features, features.pooled, head
+
+    def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
+        """Logits of rows; `epoch` chooses the stored view, None is the image itself."""
+        view = 0 if epoch is None else epoch % len(self.pooled)
+        return self.head(self.pooled[view][rows].to(compute.device()))
+
+    def maps(self, rows: np.ndarray) -> Tensor:
+        """Last feature maps (B, C, h, w) of the images themselves; here only of images with a lesion mask."""
+        return self.features.maps_of(rows).to(compute.device())
+
+    def set_training(self, training: bool) -> None:
+        self.head.train(training)
+
+
+class TopLearner(nn.Module):
+    """The backbone's last layers and the head train, on stored feature maps."""
+
+    def __init__(self, features: Features, weights: Weights, backbone: nn.Module, head: Head):
+        super().__init__()
+        self.boundary, self.head, self.backbone = features.boundary, head, backbone
+        backbones.unfreeze_top(backbone, weights.backbone)
+        self.top = backbones.top_of(weights.backbone)
+
+    def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
+        view = 0 if epoch is None else epoch % len(self.boundary)
+        return self.head(self._last(view, rows).float().mean((2, 3)))
+
+    def maps(self, rows: np.ndarray) -> Tensor:
+        return self._last(0, rows)
+
+    def _last(self, view: int, rows: np.ndarray) -> Tensor:
+        stored = self.boundary[view][rows].to(compute.device()).float()
+        return self.top.forward(self.backbone, stored.contiguous(memory_format=torch.channels_last))
+
+    def set_training(self, training: bool) -> None:
+        backbones.set_training(self.backbone, training)
+        self.head.train(training)
+
+
+class WholeLearner(nn.Module):
+    """Everything trains, on images augmented afresh in every epoch."""
+
+    def __init__(
+        self, packed: Packed, weights: Weights, backbone: nn.Module, size: int, kind: str, head: Head
+    ):
+        super().__init__()
+        self.images, self.size, self.kind, self.head = packed.images, size, kind, head
+        self.preprocessing, self.backbone = weights.preprocessing, backbone
+
+    def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
+        batch = batches.gather(self.images, rows, self.size)
+        if epoch is not None:
+            batch = batches.augment(batch, batches.draw_augmentation(len(rows), self.kind, generator))
+        return self.head(self._last(batch).float().mean((2, 3)))
+
+    def maps(self, rows: np.ndarray) -> Tensor:
+        return self._last(batches.gather(self.images, rows, self.size))
+
+    def _last(self, batch: Tensor) -> Tensor:
+        batch = self.preprocessing(batch).contiguous(memory_format=torch.channels_last)
+        return self.backbone.forward_features(batch)
+
+    def set_training(self, training: bool) -> None:
+        self.backbone.train(training)
+        self.head.train(training)

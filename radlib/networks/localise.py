@@ -1,0 +1,127 @@
+"""Where a network looks: its class-activation maps, compared with the lesion masks.
+
+With average pooling and one linear unit behind it, the logit is a sum over places of the last feature map:
+logit = mean over places of (w . F[place]) + constant. The map w . F is what each place adds to it (class
+activation mapping, Zhou et al. 2016, arXiv 1512.04150). Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391)
+is the same map for such a network, up to a factor.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from radlib import compute
+from radlib.data import batches
+from radlib.data.images import Packed, inner_box
+from radlib.errors import UserError
+from radlib.stats import dice as measures
+
+THRESHOLDS = tuple(float(t) for t in np.linspace(0.05, 0.95, 19).round(2))
+FIGURES = ["dice", "iou", "average_precision", "energy_inside", "pointing_hit"]
+BASELINES = ["whole_image", "centred_blob"]
+
+
+def activation_maps(learner: nn.Module, rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """Evidence of every place for the class that the network predicts, float32 (n, h, w), 0 to 1.
+
+    For an image with a negative logit the map is turned round: it shows what speaks for the negative
+    class. What speaks against the predicted class is clipped at 0, and the largest value of an image
+    becomes 1. A map is 0 throughout where no place speaks for the class.
+    """
+    learner.set_training(False)
+    found = []
+    with compute.inference():
+        for some in batches.in_order(rows, batch_size):
+            found.append(_evidence(learner.head, learner.maps(some).float()).cpu())
+    maps = torch.nan_to_num(torch.cat(found)).clamp_min(0)
+    largest = maps.amax((1, 2), keepdim=True)
+    return (maps / largest.clamp_min(1e-20)).numpy()
+
+
+def _evidence(head: nn.Module, maps: Tensor) -> Tensor:
+    weights = (head.linear.weight[0] / head.scale).float()
+    with torch.autocast(maps.device.type, enabled=False):
+        evidence = torch.einsum("c,bchw->bhw", weights, maps)
+        sign = torch.where(head(maps.mean((2, 3))) < 0, -1.0, 1.0)
+    return sign[:, None, None] * evidence
+
+
+def resized(map: np.ndarray, shape: tuple[int, int], resize: str) -> np.ndarray:
+    """A map (h, w) of the square image brought to the image's own (H, W), bilinear, float32.
+
+    Args:
+        resize: how the image became square: `stretch`, or `letterbox`, whose borders are cut off again.
+    """
+    tensor = torch.from_numpy(np.ascontiguousarray(map, dtype=np.float32))[None, None]
+    whole = (max(shape), max(shape)) if resize == "letterbox" else shape
+    full = functional.interpolate(tensor, whole, mode="bilinear", align_corners=False)[0, 0].numpy()
+    return full[inner_box(shape)] if resize == "letterbox" else full
+
+
+def localise(
+    packed: Packed, validation: np.ndarray, maps: np.ndarray, test: np.ndarray, test_maps: np.ndarray
+) -> tuple[float, pd.DataFrame]:
+    """Compare one run's maps with the masks, in the masks' own pixels.
+
+    Args:
+        validation, test: rows of images with a mask; maps, test_maps: (n, h, w) of each.
+    Returns:
+        the threshold, chosen on the validation images for the highest mean Dice, and one row per test
+        image with `FIGURES`; Dice and IoU at that threshold, the other three without any.
+    Raises:
+        UserError: no validation image has a mask.
+    """
+    if len(validation) == 0:
+        raise UserError(
+            f"dataset '{packed.meta.get('dataset', '')}': no validation image of a fold has a lesion mask, "
+            "so no threshold can be chosen; use fewer folds or more images with masks"
+        )
+    masks = [packed.masks[row] for row in validation]
+    full = [resized(map, mask.shape, packed.resize) for map, mask in zip(maps, masks, strict=True)]
+    threshold = measures.best_threshold(full, masks, THRESHOLDS)
+    rows = []
+    for row, map in zip(test, test_maps, strict=True):
+        mask = packed.masks[row]
+        rows.append(_figures(mask, resized(map, mask.shape, packed.resize), threshold))
+    return threshold, pd.DataFrame(rows, columns=FIGURES)
+
+
+def _figures(mask: np.ndarray, full: np.ndarray, threshold: float) -> list[float]:
+    """`FIGURES` of a map in the mask's own pixels."""
+    region = full >= threshold
+    return [
+        measures.dice(region, mask),
+        measures.iou(region, mask),
+        measures.average_precision(full, mask),
+        measures.energy_inside(full, mask),
+        measures.pointing_hit(full, mask),
+    ]
+
+
+def baselines(packed: Packed, folds: Sequence[int]) -> pd.DataFrame:
+    """What somebody scores who never looks: the whole image, or a middle ellipse as large as the mean lesion.
+
+    The size is the mean share of the frame over the fold's training masks.
+
+    Returns:
+        columns run (`whole_image`, `centred_blob`), row, fold and `FIGURES`; every test image with a mask.
+    """
+    shares = np.array([packed.masks[row].mean() for row in range(len(packed.manifest))])
+    has_mask = packed.manifest["has_mask"].to_numpy()
+    rows = []
+    for fold in folds:
+        part = packed.manifest[f"part_{fold}"].to_numpy()
+        share = shares[has_mask & (part == "train")].mean()
+        for row in np.flatnonzero(has_mask & (part == "test")):
+            mask = packed.masks[row]
+            for name, region in zip(BASELINES, _guesses(mask.shape, share), strict=True):
+                rows.append([name, row, fold, *_figures(mask, region.astype(np.float32), 0.5)])
+    return pd.DataFrame(rows, columns=["run", "row", "fold", *FIGURES])
+
+
+def _guesses(shape: tuple[int, int], share: float) -> list[np.ndarray]:
+    return [np.ones(shape, dtype=bool), measures.centred_blob(shape, share)]

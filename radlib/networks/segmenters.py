@@ -1,0 +1,171 @@
+"""A U-Net with a backbone as its encoder, under one of two regimes: `frozen` or `all`.
+
+Ronneberger et al. 2015, arXiv 1505.04597. The decoder is that of segmentation_models_pytorch: it brings the
+coarser map to the size of the next finer one by interpolation, so the odd sizes of the Inceptions (45, 20, 9
+at 96 px) fit. What the encoder says is scaled map by map to mean 0 and SD 1, so that one learning rate means
+the same for every source.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+from torch import Tensor, nn
+from torch.nn import functional
+
+from radlib import compute
+from radlib.data import batches
+from radlib.data.images import Packed, letterbox
+from radlib.machines.workers import Advance
+from radlib.networks.features import count_views
+from radlib.networks.weights import Weights
+from radlib.seeds import seed_of
+
+BATCH = 32
+FIGURES = ["dice", "iou", "hausdorff95"]  # of a predicted mask
+
+
+class UNet(nn.Module):
+    """Decoder and head: the encoder's maps, fine to coarse -> logits (B, size, size)."""
+
+    def __init__(self, encoder: list[int], decoder: list[int], size: int):
+        super().__init__()
+        self.size = size
+        self.scales = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for channels in encoder)
+        # The decoder expects the input itself first, and reads only its size.
+        self.decoder = UnetDecoder([3, *encoder], decoder, n_blocks=len(decoder))
+        self.head = nn.Conv2d(decoder[-1], 1, kernel_size=3, padding=1)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        frame = maps[0].new_empty((len(maps[0]), 0, self.size, self.size))
+        scaled = [scale(some) for scale, some in zip(self.scales, maps, strict=True)]
+        return self.head(self.decoder([frame, *scaled]))[:, 0].float()
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What one arm segments: rows of a task that have a mask, and masks at the network's input size.
+
+    rows: (m,) ascending; targets: bool (m, size, size), empty where the publisher marked nothing.
+    """
+
+    packed: Packed
+    rows: np.ndarray
+    targets: Tensor
+    size: int
+
+    def targets_of(self, rows: np.ndarray) -> Tensor:
+        """float32 (B, size, size) of rows that are among `rows`."""
+        return self.targets[np.searchsorted(self.rows, rows)].float().to(compute.device())
+
+
+def pictures_of(packed: Packed, size: int) -> Pictures:
+    """The images of a task that have a mask, an empty one included."""
+    manifest = packed.manifest
+    rows = np.flatnonzero(manifest["has_mask"] | manifest["empty_mask"])
+    targets = torch.stack([_target(packed, row, size) for row in rows])
+    return Pictures(packed, rows, targets, size)
+
+
+def _target(packed: Packed, row: int, size: int) -> Tensor:
+    """bool (size, size): the mask as the network's input is made, lesion where half of a pixel is."""
+    mask = packed.masks[row].astype(np.float32)
+    square = letterbox(mask) if packed.resize == "letterbox" else mask
+    tensor = torch.from_numpy(square)[None, None]
+    return functional.interpolate(tensor, (size, size), mode="area")[0, 0] >= 0.5
+
+
+def encode(backbone: nn.Module, weights: Weights, batch: Tensor) -> list[Tensor]:
+    """float32 (B, 1 or 3, size, size) in 0..1 -> the backbone's maps at about 1/2, 1/4, ... of the size."""
+    batch = weights.preprocessing(batch).contiguous(memory_format=torch.channels_last)
+    return backbone.forward_intermediates(batch, intermediates_only=True)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a frozen encoder says of `Pictures`, by view: maps bfloat16 (m, c, h, w) fine to coarse, targets.
+
+    View 0 is the image itself; the others are augmented, image and mask alike.
+    """
+
+    maps: list[list[Tensor]]
+    targets: list[Tensor]
+
+
+def encoded(pictures: Pictures, weights: Weights, kind: str, views: int, advance: Advance) -> Encoded:
+    """One pass per view; every fold, rate and seed shares it."""
+    backbone = weights.build().eval()
+    found = Encoded([], [])
+    for view in range(count_views(kind, views)):
+        seed = seed_of("view", kind, view)
+        generator = torch.Generator().manual_seed(seed)
+        affine = batches.draw_augmentation(len(pictures.rows), kind, generator) if view else None
+        per_batch, targets = [], []
+        for places in batches.in_order(np.arange(len(pictures.rows)), BATCH):
+            some = None if affine is None else affine[places]
+            batch, target = _augmented(pictures, pictures.rows[places], some)
+            with compute.inference():
+                maps = encode(backbone, weights, batch)
+            per_batch.append([m.to("cpu", torch.bfloat16).contiguous() for m in maps])
+            targets.append(target.cpu().bool())
+            advance(len(places))
+        found.maps.append([torch.cat(level) for level in zip(*per_batch, strict=True)])
+        found.targets.append(torch.cat(targets))
+    return found
+
+
+def _augmented(pictures: Pictures, rows: np.ndarray, affine: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Images (B, C, size, size) and their targets (B, size, size), moved alike."""
+    batch = batches.gather(pictures.packed.images, rows, pictures.size)
+    targets = pictures.targets_of(rows)
+    if affine is None:
+        return batch, targets
+    moved = batches.augment(torch.cat([batch, targets[:, None]], dim=1), affine)
+    return moved[:, :-1], (moved[:, -1] >= 0.5).float()
+
+
+class FrozenSegmenter(nn.Module):
+    """Only the decoder trains, on what the encoder said once."""
+
+    def __init__(self, pictures: Pictures, encoded: Encoded, decoder: list[int]):
+        super().__init__()
+        self.pictures, self.encoded = pictures, encoded
+        self.unet = UNet([level.shape[1] for level in encoded.maps[0]], decoder, pictures.size)
+
+    def forward(self, rows: np.ndarray, epoch: int | None, generator) -> tuple[Tensor, Tensor]:
+        """Logits and targets, float32 (B, size, size); `epoch` chooses the view, None is the image itself."""
+        view = 0 if epoch is None else epoch % len(self.encoded.maps)
+        places = np.searchsorted(self.pictures.rows, rows)
+        maps = [_channels_last(level[places]) for level in self.encoded.maps[view]]
+        return self.unet(maps), self.encoded.targets[view][places].float().to(compute.device())
+
+    def set_training(self, training: bool) -> None:
+        self.unet.train(training)
+
+
+def _channels_last(maps: Tensor) -> Tensor:
+    return maps.to(compute.device()).float().contiguous(memory_format=torch.channels_last)
+
+
+class WholeSegmenter(nn.Module):
+    """Encoder and decoder train, on images augmented afresh in every epoch."""
+
+    def __init__(self, pictures: Pictures, weights: Weights, kind: str, decoder: list[int]):
+        super().__init__()
+        self.pictures, self.weights, self.kind = pictures, weights, kind
+        self.backbone = weights.build()
+        channels = [level["num_chs"] for level in self.backbone.feature_info]
+        self.unet = UNet(channels, decoder, pictures.size)
+
+    def forward(self, rows: np.ndarray, epoch: int | None, generator) -> tuple[Tensor, Tensor]:
+        """As `FrozenSegmenter.forward`; None leaves out the augmentation."""
+        affine = None
+        if epoch is not None:
+            affine = batches.draw_augmentation(len(rows), self.kind, generator)
+        batch, targets = _augmented(self.pictures, rows, affine)
+        return self.unet(encode(self.backbone, self.weights, batch)), targets
+
+    def set_training(self, training: bool) -> None:
+        self.backbone.train(training)
+        self.unet.train(training)

@@ -1,0 +1,179 @@
+"""Weights files: timm key names, and with them the preprocessing they were trained with.
+
+Preprocessing belongs to the weights, never to the task: feeding a network with another network's mean and
+standard deviation costs accuracy, and in a comparison of sources it costs one side only.
+"""
+
+import hashlib
+import json
+import pickle
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from radlib import compute
+from radlib.errors import UserError
+from radlib.networks import backbones
+from radlib.runs import atomic_path
+from radlib.sections.common import RANDOM, is_random
+from radlib.seeds import seed_of
+from radlib.study import Study
+
+# InceptionV3 has a second one half-way, for training alone.
+CLASSIFIERS = ("fc.", "classifier.", "classif.", "head.fc.", "AuxLogits.")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """(x / 255 - mean) / std per channel, in `channels` order."""
+
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    channels: str = "RGB"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """float32 (B, 1 or 3, H, W) in 0..1, RGB -> (B, 3, H, W), normalised."""
+        images = images.expand(-1, 3, -1, -1)
+        if self.channels == "BGR":
+            images = images.flip(1)
+        shape = (1, 3, 1, 1)
+        mean = torch.tensor(self.mean, device=images.device).view(shape)
+        std = torch.tensor(self.std, device=images.device).view(shape)
+        return (images - mean) / std
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A backbone's first weights: `state` by timm key names, without classifier.
+
+    `variant`: empty, or which variant of the network they were trained in (see `backbones.create`).
+    """
+
+    source: str
+    backbone: str
+    state: dict[str, Tensor]
+    preprocessing: Preprocessing
+    digest: str
+    variant: str = ""
+
+    def build(self) -> nn.Module:
+        """A new network with these weights, channels last, on the device."""
+        model = backbones.create(self.backbone, variant=self.variant)
+        # Only the count of seen batches may be missing from a file, and nothing here uses it.
+        model.load_state_dict(self.state, strict=False)
+        return model.to(compute.device(), memory_format=torch.channels_last)
+
+    def shown(self, preprocessing: Preprocessing) -> "Weights":
+        """The same weights on images prepared in another way; the digest says so."""
+        digest = digest_state(self.state, preprocessing, self.variant)
+        return replace(self, preprocessing=preprocessing, digest=digest)
+
+
+def without_classifier(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not key.startswith(CLASSIFIERS)}
+
+
+def digest_state(state: dict[str, Tensor], preprocessing: Preprocessing, variant: str = "") -> str:
+    """SHA-256 over names, shapes and bytes, preprocessing and variant: all decide what a network says."""
+    total = hashlib.sha256(f"{preprocessing!r}{variant}".encode())
+    for key in sorted(state):
+        total.update(f"{key}{tuple(state[key].shape)}".encode())
+        total.update(state[key].detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def save_weights(
+    path: Path, model_state: dict[str, Tensor], preprocessing: Preprocessing, variant: str = ""
+) -> None:
+    """Write a safetensors file with the preprocessing, and the variant if there is one, in its header."""
+    state = {k: v.detach().cpu().contiguous() for k, v in without_classifier(model_state).items()}
+    metadata = {"preprocessing": json.dumps(asdict(preprocessing))}
+    if variant:
+        metadata["variant"] = variant
+    with atomic_path(path) as temporary:
+        save_file(state, temporary, metadata=metadata)
+
+
+def load_weights(study: Study, source: str, backbone: str) -> Weights:
+    """First weights of (source, backbone): random numbers, or the file an earlier stage wrote.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds another architecture.
+    """
+    if is_random(source):
+        return _random_weights(study, source, backbone)
+    path = study.model_file(source, backbone)
+    if not path.is_file():
+        raise UserError(
+            f"no weights of source '{source}' for {backbone} at {path}; `dvc repro` makes them, "
+            "or run notebook 02_pretrain with save = True"
+        )
+    state, metadata = read_state(path)
+    if "preprocessing" not in metadata:
+        raise UserError(f"{path} carries no preprocessing; weights enter the study through `dvc repro` only")
+    preprocessing = Preprocessing(
+        **{
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in json.loads(metadata["preprocessing"]).items()
+        }
+    )
+    check_architecture(state, backbone, path)
+    variant = metadata.get("variant", "")
+    digest = digest_state(state, preprocessing, variant)
+    return Weights(source, backbone, state, preprocessing, digest, variant)
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """State dict and metadata of a .safetensors or .pt/.pth file; never unpickles code.
+
+    Raises:
+        UserError: the file cannot be read as weights.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as header:
+                metadata = header.metadata() or {}
+            return load_file(path), metadata
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as exc:
+        raise UserError(
+            f"{path} cannot be read as weights ({type(exc).__name__}): it is damaged, or holds more than "
+            "tensors, which is never run; fetch it again, or save `model.state_dict()`"
+        ) from exc
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path} holds no plain state dict of tensors; save `model.state_dict()` instead")
+    return state, {}
+
+
+def check_architecture(state: dict[str, Tensor], backbone: str, path: Path) -> None:
+    """Every key and shape must be the backbone's own.
+
+    Raises:
+        UserError: names the first difference.
+    """
+    expected = {k: tuple(v.shape) for k, v in backbones.create(backbone).state_dict().items()}
+    found = {k: tuple(v.shape) for k, v in state.items()}
+    for key in [*expected, *found]:
+        if key.endswith("num_batches_tracked") or expected.get(key) == found.get(key):
+            continue
+        raise UserError(
+            f"{path} is not a {backbone}: '{key}' is {found.get(key, 'missing')} in the file and "
+            f"{expected.get(key, 'unknown')} in the network; name the right backbone or file"
+        )
+
+
+def random_source(number: int) -> str:
+    """Name of a draw of random weights, counted from 1: `random`, `random_2`, `random_3`, ..."""
+    return RANDOM if number == 1 else f"{RANDOM}_{number}"
+
+
+def _random_weights(study: Study, source: str, backbone: str) -> Weights:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(study.seed, source, backbone))
+        state = backbones.create(backbone).state_dict()
+    preprocessing = Preprocessing()
+    return Weights(source, backbone, state, preprocessing, digest_state(state, preprocessing))

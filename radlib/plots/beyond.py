@@ -1,0 +1,186 @@
+"""Figures of 13_beyond_the_mean: places of sources, pairs of runs won, reliability."""
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from radlib.comparisons.ranks import MEAN
+from radlib.comparisons.reliability import TITLES, Measured
+from radlib.labels import pair_title, source_title, task_title
+from radlib.plots.common import UNDECIDED, mark_simulated, quiet, source_colours
+from radlib.stats.calibration import FIGURES, Reliability
+from radlib.study import Study
+
+LARGEST_DOT = 620.0  # area in square points of a place that is always taken
+
+
+def grid_of(count: int) -> tuple[int, int]:
+    """Rows and columns of panels, at most four across, as even as can be."""
+    down = math.ceil(count / 4)
+    return down, math.ceil(count / down)
+
+
+def name_of(study: Study, task: str) -> str:
+    return task if task == MEAN else task_title(study, task)
+
+
+def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
+    """One panel per task: sources against places, the dot's area the share of resamples; a cross at ours.
+
+    Args:
+        ranks: `ranks.csv`, the rows of one group of sources.
+    """
+    sources = [source for source in study.sources if source in set(ranks["source"])]
+    tasks = list(ranks["task"].unique())
+    down, across = grid_of(len(tasks))
+    figure, axes = plt.subplots(
+        down, across, figsize=(2.0 + 2.1 * across, 1.1 + down * (0.9 + 0.5 * len(sources))), sharex=True,
+        sharey=True, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for empty in axes.flat[len(tasks) :]:
+        empty.remove()
+    for panel, task in zip(axes.flat, tasks, strict=False):
+        _places(panel, study, ranks[ranks["task"] == task], sources)
+        panel.set_title(name_of(study, task), fontsize=10)
+    places = np.arange(1, len(sources) + 1)
+    axes[0, 0].set(xlim=(0.45, len(sources) + 0.55), ylim=(len(sources) - 0.4, -0.6), xticks=places)
+    axes[0, 0].set_yticks(range(len(sources)), [source_title(study, source) for source in sources])
+    for column in range(across):
+        lowest = max(row for row in range(down) if row * across + column < len(tasks))
+        axes[lowest, column].set_xlabel("place by mean AUC")
+        axes[lowest, column].tick_params(labelbottom=True)
+    figure.suptitle(
+        f"How often each source takes each place, over resamples of {ranks['resampled'].iloc[0]} (%); "
+        "cross: its place in the data", fontsize=10,
+    )  # fmt: skip
+    mark_simulated(figure, study)
+    return figure
+
+
+def _places(panel: Axes, study: Study, rows: pd.DataFrame, sources: list[str]) -> None:
+    colours = source_colours(study)
+    quiet(panel).tick_params(axis="y", length=0)
+    for y, source in enumerate(sources):
+        own = rows[rows["source"] == source]
+        panel.scatter(own["place"], [y] * len(own), s=LARGEST_DOT * own["share"], color=colours[source], lw=0,
+                      alpha=0.55)  # fmt: skip
+        panel.plot(own["rank"].iloc[0], y, "x", color="black", ms=6, mew=1.4)
+        for _, row in own[own["share"] >= 0.005].iterrows():
+            panel.text(
+                row["place"], y + 0.43, f"{100 * row['share']:.0f}", fontsize=7, ha="center", va="center"
+            )
+
+
+def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
+    """Share of pairs of runs that source a wins, task by task, one panel per pair of sources."""
+    pairs = list(table.groupby(["source_a", "source_b"], sort=False))
+    tasks = list(table["task"].unique())
+    down, across = grid_of(len(pairs))
+    figure, axes = plt.subplots(
+        down, across, figsize=(2.0 + 2.9 * across, 0.7 + down * (1.1 + 0.34 * len(tasks))), sharey=True,
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for empty in axes.flat[len(pairs) :]:
+        empty.remove()
+    for panel, (pair, rows) in zip(axes.flat, pairs, strict=False):
+        _shares_won(quiet(panel), rows, tasks, source_colours(study))
+        panel.set_title(pair_title(study, pair).replace(" − ", "\nagainst "), fontsize=9)
+    axes[0, 0].set_yticks(range(len(tasks)), [name_of(study, task) for task in tasks])
+    figure.suptitle(
+        f"How often does the first win? {study.compare.confidence:.0%} interval over "
+        f"{table['interval_holds'].iloc[0]} (grey: holds one half)", fontsize=10,
+    )  # fmt: skip
+    mark_simulated(figure, study)
+    return figure
+
+
+def _shares_won(panel: Axes, rows: pd.DataFrame, tasks: list[str], colours: dict[str, str]) -> None:
+    panel.axvline(0.5, color="0.25", lw=1, zorder=1)
+    panel.tick_params(axis="y", length=0)
+    for y, (_, row) in zip(map(tasks.index, rows["task"]), rows.iterrows(), strict=True):
+        colour = UNDECIDED
+        if row["ci_low"] > 0.5:
+            colour = colours[row["source_a"]]
+        elif row["ci_high"] < 0.5:
+            colour = colours[row["source_b"]]
+        panel.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=2, solid_capstyle="butt")
+        marker = "D" if row["task"] == MEAN else "o"
+        panel.plot(row["improvement"], y, marker, color=colour, ms=6, clip_on=False)
+    panel.axhline(len(tasks) - 1.5, color="0.75", lw=0.8)
+    panel.set(xlim=(-0.05, 1.05), ylim=(len(tasks) - 0.4, -0.6), xlabel="share of pairs of runs won")
+    panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+
+
+def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) -> Figure:
+    """One panel per task, one line per source: share of positives against mean score, bin by bin."""
+    down, across = grid_of(len(found))
+    figure, axes = plt.subplots(
+        down, across, figsize=(0.8 + 2.6 * across, 0.9 + 2.8 * down), sharex=True, sharey=True, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    colours = source_colours(study)
+    for empty in axes.flat[len(found) :]:
+        empty.remove()
+    for number, (panel, (task, sources)) in enumerate(zip(axes.flat, found.items(), strict=False)):
+        panel.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
+        for (source, one), shift in zip(sources.items(), _shifts(len(sources)), strict=True):
+            _reliability_line(quiet(panel), one.curve, colours[source], shift)
+        panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        panel.set_box_aspect(1)
+        panel.set_title(task_title(study, task), fontsize=10)
+        last = number + across >= len(found)
+        panel.tick_params(labelbottom=last)
+        panel.set_xlabel("mean score" if last else "")
+        panel.set_ylabel("share of positives" if number % across == 0 else "")
+    shown = [s for s in study.sources if any(s in sources for sources in found.values())]
+    handles = [
+        Line2D([], [], color=colours[s], marker="o", ms=4, label=source_title(study, s)) for s in shown
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    mark_simulated(figure, study)
+    return figure
+
+
+def _reliability_line(panel: Axes, curve: Reliability, colour: str, shift: float) -> None:
+    panel.vlines(curve.score + shift, curve.low, curve.high, color=colour, lw=1.2, alpha=0.75)
+    panel.plot(curve.score + shift, curve.share, "o-", color=colour, ms=3.5, lw=0.9)
+
+
+def _shifts(count: int) -> np.ndarray:
+    """A little to the side, so that intervals of different sources do not hide each other."""
+    return 0.008 * (np.arange(count) - (count - 1) / 2)
+
+
+def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
+    """One panel per figure: every source on every task with its interval, a grey bar at what chance gives."""
+    levels = table[table["against"].isna()]
+    tasks = [task for task in study.tasks if task in set(levels["task"])]
+    sources = [source for source in study.sources if source in set(levels["source"])]
+    figure, axes = plt.subplots(
+        1, len(FIGURES), figsize=(2.0 + 2.9 * len(FIGURES), 1.6 + 0.16 * len(tasks) * (len(sources) + 1)),
+        sharey=True, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    colours = source_colours(study)
+    offsets = 0.7 * (np.arange(len(sources)) + 0.5) / len(sources) - 0.35
+    for panel, name in zip(axes.flat, FIGURES, strict=True):
+        quiet(panel).tick_params(axis="y", length=0)
+        for row in levels[levels["figure"] == name].itertuples():
+            y = tasks.index(row.task) + offsets[sources.index(row.source)]
+            panel.plot([row.reference] * 2, [y - 0.13, y + 0.13], color="0.55", lw=2.5, zorder=1)
+            panel.plot([row.ci_low, row.ci_high], [y, y], color=colours[row.source], lw=1.6)
+            panel.plot(row.value, y, "o", color=colours[row.source], ms=4.5)
+        panel.set_xlabel(TITLES[name].replace(" at the", "\nat the"))
+    axes[0, 0].set_ylim(len(tasks) - 0.4, -0.6)
+    axes[0, 0].set_yticks(range(len(tasks)), [task_title(study, task) for task in tasks])
+    handles = [
+        Line2D([], [], color=colours[s], marker="o", ms=5, label=source_title(study, s)) for s in sources
+    ]
+    handles.append(Line2D([], [], color="0.55", marker="|", ls="", ms=10, mew=2.5, label="what chance gives"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=8)
+    mark_simulated(figure, study)
+    return figure

@@ -1,0 +1,1 @@
+"""The sections of `params.yaml` as types; `radlib.study` puts them together."""

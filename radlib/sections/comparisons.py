@@ -1,0 +1,133 @@
+"""Sections that say what is compared, and which questions are asked of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from radlib.sections.common import Name, Strict, Train
+from radlib.sections.training import Setting
+
+
+class Compare(Strict):
+    pairs: list[tuple[str, str]] = Field(description="(source_a, source_b): differences are a minus b")
+    headline: tuple[str, str] = Field(description="the pair that the summary leads with")
+    resamples: int = Field(2000, ge=100)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    equivalence: float = Field(0.01, gt=0, lt=1, description="differences in AUC below it do not matter")
+
+
+class Cell(Strict):
+    """One kind of simulated study; it is drawn with a true difference of `delta`, and of 0."""
+
+    measure: Literal["auc", "dice"]
+    patients: list[int] = Field(min_length=1, max_length=2, description="[positive, negative]; Dice: [all]")
+    level: float = Field(gt=0, lt=1, description="true value of side b")
+    delta: float = Field(gt=0, lt=1, description="true difference, a minus b")
+    folds: int = Field(1, ge=1, le=20)
+    settings: int = Field(4, ge=1)
+    seeds: int = Field(1, ge=1, description="trainings of each setting on each fold")
+    luck: float = Field(0.0, ge=0, description="SD of a training's luck, in SD of a score")
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Cell:
+        if len(self.patients) != {"auc": 2, "dice": 1}[self.measure]:
+            raise ValueError("patients: [positive, negative] for auc, [all] for dice")
+        if min(self.patients) < 2 * self.folds:
+            raise ValueError(f"{min(self.patients)} patients over {self.folds} folds; each needs two")
+        if self.level + self.delta >= 1:
+            raise ValueError("level + delta must lie below 1")
+        return self
+
+
+class Validity(Strict):
+    """Simulated studies with a known truth, which the intervals should hold."""
+
+    studies: int = Field(ge=2, description="in each cell, with and without a difference")
+    resamples: int = Field(1000, ge=100)
+    cells: list[Cell] = Field(min_length=1)
+
+
+class SharedPreprocessing(Strict):
+    """One preprocessing for all weights, (x / 255 - mean) / std in the order of `channels`.
+
+    By default that of the published scripts: blue first, minus (103.939, 116.779, 123.68), then / 255.
+    """
+
+    mean: tuple[float, float, float] = (0.407604, 0.457957, 0.485020)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
+    channels: Literal["RGB", "BGR"] = "BGR"
+
+
+class FrozenSetting(Setting):
+    train: Literal["frozen"] = "frozen"
+
+
+class Confounds(Strict):
+    """What preprocessing and metric alone do to the differences between sources, in frozen runs."""
+
+    tasks: list[Name] = Field(default_factory=list, description="none named: the question is not asked")
+    settings: list[FrozenSetting] | None = Field(None, description="of transfer; None: all frozen ones")
+    pairs: list[tuple[Name, Name]] | None = Field(
+        None, description="None: the headline, and the pairs of compare that name a checkpoint"
+    )
+    shared: SharedPreprocessing = Field(default_factory=SharedPreprocessing)
+
+
+class LabelEfficiency(Strict):
+    """Frozen runs on parts of the training patients: from which size on does the source no longer matter?"""
+
+    tasks: list[Name] = Field(default_factory=list)
+    backbones: list[Name] = Field(default_factory=list, description="none named: all of the study")
+    lr: float = Field(0.01, gt=0, description="that of one of transfer's frozen settings")
+    fractions: list[float] = Field(
+        default_factory=lambda: [0.05, 0.1, 0.25, 0.5, 1.0], min_length=1,
+        description="parts of the training patients, ascending; 1 is the run of 03_transfer itself",
+    )  # fmt: skip
+    repeats: int = Field(5, ge=3, description="random orders of patients, for each fold and backbone")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> LabelEfficiency:
+        if sorted(set(self.fractions)) != self.fractions or self.fractions[0] <= 0 or self.fractions[-1] > 1:
+            raise ValueError("fractions must ascend, above 0 and up to 1, as [0.05, 0.1, 0.25, 0.5, 1]")
+        return self
+
+
+class MatchedLabels(Strict):
+    """Sources set against each other beside the grid, to tell what images show from how they are labelled.
+
+    The first of `pairs` is the difference to be explained. Pairs with the same second source show what is
+    left of it when labels are matched, pairs with the same first source what its finer labels add.
+    """
+
+    sources: list[Name] = Field(default_factory=list, description="they need not be among the study's")
+    backbones: list[Name] = Field(default_factory=list)
+    tasks: list[Name] = Field(default_factory=list)
+    train: list[Train] = Field(default_factory=lambda: ["frozen", "top10"], description="transfer's settings")
+    pairs: list[tuple[Name, Name]] = Field(default_factory=list, description="as in compare")
+
+    @model_validator(mode="after")
+    def _whole_or_empty(self) -> MatchedLabels:
+        given = [bool(part) for part in (self.sources, self.backbones, self.tasks, self.pairs)]
+        if any(given) and not (all(given) and self.train):
+            raise ValueError("give all of sources, backbones, tasks, train and pairs, or none")
+        for source in {name for pair in self.pairs for name in pair} - set(self.sources):
+            raise ValueError(f"pairs name '{source}', which is not among its sources")
+        return self
+
+
+class Controls(Strict):
+    """Comparisons whose outcome is known beforehand; without `task` and `positive` there are none."""
+
+    task: Name | None = Field(None, description="of the negative controls")
+    positive: dict[Name, Name] = Field(
+        default_factory=dict, description="source: the corpus whose classes it has learnt to tell apart"
+    )
+    backbones: list[Name] | None = Field(None, description="None: all backbones of the study")
+    lr: float = Field(0.003, gt=0, description="all backbones are frozen")
+    epochs: int = Field(10, ge=1)
+    seeds: list[int] = Field(default_factory=lambda: [0, 1, 2, 3, 4], min_length=2)
+    pairs: int = Field(3, ge=2, description="pairs of random weights of each backbone")
+    train_patients: int = Field(15, ge=2, description="positive: in each group of classes; as many validate")
+    max_images: int = Field(300, ge=20, description="positive: most images of a corpus")

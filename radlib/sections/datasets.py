@@ -1,0 +1,112 @@
+"""Sections that say what is trained on: corpora, tasks, checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from radlib.sections.common import Name, Resize, Strict, Train
+
+
+class Expected(Strict):
+    """What the publisher counts, before the study leaves anything out."""
+
+    images: int | None = Field(None, ge=1)
+    patients: int | None = Field(None, ge=1)
+    positive: int | None = Field(None, ge=0, description="images of the positive class")
+
+
+class Dataset(Strict):
+    """One dataset in its published layout; `layout` names a reader of `radlib.datasets`."""
+
+    layout: str = Field(description="folders, table, busi, ddti, simulated_radiology, ...")
+    path: str = Field(description="from the repository's folder: data/raw/..., or a generator")
+    title: str = Field(description="as the figures print it")
+    publisher: str = ""
+    licence: str = ""
+    url: str = ""
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the reader")
+    expected: Expected | None = Field(None, description="the publisher's own counts, for make check-data")
+    size: int = Field(64, ge=8, le=2048, description="side of the packed square images, px")
+    colour: bool = Field(False, description="keep three channels (photographs)")
+
+    @property
+    def simulated(self) -> bool:
+        return self.layout.startswith("simulated")
+
+
+class Corpus(Dataset):
+    """What backbones are pretrained on; several classes, patients optional.
+
+    With `groups` its classes are merged after images are drawn, audited and split by the published ones. So a
+    variant holds the very images of its original in the same parts, under coarser labels.
+    """
+
+    max_images: int | None = Field(
+        None, ge=1, description="a seeded, class-balanced subset, of each published part alike"
+    )
+    groups: dict[Name, list[str]] | int | None = Field(
+        None, description="new class: published classes, an empty list for all others; or a number: at random"
+    )
+    backbones: list[str] | None = Field(None, description="pretrain only these; None: all of the study")
+    variant_of: Name | None = Field(None, description="a corpus with the same images under other labels")
+
+
+class Task(Dataset):
+    """What backbones are transferred to: two classes, patients, perhaps lesion masks."""
+
+    negative: str = Field(description="class counted as 0")
+    positive: str = Field(description="class counted as 1")
+    folds: int = Field(5, ge=1, le=20, description="1: one 75/10/15 split; k: each patient tested once")
+    augment: Literal["none", "shifts", "full"] = Field("full", description="full: small sets")
+    input: int | None = Field(None, ge=32, le=1024, description="at least this input side, px, for maps")
+    train: list[Train] | None = Field(None, description="only these settings of transfer; None: all")
+    resize: Resize | None = Field(None, description="None: as data.resize says")
+    variant_of: Name | None = Field(
+        None, description="a task with the same images and patients, with which 06_dice compares this one"
+    )
+    published_delta: float | None = Field(None, description="published AUC gain over ImageNet")
+    same_data_as_published: bool = False
+
+
+class Checkpoint(Strict):
+    """Published weights of one or several backbones, with the preprocessing they were trained with.
+
+    Either `files` with mean, std and channels, or `tags`, whose preprocessing timm knows. A network is shown
+    (x / 255 - mean) / std, x in 0..255, the channels in the given order. So RadImageNet's
+    (x - 127.5) * 2 / 255 of blue first is channels BGR, mean 0.5 and std 0.5 throughout: -1 to +1. And its
+    Keras files' x - (103.939, 116.779, 123.68), blue first, then / 255, is channels BGR,
+    mean [0.407604, 0.457957, 0.485020], std 1: -0.49 to +0.59.
+    """
+
+    path: str = Field(description="the folder that holds the files")
+    title: str = ""
+    files: dict[Name, str] = Field(default_factory=dict, description="backbone: its file in the folder")
+    tags: dict[Name, str] = Field(default_factory=dict, description="backbone: timm's name for its training")
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    channels: Literal["RGB", "BGR"] = "RGB"
+
+    @model_validator(mode="after")
+    def _one_preprocessing(self) -> Checkpoint:
+        if bool(self.files) == bool(self.tags):
+            raise ValueError("give either files or tags")
+        if self.files and (self.mean is None or self.std is None):
+            raise ValueError("files need the mean and std they were trained with")
+        if self.tags and self.model_fields_set & {"mean", "std", "channels"}:
+            raise ValueError("tags bring their own mean, std and channels; leave these out")
+        return self
+
+    @property
+    def backbones(self) -> list[str]:
+        return list(self.files or self.tags)
+
+    def file_of(self, backbone: str) -> str:
+        """Name of a backbone's file in the folder."""
+        return self.files.get(backbone) or f"{backbone}.{self.tags[backbone]}.safetensors"
+
+
+class Data(Strict):
+    near_duplicate_bits: int = Field(2, ge=0, le=16, description="hashes this close: one picture")
+    resize: Resize = Field("stretch", description="letterbox: black borders instead of another aspect ratio")

@@ -1,0 +1,1 @@
+"""Sentences and tables for readers, written from the numbers alone, one module for each notebook."""

@@ -1,0 +1,82 @@
+"""Words of 12_matched_labels, written from its table and from nothing else."""
+
+import pandas as pd
+
+from radlib.comparisons.matched_labels import ALL_TASKS
+from radlib.labels import pair_title
+from radlib.sections.comparisons import MatchedLabels
+from radlib.sentences.common import direction, with_interval
+from radlib.study import Study
+
+NO_SOURCES = (
+    "This study names no sources in `matched_labels`: it holds no corpus under two labellings, so there is "
+    "nothing to compare here."
+)
+NOT_SHOWN = "no difference shown"
+_ADDED = {
+    "higher": "The finer labels add to AUC",
+    "lower": "The finer labels cost AUC",
+    NOT_SHOWN: "That the finer labels matter is not shown",
+}
+Pair = tuple[str, str]
+
+
+def matched_lesson(study: Study, table: pd.DataFrame) -> list[str]:
+    """What is left of the difference when labels are matched: over all tasks, then task by task."""
+    said = [matched_sentence(study, table[table["task"] == ALL_TASKS])]
+    for task in study.matched_labels.tasks:
+        rows = table[table["task"] == task]
+        differences = "; ".join(_named(study, row) for _, row in rows.iterrows())
+        said.append(f"{study.tasks[task].title}: {differences}.")
+    return said
+
+
+def matched_sentence(study: Study, overall: pd.DataFrame) -> str:
+    """The difference to be explained, what is left of it, and what the finer labels add.
+
+    Args:
+        overall: the mean over tasks of every pair.
+    """
+    first, left, added = pair_roles(study.matched_labels)
+    whole = _of(overall, first)
+    plural = "" if whole["n_tasks"] == 1 else "s"
+    text = f"Over {whole['n_tasks']} task{plural}: {_named(study, whole)}"
+    if _word(whole) == NOT_SHOWN:
+        text += ", so **no difference is shown that labels could explain**"
+    for pair in left:
+        row = _of(overall, pair)
+        text += f". With matched labels **{_left(row, whole)}**: {_named(study, row)}"
+    for pair in added:
+        row = _of(overall, pair)
+        text += f". {_ADDED[_word(row)]}: {_named(study, row)}"
+    return f"{text}."
+
+
+def pair_roles(part: MatchedLabels) -> tuple[Pair, list[Pair], list[Pair]]:
+    """The pair to be explained, those against the same rival, and those of the same source with others."""
+    first, *others = part.pairs
+    return first, [p for p in others if p[1] == first[1]], [p for p in others if p[0] == first[0]]
+
+
+def _left(row: pd.Series, whole: pd.Series) -> str:
+    word, before = _word(row), _word(whole)
+    if word == NOT_SHOWN:
+        return "no difference is shown"
+    if before == NOT_SHOWN:
+        return "one is shown"
+    if word != before:
+        return "the difference turns round"
+    return f"about {row['delta'] / whole['delta']:.0%} of the difference is left"
+
+
+def _word(row: pd.Series) -> str:
+    return direction(row["ci_low"], row["ci_high"])
+
+
+def _named(study: Study, row: pd.Series) -> str:
+    pair = (row["source_a"], row["source_b"])
+    return f"{pair_title(study, pair)} {with_interval(row, study.compare.confidence)}"
+
+
+def _of(overall: pd.DataFrame, pair: Pair) -> pd.Series:
+    return overall[(overall["source_a"] == pair[0]) & (overall["source_b"] == pair[1])].iloc[0]
