@@ -25,11 +25,12 @@ from radlib.data.splits import check_masks
 from radlib.machines.workers import Advance
 from radlib.networks.features import count_views
 from radlib.networks.localise import resized
-from radlib.networks.segmenters import FIGURES, Encoded, FrozenSegmenter, WholeSegmenter, encoded, pictures_of
+from radlib.networks.segmenters import Encoded, FrozenSegmenter, WholeSegmenter, encoded, pictures_of
 from radlib.networks.weights import Weights
 from radlib.runs import write_table
 from radlib.seeds import digest_of
 from radlib.stats import dice as measures
+from radlib.stats.dice import MASK_FIGURES
 from radlib.study import Run, Study
 from radlib.training.fitting import Fit, fit
 from radlib.training.grid import Arm, carry_out
@@ -41,7 +42,7 @@ COST = {"frozen": 1.5, "all": 5.0}
 
 @dataclass(frozen=True)
 class Segmented:
-    """Tables of a task: one row per run, per run and test image (`FIGURES`, predicted mask), per epoch."""
+    """Tables of a task: one row per run, per run and test image (`MASK_FIGURES`, mask), per epoch."""
 
     runs: pd.DataFrame
     segmentation: pd.DataFrame
@@ -141,7 +142,7 @@ class _Arm(Arm):
         return {"val_loss": float(_loss(logits, targets)), "val_dice": float(found.mean())}
 
     def _predictions(self, run: Run, learner, rows: np.ndarray) -> pd.DataFrame:
-        """Per test image: `FIGURES`, and the predicted mask in the image's own pixels, as bits."""
+        """Per test image: `MASK_FIGURES`, and the predicted mask in the image's own pixels, as bits."""
         logits = torch.nan_to_num(_logits(learner, rows, 2 * self.options.batch_size)[0]).numpy()
         manifest = self.packed.manifest.iloc[rows]
         predicted = [
@@ -150,7 +151,7 @@ class _Arm(Arm):
         ]
         table = pd.DataFrame(
             [_figures(mask, self.packed.masks[row]) for mask, row in zip(predicted, rows, strict=True)],
-            columns=FIGURES,
+            columns=MASK_FIGURES,
         )
         return pd.DataFrame(
             {

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from radlib.data.images import Packed, open_packed
-from radlib.networks.localise import FIGURES, baselines
+from radlib.networks.localise import baselines
 from radlib.runs import write_table
+from radlib.stats.dice import MAP_FIGURES
 from radlib.study import Study
 from radlib.training.grid import carry_out
 from radlib.training.transfer_arm import PREDICTION, TransferArm, arm_cost
@@ -55,7 +56,7 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
 
 def _localisation(packed: Packed, runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     maps = ["map_height", "map_width", "map"]
-    columns = ["run", "image_id", "patient_id", "fold", *FIGURES, "threshold", *maps]
+    columns = ["run", "image_id", "patient_id", "fold", *MAP_FIGURES, "threshold", *maps]
     if "threshold" not in runs:
         return pd.DataFrame(columns=columns)
     found = predictions.dropna(subset="dice").merge(runs[["run", "threshold"]], on="run")

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from radlib.networks.localise import FIGURES
 from radlib.stats.auc import aucs
+from radlib.stats.dice import MAP_FIGURES
 from radlib.study import Study, load_study
 
 TITLES = {
@@ -110,5 +110,5 @@ def write_results(study: Study, task: str, runs: pd.DataFrame, predictions: pd.D
     runs.to_parquet(folder / "runs.parquet", index=False)
     predictions.to_parquet(folder / "predictions.parquet", index=False)
     if not (folder / "localisation.parquet").is_file():
-        columns = ["run", "image_id", "patient_id", "fold", *FIGURES]
+        columns = ["run", "image_id", "patient_id", "fold", *MAP_FIGURES]
         pd.DataFrame(columns=columns).to_parquet(folder / "localisation.parquet", index=False)

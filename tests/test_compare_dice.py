@@ -9,10 +9,10 @@ from radlib.compare import load_results
 from radlib.comparisons import compare_dice, lesions
 from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.networks.localise import BASELINES, FIGURES
 from radlib.plots.dice import chosen_cases, dice_by_source, lesion_forest, overlays
 from radlib.report import report_tables
 from radlib.sentences.dice import headline_lesions, lesion_lesson
+from radlib.stats.dice import BASELINES, MAP_FIGURES
 from tests.conftest import write_packed
 from tests.fabricated import fabricate, make_study
 
@@ -38,7 +38,7 @@ def fabricate_maps(study, dice: dict[str, float], seed: int = 0) -> None:
             run=run, threshold=0.3
         )
         level = dice[source] + some["image_id"].map(shared) + rng.normal(0, 0.02, len(some))
-        for figure in FIGURES:
+        for figure in MAP_FIGURES:
             some[figure] = level.clip(0, 1)
         map = rng.random((3, 3)).astype(np.float16)
         tables.append(some.assign(map_height=3.0, map_width=3.0, map=map.tobytes()))
@@ -67,7 +67,7 @@ def test_table_holds_the_contract_and_the_plain_means(planted):
     named = "task method metric source_a source_b mean_a mean_b delta relative_gain ci_low ci_high"
     contract = f"{named} p_value p_holm n_patients n_images resamples simulated".split()
     assert set(contract) <= set(table.columns)
-    assert len(table) == 2 * len(FIGURES)
+    assert len(table) == 2 * len(MAP_FIGURES)
     row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
     stored = pd.read_parquet(study.result_dir(TASK) / "localisation.parquet")
     runs = results.runs.set_index("run")["source"]
@@ -132,7 +132,7 @@ def test_figures_show_what_the_tables_hold(planted):
     study, results, located, table = planted
     forest = lesion_forest(study, table, "localisation")
     assert [t.get_text() for t in forest.axes[0].get_yticklabels()] == [
-        f"Thyroid US: {lesions.METRICS[name]}" for name in FIGURES
+        f"Thyroid US: {lesions.METRICS[name]}" for name in MAP_FIGURES
     ]
     spread = dice_by_source(study, located)
     shown = [t.get_text() for t in spread.axes[0].get_yticklabels()]

@@ -9,11 +9,11 @@ from radlib.comparisons import compare_dice, compare_resize, lesions
 from radlib.comparisons.results import RUN
 from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.networks.segmenters import FIGURES
 from radlib.plots.dice import chosen_cases, overlays, random_predictions, resize_forest
 from radlib.report import report_tables
 from radlib.sections.training import Segment, SegmentSetting
 from radlib.sentences.dice import headline_lesions, resize_lesson
+from radlib.stats.dice import MASK_FIGURES
 from tests.conftest import write_packed
 from tests.fabricated import make_study
 
@@ -76,7 +76,7 @@ def test_sources_are_compared_on_the_original_task_alone(planted):
     study, found = planted
     table = compare_dice.compare_found(study, [found])
     assert set(table["task"]) == {TASK} and set(table["method"]) == {"segmentation"}
-    assert len(table) == 2 * len(FIGURES)
+    assert len(table) == 2 * len(MASK_FIGURES)
     row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
     assert row["ci_low"] < 0.1 < row["ci_high"] and row["ci_high"] - row["ci_low"] < 0.02
     distance = table[(table["metric"] == "hausdorff95") & (table["source_a"] == "radiology")].iloc[0]

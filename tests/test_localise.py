@@ -14,10 +14,10 @@ from radlib.data import batches
 from radlib.data.images import open_packed
 from radlib.errors import UserError
 from radlib.networks.learners import Head, WholeLearner
-from radlib.networks.localise import BASELINES, FIGURES, activation_maps, baselines, localise, resized
+from radlib.networks.localise import activation_maps, baselines, localise, resized
 from radlib.networks.weights import load_weights
 from radlib.sections.training import Setting
-from radlib.stats.dice import dice
+from radlib.stats.dice import BASELINES, MAP_FIGURES, dice
 from radlib.training import transfer_arm
 from radlib.training.transfer_arm import TransferArm
 from tests.conftest import SMALL, two_classes, write_packed
@@ -142,7 +142,7 @@ def test_every_run_and_regime_is_localised_once_per_test_image_with_mask(study):
         for run in runs:
             some = table[(table["run"] == run) & (table["fold"] == fold)]
             assert sorted(some["image_id"]) == sorted(wanted), run
-    assert not table[FIGURES].isna().any(axis=None)
+    assert not table[MAP_FIGURES].isna().any(axis=None)
     assert set(result.runs["train"]) == {"frozen", "top10", "all"}
     again = transfer.transfer(study, TASK)
     assert again.computed == 0

@@ -15,11 +15,11 @@ from radlib import compare, pipeline
 from radlib.comparisons import compare_dice, compare_resize, lesions, validity
 from radlib.comparisons.results import load_results
 from radlib.errors import UserError
-from radlib.networks.localise import FIGURES
 from radlib.report import agreement, archive
 from radlib.report.origin import differences
 from radlib.report.verify import verify
 from radlib.runs import write_table
+from radlib.stats.dice import MAP_FIGURES
 from radlib.study import load_study
 from tests import test_compare_resize
 from tests.fabricated import fabricate, make_study
@@ -274,8 +274,8 @@ def test_kept_predictions_hold_every_bit_and_name_nobody(committed):
         assert (before[name].rank(method="dense") == after[name].rank(method="dense")).all()
         assert not set(before[name]) & set(after[name])
     located = pd.read_parquet(kept / "localisation.parquet")
-    figures = pd.read_parquet(study.result_dir(TASK) / "localisation.parquet")[FIGURES]
-    pd.testing.assert_frame_equal(located[FIGURES], figures, check_exact=True)
+    figures = pd.read_parquet(study.result_dir(TASK) / "localisation.parquet")[MAP_FIGURES]
+    pd.testing.assert_frame_equal(located[MAP_FIGURES], figures, check_exact=True)
     assert not {"map", "seconds"} & set(located) and set(located["image_id"]) <= set(after["image_id"])
     assert "seconds" not in pd.read_parquet(kept / "runs.parquet")
     assert pq.ParquetFile(kept / "predictions.parquet").metadata.row_group(0).column(0).compression == "ZSTD"

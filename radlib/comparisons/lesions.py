@@ -15,7 +15,7 @@ from radlib.comparisons.results import (
     read_result,
 )
 from radlib.errors import UserError
-from radlib.networks import localise, segmenters
+from radlib.stats.dice import BASELINES, MAP_FIGURES, MASK_FIGURES
 from radlib.study import Study
 
 METRICS = {
@@ -73,7 +73,7 @@ class Found:
         """By source, over the runs that the headline pair has in common, and by baseline: `means`."""
         runs = headline_runs(study, self.runs[task])
         found = {source: self.means(task, some) for source, some in runs.items()}
-        guessed = [name for name in localise.BASELINES if name in set(self.images[task]["run"])]
+        guessed = [name for name in BASELINES if name in set(self.images[task]["run"])]
         return found | {name: self.means(task, pd.DataFrame({"run": [name]})) for name in guessed}
 
 
@@ -92,11 +92,11 @@ def load_localised(study: Study, results: Results) -> Found:
     runs, images = {}, {}
     for task in results.tasks:
         path = study.result_dir(task) / "localisation.parquet"
-        table = read_result(path, task, [*_IMAGE, *localise.FIGURES])
+        table = read_result(path, task, [*_IMAGE, *MAP_FIGURES])
         if len(table):
             runs[task], images[task] = results.of_task(task), table
-            _check_complete(path, runs[task], table, localise.FIGURES)
-    return Found("localisation", localise.FIGURES, runs, images)
+            _check_complete(path, runs[task], table, MAP_FIGURES)
+    return Found("localisation", MAP_FIGURES, runs, images)
 
 
 def load_segmented(study: Study) -> Found:
@@ -107,11 +107,11 @@ def load_segmented(study: Study) -> Found:
         stored = read_result(folder / "segmentation_runs.parquet", task, ["run", "val_loss", "val_dice"])
         runs[task] = asked_for(study.segmentation_runs_of(task), stored, ["val_loss", "val_dice"])
         path = folder / "segmentation.parquet"
-        images[task] = read_result(path, task, [*_IMAGE, *segmenters.FIGURES])
-        _check_complete(path, runs[task], images[task], segmenters.FIGURES)
+        images[task] = read_result(path, task, [*_IMAGE, *MASK_FIGURES])
+        _check_complete(path, runs[task], images[task], MASK_FIGURES)
     if runs:
         check_one_version(pd.concat(runs.values(), ignore_index=True))
-    return Found("segmentation", segmenters.FIGURES, runs, images)
+    return Found("segmentation", MASK_FIGURES, runs, images)
 
 
 def _check_complete(path: Path, runs: pd.DataFrame, images: pd.DataFrame, figures: list[str]) -> None:

@@ -19,10 +19,9 @@ from radlib.data import batches
 from radlib.data.images import Packed, inner_box
 from radlib.errors import UserError
 from radlib.stats import dice as measures
+from radlib.stats.dice import BASELINES, MAP_FIGURES
 
 THRESHOLDS = tuple(float(t) for t in np.linspace(0.05, 0.95, 19).round(2))
-FIGURES = ["dice", "iou", "average_precision", "energy_inside", "pointing_hit"]
-BASELINES = ["whole_image", "centred_blob"]
 
 
 def activation_maps(learner: nn.Module, rows: np.ndarray, batch_size: int) -> np.ndarray:
@@ -71,7 +70,7 @@ def localise(
         validation, test: rows of images with a mask; maps, test_maps: (n, h, w) of each.
     Returns:
         the threshold, chosen on the validation images for the highest mean Dice, and one row per test
-        image with `FIGURES`; Dice and IoU at that threshold, the other three without any.
+        image with `MAP_FIGURES`; Dice and IoU at that threshold, the other three without any.
     Raises:
         UserError: no validation image has a mask.
     """
@@ -87,11 +86,11 @@ def localise(
     for row, map in zip(test, test_maps, strict=True):
         mask = packed.masks[row]
         rows.append(_figures(mask, resized(map, mask.shape, packed.resize), threshold))
-    return threshold, pd.DataFrame(rows, columns=FIGURES)
+    return threshold, pd.DataFrame(rows, columns=MAP_FIGURES)
 
 
 def _figures(mask: np.ndarray, full: np.ndarray, threshold: float) -> list[float]:
-    """`FIGURES` of a map in the mask's own pixels."""
+    """`MAP_FIGURES` of a map in the mask's own pixels."""
     region = full >= threshold
     return [
         measures.dice(region, mask),
@@ -108,7 +107,7 @@ def baselines(packed: Packed, folds: Sequence[int]) -> pd.DataFrame:
     The size is the mean share of the frame over the fold's training masks.
 
     Returns:
-        columns run (`whole_image`, `centred_blob`), row, fold and `FIGURES`; every test image with a mask.
+        columns run (a baseline's name), row, fold and `MAP_FIGURES`; every test image with a mask.
     """
     shares = np.array([packed.masks[row].mean() for row in range(len(packed.manifest))])
     has_mask = packed.manifest["has_mask"].to_numpy()
@@ -120,7 +119,7 @@ def baselines(packed: Packed, folds: Sequence[int]) -> pd.DataFrame:
             mask = packed.masks[row]
             for name, region in zip(BASELINES, _guesses(mask.shape, share), strict=True):
                 rows.append([name, row, fold, *_figures(mask, region.astype(np.float32), 0.5)])
-    return pd.DataFrame(rows, columns=["run", "row", "fold", *FIGURES])
+    return pd.DataFrame(rows, columns=["run", "row", "fold", *MAP_FIGURES])
 
 
 def _guesses(shape: tuple[int, int], share: float) -> list[np.ndarray]:

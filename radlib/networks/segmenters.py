@@ -23,7 +23,6 @@ from radlib.networks.weights import Weights
 from radlib.seeds import seed_of
 
 BATCH = 32
-FIGURES = ["dice", "iou", "hausdorff95"]  # of a predicted mask
 
 
 class UNet(nn.Module):

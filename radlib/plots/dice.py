@@ -11,8 +11,9 @@ from radlib.comparisons.lesions import METHODS, METRICS, Found
 from radlib.comparisons.results import headline_runs
 from radlib.data.images import Packed
 from radlib.labels import ordered_pairs, pair_title, source_title, task_title
-from radlib.networks.localise import BASELINES, resized
+from radlib.networks.localise import resized
 from radlib.plots.common import difference_axis, draw_interval, mark_simulated, quiet, source_colours, span
+from radlib.stats.dice import BASELINES
 from radlib.study import Study
 
 OUTLINE, PREDICTED = "#D55E00", "#0072B2"

@@ -20,6 +20,16 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 from radlib.errors import UserError
 from radlib.stats.auc import descending_steps
 
+MASK_FIGURES = ["dice", "iou", "hausdorff95"]  # figures of a predicted mask
+MAP_FIGURES = [
+    "dice",
+    "iou",
+    "average_precision",
+    "energy_inside",
+    "pointing_hit",
+]  # of a map
+BASELINES = ["whole_image", "centred_blob"]  # regions guessed without a look at the image
+
 
 def dice(predicted: np.ndarray, reference: np.ndarray) -> float:
     """Dice coefficient 2 |A & B| / (|A| + |B|) of two masks, 0 to 1.
