@@ -17,13 +17,15 @@ export DVC_NO_ANALYTICS := 1
 
 .PHONY: study check-data plan verify test lint lab lock
 
+# Packages are compiled once, here: where Python may not keep what it compiles (PYTHONDONTWRITEBYTECODE, usual in
+# containers), every notebook would compile PyTorch again.
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Stopped: Python 3.11 or newer is needed; name it, for example: make study PYTHON=python3.11"; exit 1; }
 	@echo "Installing the pinned environment into .venv, once; several gigabytes unless they are cached."
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes -r requirements.lock
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 
