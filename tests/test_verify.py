@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from radlib import compare, pipeline
-from radlib.comparisons import compare_dice, compare_resize, lesions, validity
+from radlib.comparisons import compare_dice, compare_resize, lesions, ranks, reliability, validity
 from radlib.comparisons.results import load_results
 from radlib.errors import UserError
 from radlib.report import agreement, archive
@@ -54,6 +54,9 @@ def committed(tmp_path_factory):
     compare_dice.save_table(study, compare_dice.compare_found(study, [located]))
     validity.save_table(study, validity.coverage_table(study, validity.simulate(study)))
     compare_resize.save_table(study, compare_resize.compare_resize(study, [located]))
+    drawn = ranks.draw_tasks(study, results)
+    ranks.save_tables(study, ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn))
+    reliability.save_table(study, reliability.calibration_table(study, reliability.measure(study, results)))
     write_table(pd.DataFrame({"task": [TASK], "delta": [0.1]}), study.report_dir / "other.csv")
     (root / "studies").mkdir()
     shutil.copy(root / "params.yaml", root / "studies" / f"{NAME}.yaml")
@@ -113,7 +116,8 @@ def test_an_untouched_report_is_identical(copy):
     said, holds = verify(NAME, root=copy)
     found = verdicts_of(said)
     assert holds
-    assert [found[f"{name}.csv"] for name in ("auc", "overall", "dice", "resize")] == ["identical"] * 4
+    computed = ("auc", "overall", "dice", "resize", "ranks", "improvement", "calibration")
+    assert [found[f"{name}.csv"] for name in computed] == ["identical"] * len(computed)
     rows = pd.read_csv(copy / REPORT / "validity.csv")
     small = (rows["positive"] == 12).sum()
     assert found["validity.csv"] == f"identical {small} of {len(rows)} rows computed again"

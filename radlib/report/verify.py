@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from radlib import compare, compute
-from radlib.comparisons import compare_dice, compare_resize, lesions, validity
+from radlib.comparisons import compare_dice, compare_resize, lesions, ranks, reliability, validity
 from radlib.comparisons.results import load_results
 from radlib.errors import UserError
 from radlib.labels import aligned
@@ -90,9 +90,18 @@ def _dice(study: Study) -> None:
     compare_resize.save_table(study, compare_resize.compare_resize(study, methods))
 
 
+def _beyond(study: Study) -> None:
+    results = load_results(study)
+    drawn = ranks.draw_tasks(study, results)
+    ranks.save_tables(study, ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn))
+    measured = reliability.measure(study, results)
+    reliability.save_table(study, reliability.calibration_table(study, measured))
+
+
 WAYS: dict[tuple[str, ...], Callable[[Study], None]] = {
     ("auc.csv", "overall.csv"): _auc,
     ("dice.csv", "resize.csv"): _dice,
+    ("ranks.csv", "improvement.csv", "calibration.csv"): _beyond,
 }
 """Tables that follow from predictions, and what writes them below a study's root."""
 
