@@ -36,6 +36,10 @@ def _rows(images: pd.DataFrame, count: int) -> np.ndarray:
     return turn.sort_values(kind="stable").index.to_numpy()[:count]
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def agreement_figure(table: pd.DataFrame) -> Figure:
     """Kappa of every region with its interval over patients; a dot alone has too few patients for one."""
     figure, axis = plt.subplots(figsize=(7, 1.2 + 0.35 * len(table)), layout="constrained")
@@ -43,12 +47,15 @@ def agreement_figure(table: pd.DataFrame) -> Figure:
         axis.plot([row.ci_low, row.ci_high], [y, y], color=COLOURS[0], lw=2, solid_capstyle="butt")
         axis.plot(row.kappa, y, "o", color=COLOURS[0], ms=6)
     names = [
-        f"{row.modality}/{row.region}: {row.images} images, {row.patients} patients"
+        f"{row.modality}/{row.region}: {_count(row.images, 'image')}, {_count(row.patients, 'patient')}"
         for row in table.itertuples()
     ]
     axis.axvline(0, color="0.25", lw=1, zorder=1)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6), xlim=(-1.05, 1.05))
-    axis.set_xlabel("kappa, 95 % interval over patients\n(0: as by chance, 1: readers always agree)")
+    axis.set_xlabel(
+        "kappa, 95 % interval over patients (a dot alone: too few of them)\n"
+        "0: as by chance, 1: readers always agree"
+    )
     quiet(axis)
     return figure
 
