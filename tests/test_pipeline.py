@@ -136,7 +136,7 @@ def test_the_recorded_report_is_what_its_predictions_give(killed_and_resumed):
     folder, _, _ = killed_and_resumed
     record(load_study(path=folder / "params.yaml"))
     said, holds = verify("smoke", root=folder)
-    assert holds and said.count("identical") == 5
+    assert holds and said.count("identical") == 8
 
 
 @pytest.mark.study
