@@ -32,6 +32,11 @@ def ordered_pairs(study: Study) -> list[tuple[str, str]]:
     return list(dict.fromkeys([tuple(study.compare.headline), *map(tuple, study.compare.pairs)]))
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def aligned(table: pd.DataFrame, right: tuple[str, ...]) -> str:
     """A table of words as plain text: columns named in `right` end together, the others begin together."""
     lines = [list(table.columns), *table.to_numpy().tolist()]

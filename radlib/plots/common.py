@@ -72,26 +72,13 @@ def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], rows: list[
     axes.set_xlabel("difference in AUC")
     colours = source_colours(study)
     ahead = [f"{source_title(study, source)}\nahead" for source in pair]
-    axes.text(
-        0.03,
-        1,
-        f"← {ahead[1]}",
-        color=colours[pair[1]],
-        fontsize=8,
-        ha="left",
-        va="bottom",
-        transform=axes.transAxes,
-    )
-    axes.text(
-        0.97,
-        1,
-        f"{ahead[0]} →",
-        color=colours[pair[0]],
-        fontsize=8,
-        ha="right",
-        va="bottom",
-        transform=axes.transAxes,
-    )
+    for x, words, source, side in (
+        (0.03, f"← {ahead[1]}", pair[1], "left"),
+        (0.97, f"{ahead[0]} →", pair[0], "right"),
+    ):
+        axes.text(
+            x, 1, words, color=colours[source], fontsize=8, ha=side, va="bottom", transform=axes.transAxes
+        )
 
 
 def equivalence_band(axes: Axes, study: Study) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from radlib.database import Database
+from radlib.labels import counted
 from radlib.plots.common import COLOURS, mark_simulated, quiet
 
 _CLASS = ["modality", "region", "label"]
@@ -36,10 +37,6 @@ def _rows(images: pd.DataFrame, count: int) -> np.ndarray:
     return turn.sort_values(kind="stable").index.to_numpy()[:count]
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def agreement_figure(table: pd.DataFrame) -> Figure:
     """Kappa of every region with its interval over patients; a dot alone has too few patients for one."""
     figure, axis = plt.subplots(figsize=(7, 1.2 + 0.35 * len(table)), layout="constrained")
@@ -47,7 +44,7 @@ def agreement_figure(table: pd.DataFrame) -> Figure:
         axis.plot([row.ci_low, row.ci_high], [y, y], color=COLOURS[0], lw=2, solid_capstyle="butt")
         axis.plot(row.kappa, y, "o", color=COLOURS[0], ms=6)
     names = [
-        f"{row.modality}/{row.region}: {_count(row.images, 'image')}, {_count(row.patients, 'patient')}"
+        f"{row.modality}/{row.region}: {counted(row.images, 'image')}, {counted(row.patients, 'patient')}"
         for row in table.itertuples()
     ]
     axis.axvline(0, color="0.25", lw=1, zorder=1)

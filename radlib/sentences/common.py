@@ -16,7 +16,7 @@ from radlib.comparisons.verdicts import (
     WORSE,
     WORSE_BY_LITTLE,
 )
-from radlib.labels import ESTIMATES, pair_title, source_title, task_title
+from radlib.labels import ESTIMATES, counted, pair_title, source_title, task_title
 from radlib.plots.common import of_pair
 from radlib.study import Study
 
@@ -55,7 +55,7 @@ def headline_sentence(
     pair, confidence = tuple(study.compare.headline), study.compare.confidence
     mean, tasks = _headline(study, overall, estimate).iloc[0], _headline(study, table, estimate)
     a, b = (source_title(study, source) for source in pair)
-    scope = f"Over {_count(mean['n_tasks'], 'task')} ({mean['n_patients']:,} tested patients, " + (
+    scope = f"Over {counted(mean['n_tasks'], 'task')} ({mean['n_patients']:,} tested patients, " + (
         f"{mean['n_images']:,} images; {ESTIMATES[estimate]})"
     )
     claim = CLAIMS[mean["verdict"]].format(a=a, b=b)
@@ -124,13 +124,14 @@ def luck_sentence(study: Study, table: pd.DataFrame) -> str:
         few = "" if seeds == 1 else ", too few in all to tell how trainings vary"
         return (
             "What the intervals hold: the luck of which patients were tested, and **not the luck of "
-            f"training**. Every setting was trained with {_count(seeds, 'seed')}{few}; how the difference "
+            f"training**. Every setting was trained with {counted(seeds, 'seed')}{few}; how the difference "
             "would move with other trainings is not in them."
         )
     return (
         "What the intervals of the mean over the settings hold: **the luck of which patients were tested "
-        f"and the luck of training**, because each setting was trained with {_count(seeds, 'seed')} and both "
-        "are resampled. Intervals of the setting chosen by validation, and DeLong's, hold patients alone."
+        f"and the luck of training**, because each setting was trained with {counted(seeds, 'seed')} and "
+        "both are resampled. Intervals of the setting chosen by validation, and DeLong's, hold patients "
+        "alone."
     )
 
 
@@ -143,7 +144,7 @@ def delong_sentence(study: Study, table: pd.DataFrame) -> str:
     ]
     differ = [i for i, (x, y) in enumerate(zip(ours, check, strict=True)) if x != y]
     text = (
-        f"DeLong and the bootstrap agree in {len(table) - len(differ)} of {_count(len(table), 'comparison')}"
+        f"DeLong and the bootstrap agree in {len(table) - len(differ)} of {counted(len(table), 'comparison')}"
     )
     if not differ:
         return text + "."
@@ -165,7 +166,7 @@ def conclusions(study: Study, overall: pd.DataFrame) -> list[str]:
     )
     if _luck(study, overall) == PATIENTS:
         said.append(
-            f"It cannot say how it varies with another training: {_count(seeds, 'seed')} per setting, and "
+            f"It cannot say how it varies with another training: {counted(seeds, 'seed')} per setting, and "
             "the intervals hold the finished runs fixed."
         )
     else:
@@ -187,7 +188,7 @@ def conclusions(study: Study, overall: pd.DataFrame) -> list[str]:
         if limit:
             said.append(
                 f"{source_title(study, source)} was cut to at most {limit:,} images and pretrained for "
-                f"{_count(study.pretrain.epochs, 'epoch')}; the published corpora hold over a million."
+                f"{counted(study.pretrain.epochs, 'epoch')}; the published corpora hold over a million."
             )
     compared = [study.tasks[task] for task in study.compared_tasks]
     others = [task.title for task in compared if not task.same_data_as_published]
@@ -240,7 +241,3 @@ def _luck(study: Study, table: pd.DataFrame) -> str:
 
 def _interval(row: pd.Series, study: Study) -> str:
     return with_interval(row, study.compare.confidence)
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
