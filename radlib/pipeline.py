@@ -10,6 +10,7 @@ python -m radlib.pipeline verify --study open
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -92,6 +93,16 @@ def choose(study_name: str, raw: str) -> None:
     if raw:
         _link_raw(study, Path(raw).expanduser())
     _check_raw(study)
+    _drop_broken_lock(Path(".dvc/tmp/rwlock"))
+
+
+def _drop_broken_lock(path: Path) -> None:
+    """DVC writes this file in place: a kill in that moment leaves half of it, and DVC refuses to start."""
+    if path.is_file():
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            path.unlink()
 
 
 def check(study_name: str, raw: str, quick: bool) -> int:
