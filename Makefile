@@ -1,4 +1,4 @@
-# make study                                  the simulated demo, twenty to twenty-five minutes on two cores
+# make study                                  the simulated demo, fifteen to twenty minutes on two cores
 # make study STUDY=open RAW=/my/downloads     another study file of studies/, on real images
 # make check-data STUDY=open RAW=/my/downloads   which of its data are there, counted and opened; QUICK=1 only counts
 # make plan STUDY=paper DEVICES=8              what a study will cost: runs, disk, memory, time
