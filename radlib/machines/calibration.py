@@ -27,8 +27,9 @@ from radlib.sections.common import RANDOM
 from radlib.study import Study
 
 SPAN = 1.0  # seconds for which a step is repeated
-# Larger batches make an image no cheaper on a processor, and would take minutes.
-AT_MOST = {"whole": 8, "top10": 64, "unet_frozen": 8, "unet_all": 8}
+# On a processor a batch of many large images would take minutes, and makes none of them cheaper; of small
+# images it does, because updating the weights costs the same for any number.
+LARGEST = 8 * 224**2  # pixels of a batch there
 
 
 def calibrate(study: Study, steps: Iterable[Step]) -> dict[Step, float]:
@@ -47,7 +48,7 @@ def _measured(piece: tuple[Study, list[Step]], advance: Advance) -> dict[Step, f
     weights = load_weights(study, RANDOM, steps[0].backbone)
     found = {}
     for step in steps:
-        count = _batch_size(study, step.net)
+        count = _batch_size(study, step)
         learner = _learner(study, step, weights, count).to(compute.device())
         learner.set_training(step.train)
         pass_once = _training_step(learner, count) if step.train else _forward_step(learner, count)
@@ -56,9 +57,11 @@ def _measured(piece: tuple[Study, list[Step]], advance: Advance) -> dict[Step, f
     return found
 
 
-def _batch_size(study: Study, net: str) -> int:
-    wanted = study.segment.batch_size if net.startswith("unet") else study.transfer.batch_size
-    return wanted if compute.device().type == "cuda" else min(wanted, AT_MOST.get(net, wanted))
+def _batch_size(study: Study, step: Step) -> int:
+    wanted = study.segment.batch_size if step.net.startswith("unet") else study.transfer.batch_size
+    if compute.device().type == "cuda" or step.net == "frozen":
+        return wanted
+    return min(wanted, max(LARGEST // step.size**2, 8))
 
 
 def _learner(study: Study, step: Step, weights: Weights, count: int) -> nn.Module:

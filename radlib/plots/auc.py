@@ -1,6 +1,6 @@
 """Figures of 04_auc."""
 
-import math
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,6 +18,7 @@ from radlib.plots.common import (
     equivalence_band,
     mark_simulated,
     of_pair,
+    panel_rows,
     quiet,
     signed,
     source_colours,
@@ -33,16 +34,9 @@ def forest(study: Study, table: pd.DataFrame, overall: pd.DataFrame, estimate: s
     pairs = [pair for pair in ordered_pairs(study) if len(of_pair(table, pair, estimate))]
     tasks = [task for task in study.tasks if task in set(table["task"])]
     rows = [task_title(study, task) for task in tasks] + ["mean over tasks"]
-    across = min(3, len(pairs))
-    down = math.ceil(len(pairs) / across)
-    figure, axes = plt.subplots(
-        down, across, figsize=(1.8 + 3.7 * across, down * (1.8 + 0.42 * len(rows))), sharey=True,
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
-    for empty in axes.flat[len(pairs) :]:
-        empty.remove()
+    figure, panels, _, _ = panel_rows(len(pairs), 3, (1.8, 0), (3.7, 1.8 + 0.42 * len(rows)))
     colours = source_colours(study)
-    for panel, pair in zip(axes.flat, pairs, strict=False):
+    for panel, pair in zip(panels, pairs, strict=True):
         some = of_pair(table, pair, estimate).set_index("task")
         mean = of_pair(overall, pair, estimate).iloc[0]
         limit = span(some["ci_low"], some["ci_high"], some["delta"], mean["ci_low"], mean["ci_high"])
@@ -75,16 +69,9 @@ def _written_interval(
 
 def roc_curves(study: Study, bands: dict[str, dict[str, RocBand]]) -> Figure:
     """Mean ROC curve of each source with its pointwise band, one panel per task."""
-    columns = min(4, len(bands))
-    lines = -(-len(bands) // columns)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(2.7 * columns + 0.4, 2.8 * lines + 0.9), sharex=True, sharey=True,
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
+    figure, panels, lowest, first = panel_rows(len(bands), 4, (0.4, 0.9), (2.7, 2.8), sharex=True)
     colours = source_colours(study)
-    for panel in axes.flat[len(bands) :]:
-        panel.set_visible(False)
-    for number, (panel, (task, curves)) in enumerate(zip(axes.flat, bands.items(), strict=False)):
+    for panel, (task, curves) in zip(panels, bands.items(), strict=True):
         panel.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
         for source, band in curves.items():
             panel.fill_between(band.fpr, band.low, band.high, color=colours[source], alpha=0.15, lw=0)
@@ -94,11 +81,10 @@ def roc_curves(study: Study, bands: dict[str, dict[str, RocBand]]) -> Figure:
         panel.set_box_aspect(1)
         panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         panel.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
-        # The panel below may be missing in the last line, so its neighbour above carries the ticks.
-        last = number + columns >= len(bands)
-        panel.tick_params(labelbottom=last)
-        panel.set_xlabel("1 − specificity" if last else "")
-        panel.set_ylabel("sensitivity" if number % columns == 0 else "")
+    for panel in lowest:
+        panel.set_xlabel("1 − specificity")
+    for panel in first:
+        panel.set_ylabel("sensitivity")
     figure.get_layout_engine().set(h_pad=0.07)
     shown = {source for curves in bands.values() for source in curves}
     handles = [
@@ -191,7 +177,7 @@ def model_figure(study: Study, model: MixedModelResult) -> Figure:
     left.hlines(y, terms["ci_low"], terms["ci_high"], color="0.2", lw=2)
     left.plot(terms["estimate"], y, "o", color="0.2", ms=5)
     left.set(ylim=(len(terms) - 0.4, -0.6), yticks=y, xlabel="effect on AUC")
-    left.set_yticklabels(terms["term"].str.replace(r"\w+\[(.*?)\]", r"\1", regex=True), fontsize=7.5)
+    left.set_yticklabels([_term_title(study, term) for term in terms["term"]], fontsize=7.5)
     left.xaxis.set_major_locator(MaxNLocator(5))
     left.set_title(f"Fixed effects, {study.compare.confidence:.0%} Wald interval", fontsize=10)
     _normal_quantiles(middle, model.residuals)
@@ -201,6 +187,12 @@ def model_figure(study: Study, model: MixedModelResult) -> Figure:
     right.set_title("Residuals against fitted", fontsize=10)
     mark_simulated(figure, study)
     return figure
+
+
+def _term_title(study: Study, term: str) -> str:
+    """`source[a - b]` and `train[frozen - mean]` as a reader would say them."""
+    named = re.sub(r"source\[(\S+) - (\S+)\]", lambda pair: pair_title(study, pair.groups()), term)
+    return re.sub(r"\w+\[(.*?)\]", r"\1", named).replace(" - ", " − ")
 
 
 def _normal_quantiles(panel: Axes, residuals: np.ndarray) -> None:

@@ -1,7 +1,5 @@
 """Figures of 13_beyond_the_mean: places of sources, pairs of runs won, reliability."""
 
-import math
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -12,17 +10,12 @@ from matplotlib.lines import Line2D
 from radlib.comparisons.ranks import MEAN
 from radlib.comparisons.reliability import TITLES, Measured
 from radlib.labels import pair_title, source_title, task_title
-from radlib.plots.common import UNDECIDED, mark_simulated, quiet, source_colours
+from radlib.plots.common import UNDECIDED, mark_simulated, panel_rows, quiet, source_colours
 from radlib.stats.calibration import FIGURES, Reliability
 from radlib.study import Study
 
+ACROSS = 4  # panels in a row, at most
 LARGEST_DOT = 620.0  # area in square points of a place that is always taken
-
-
-def grid_of(count: int) -> tuple[int, int]:
-    """Rows and columns of panels, at most four across, as even as can be."""
-    down = math.ceil(count / 4)
-    return down, math.ceil(count / down)
 
 
 def name_of(study: Study, task: str) -> str:
@@ -37,23 +30,17 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
     """
     sources = [source for source in study.sources if source in set(ranks["source"])]
     tasks = list(ranks["task"].unique())
-    down, across = grid_of(len(tasks))
-    figure, axes = plt.subplots(
-        down, across, figsize=(2.0 + 2.1 * across, 1.1 + down * (0.9 + 0.5 * len(sources))), sharex=True,
-        sharey=True, squeeze=False, layout="constrained",
-    )  # fmt: skip
-    for empty in axes.flat[len(tasks) :]:
-        empty.remove()
-    for panel, task in zip(axes.flat, tasks, strict=False):
+    figure, panels, lowest, _ = panel_rows(
+        len(tasks), ACROSS, (2.0, 1.1), (2.1, 0.9 + 0.5 * len(sources)), sharex=True
+    )
+    for panel, task in zip(panels, tasks, strict=True):
         _places(panel, study, ranks[ranks["task"] == task], sources)
         panel.set_title(name_of(study, task), fontsize=10)
     places = np.arange(1, len(sources) + 1)
-    axes[0, 0].set(xlim=(0.45, len(sources) + 0.55), ylim=(len(sources) - 0.4, -0.6), xticks=places)
-    axes[0, 0].set_yticks(range(len(sources)), [source_title(study, source) for source in sources])
-    for column in range(across):
-        lowest = max(row for row in range(down) if row * across + column < len(tasks))
-        axes[lowest, column].set_xlabel("place by mean AUC")
-        axes[lowest, column].tick_params(labelbottom=True)
+    panels[0].set(xlim=(0.45, len(sources) + 0.55), ylim=(len(sources) - 0.4, -0.6), xticks=places)
+    panels[0].set_yticks(range(len(sources)), [source_title(study, source) for source in sources])
+    for panel in lowest:
+        panel.set_xlabel("place by mean AUC")
     figure.suptitle(
         f"How often each source takes each place, over resamples of {ranks['resampled'].iloc[0]} (%); "
         "cross: its place in the data", fontsize=10,
@@ -80,17 +67,11 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     """Share of pairs of runs that source a wins, task by task, one panel per pair of sources."""
     pairs = list(table.groupby(["source_a", "source_b"], sort=False))
     tasks = list(table["task"].unique())
-    down, across = grid_of(len(pairs))
-    figure, axes = plt.subplots(
-        down, across, figsize=(2.0 + 2.9 * across, 0.7 + down * (1.1 + 0.34 * len(tasks))), sharey=True,
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
-    for empty in axes.flat[len(pairs) :]:
-        empty.remove()
-    for panel, (pair, rows) in zip(axes.flat, pairs, strict=False):
+    figure, panels, _, _ = panel_rows(len(pairs), ACROSS, (2.0, 0.7), (2.9, 1.1 + 0.34 * len(tasks)))
+    for panel, (pair, rows) in zip(panels, pairs, strict=True):
         _shares_won(quiet(panel), rows, tasks, source_colours(study))
         panel.set_title(pair_title(study, pair).replace(" − ", "\nagainst "), fontsize=9)
-    axes[0, 0].set_yticks(range(len(tasks)), [name_of(study, task) for task in tasks])
+    panels[0].set_yticks(range(len(tasks)), [name_of(study, task) for task in tasks])
     figure.suptitle(
         f"How often does the first win? {study.compare.confidence:.0%} interval over "
         f"{table['interval_holds'].iloc[0]} (grey: holds one half)", fontsize=10,
@@ -118,25 +99,19 @@ def _shares_won(panel: Axes, rows: pd.DataFrame, tasks: list[str], colours: dict
 
 def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) -> Figure:
     """One panel per task, one line per source: share of positives against mean score, bin by bin."""
-    down, across = grid_of(len(found))
-    figure, axes = plt.subplots(
-        down, across, figsize=(0.8 + 2.6 * across, 0.9 + 2.8 * down), sharex=True, sharey=True, squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
+    figure, panels, lowest, first = panel_rows(len(found), ACROSS, (0.8, 0.9), (2.6, 2.8), sharex=True)
     colours = source_colours(study)
-    for empty in axes.flat[len(found) :]:
-        empty.remove()
-    for number, (panel, (task, sources)) in enumerate(zip(axes.flat, found.items(), strict=False)):
+    for panel, (task, sources) in zip(panels, found.items(), strict=True):
         panel.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
         for (source, one), shift in zip(sources.items(), _shifts(len(sources)), strict=True):
             _reliability_line(quiet(panel), one.curve, colours[source], shift)
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         panel.set_box_aspect(1)
         panel.set_title(task_title(study, task), fontsize=10)
-        last = number + across >= len(found)
-        panel.tick_params(labelbottom=last)
-        panel.set_xlabel("mean score" if last else "")
-        panel.set_ylabel("share of positives" if number % across == 0 else "")
+    for panel in lowest:
+        panel.set_xlabel("mean score")
+    for panel in first:
+        panel.set_ylabel("share of positives")
     shown = [s for s in study.sources if any(s in sources for sources in found.values())]
     handles = [
         Line2D([], [], color=colours[s], marker="o", ms=4, label=source_title(study, s)) for s in shown

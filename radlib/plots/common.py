@@ -1,5 +1,9 @@
 """What all figures share: one colour per source, how differences are drawn, the stamp on simulated data."""
 
+import math
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,6 +30,38 @@ def source_colours(study: Study) -> dict[str, str]:
     if len(study.sources) > len(COLOURS):
         raise UserError(f"{len(study.sources)} sources cannot be told apart by colour; keep {len(COLOURS)}")
     return dict(zip(study.sources, COLOURS, strict=False))
+
+
+class Panels(NamedTuple):
+    """A figure of panels. panels: row by row; lowest: of every column; first: of every row."""
+
+    figure: Figure
+    panels: list[Axes]
+    lowest: list[Axes]
+    first: list[Axes]
+
+
+def panel_rows(
+    count: int, most: int, margin: tuple[float, float], panel: tuple[float, float], sharex: bool = False,
+    sharey: bool = True,
+) -> Panels:  # fmt: skip
+    """Empty panels in rows of `most` or fewer, as even as can be; the last row may be shorter.
+
+    Args:
+        margin, panel: width and height in inches, of what surrounds the panels and of each.
+    """
+    down = math.ceil(count / most)
+    across = math.ceil(count / down)
+    size = (margin[0] + across * panel[0], margin[1] + down * panel[1])
+    figure, axes = plt.subplots(
+        down, across, figsize=size, sharex=sharex, sharey=sharey, squeeze=False, layout="constrained"
+    )
+    for empty in axes.flat[count:]:
+        empty.remove()
+    panels = list(axes.flat[:count])
+    for lowest in panels[-across:]:  # a shared axis writes its ticks in the last row alone
+        lowest.tick_params(labelbottom=True)
+    return Panels(figure, panels, panels[-across:], panels[::across])
 
 
 def mark_simulated(figure: Figure, study: Study | None = None) -> None:

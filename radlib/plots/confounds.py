@@ -1,6 +1,5 @@
 """Figures of 09_confounds: what preprocessing and metric do to a difference, and what shortcuts are worth."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from radlib.comparisons.confounds import CELLS, CHANGE, DIFFERENCE, EVERY_TASK, METRICS, PREPROCESSINGS
 from radlib.comparisons.shortcuts import GROUPS, TITLES, Shortcuts
 from radlib.labels import pair_title, source_title, task_title
-from radlib.plots.common import COLOURS, mark_simulated, quiet, source_colours, span
+from radlib.plots.common import COLOURS, mark_simulated, panel_rows, quiet, source_colours, span
 from radlib.study import Study
 
 MARKERS = dict(zip(PREPROCESSINGS, "os^", strict=True))
@@ -29,15 +28,8 @@ def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
     table = table[table["what"] == what]
     pairs = list(dict.fromkeys(zip(table["source_a"], table["source_b"], strict=True)))
     tasks = list(dict.fromkeys(table["task"].sort_values(key=lambda t: t == EVERY_TASK, kind="stable")))
-    across = min(2, len(pairs))
-    down = -(-len(pairs) // across)
-    figure, axes = plt.subplots(
-        down, across, figsize=(2.2 + 4.2 * across, down * (1.1 + 0.95 * len(tasks)) + 0.8), sharey=True,
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
-    for empty in axes.flat[len(pairs) :]:
-        empty.remove()
-    for panel, pair in zip(axes.flat, pairs, strict=False):
+    figure, panels, _, _ = panel_rows(len(pairs), 2, (2.2, 0.8), (4.2, 1.1 + 0.95 * len(tasks)))
+    for panel, pair in zip(panels, pairs, strict=True):
         some = table[(table["source_a"] == pair[0]) & (table["source_b"] == pair[1])]
         _pair_panel(quiet(panel), some, tasks)
         panel.set_title(pair_title(study, pair), fontsize=10)
@@ -46,7 +38,7 @@ def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
     names = [
         "mean over tasks\nwith a published gain" if t == EVERY_TASK else task_title(study, t) for t in tasks
     ]
-    axes[0, 0].set_yticks(range(len(tasks)), names)
+    panels[0].set_yticks(range(len(tasks)), names)
     figure.legend(
         handles=_legend(table), loc="outside upper center", ncols=2, frameon=False, fontsize=8,
         title=f"{'What each cell changes' if what == CHANGE else 'Difference of sources'}, with "
@@ -94,15 +86,10 @@ def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
     colours = source_colours(study)
     sources = [source for source in study.sources if source in set(found.sources["source"])]
     names = [*(TITLES[group] for group in GROUPS), *(source_title(study, s) for s in sources)]
-    across = min(3, len(tasks))
-    down = -(-len(tasks) // across)
-    figure, axes = plt.subplots(
-        down, across, figsize=(1.9 + 2.9 * across, down * (0.9 + 0.25 * len(names)) + 0.4), sharex=True,
-        sharey=True, squeeze=False, layout="constrained",
-    )  # fmt: skip
-    for empty in axes.flat[len(tasks) :]:
-        empty.remove()
-    for number, (panel, task) in enumerate(zip(axes.flat, tasks, strict=False)):
+    figure, panels, lowest, _ = panel_rows(
+        len(tasks), 3, (1.9, 0.4), (2.9, 0.9 + 0.25 * len(names)), sharex=True
+    )
+    for panel, task in zip(panels, tasks, strict=True):
         quiet(panel).axvline(0.5, color="0.6", lw=0.8, ls=":")
         shortcuts = found.table[found.table["task"] == task].set_index("features")
         networks = found.sources[found.sources["task"] == task].set_index("source")
@@ -114,11 +101,10 @@ def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
         panel.axhline(len(GROUPS) - 0.5, color="0.75", lw=0.8)
         panel.set_title(task_title(study, task), fontsize=10)
         panel.tick_params(axis="y", labelsize=8)
-        if number + across >= len(tasks):
-            panel.set_xlabel("test AUC")
-            panel.tick_params(labelbottom=True)
-    axes[0, 0].set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
-    axes[0, 0].set_yticklabels(names)
+    for panel in lowest:
+        panel.set_xlabel("test AUC")
+    panels[0].set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
+    panels[0].set_yticklabels(names)
     figure.suptitle(
         f"AUC without looking (squares) and of the sources (mean over their runs), "
         f"{study.compare.confidence:.0%} intervals over patients", fontsize=10,

@@ -12,7 +12,15 @@ from radlib.comparisons.results import headline_runs
 from radlib.data.images import Packed
 from radlib.labels import ordered_pairs, pair_title, source_title, task_title
 from radlib.networks.localise import resized
-from radlib.plots.common import difference_axis, draw_interval, mark_simulated, quiet, source_colours, span
+from radlib.plots.common import (
+    difference_axis,
+    draw_interval,
+    mark_simulated,
+    panel_rows,
+    quiet,
+    source_colours,
+    span,
+)
 from radlib.stats.dice import BASELINES
 from radlib.study import Study
 
@@ -39,16 +47,9 @@ def lesion_forest(study: Study, table: pd.DataFrame, method: str) -> Figure:
     named = set(table["metric"])
     keys = [(task, metric) for task in dict.fromkeys(table["task"]) for metric in METRICS if metric in named]
     rows = [f"{task_title(study, task)}: {METRICS[metric]}" for task, metric in keys]
-    across = min(2, len(pairs))
-    down = -(-len(pairs) // across)
-    figure, axes = plt.subplots(
-        down, across, figsize=(3.2 + 3.9 * across, down * (1.7 + 0.3 * len(rows))), sharey=True,
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
-    for empty in axes.flat[len(pairs) :]:
-        empty.remove()
+    figure, panels, _, _ = panel_rows(len(pairs), 2, (3.2, 0), (3.9, 1.7 + 0.3 * len(rows)))
     colours = source_colours(study)
-    for panel, pair in zip(axes.flat, pairs, strict=False):
+    for panel, pair in zip(panels, pairs, strict=True):
         some = table[(table["source_a"] == pair[0]) & (table["source_b"] == pair[1])]
         difference_axis(quiet(panel), study, pair, rows, span(some["ci_low"], some["ci_high"]))
         panel.set_xlabel("difference in the figure (0 to 1)")
@@ -130,8 +131,8 @@ def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed:
         segmented: a row per run and test image, with source, backbone and `mask`.
     """
     drawn = segmented.sample(min(TEN, len(segmented)), random_state=seed)
-    figure, axes = plt.subplots(2, TEN // 2, figsize=(11, 5.4), squeeze=False, layout="constrained")
-    for panel, line in zip(axes.flat, drawn.itertuples(), strict=False):
+    figure, panels, _, _ = panel_rows(len(drawn), TEN // 2, (0, 0), (2.2, 2.7), sharey=False)
+    for panel, line in zip(panels, drawn.itertuples(), strict=True):
         row = int(np.flatnonzero(packed.manifest["image_id"] == line.image_id)[0])
         mask = packed.masks[row]
         _show_image(panel, packed, row)
@@ -139,8 +140,6 @@ def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed:
         _outline(panel, _bits(line.mask, mask.shape), PREDICTED)
         panel.set_title(f"{source_title(study, line.source)}\n{line.backbone}", fontsize=8)
         panel.set_xlabel(f"{line.image_id}\nDice {line.dice:.2f}, {line.hausdorff95:.0f} px", fontsize=8)
-    for empty in axes.flat[len(drawn) :]:
-        empty.remove()
     title = f"{task_title(study, task)}: test images and runs drawn at random"
     figure.suptitle(f"{title}\norange: as drawn by the annotator; blue: as predicted", fontsize=10)
     mark_simulated(figure, study)

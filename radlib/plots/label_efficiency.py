@@ -1,8 +1,5 @@
 """Figures of 10_label_efficiency: AUC and its difference between sources against the number of patients."""
 
-import math
-
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +8,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from radlib.comparisons.label_efficiency import BOTH, Efficiency
 from radlib.labels import ordered_pairs, pair_title, source_title, task_title
-from radlib.plots.common import UNDECIDED, mark_simulated, source_colours, span
+from radlib.plots.common import UNDECIDED, mark_simulated, panel_rows, source_colours, span
 from radlib.study import Study
 
 ACROSS = 4
@@ -23,22 +20,16 @@ def efficiency_figure(study: Study, found: Efficiency, task: str) -> Figure:
     """First AUC by source, then the difference of every pair with its band; x is patients, on a log axis."""
     table, curves = (some[some["task"] == task] for some in (found.table, found.curves))
     pairs = [pair for pair in ordered_pairs(study) if len(_of_pair(table, pair))]
-    across = min(ACROSS, len(pairs) + 1)
-    down = math.ceil((len(pairs) + 1) / across)
-    figure, axes = plt.subplots(
-        down, across, figsize=(0.4 + 3 * across, 1.2 + 2.7 * down), squeeze=False, layout="constrained"
-    )
-    for empty in axes.flat[len(pairs) + 1 :]:
-        empty.remove()
+    figure, (left, *others), _, _ = panel_rows(len(pairs) + 1, ACROSS, (0.4, 1.2), (3, 2.7), sharey=False)
     sizes = sorted(set(curves["n_train_patients"]))
-    _aucs(_patients_axis(axes.flat[0], sizes), study, curves)
+    _aucs(_patients_axis(left, sizes), study, curves)
     limit = span(table["ci_low"], table["ci_high"], study.compare.equivalence)
-    for panel, pair in zip(axes.flat[1:], pairs, strict=False):
+    for panel, pair in zip(others, pairs, strict=True):
         _differences(_patients_axis(panel, sizes), study, _of_pair(table, pair), limit)
         panel.set_title(pair_title(study, pair).replace(" − ", " −\n"), fontsize=9)
-    handles = [*axes[0, 0].get_legend_handles_labels()[0], *_legend()]
+    handles = [*left.get_legend_handles_labels()[0], *_legend()]
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=across, fontsize=8, frameon=False,
+        handles=handles, loc="outside upper center", ncols=ACROSS, fontsize=8, frameon=False,
         title=f"{task_title(study, task)}, frozen backbones, {study.compare.confidence:.0%} intervals",
         title_fontsize=10,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from radlib.labels import source_title
+from radlib.labels import TRAIN, source_title
 from radlib.plots.common import mark_simulated, source_colours
 from radlib.study import Study
 
@@ -50,7 +50,7 @@ def pretraining_curves(history: pd.DataFrame, title: str, simulated: bool) -> Fi
 def learning_curves(
     study: Study, runs: pd.DataFrame, history: pd.DataFrame, loss: str = "validation loss (nats)"
 ) -> Figure:
-    """Validation loss by epoch, one panel per regime: mean over runs with the range of the middle half."""
+    """Validation loss by epoch, one panel per regime: median over runs with the range of the middle half."""
     table = history.merge(runs[["run", "source", "train"]], on="run")
     regimes = [r for r in REGIMES if r in set(table["train"])]
     size = (4 * len(regimes), 3.4)
@@ -79,17 +79,18 @@ def learning_curves(
                 alpha=0.15,
                 lw=0,
             )
-        axis.set(xlabel="epoch", ylabel=loss, title=f"{regime}: median, middle half of runs")
+        axis.set(xlabel="epoch", ylabel=loss, title=f"{TRAIN[regime]}: median, middle half of runs")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend(fontsize=8)
-    if study.simulated:
-        mark_simulated(figure)
+    mark_simulated(figure, study)
     return figure
 
 
 def runs_by_setting(study: Study, runs: pd.DataFrame) -> Figure:
-    """Test AUC of every run: backbone by row, regime and rate by colour of source."""
-    table = runs.assign(setting=runs["train"] + " " + runs["lr"].map("{:g}".format))
+    """Test AUC of every run: a panel per backbone, a row per regime and rate, a colour per source."""
+    table = runs.assign(
+        setting=[f"{TRAIN[train]}, lr {lr:g}" for train, lr in zip(runs["train"], runs["lr"], strict=True)]
+    )
     order = [s for r in REGIMES for s in sorted(set(table.loc[table["train"] == r, "setting"]))]
     backbones = [b for b in study.backbones if b in set(table["backbone"])]
     size = (2.6 * len(backbones) + 2.4, 0.55 * len(order) + 1.6)
@@ -105,6 +106,7 @@ def runs_by_setting(study: Study, runs: pd.DataFrame) -> Figure:
         axis.axvline(0.5, color="0.5", lw=1, ls=":")
         axis.set(xlabel="test AUC of a run", ylabel="", title=backbone)
     sns.move_legend(axes[0][-1], "upper left", bbox_to_anchor=(1.02, 1), frameon=False, title="source")
-    if study.simulated:
-        mark_simulated(figure)
+    for text in axes[0][-1].get_legend().get_texts():
+        text.set_text(source_title(study, text.get_text()))
+    mark_simulated(figure, study)
     return figure

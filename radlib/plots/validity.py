@@ -1,13 +1,12 @@
 """Figures of 08_validity: how often intervals hold the truth, by method and kind of study."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from radlib.comparisons.validity import ANY, THESE, TOLERANCE, cell_title
-from radlib.plots.common import COLOURS, mark_simulated, quiet
+from radlib.plots.common import COLOURS, mark_simulated, panel_rows, quiet
 from radlib.stats.rivals import METHODS
 from radlib.study import Study
 
@@ -22,22 +21,17 @@ def coverage_figure(study: Study, table: pd.DataFrame) -> Figure:
     """
     cells = table.drop_duplicates(_CELL)[_CELL].reset_index(drop=True)
     methods = [name for name in METHODS if (table["method"] == name).any()]
-    across = 3
-    down = -(-len(methods) // across)
-    figure, axes = plt.subplots(
-        down, across, figsize=(3.4 + 2.7 * across, down * (1.1 + 0.25 * len(cells))), sharex=True,
-        sharey=True, squeeze=False, layout="constrained",
-    )  # fmt: skip
-    for empty in axes.flat[len(methods) :]:
-        empty.set_axis_off()
-    for panel, method in zip(axes.flat, methods, strict=False):
+    figure, panels, lowest, _ = panel_rows(
+        len(methods), 3, (3.4, 0), (2.7, 1.1 + 0.25 * len(cells)), sharex=True
+    )
+    for panel, method in zip(panels, methods, strict=True):
         truth = ANY if method == "both_levels" else THESE
         chosen = table[(table["method"] == method) & (table["truth"] == truth)]
         _coverages(quiet(panel), study, cells, chosen, COLOURS[1] if method == "reported" else COLOURS[0])
         panel.set_title(METHODS[method], fontsize=9)
-    axes[0, 0].set_ylim(len(cells) - 0.4, -0.6)
-    axes[0, 0].set_yticks(range(len(cells)), [cell_title(row) for _, row in cells.iterrows()])
-    for panel in axes[-1]:
+    panels[0].set_ylim(len(cells) - 0.4, -0.6)
+    panels[0].set_yticks(range(len(cells)), [cell_title(row) for _, row in cells.iterrows()])
+    for panel in lowest:
         panel.set_xlabel(
             f"share of {study.compare.confidence:.0%} intervals\nthat hold the truth", fontsize=8
         )
