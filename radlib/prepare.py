@@ -86,7 +86,7 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
     megabytes = (5 * int(np.prod(shape)) // 2 + shape[0] * THUMBNAIL**2) // 1_000_000 + 1
     with packing.whole_folder(folder, megabytes) if save else nullcontext() as temporary:
         scratch = _decode(chosen, study, dataset, shape, temporary, progress)
-        found = audit(scratch.table, scratch.prints, study.data.near_duplicate_bits)
+        found = audit(scratch.table, scratch.prints, config.near_duplicate_bits, config.patients_certain)
         rows = np.flatnonzero(found.keep)
         manifest = _manifest(study, dataset, chosen, scratch.table, found)
         bits = None if scratch.masks is None else pack([scratch.masks[row] for row in rows])

@@ -58,6 +58,23 @@ def test_zip_is_read_in_place_and_equals_its_folders(class_folders, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set", "set.zip"]
 
 
+def test_files_numbered_through_are_of_one_patient(tmp_path):
+    files = [
+        "ill/8.png",
+        "ill/9.png",
+        "ill/10.png",
+        "ill/12.png",
+        "ill/11_2.png",
+        "ill/smith_1.png",
+        "well/11.png",
+    ]
+    for name in files:
+        picture(tmp_path / name)
+    records = datasets.read("folders", tmp_path, {"patient": r"^([a-z]+|\d+)", "consecutive": True})
+    patients = {r.image_id: r.patient_id for r in records}
+    assert [patients[name] for name in files] == ["8", "8", "8", "12", "11", "smith", "11"]
+
+
 def test_folders_are_listed_as_pathlib_lists_them(class_folders):
     train = class_folders / "train"
     (train / "empty").mkdir()
@@ -79,7 +96,10 @@ def test_folders_are_listed_as_pathlib_lists_them(class_folders):
         ({"root": "train", "patient": r"^\d+"}, "needs a group"),
         ({"root": "train", "patient": "("}, "not a regular expression"),
         ({"root": "test"}, "no folder"),
-        ({"rot": "train"}, "has no option 'rot'; allowed: ignore, root, patient, labels, classes"),
+        (
+            {"rot": "train"},
+            "has no option 'rot'; allowed: ignore, root, patient, consecutive, labels, classes",
+        ),
         ({"root": "train", "labels": {False: "cat"}}, "no class folder 'False'"),
     ],
 )

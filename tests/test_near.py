@@ -102,11 +102,12 @@ def images_with_copies(rng: np.random.Generator, count: int) -> tuple[list[Finge
     return prints, table
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_audit_decides_as_if_all_were_compared_with_all(seed):
+@pytest.mark.parametrize("certain", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_audit_decides_as_if_all_were_compared_with_all(seed, certain):
     rng = np.random.default_rng(seed)
     prints, table = images_with_copies(rng, 150)
-    result = audit(table, stacked(prints), near_bits=2)
+    result = audit(table, stacked(prints), near_bits=2, certain=certain)
     names, classes = table["image_id"].tolist(), table["class_name"].tolist()
     patients = [p if isinstance(p, str) else n for p, n in zip(table["patient_id"], names, strict=True)]
     known = [isinstance(p, str) for p in table["patient_id"]]
@@ -114,16 +115,19 @@ def test_the_audit_decides_as_if_all_were_compared_with_all(seed):
     copies = [(a, b) for a, b in combinations(range(len(prints)), 2) if pixels[a] == pixels[b]]
     exact = {b for a, b in copies} | {a for a, b in copies if classes[a] != classes[b]}
     near = every_near_pair(prints, [row for row in range(len(prints)) if row not in exact], 2)
+    between = [(a, b) for a, b in near if known[a] and known[b] and patients[a] != patients[b]]
+    joined = sorted(set(near) - set(between)) if certain else near
     against = [
         (a, b)
-        for a, b in near
+        for a, b in joined
         if classes[a] != classes[b] and not (known[a] and known[b] and patients[a] == patients[b])
     ]
-    assert len(near) > 200 and len(against) > 20
+    assert len(near) > 200 and len(against) > 20 and len(between) > 20
     assert result.report["near_identical_pairs"] == len(near)
     assert result.report["two_labels_near"] == [[names[a], names[b]] for a, b in against]
     assert set(np.flatnonzero(~result.keep)) == exact | {row for pair in against for row in pair}
-    assert result.patients.tolist() == groups(patients, near + copies)
+    assert result.patients.tolist() == groups(patients, joined + copies)
+    assert result.report["near_identical_between_patients"] == (len(between) if certain else 0)
 
 
 def test_thousands_of_blank_images_are_not_compared_with_each_other():

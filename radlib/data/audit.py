@@ -35,17 +35,19 @@ class Audit:
     report: dict[str, Any]
 
 
-def audit(table: pd.DataFrame, prints: Fingerprints, near_bits: int) -> Audit:
+def audit(table: pd.DataFrame, prints: Fingerprints, near_bits: int, certain: bool = True) -> Audit:
     """Decide which images are dropped and which belong to one patient or group.
 
     Dropped are constant images, all exact copies of a picture that has two labels, and all but the first of
     exact copies with one label. Near-identical images with two labels are dropped too, unless the publisher
     says that they are of one patient, whose neighbouring slices may truly differ. Patients that share a
-    picture, exactly or nearly, become one group, so that no split can part them.
+    picture exactly become one group, so that no split can part them; so do unknown patients, and those of
+    whom it is not certain that their names are of people, where images are nearly identical.
 
     Args:
         table: image_id, patient_id (None where unknown: then an image is its own patient) and class_name.
         prints: of the same rows. near_bits: hashes that differ in at most so many bits are near-identical.
+        certain: every patient_id given is of one person, not of a document or a file.
     """
     names, classes = table["image_id"].to_numpy(dtype=object), pd.factorize(table["class_name"])[0]
     known = table["patient_id"].notna().to_numpy()
@@ -55,14 +57,17 @@ def audit(table: pd.DataFrame, prints: Fingerprints, near_bits: int) -> Audit:
     copies = _copies(prints, reasons)
     contradicting_copies = _drop_copies(reasons, copies, classes)
     codes = np.where(known, pd.factorize(patients)[0], -1)
-    near = find_near(prints, np.flatnonzero(reasons == ""), classes, codes, near_bits)
+    near = find_near(prints, np.flatnonzero(reasons == ""), classes, codes, near_bits, certain)
     reasons[near.contradicting] = NEAR_TWO_LABELS
     linked = np.concatenate([near.links, *(_chain(rows) for rows in copies)])
     groups = _join(patients, linked)
     keep = reasons == ""
     report = {
-        **_counts(reasons, known, classes, patients, groups),
+        **_counts(reasons, classes, patients, groups),
+        "patients_published": bool(known.all()) and certain,
+        "patients_guessed": bool(known.all()) and not certain,
         "near_identical_pairs": near.pairs,
+        "near_identical_between_patients": near.between,
         "two_labels_exact": [sorted(names[rows]) for rows in contradicting_copies],
         "two_labels_near": [sorted(names[pair]) for pair in near.named],
     }
@@ -104,7 +109,7 @@ def _join(patients: np.ndarray, linked: np.ndarray) -> np.ndarray:
     return np.asarray(unique, dtype=object)[first_of.to_numpy()[component[codes]]]
 
 
-def _counts(reasons, known, classes, patients, groups) -> dict[str, Any]:
+def _counts(reasons, classes, patients, groups) -> dict[str, Any]:
     keep = reasons == ""
     # Numbers, because texts of a million images would be copied with every step.
     numbered = {"patient": pd.factorize(patients)[0], "group": pd.factorize(groups)[0]}
@@ -117,7 +122,6 @@ def _counts(reasons, known, classes, patients, groups) -> dict[str, Any]:
         "exact_copies": int((reasons == COPY).sum()),
         "dropped_two_labels_exact": int((reasons == COPY_TWO_LABELS).sum()),
         "dropped_two_labels_near": int((reasons == NEAR_TWO_LABELS).sum()),
-        "patients_published": bool(known.all()),
         "patients_before_joining": int(kept["patient"].nunique()),
         "patients": int(kept["group"].nunique()),
         "groups_of_several": int((per_group["patient"].nunique() > 1).sum()),

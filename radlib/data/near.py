@@ -27,19 +27,26 @@ _PIECE = 1 << 16
 class Near:
     """What is near-identical among n images.
 
-    pairs: how many. links: int (k, 2), rows: not every pair, but what pairs hold together these do, too.
-    contradicting: bool (n,), near-identical to an image with another label. named: int (m, 2), rows of the
-    pairs with two labels in ascending order; `NAMED` of them where there are more.
+    pairs: how many; between: of them, of two patients who are known for certain. links: int (k, 2), rows: not
+    every pair, but what pairs hold together these do, too. contradicting: bool (n,), near-identical to an
+    image with another label. named: int (m, 2), rows of the pairs with two labels in ascending order;
+    `NAMED` of them where there are more.
     """
 
     pairs: int
+    between: int
     links: np.ndarray
     contradicting: np.ndarray
     named: np.ndarray
 
 
 def find_near(
-    prints: Fingerprints, rows: np.ndarray, classes: np.ndarray, patients: np.ndarray, bits: int
+    prints: Fingerprints,
+    rows: np.ndarray,
+    classes: np.ndarray,
+    patients: np.ndarray,
+    bits: int,
+    certain: bool = False,
 ) -> Near:
     """Near-identical images among `rows`.
 
@@ -50,6 +57,8 @@ def find_near(
         rows: ascending. classes, patients: int (n,), codes; -1 is an unknown patient. Two labels of one known
             patient contradict nothing: neighbouring slices may truly differ.
         bits: hashes that differ in at most so many bits are compared by thumbnail.
+        certain: patients are known to be people. Then near-identical images of two of them are counted, no
+            more: of a million slices many look alike, and would make all patients one.
     """
     # The thumbnail of a picture with hardly anything in it is one grey, which correlates with nothing.
     rows = rows[~prints.flat[rows]]
@@ -57,11 +66,15 @@ def find_near(
     sizes = np.bincount(kinds)
     first = rows[np.unique(kinds, return_index=True)[1]]
     total = int((sizes * (sizes - 1) // 2).sum())
-    contradicting = np.zeros(len(first), dtype=bool)
+    between, contradicting = 0, np.zeros(len(first), dtype=bool)
     links, against = _Links(len(prints.phash)), []
     links.add(np.column_stack([first[kinds], rows]))
     for pairs in _correlated(prints, first, bits):
         total += int(sizes[pairs].prod(axis=1).sum())
+        if certain:
+            apart = _of_two_patients(patients[first[pairs]])
+            between += int(sizes[pairs[apart]].prod(axis=1).sum())
+            pairs = pairs[~apart]
         links.add(first[pairs])
         two_labels = pairs[_contradict(classes[first[pairs]], patients[first[pairs]])]
         contradicting[two_labels.ravel()] = True
@@ -69,7 +82,7 @@ def find_near(
             against.append(two_labels[:NAMED])
     of_rows = np.zeros(len(prints.phash), dtype=bool)
     of_rows[rows] = contradicting[kinds]
-    return Near(total, links.joined(), of_rows, _named(against, rows, kinds))
+    return Near(total, between, links.joined(), of_rows, _named(against, rows, kinds))
 
 
 def _kinds(prints: Fingerprints, rows: np.ndarray, classes: np.ndarray, patients: np.ndarray) -> np.ndarray:
@@ -83,6 +96,11 @@ def _kinds(prints: Fingerprints, rows: np.ndarray, classes: np.ndarray, patients
         }
     )
     return alike.groupby(list(alike), sort=False).ngroup().to_numpy()
+
+
+def _of_two_patients(patients: np.ndarray) -> np.ndarray:
+    """Which pairs (k, 2) are of two different known patients."""
+    return (patients >= 0).all(axis=1) & (patients[:, 0] != patients[:, 1])
 
 
 def _contradict(classes: np.ndarray, patients: np.ndarray) -> np.ndarray:

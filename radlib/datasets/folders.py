@@ -1,6 +1,7 @@
 """Class folders, or a zip of them read in place: `<root>/<class>/.../<image>`."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from radlib.datasets.record import (
@@ -20,6 +21,7 @@ def read(
     *,
     root: str = "",
     patient: str | None = None,
+    consecutive: bool = False,
     labels: dict[str, str] | None = None,
     classes: list[str] | None = None,
 ) -> list[Record]:
@@ -29,6 +31,8 @@ def read(
         path: a folder or a zip file.
         root: the folder inside `path` that holds the class folders.
         patient: regular expression, searched in the file name; its first group is the patient.
+        consecutive: of one class, files whose whole names are numbers that follow one another are of one
+            patient: files numbered through were often cut from one scan.
         labels: folder name -> class; without it the folder's name is the class.
         classes: folders that must be there.
     Raises:
@@ -41,6 +45,8 @@ def read(
         raise UserError(f"no class folder '{missing[0]}' in {path / root}; it has: {', '.join(folders)}")
     pattern = None if patient is None else patient_pattern(patient)
     records = [_record(name, ref, pattern, labels) for name, ref in files.items()]
+    if consecutive:
+        records = _joined_runs(records)
     if not any(not r.drop for r in records):
         raise UserError(f"{path / root} holds no images in class folders; it has {len(files)} other files")
     return records
@@ -54,3 +60,17 @@ def _record(name: str, ref: FileRef, pattern: re.Pattern | None, labels: dict | 
     class_name = class_of(name.split("/")[0], labels, ref.name)
     patient = None if pattern is None else patient_in(name, pattern)
     return Record(name, patient, class_name, ref)
+
+
+def _joined_runs(records: list[Record]) -> list[Record]:
+    """Files n, n + 1, n + 2 of one class are of the patient n; names that say more than a number stay."""
+    alone = [
+        r
+        for r in records
+        if r.patient_id and Path(r.image_id).stem == r.patient_id and r.patient_id.isdecimal()
+    ]
+    first: dict[tuple[str, int], int] = {}
+    for class_name, number in sorted((r.class_name, int(r.patient_id)) for r in alone):
+        first[class_name, number] = first.get((class_name, number - 1), number)
+    joined = {r.image_id: str(first[r.class_name, int(r.patient_id)]) for r in alone}
+    return [replace(r, patient_id=joined.get(r.image_id, r.patient_id)) for r in records]

@@ -100,7 +100,7 @@ def findings(report: dict[str, Any]) -> str:
     if report["left_out_of_a_fold"]:
         lines.append(
             f"{report['left_out_of_a_fold']} images are left out of a fold of the published split, because a "
-            "later part holds a near-identical image."
+            "later part holds the same patient, or a near-identical image of an unknown one."
         )
     if report["not_drawn"]:
         lines.append(
@@ -123,11 +123,20 @@ def _named(groups: list[list[str]], most: int = 10) -> str:
 
 
 def _patients(report: dict[str, Any]) -> str:
+    between = report["near_identical_between_patients"]
     joined = f"{report['groups_of_several']} groups join several (the largest {report['largest_group']})"
     if report["patients_published"]:
         return (
             f"{report['patients_before_joining']:,} patients are given; those who share a picture are one: "
-            f"{joined}, which leaves {report['patients']:,}."
+            f"{joined}, which leaves {report['patients']:,}. {between:,} pairs of images of two patients are "
+            "near-identical, which neighbouring slices of two people may be; they change nothing."
+        )
+    if report["patients_guessed"]:
+        return (
+            f"{report['patients_before_joining']:,} names stand for patients, but are of documents or files; "
+            f"those that share a picture, exactly or nearly, are one: {joined}, which leaves "
+            f"{report['patients']:,}. One person may have several names, so parts may share patients and "
+            "intervals may be too narrow."
         )
     return (
         "No patients are given, so every image counts as a patient of its own unless it is near-identical to "

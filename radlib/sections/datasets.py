@@ -30,6 +30,12 @@ class Dataset(Strict):
     expected: Expected | None = Field(None, description="the publisher's own counts, for make check-data")
     size: int = Field(64, ge=8, le=2048, description="side of the packed square images, px")
     colour: bool = Field(False, description="keep three channels (photographs)")
+    near_duplicate_bits: int = Field(
+        2, ge=0, le=16, description="perceptual hashes (64 bits) this close: one picture if thumbnails agree"
+    )
+    patients_certain: bool = Field(
+        True, description="patient ids are of people; false: of documents or files, which copies join, too"
+    )
 
     @property
     def simulated(self) -> bool:
@@ -58,6 +64,9 @@ class Task(Dataset):
 
     negative: str = Field(description="class counted as 0")
     positive: str = Field(description="class counted as 1")
+    near_duplicate_bits: int = Field(
+        8, ge=0, le=16, description="looser than in a corpus: a copy in two parts would flatter every source"
+    )
     folds: int = Field(5, ge=1, le=20, description="1: one 75/10/15 split; k: each patient tested once")
     augment: Literal["none", "shifts", "full"] = Field("full", description="full: small sets")
     input: int | None = Field(None, ge=32, le=1024, description="at least this input side, px, for maps")
@@ -108,5 +117,4 @@ class Checkpoint(Strict):
 
 
 class Data(Strict):
-    near_duplicate_bits: int = Field(2, ge=0, le=16, description="hashes this close: one picture")
     resize: Resize = Field("stretch", description="letterbox: black borders instead of another aspect ratio")
