@@ -1,8 +1,9 @@
 """Differences between sources: paired, by patient, with intervals; the tables of `reports/<study>/`.
 
 `grid_mean` averages all settings that both sources of a pair have, as the re-created paper does.
-`best_by_validation` takes, for each source, the one setting with the highest mean validation AUC; its
-interval is conditional on that choice. They are two different numbers. Test scores choose nothing.
+`best_by_validation` takes, for each source and in each fold, the setting that the fold's own validation part
+likes best; its interval is conditional on that choice. They are two different numbers. Test patients choose
+nothing: over all folds together they would, because who is tested in one fold validates in another.
 
 Where every setting was trained with several seeds, the interval of `grid_mean` holds the luck of training
 beside that of patients; `interval_holds` says which. That of `best_by_validation` holds patients alone: a
@@ -17,7 +18,6 @@ import pandas as pd
 from radlib.comparisons.results import (
     BOTH,
     PATIENTS,
-    RUN,
     SETTING,
     Results,
     headline_runs,
@@ -129,7 +129,7 @@ def _resolution_notes(study: Study, table: pd.DataFrame, cells: list[_Cell]) -> 
 
 
 def select_setting(runs: pd.DataFrame) -> tuple[str, str, float]:
-    """(backbone, train, lr) with the highest mean `val_auc` over folds and seeds; reads no test figure.
+    """(backbone, train, lr) with the highest mean `val_auc` of the runs given; reads no test figure.
 
     Ties go to the lower mean `val_loss`, then to the first by name.
     """
@@ -140,6 +140,12 @@ def select_setting(runs: pd.DataFrame) -> tuple[str, str, float]:
     return tuple(best.iloc[0][SETTING])
 
 
+def chosen_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """In every fold, the runs of the setting that the fold's own validation part chose."""
+    chosen = [_with_setting(some, select_setting(some)) for _, some in runs.groupby("fold")]
+    return pd.concat(chosen).sort_values(["fold", "seed"], ignore_index=True)
+
+
 def _luck(results: Results, pair: tuple[str, str]) -> str:
     """What the intervals of a pair can hold: trainings only if every task has several of every setting."""
     sides = [paired_runs(results.of_task(task), pair)[0] for task in results.tasks]
@@ -147,10 +153,9 @@ def _luck(results: Results, pair: tuple[str, str]) -> str:
 
 
 def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str, holds: str) -> _Cell:
-    settings = [None, None]
-    if estimate == "best_by_validation":
-        settings = [select_setting(runs) for runs in sides]
-        sides = [_with_setting(runs, s) for runs, s in zip(sides, settings, strict=True)]
+    tuned = estimate == "best_by_validation"
+    if tuned:
+        sides = [chosen_runs(runs) for runs in sides]
     a, b = (results.scores(task, runs) for runs in sides)
     options = study.compare
     found = _bootstrap(study, task, a, b, settings_by_fold(sides[0]) if holds == BOTH else None)
@@ -162,8 +167,7 @@ def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str,
         "ci_low": found.ci_low, "ci_high": found.ci_high, "p_value": found.p_value,
         **tested(a), "n_runs": len(sides[0]), "resamples": options.resamples, "simulated": study.simulated,
         "delong_ci_low": check.ci_low, "delong_ci_high": check.ci_high, "delong_p": check.p_value,
-        "sd_a": _spread(sides[0]), "sd_b": _spread(sides[1]),
-        "setting_a": _name(settings[0]), "setting_b": _name(settings[1]),
+        **_about_side("a", sides[0], tuned), **_about_side("b", sides[1], tuned),
         "interval_holds": holds, **tested_equivalence(study, found.draws, sample),
     }  # fmt: skip
     return _Cell(row, found.draws, sample)
@@ -181,12 +185,16 @@ def _bootstrap(study: Study, task: str, a, b, settings: list[np.ndarray] | None)
 
 
 def _with_setting(runs: pd.DataFrame, setting: tuple) -> pd.DataFrame:
-    chosen = pd.DataFrame([setting], columns=SETTING)
-    return chosen.merge(runs, on=SETTING).sort_values(RUN, ignore_index=True)
+    return pd.DataFrame([setting], columns=SETTING).merge(runs, on=SETTING)
 
 
-def _name(setting: tuple | None) -> str:
-    return setting_title(*setting) if setting else "all in common"
+def _about_side(side: str, runs: pd.DataFrame, tuned: bool) -> dict[str, float | str]:
+    """How the settings of a grid scatter; or which were chosen, those of most folds first."""
+    if not tuned:
+        return {f"sd_{side}": _spread(runs), f"setting_{side}": "all in common"}
+    folds = runs.groupby(SETTING)["fold"].nunique().sort_values(ascending=False, kind="stable")
+    named = [f"{setting_title(*setting)} ({n} of {folds.sum()} folds)" for setting, n in folds.items()]
+    return {f"sd_{side}": np.nan, f"setting_{side}": "; ".join(named)}
 
 
 def _spread(runs: pd.DataFrame) -> float:

@@ -1,5 +1,6 @@
 """Runs and predictions with a known truth, written as 03_transfer writes them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,10 @@ def write_results(study: Study, task: str, runs: pd.DataFrame, predictions: pd.D
     folder.mkdir(parents=True, exist_ok=True)
     runs.to_parquet(folder / "runs.parquet", index=False)
     predictions.to_parquet(folder / "predictions.parquet", index=False)
+    audit = study.dataset_dir(task) / "audit.json"
+    if not audit.is_file():
+        audit.parent.mkdir(parents=True, exist_ok=True)
+        audit.write_text(json.dumps({"patients_published": True, "patients_guessed": False}))
     if not (folder / "localisation.parquet").is_file():
         columns = ["run", "image_id", "patient_id", "fold", *MAP_FIGURES]
         pd.DataFrame(columns=columns).to_parquet(folder / "localisation.parquet", index=False)

@@ -73,10 +73,8 @@ def test_columns_counts_and_grid_mean(planted):
 def test_auc_is_of_the_positive_class(planted):
     study, results, found = planted
     row = row_of(found.table, estimate="best_by_validation", task="breast_us")
-    runs, predictions = read_results(study, "breast_us")
-    runs = runs[runs["source"] == "radiology"]
-    setting = compare.select_setting(results.of_task("breast_us").query("source == 'radiology'"))
-    runs = runs[(runs["train"] == setting[1]) & (runs["lr"] == setting[2])]
+    _, predictions = read_results(study, "breast_us")
+    runs = compare.chosen_runs(results.of_task("breast_us").query("source == 'radiology'"))
     expected = [
         roc_auc_score(*predictions[predictions["run"] == run][["label", "score"]].to_numpy().T)
         for run in runs["run"]
@@ -140,6 +138,39 @@ def test_selection_reads_validation_only(planted):
     worst = runs.groupby(["backbone", "train", "lr"])["val_auc"].mean().idxmin()
     chosen = (runs[["backbone", "train", "lr"]] == list(worst)).all(axis=1)
     assert compare.select_setting(runs.assign(val_auc=runs["val_auc"] + chosen)) == worst
+
+
+def test_every_fold_chooses_with_its_own_validation_part(planted):
+    """Who is tested in one fold validates in another, so other validation parts must not count."""
+    _, results, _ = planted
+    runs = results.of_task("thyroid_us").query("source == 'radiology'")
+    chosen = compare.chosen_runs(runs)
+    assert list(chosen["fold"]) == sorted(runs["fold"].unique())
+    for fold, some in runs.groupby("fold"):
+        own = chosen.loc[chosen["fold"] == fold, "run"].tolist()
+        assert some.set_index("run").loc[own, "val_auc"].eq(some["val_auc"].max()).all()
+        others = runs.assign(val_auc=runs["val_auc"].where(runs["fold"] == fold, 1 - runs["val_auc"]))
+        again = compare.chosen_runs(others)
+        assert again.loc[again["fold"] == fold, "run"].tolist() == own
+
+
+def test_choosing_a_setting_does_not_flatter_the_test():
+    """Fifteen equal settings that suit patients differently; 150 patients, tested and validating by turns."""
+    rng, gain = np.random.default_rng(0), {"own": [], "all": []}
+    for _ in range(300):
+        suits = rng.normal(size=(15, 150))  # by setting and patient; every setting is worth 0 in truth
+        fold_of = rng.permutation(np.arange(150) % 5)
+        rows = []
+        for fold, setting in np.ndindex(5, 15):
+            val, test = suits[setting, fold_of == (fold + 1) % 5], suits[setting, fold_of == fold]
+            rows.append((f"n{setting:02d}", "frozen", 0.1, fold, 0, val.mean(), 0.0, test.mean()))
+        columns = ["backbone", "train", "lr", "fold", "seed", "val_auc", "val_loss", "test_auc"]
+        runs = pd.DataFrame(rows, columns=columns)
+        gain["own"].append(compare.chosen_runs(runs)["test_auc"].mean())
+        best = compare.select_setting(runs)[0]
+        gain["all"].append(runs.loc[runs["backbone"] == best, "test_auc"].mean())
+    assert abs(np.mean(gain["own"])) < 4 * np.std(gain["own"]) / np.sqrt(300)
+    assert np.mean(gain["all"]) > 20 * np.std(gain["all"]) / np.sqrt(300), "as choosing over all folds does"
 
 
 def test_selection_breaks_ties_by_loss_then_name():

@@ -64,7 +64,7 @@ def compare_shortcuts(study: Study, results: Results) -> Shortcuts:
     """Every task: the shortcut classifier on each set of features, beside every source.
 
     A source's AUC is the mean over all its own runs of the task. The best source is the one with the highest
-    mean validation AUC; test images choose nothing.
+    mean validation AUC over all folds, in which the same patients also test: a little in its favour.
 
     Raises:
         UserError: data missing, or too few patients or resamples for an interval.

@@ -18,6 +18,7 @@ from radlib.comparisons.verdicts import (
 )
 from radlib.labels import ESTIMATES, counted, pair_title, source_title, task_title
 from radlib.plots.common import of_pair
+from radlib.sentences.patients import patients_sentence, unit
 from radlib.study import Study
 
 SIMULATED = (
@@ -55,7 +56,7 @@ def headline_sentence(
     pair, confidence = tuple(study.compare.headline), study.compare.confidence
     mean, tasks = _headline(study, overall, estimate).iloc[0], _headline(study, table, estimate)
     a, b = (source_title(study, source) for source in pair)
-    scope = f"Over {counted(mean['n_tasks'], 'task')} ({mean['n_patients']:,} tested patients, " + (
+    scope = f"Over {counted(mean['n_tasks'], 'task')} ({mean['n_patients']:,} tested {unit(study)}, " + (
         f"{mean['n_images']:,} images; {ESTIMATES[estimate]})"
     )
     claim = CLAIMS[mean["verdict"]].format(a=a, b=b)
@@ -110,10 +111,10 @@ def _estimates_sentence(study: Study, overall: pd.DataFrame) -> str:
     words = [grid["verdict"], best["verdict"]]
     verdict = "The two estimates say the same" if words[0] == words[1] else "The two estimates differ"
     return (
-        f"{verdict}: {words[0]} on the mean over settings, {words[1]} with the setting that validation "
-        f"chose: {_interval(best, study)}, AUC {best['auc_a']:.3f} against {best['auc_b']:.3f}. The first "
-        "answers which source is better on average over choices of network and rate, the second which is "
-        "better for someone who tunes."
+        f"{verdict}: {words[0]} on the mean over settings, {words[1]} with the settings that each fold's "
+        f"validation part chose: {_interval(best, study)}, AUC {best['auc_a']:.3f} against "
+        f"{best['auc_b']:.3f}. The first answers which source is better on average over choices of network "
+        "and rate, the second which is better for someone who tunes; its interval takes the choice as given."
     )
 
 
@@ -162,7 +163,12 @@ def conclusions(study: Study, overall: pd.DataFrame) -> list[str]:
     seeds, said = len(study.transfer.seeds), []
     said.append(
         f"It can say how the difference varies with other test patients: {study.compare.resamples:,} "
-        "resamples of patients, all images of a patient together, both sources on the same images."
+        f"resamples of {unit(study)}, all images of one together, both sources on the same images."
+    )
+    said += [sentence for sentence in [patients_sentence(study)] if sentence]
+    said.append(
+        "Intervals of the setting chosen by validation take the choice as given: other validation patients "
+        "might have chosen another."
     )
     if _luck(study, overall) == PATIENTS:
         said.append(
@@ -222,7 +228,7 @@ def closing(study: Study, overall: pd.DataFrame) -> str:
     text += (
         f" Quote a difference with its interval, estimate and number of patients: {_interval(grid, study)}, "
     )
-    text += f"{ESTIMATES['grid_mean']}, {grid['n_patients']:,} patients."
+    text += f"{ESTIMATES['grid_mean']}, {grid['n_patients']:,} {unit(study)}."
     return f"{SIMULATED} On real data one would now say: {text}" if study.simulated else text
 
 
