@@ -46,7 +46,7 @@ def write_packed(
     resize: str = "stretch",
 ) -> None:
     """A packed dataset as `01_data` leaves it; masks (H, W) or None for each row."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     if masks is not None:
         np.save(folder / "masks.npy", pack(masks))
     np.save(folder / "images.npy", images)

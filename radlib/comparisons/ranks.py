@@ -26,7 +26,6 @@ from radlib.runs import write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_run_aucs
 from radlib.stats.folds import smaller_class
-from radlib.stats.intervals import resamples_needed
 from radlib.stats.ranks import improvement_interval, place_shares, wins
 from radlib.stats.two_levels import run_weights, satterthwaite
 from radlib.study import Study
@@ -170,7 +169,11 @@ def _places(sources: list[str], aucs: np.ndarray, means: np.ndarray) -> list[dic
 
 
 def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
-    """`IMPROVEMENT_COLUMNS`: a row per pair and task, and their mean.
+    """`IMPROVEMENT_COLUMNS`: a row per pair and task with its interval, and their mean without one.
+
+    In a resample luck acts twice, which pulls every task's share towards one half. A single task's interval
+    is wide enough to stand it; averaging tasks makes it narrower and leaves the pull: in simulated studies of
+    5 tasks, 15 settings and 110 + 110 patients such an interval held the expected share 69% of times.
 
     Raises:
         UserError: too few patients or resamples for an interval.
@@ -180,10 +183,12 @@ def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame
         found = [_won(draws, pair) | {"task": task} for task, draws in drawn.items()]
         found = [one for one in found if one["n_pairs"]]
         if found:
-            found.append(_mean_won(study, found))
+            found.append(_mean_won(found))
         for one in found:
-            confidence = study.compare.confidence
-            low, high = improvement_interval(one["draws"], one["improvement"], confidence, one["sample"])
+            low, high = np.nan, np.nan
+            if one["task"] != MEAN:
+                confidence = study.compare.confidence
+                low, high = improvement_interval(one["draws"], one["improvement"], confidence, one["sample"])
             known = {"source_a": pair[0], "source_b": pair[1], "ci_low": low, "ci_high": high}
             rows.append(known | one | {"resamples": study.compare.resamples, "simulated": study.simulated})
     return pd.DataFrame(rows, columns=IMPROVEMENT_COLUMNS)
@@ -208,17 +213,14 @@ def _won(draws: TaskDraws, pair: tuple[str, str]) -> dict:
     }  # fmt: skip
 
 
-def _mean_won(study: Study, found: list[dict]) -> dict:
-    """Each task counts the same; the correction for few patients is the strongest of any task's."""
-    confidence = study.compare.confidence
+def _mean_won(found: list[dict]) -> dict:
+    """Each task counts the same."""
     return {
         "task": MEAN,
         "improvement": np.mean([one["improvement"] for one in found]),
-        "draws": np.mean([one["draws"] for one in found], axis=0),
         "n_pairs": sum(one["n_pairs"] for one in found),
         "n_patients": sum(one["n_patients"] for one in found),
-        "interval_holds": found[0]["interval_holds"],
-        "sample": max((one["sample"] for one in found), key=lambda s: resamples_needed(confidence, *s)),
+        "interval_holds": np.nan,
     }
 
 

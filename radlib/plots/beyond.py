@@ -64,7 +64,7 @@ def _places(panel: Axes, study: Study, rows: pd.DataFrame, sources: list[str]) -
 
 
 def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
-    """Share of pairs of runs that source a wins, task by task, one panel per pair of sources."""
+    """Share of pairs of runs that source a wins with its interval; the mean over tasks has none."""
     pairs = list(table.groupby(["source_a", "source_b"], sort=False))
     tasks = list(table["task"].unique())
     figure, panels, _, _ = panel_rows(len(pairs), ACROSS, (2.0, 0.7), (2.9, 1.1 + 0.34 * len(tasks)))

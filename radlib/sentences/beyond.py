@@ -40,8 +40,8 @@ def improvement_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
             "pair": [pair_title(study, pair) for pair in pairs],
             "task": [_task(study, task) for task in table["task"]],
             "a wins": table["improvement"].round(3),
-            "low": table["ci_low"].round(3),
-            "high": table["ci_high"].round(3),
+            "low": _or_blank(table["ci_low"]),
+            "high": _or_blank(table["ci_high"]),
             "pairs of runs": table["n_pairs"],
             "patients": table["n_patients"],
             "interval holds": table["interval_holds"],
@@ -109,13 +109,13 @@ def _pairs_won(study: Study, table: pd.DataFrame) -> str:
     pair = tuple(study.compare.headline)
     mine = table[(table["source_a"] == pair[0]) & (table["source_b"] == pair[1])]
     row, tasks = mine[mine["task"] == MEAN].iloc[0], mine[mine["task"] != MEAN]
-    word = direction(row["ci_low"] - 0.5, row["ci_high"] - 0.5)
-    said = {"higher": "more than half", "lower": "less than half"}.get(word, "not told apart from one half")
+    more, less = int((tasks["ci_low"] > 0.5).sum()), int((tasks["ci_high"] < 0.5).sum())
     a, b = (source_title(study, source) for source in pair)
     return (
         f"A run after {a} beats the run after {b} in the same setting, fold and seed in "
-        f"{row['improvement']:.0%} of {row['n_pairs']:,} pairs, mean over tasks ({_interval(study, row)}): "
-        f"{said}. Single tasks: {_range(tasks['improvement'])}."
+        f"{row['improvement']:.0%} of {row['n_pairs']:,} pairs, mean over tasks; in single tasks "
+        f"{_range(tasks['improvement'])}, by their intervals more than half in {more} and less than half in "
+        f"{less} of {len(tasks)}."
     )
 
 
@@ -144,6 +144,11 @@ def _beyond_chance(table: pd.DataFrame) -> str:
     )
 
 
+def _or_blank(ends: pd.Series) -> pd.Series:
+    """The mean over tasks has no interval."""
+    return ends.map(lambda end: "" if pd.isna(end) else f"{end:.3f}")
+
+
 def _task(study: Study, task: str) -> str:
     return task if task == MEAN else task_title(study, task)
 
@@ -151,7 +156,3 @@ def _task(study: Study, task: str) -> str:
 def _range(values: pd.Series) -> str:
     low, high = f"{values.min():.0%}", f"{values.max():.0%}"
     return low if low == high else f"{low} to {high}"
-
-
-def _interval(study: Study, row: pd.Series) -> str:
-    return f"{study.compare.confidence:.0%} interval {row['ci_low']:.0%} to {row['ci_high']:.0%}"

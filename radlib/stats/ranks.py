@@ -7,9 +7,10 @@ It is no probability that the source is the best: sources that differ by nothing
 *Improvement.* The probability that a run of one source beats the run of another in the same setting, fold
 and seed, ties counted half (Agarwal et al. 2021, arXiv 2108.13264). It tells how often, the difference in AUC
 by how much. In a resample luck acts twice, once more than in the data, which pulls the share towards one
-half. The expanded percentile interval stands this: in 200 to 300 simulated studies of 50 + 50 patients it
-held the expected share 96 to 97% of times where that lay between 0.46 and 0.95. Beyond 0.99, where most
-studies win every pair, it held it 63 to 70% of times, for want of width.
+half. For one task the expanded percentile interval stands this: in 200 to 300 simulated studies of 50 + 50
+patients it held the expected share 96 to 97% of times where that lay between 0.46 and 0.95, in 1 770 studies
+of 110 + 110 patients and 5 folds 93% of times where it was 0.28. Beyond 0.99, where most studies win every
+pair, it held it 63 to 70% of times, for want of width. A mean over tasks has no such interval.
 """
 
 import numpy as np
