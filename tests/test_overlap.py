@@ -122,6 +122,8 @@ def test_a_corpus_that_holds_a_picture_twice_does_not_hide_it():
     found = found_in([image], [*twice, *others], ["validation", "train", *["train"] * 5])
     assert found.seen[0] and found.training[0], "one of the two is learnt from"
     assert not found_in([image], [*twice, *others], ["validation", "test", *["train"] * 5]).training[0]
+    four = [*[picture(0)] * 4, *others]
+    assert not found_in([image], four).seen[0], "what comes after its copies is not known"
 
 
 def test_only_the_training_part_was_learnt_from():
