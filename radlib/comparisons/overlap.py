@@ -144,6 +144,8 @@ def best_matches(task: np.ndarray, corpus: np.ndarray, bar=None) -> Matches:
     """Correlate all thumbnails of a task, uint8 (n, 32, 32), with all of a corpus, piece by piece.
 
     A piece is a product of matrices on `compute.device()`; besides its pieces, nothing is held but the best.
+    It takes 2 000 operations for each image of the one and of the other: 750 000 images beside 1.35 million
+    are work for a graphics card, 1 000 beside 10 000 for a second of a processor.
     """
     correlations = np.full((len(task), _KEPT), -1, dtype=np.float32)
     rows = np.full((len(task), _KEPT), -1, dtype=np.int64)
