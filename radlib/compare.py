@@ -41,8 +41,8 @@ from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.study import Study
 
 __all__ = [
-    "Comparison", "compare_sources", "grid_table", "headline_runs", "load_results", "paired_runs",
-    "read_tables", "roc_bands", "save_tables", "select_setting", "setting_deltas",
+    "Comparison", "bootstrap_pair", "compare_sources", "grid_table", "headline_runs", "load_results",
+    "luck_held", "paired_runs", "read_tables", "roc_bands", "save_tables", "select_setting", "setting_deltas",
 ]  # fmt: skip
 
 COLUMNS = [
@@ -88,7 +88,7 @@ def compare_sources(study: Study, results: Results) -> Comparison:
         UserError: too few patients or resamples for an interval; the headline pair has no runs in common.
     """
     cells, notes = [], list(results.notes)
-    luck = {pair: _luck(results, pair) for pair in ordered_pairs(study)}
+    luck = {pair: luck_held(results, pair) for pair in ordered_pairs(study)}
     for task in progress(results.tasks, description="bootstrap"):
         for pair in ordered_pairs(study):
             sides = paired_runs(results.of_task(task), pair)
@@ -146,7 +146,7 @@ def chosen_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(chosen).sort_values(["fold", "seed"], ignore_index=True)
 
 
-def _luck(results: Results, pair: tuple[str, str]) -> str:
+def luck_held(results: Results, pair: tuple[str, str]) -> str:
     """What the intervals of a pair can hold: trainings only if every task has several of every setting."""
     sides = [paired_runs(results.of_task(task), pair)[0] for task in results.tasks]
     return BOTH if all(trained_again(settings_by_fold(runs)) for runs in sides if len(runs)) else PATIENTS
@@ -158,7 +158,7 @@ def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str,
         sides = [chosen_runs(runs) for runs in sides]
     a, b = (results.scores(task, runs) for runs in sides)
     options = study.compare
-    found = _bootstrap(study, task, a, b, settings_by_fold(sides[0]) if holds == BOTH else None)
+    found = bootstrap_pair(study, task, a, b, settings_by_fold(sides[0]) if holds == BOTH else None)
     sample = (smaller_class(a), len(a), found.degrees)
     check = delong_difference(a, b, confidence=options.confidence)
     row = {
@@ -173,10 +173,15 @@ def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str,
     return _Cell(row, found.draws, sample)
 
 
-def _bootstrap(study: Study, task: str, a, b, settings: list[np.ndarray] | None) -> Difference:
-    """Of patients; given the settings of the runs, of their trainings too.
+def bootstrap_pair(study: Study, task: str, a, b, settings: list[np.ndarray] | None) -> Difference:
+    """The difference of two sides of a task; resampled are patients and, given the runs' settings, trainings.
 
     One seed a task: all pairs see the same resampled patients, and tasks are resampled independently.
+
+    Args:
+        a, b: `FoldScores` of every fold. settings: as `settings_by_fold` gives them, or None.
+    Raises:
+        UserError: as `bootstrap_delta` and `bootstrap_both_levels`.
     """
     seed, options = seed_of(study.seed, "bootstrap", task), study.compare
     if settings is None:

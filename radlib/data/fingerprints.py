@@ -26,10 +26,15 @@ class Fingerprint:
 def fingerprint(pixels: np.ndarray) -> Fingerprint:
     """Fingerprint of a decoded image, uint8 (H, W) or (H, W, 3)."""
     digest = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes())
+    phash = imagehash.phash(Image.fromarray(pixels).convert("L")).hash.ravel()
+    number = int.from_bytes(np.packbits(phash).tobytes(), "big")
+    return Fingerprint(digest.digest(), number, thumbnail(pixels), bool((pixels == pixels.flat[0]).all()))
+
+
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (H, W) or (H, W, 3) in grey, stretched to uint8 (32, 32)."""
     grey = Image.fromarray(pixels).convert("L")
-    thumbnail = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
-    phash = int.from_bytes(np.packbits(imagehash.phash(grey).hash.ravel()).tobytes(), "big")
-    return Fingerprint(digest.digest(), phash, thumbnail, bool((pixels == pixels.flat[0]).all()))
+    return np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,21 @@
 
 import pandas as pd
 
-from radlib.comparisons import confounds, label_efficiency, matched_labels, ranks, shortcuts, validity
+from radlib.comparisons import (
+    confounds,
+    label_efficiency,
+    matched_labels,
+    overlap,
+    ranks,
+    shortcuts,
+    validity,
+)
 from radlib.runs import read_report
 from radlib.sentences.beyond import first_places
 from radlib.sentences.confounds import confounds_answers, shortcuts_sentence
 from radlib.sentences.label_efficiency import efficiency_lesson
 from radlib.sentences.matched_labels import matched_sentence
+from radlib.sentences.overlap import overlap_lesson
 from radlib.sentences.validity import promise
 from radlib.study import Study
 
@@ -28,6 +37,9 @@ def checks(study: Study) -> dict[str, list[str]]:
         "What can be had without looking at the content (`09_confounds`)?": [
             shortcuts_sentence(study, _table(study, shortcuts.COLUMNS, "shortcuts", "confounds"))
         ],
+        "Has a source seen the test pictures (`09_confounds`)?": overlap_lesson(
+            study, overlap.read_table(study)
+        ),
         "From how many patients on does the source no longer matter (`10_label_efficiency`)?": _efficiency(
             study
         ),
