@@ -368,19 +368,22 @@ def random_p(sizes: int, tasks: int) -> pd.DataFrame:
 
 
 def test_holm_runs_over_the_tasks_of_a_pair_and_size():
-    """Against statsmodels; and of true nulls one study in twenty claims something, not one in four."""
-    both = random_p(2000, 5)
-    table = corrected(pd.concat([both, both.iloc[:50].assign(source_b="c")], ignore_index=True))
+    """Against statsmodels; and of true nulls one study in twenty claims something, not one in four.
+
+    Of 500 studies the Monte-Carlo error is 0.019 and 0.010; three of it are allowed.
+    """
+    both = random_p(500, 5)
+    table = corrected(pd.concat([both, both.iloc[:20].assign(source_b="c")], ignore_index=True))
     for p, adjusted in (("p_value", "p_holm"), ("p_tost", "p_tost_holm"), ("excess_p", "excess_p_holm")):
-        for _, family in table[table["fraction"] < 100].groupby(["source_a", "source_b", "fraction"]):
+        for _, family in table[table["fraction"] < 20].groupby(["source_a", "source_b", "fraction"]):
             given = family[p].notna()
             expected = multipletests(family.loc[given, p], method="holm")[1]
             np.testing.assert_allclose(family.loc[given, adjusted], expected)
             assert family.loc[~given, adjusted].isna().all()
     least = table[table["source_b"] == "b"].groupby("fraction")[["p_value", "p_holm"]].min()
     wrong = (least < 0.05).mean()
-    assert wrong["p_value"] == pytest.approx(1 - 0.95**5, abs=0.04)
-    assert wrong["p_holm"] == pytest.approx(1 - (1 - 0.05 / 5) ** 5, abs=0.02)
+    assert wrong["p_value"] == pytest.approx(1 - 0.95**5, abs=0.06)
+    assert wrong["p_holm"] == pytest.approx(1 - (1 - 0.05 / 5) ** 5, abs=0.03)
 
 
 def test_p_values_agree_with_their_intervals_and_tasks_are_corrected_together(small_study):
