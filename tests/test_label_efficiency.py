@@ -18,6 +18,7 @@ from radlib.comparisons.label_efficiency import (
     COLUMNS,
     TESTED,
     Efficiency,
+    _resolution_notes,
     corrected,
     label_efficiency,
     read_table,
@@ -402,9 +403,16 @@ def test_p_values_agree_with_their_intervals_and_tasks_are_corrected_together(sm
     for _, family in table.groupby("fraction"):
         expected = multipletests(family["p_value"], method="holm")[1]
         np.testing.assert_allclose(family["p_holm"], expected)
-    few = study.compare.model_copy(update={"resamples": 200})
-    notes = label_efficiency(study.model_copy(update={"compare": few})).notes
-    assert notes[-1].startswith("200 resamples are too few for Holm's correction over 2 tasks: no difference")
+
+
+def test_note_where_nothing_could_pass_the_correction(tmp_path):
+    cells = [("a", "b", 0.1, 0.03), ("a", "b", 0.1, 0.04), ("a", "b", 1.0, 0.01), ("a", "b", 1.0, 0.01)]
+    table = pd.DataFrame(cells, columns=["source_a", "source_b", "fraction", "least_p"])
+    (note,) = _resolution_notes(make_study(tmp_path), table)
+    assert note.startswith(
+        "400 resamples are too few for Holm's correction over 2 tasks: no difference could"
+    )
+    assert not _resolution_notes(make_study(tmp_path), table[table["fraction"] == 1])
 
 
 def test_table_for_readers_has_the_corrected_p_and_none_where_nothing_is_tested(tmp_path):
