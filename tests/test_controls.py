@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
 
 from radlib.comparisons import controls
 from radlib.data.images import open_packed
@@ -18,6 +21,7 @@ from radlib.plots.controls import controls_figure
 from radlib.sections.comparisons import Controls
 from radlib.seeds import seed_of
 from radlib.sentences.controls import NO_CONTROLS, all_passed, controls_box, controls_shown, verdict
+from radlib.stats.replicates import mean_of_trainings
 from radlib.study import load_study
 from radlib.training import control_arms, transfer_arm
 from radlib.training.control_arms import held_out, permuted_labels
@@ -124,6 +128,61 @@ def test_further_random_weights_are_new_and_the_first_stay_as_they_were(small_st
     assert all(torch.equal(first.state[key], expected[key]) for key in expected)
     assert first.digest != second.digest and second.source == "random_2"
     assert load_weights(small_study, "random_2", SMALL).digest == second.digest
+
+
+# What shuffled labels can notice, and what not -------------------------------------------------------------
+def shared_patients() -> tuple[np.ndarray, pd.DataFrame]:
+    """(240, 30) features that tell patients apart and not classes; of each of 60 patients one image is tested
+    and one trains, as if nobody had split by patient. Of 60 more both images train.
+    """
+    patients = np.repeat(np.arange(120), 2)
+    rng = np.random.default_rng(5)
+    features = rng.normal(size=(120, 30))[patients] + rng.normal(0, 0.1, (240, 30))
+    tested = (np.arange(240) % 2 == 0) & (patients < 60)
+    kept = np.where((patients >= 60) & (patients % 10 == 0), "validation", "train")
+    part = np.where(tested, "test", kept)
+    ids = [f"patient_{p:03d}" for p in patients]
+    return features, pd.DataFrame({"patient_id": ids, "label": patients // 2 % 2, "part_0": part})
+
+
+def control_of(fit_and_test, manifest: pd.DataFrame) -> tuple[float, bool]:
+    """AUC with the true labels, and whether the control of 40 shuffles passes as in `11_controls`."""
+    shuffled = [permuted_labels(manifest, TASK, 0, seed) for seed in range(40)]
+    found = mean_of_trainings(np.array([fit_and_test(labels) for labels in shuffled]), 1 - 0.05 / 4)
+    return fit_and_test(manifest["label"].to_numpy()), found.ci_low <= 0.5 <= found.ci_high
+
+
+def auc_after(
+    model, features: np.ndarray, manifest: pd.DataFrame, fitted: list[str], labels: np.ndarray
+) -> float:
+    rows, tested = manifest["part_0"].isin(fitted).to_numpy(), (manifest["part_0"] == "test").to_numpy()
+    scores = model.fit(features[rows], labels[rows]).predict_proba(features[tested])[:, 1]
+    return roc_auc_score(manifest["label"][tested], scores)
+
+
+def test_permuted_labels_are_blind_to_leakage_in_the_data():
+    """A patient on both sides of the split, or a label among the features: only the AUC shows it."""
+    features, manifest = shared_patients()
+    nearest, linear = KNeighborsClassifier(1), LogisticRegression()
+    copied = control_of(lambda y: auc_after(nearest, features, manifest, ["train"], y), manifest)
+    assert copied[0] > 0.95 and copied[1]
+    written = np.column_stack([features, 3.0 * manifest["label"]])
+    named = control_of(lambda y: auc_after(linear, written, manifest, ["train"], y), manifest)
+    assert named[0] > 0.95 and named[1]
+
+
+def test_permuted_labels_notice_test_labels_that_are_fitted_and_choices_by_test_scores():
+    features, manifest = shared_patients()
+    fitted = control_of(
+        lambda y: auc_after(KNeighborsClassifier(1), features, manifest, ["train", "test"], y), manifest
+    )
+    assert not fitted[1]
+
+    def best_of_five(labels: np.ndarray) -> float:
+        parts = (features[:, 6 * i : 6 * i + 6] for i in range(5))
+        return max(auc_after(LogisticRegression(), some, manifest, ["train"], labels) for some in parts)
+
+    assert not control_of(best_of_five, manifest)[1]
 
 
 # Whole controls -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from radlib import transfer
+from radlib.compare import compare_sources
 from radlib.comparisons.matched_labels import (
     ALL_TASKS,
     COLUMNS,
@@ -16,18 +17,23 @@ from radlib.comparisons.matched_labels import (
     study_of_matched,
     table_of,
 )
+from radlib.comparisons.results import BOTH, PATIENTS, RUN, load_results
+from radlib.comparisons.shares import SHARE, draw, pair_roles, with_shares
 from radlib.errors import UserError
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.plots.matched_labels import matched_figure
 from radlib.sections.comparisons import MatchedLabels
 from radlib.sections.training import Setting
-from radlib.sentences.matched_labels import matched_lesson, matched_sentence, pair_roles
+from radlib.seeds import seed_of
+from radlib.sentences.matched_labels import matched_lesson, matched_sentence
+from radlib.stats.bootstrap import bootstrap_mean_auc, interval
 from tests.conftest import SMALL, two_classes, write_packed
-from tests.fabricated import make_study
+from tests.fabricated import fabricate, make_study
 
 matplotlib.use("Agg")
 TASK = "breast_us"
 FIRST, LEFT, ADDED = ("photographs", "radiology"), ("coarse", "radiology"), ("photographs", "coarse")
+NONE = (np.nan,) * 3
 
 
 @pytest.fixture
@@ -99,20 +105,87 @@ def test_part_of_the_study_holds_its_settings_alone(study):
     assert within.store_dir == study.store_dir and within.seed == study.seed
 
 
+# The share that is left -------------------------------------------------------------------------------------
+def fabricated_pairs(tmp_path, seeds: list[int], strength: dict[str, float]):
+    """Two tasks; radiology less random numbers is to be explained, photographs less these is what is left."""
+    tasks, pairs = ("thyroid_us", "breast_us"), [["radiology", "random"], ["photographs", "random"]]
+    part = {
+        "sources": ["radiology", "photographs", "random"], "backbones": ["resnet50"], "tasks": list(tasks),
+        "train": ["frozen"], "pairs": pairs,
+    }  # fmt: skip
+    compare = {"pairs": pairs, "headline": pairs[0], "resamples": 1000}
+    study = make_study(tmp_path, tasks, matched_labels=part, compare=compare)
+    study = study.model_copy(update={"transfer": study.transfer.model_copy(update={"seeds": seeds})})
+    fabricate(study, strength, patients=60)
+    results = load_results(study)
+    found = compare_sources(study, results)
+    grid_mean = [some[some["estimate"] == "grid_mean"] for some in (found.table, found.overall)]
+    return study, results, with_shares(study, results, *grid_mean)
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2, 3, 4]])
+def test_share_is_of_the_very_draws_of_the_intervals(tmp_path, seeds):
+    study, results, (table, overall) = fabricated_pairs(
+        tmp_path, seeds, {"radiology": 1.5, "photographs": 1.0, "random": 0.2}
+    )
+    drawn = [draw(study, results, row) for _, row in table.iterrows()]
+    assert set(table["interval_holds"]) == {PATIENTS if len(seeds) == 1 else BOTH}
+    for one, (_, row) in zip(drawn, table.iterrows(), strict=True):
+        assert interval(one.draws, 0.95, *one.sample) == (row["ci_low"], row["ci_high"])
+    assert table.loc[table["source_a"] == "radiology", SHARE].isna().all(axis=None)
+    whole, left = overall.iloc[0], overall.iloc[1]
+    assert left["share"] == pytest.approx(left["delta"] / whole["delta"])
+    assert left["share_low"] < left["share"] < left["share_high"] < 1
+
+
+def test_draws_of_both_differences_are_of_the_same_patients(tmp_path):
+    """Against one bootstrap of the three sources at once."""
+    study, results, (table, overall) = fabricated_pairs(
+        tmp_path, [0], {"radiology": 1.5, "photographs": 1.0, "random": 0.2}
+    )
+    parts, wholes = [], []
+    for task, rows in table.groupby("task", sort=False):
+        runs = results.of_task(task).sort_values(RUN)
+        folds = {s: results.scores(task, runs[runs["source"] == s]) for s in study.sources}
+        of = bootstrap_mean_auc(folds, 1000, seed_of(study.seed, "bootstrap", task))
+        wholes.append(of["radiology"] - of["random"])
+        parts.append(of["photographs"] - of["random"])
+        low, high = interval(parts[-1] / wholes[-1], 0.95, 30, 2)
+        assert tuple(rows.iloc[1][SHARE[1:]]) == pytest.approx((low, high))
+    low, high = interval(np.mean(parts, axis=0) / np.mean(wholes, axis=0), 0.95, 30, 2)
+    assert tuple(overall.iloc[1][SHARE[1:]]) == pytest.approx((low, high))
+
+
+def test_no_share_where_the_whole_is_not_shown(tmp_path):
+    _, _, (table, overall) = fabricated_pairs(
+        tmp_path, [0], {"radiology": 1.0, "photographs": 1.6, "random": 1.0}
+    )
+    assert overall.iloc[0]["ci_low"] < 0 < overall.iloc[0]["ci_high"]
+    assert overall[SHARE].isna().all(axis=None) and list(overall["delta"].abs() > 0.02) == [False, True]
+
+
 WORDS = [
-    ((0.10, 0.08, 0.12), (0.05, 0.02, 0.08), "50% of the difference is left"),
-    ((0.10, 0.08, 0.12), (0.01, -0.02, 0.04), "With matched labels **no difference is shown**"),
-    ((0.10, 0.08, 0.12), (-0.05, -0.08, -0.02), "the difference turns round"),
-    ((0.01, -0.02, 0.04), (0.05, 0.02, 0.08), "no difference is shown that labels could explain**. With"),
-    ((0.01, -0.02, 0.04), (0.05, 0.02, 0.08), "With matched labels **one is shown**"),
+    ((0.10, 0.08, 0.12), (0.05, 0.02, 0.08), (0.5, 0.19, 0.91), "about 50% (19% to 91%) of the"),
+    (
+        (0.10, 0.08, 0.12), (0.01, -0.02, 0.04), (0.1, -0.2, 0.4),
+        "With matched labels **no difference is shown**, and −20% to 40% of the whole may be left: ",
+    ),
+    ((0.10, 0.08, 0.12), (-0.05, -0.08, -0.02), (-0.5, -0.9, -0.2), "**the difference turns round**: "),
+    ((0.10, 0.001, 0.2), (0.05, 0.02, 0.08), NONE, "**a difference is left**; which share of the whole"),
+    ((0.01, -0.02, 0.04), (0.05, 0.02, 0.08), NONE, "is shown that labels could explain**. With"),
+    ((0.01, -0.02, 0.04), (0.05, 0.02, 0.08), NONE, "With matched labels **one is shown**: "),
+    ((0.01, -0.02, 0.04), (0.05, -0.02, 0.08), NONE, "With matched labels **no difference is shown**: "),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("whole", "left", "expected"), WORDS)
-def test_sentence_says_what_is_left(study, whole, left, expected):
+@pytest.mark.parametrize(("whole", "left", "share", "expected"), WORDS)
+def test_sentence_says_what_is_left(study, whole, left, share, expected):
     added = (whole[0] - left[0], -0.01, 0.03)
-    columns = ["source_a", "source_b", "n_tasks", "delta", "ci_low", "ci_high"]
-    rows = [(*p, 5, *d) for p, d in zip((FIRST, LEFT, ADDED), (whole, left, added), strict=True)]
+    columns = ["source_a", "source_b", "n_tasks", "delta", "ci_low", "ci_high", *SHARE]
+    rows = [
+        (*p, 5, *d, *s)
+        for p, d, s in zip((FIRST, LEFT, ADDED), (whole, left, added), (NONE, share, NONE), strict=True)
+    ]
     said = matched_sentence(study, pd.DataFrame(rows, columns=columns))
     assert expected in said
     assert "That the finer labels matter is not shown" in said

@@ -1,6 +1,10 @@
 """How many training patients it takes until the source no longer matters: sources compared at every size.
 
 `excess` is by how much more they differ than at the largest size: what a claim about small data means.
+
+Every task is another chance to be wrong, so p-values of differences, of equivalence and of `excess` are
+corrected (Holm) over the tasks of a pair at a size. Sizes of one task share patients, and are not corrected
+among one another.
 """
 
 from dataclasses import dataclass
@@ -9,27 +13,31 @@ import numpy as np
 import pandas as pd
 
 from radlib.comparisons.results import Results
+from radlib.comparisons.verdicts import tested_equivalence
 from radlib.labels import ordered_pairs, pair_title, task_title
 from radlib.progress import progress
 from radlib.runs import read_report, write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import Difference, bootstrap_delta
 from radlib.stats.folds import FoldScores, smaller_class
-from radlib.stats.intervals import interval
+from radlib.stats.intervals import interval, p_value
+from radlib.stats.models import holm
 from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.study import Study
 from radlib.training.partial import part_sizes, trained
 
 COLUMNS = [
     "task", "source_a", "source_b", "fraction", "n_train_patients", "auc_a", "auc_b", "delta", "ci_low",
-    "ci_high", "p_value", "interval_holds", "excess", "excess_low", "excess_high", "sd_draws", "repeats",
-    "n_runs", "n_backbones", "lr", "n_validation_patients", "n_patients", "n_images", "n_positive",
-    "resamples", "simulated",
+    "ci_high", "p_value", "p_holm", "p_tost", "p_tost_holm", "interval_holds", "excess", "excess_low",
+    "excess_high", "excess_p", "excess_p_holm", "sd_draws", "repeats", "n_runs", "n_backbones", "lr",
+    "n_validation_patients", "n_patients", "n_images", "n_positive", "resamples", "simulated",
 ]  # fmt: skip
 CURVE_COLUMNS = ["task", "source", "fraction", "n_train_patients", "auc", "sd_draws", "n_backbones"]
 TESTED, BOTH = "patients tested", "patients tested and patients drawn"
 _CELL = ["backbone", "fold"]
 _DRAW = [*_CELL, "order"]
+_FAMILY = ["source_a", "source_b", "fraction"]
+_CORRECTED = {"p_value": "p_holm", "p_tost": "p_tost_holm", "excess_p": "excess_p_holm"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,28 @@ def label_efficiency(study: Study) -> Efficiency:
         rows += found
         curves += _curves(study, results.runs, task, sizes)
         notes += said + missing
-    return Efficiency(pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(curves, columns=CURVE_COLUMNS), notes)
+    table = corrected(pd.DataFrame(rows, columns=[*COLUMNS, "least_p"]))
+    notes += _resolution_notes(study, table)
+    return Efficiency(table[COLUMNS], pd.DataFrame(curves, columns=CURVE_COLUMNS), notes)
+
+
+def corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """With `p_holm`, `p_tost_holm` and `excess_p_holm`, over the tasks of a pair and fraction.
+
+    A task without a figure there (no excess at its largest size) is not of the family.
+    """
+    families = table.groupby(_FAMILY, sort=False)
+    return table.assign(**{new: families[p].transform(_holm) for p, new in _CORRECTED.items()})
+
+
+def is_shown(study: Study, table: pd.DataFrame) -> pd.Series:
+    """Whether a difference is shown: the interval excludes 0, and so it is after Holm's correction."""
+    return excludes_zero(table) & (table["p_holm"] < 1 - study.compare.confidence)
+
+
+def excludes_zero(table: pd.DataFrame) -> pd.Series:
+    """Whether the interval excludes 0, before any correction."""
+    return (table["ci_low"] > 0) | (table["ci_high"] < 0)
 
 
 def read_table(study: Study) -> pd.DataFrame:
@@ -84,6 +113,22 @@ def _compare(study: Study, results: Results, task: str, sizes: pd.DataFrame) -> 
             continue
         rows += _pair_rows(study, results, task, pair, sides, sizes)
     return rows, notes
+
+
+def _holm(p: pd.Series) -> pd.Series:
+    given = p.dropna().astype(float)
+    return pd.Series(holm(given.to_numpy()), index=given.index).reindex(p.index)
+
+
+def _resolution_notes(study: Study, table: pd.DataFrame) -> list[str]:
+    """Where even resamples that all point one way could not pass Holm's correction."""
+    families = table.groupby(_FAMILY)["least_p"].agg(["min", "size"])
+    blind = families[families["min"] * families["size"] >= 1 - study.compare.confidence]
+    return [
+        f"{study.compare.resamples} resamples are too few for Holm's correction over {count} tasks: no "
+        "difference could pass it; raise compare.resamples, or use more patients."
+        for count in sorted(set(blind["size"]))
+    ]
 
 
 def _paired(runs: pd.DataFrame, pair: tuple[str, str]) -> list[pd.DataFrame]:
@@ -116,10 +161,17 @@ def _excess(
 
     Resampled patients are the same at all sizes, so draws can be subtracted. Of the two degrees of freedom,
     of patients tested and of draws, the smaller one counts, which errs on the wide side.
+
+    What errs on the narrow side: with all patients there is one training for every fold and backbone, so the
+    largest size enters without the luck of training, which several draws put into the smaller ones.
     """
-    degrees = min(patients - folds, spare)
-    low, high = interval(some.draws - most.draws, confidence, patients, folds, degrees)
-    return {"excess": some.delta - most.delta, "excess_low": low, "excess_high": high}
+    sample = (patients, folds, min(patients - folds, spare))
+    draws = some.draws - most.draws
+    low, high = interval(draws, confidence, *sample)
+    return {
+        "excess": some.delta - most.delta, "excess_low": low, "excess_high": high,
+        "excess_p": p_value(draws, *sample),
+    }  # fmt: skip
 
 
 def _row(
@@ -132,10 +184,13 @@ def _row(
     tested: list[FoldScores],
 ) -> dict:
     delta = sides[0].assign(delta=sides[0]["test_auc"] - sides[1]["test_auc"])
+    sample = (smaller_class(tested), len(tested), found.degrees)
     return {
         "task": task, "source_a": pair[0], "source_b": pair[1], **size, "auc_a": found.auc_a,
         "auc_b": found.auc_b, "delta": found.delta, "ci_low": found.ci_low, "ci_high": found.ci_high,
-        "p_value": found.p_value, "interval_holds": BOTH if size["fraction"] < 1 else TESTED,
+        "p_value": found.p_value, "p_tost": tested_equivalence(study, found.draws, sample)["p_tost"],
+        "least_p": p_value(np.ones(study.compare.resamples), *sample),
+        "interval_holds": BOTH if size["fraction"] < 1 else TESTED,
         "sd_draws": _scatter(delta, "delta"), "repeats": sides[0]["order"].nunique(),
         "n_runs": len(sides[0]), "n_backbones": sides[0]["backbone"].nunique(),
         "lr": study.label_efficiency.lr, "n_patients": sum(len(np.unique(fold.patients)) for fold in tested),

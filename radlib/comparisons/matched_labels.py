@@ -12,13 +12,14 @@ import pandas as pd
 
 from radlib.compare import compare_sources
 from radlib.comparisons.results import check_results
+from radlib.comparisons.shares import SHARE, with_shares
 from radlib.runs import read_report, write_table
 from radlib.study import Study
 from radlib.transfer import transfer
 
 COLUMNS = [
     "task", "source_a", "source_b", "auc_a", "auc_b", "delta", "ci_low", "ci_high", "p_value", "p_holm",
-    "n_tasks", "n_patients", "n_images", "n_positive", "n_runs", "resamples", "simulated",
+    *SHARE, "n_tasks", "n_patients", "n_images", "n_positive", "n_runs", "resamples", "simulated",
 ]  # fmt: skip
 ALL_TASKS = "mean over tasks"
 _ESTIMATE = "grid_mean"
@@ -27,6 +28,8 @@ _ESTIMATE = "grid_mean"
 @dataclass(frozen=True)
 class Matched:
     """`table` and `overall` as `compare_sources` gives them, the estimate `grid_mean` alone; notes.
+
+    With the columns `SHARE`: how much of the first pair's difference is left in those with the same rival.
 
     study: with the sources, backbones, settings and pairs of `matched_labels` in place of the study's own.
     """
@@ -49,10 +52,12 @@ def matched_labels(study: Study) -> Matched:
     done = {task: transfer(within, task) for task in study.matched_labels.tasks}
     results = check_results(within, ((task, one.runs, one.predictions) for task, one in done.items()))
     found = compare_sources(within, results)
+    grid_mean = (some[some["estimate"] == _ESTIMATE] for some in (found.table, found.overall))
+    table, overall = with_shares(within, results, *grid_mean)
     return Matched(
         study=within,
-        table=found.table[found.table["estimate"] == _ESTIMATE],
-        overall=found.overall[found.overall["estimate"] == _ESTIMATE],
+        table=table,
+        overall=overall,
         notes=found.notes,
         computed=sum(one.computed for one in done.values()),
         reused=sum(one.reused for one in done.values()),

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from radlib.comparisons.label_efficiency import BOTH, Efficiency
+from radlib.comparisons.label_efficiency import BOTH, Efficiency, is_shown
 from radlib.labels import ordered_pairs, pair_title, source_title, task_title
 from radlib.plots.common import UNDECIDED, mark_simulated, panel_rows, source_colours, span
 from radlib.study import Study
@@ -42,6 +42,7 @@ def _legend() -> list[Line2D]:
     return [
         Line2D([], [], **dot, marker="o", label="over patients tested and drawn"),
         Line2D([], [], **dot, marker="s", label="over patients tested, all train"),
+        Line2D([], [], **dot, marker="o", mfc="white", label="hollow: not after Holm's correction"),
         Line2D([], [], color="0.35", lw=0.9, ls=":", label="between: too small to matter"),
     ]
 
@@ -82,7 +83,7 @@ def _aucs(panel: Axes, study: Study, curves: pd.DataFrame) -> None:
 
 
 def _differences(panel: Axes, study: Study, rows: pd.DataFrame, limit: float) -> None:
-    matters, colours = study.compare.equivalence, source_colours(study)
+    matters, colours, shown = study.compare.equivalence, source_colours(study), is_shown(study, rows)
     drawn = rows[rows["interval_holds"] == BOTH]
     x = rows["n_train_patients"]
     panel.fill_between(drawn["n_train_patients"], drawn["ci_low"], drawn["ci_high"], color=BAND, lw=0)
@@ -90,19 +91,20 @@ def _differences(panel: Axes, study: Study, rows: pd.DataFrame, limit: float) ->
     panel.axhline(0, color="0.25", lw=1, zorder=1)
     for edge in (-matters, matters):
         panel.axhline(edge, color="0.35", lw=0.9, ls=":", zorder=2)
-    for _, row in rows.iterrows():
+    for number, row in rows.iterrows():
         colour = _colour(row, colours)
         panel.plot(
             [row["n_train_patients"]] * 2, [row["ci_low"], row["ci_high"]], color=colour, lw=1.6, zorder=3
         )
         marker = "o" if row["interval_holds"] == BOTH else "s"
-        panel.plot(row["n_train_patients"], row["delta"], marker, color=colour, ms=5, zorder=4)
+        inside = colour if shown[number] else "white"
+        panel.plot(row["n_train_patients"], row["delta"], marker, color=colour, mfc=inside, ms=5, zorder=4)
     panel.set_ylim(-limit, limit)
     panel.set_ylabel("difference in AUC", fontsize=8)
 
 
 def _colour(row: pd.Series, colours: dict[str, str]) -> str:
-    """That of the source ahead; grey where the interval holds 0."""
+    """That of the source ahead; grey where the interval holds 0, before any correction."""
     if row["ci_low"] > 0:
         return colours[row["source_a"]]
     return colours[row["source_b"]] if row["ci_high"] < 0 else UNDECIDED

@@ -120,9 +120,10 @@ def efficiency_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """`label_efficiency.csv` for readers: rounded, with titles for names."""
     numbers = {
         "AUC a": "auc_a", "AUC b": "auc_b", "difference": "delta", "low": "ci_low", "high": "ci_high",
-        "more than with all": "excess", "from": "excess_low", "to": "excess_high",
-        "SD over draws": "sd_draws",
+        "p (Holm)": "p_holm", "more than with all": "excess", "from": "excess_low", "to": "excess_high",
+        "p of it (Holm)": "excess_p_holm", "SD over draws": "sd_draws",
     }  # fmt: skip
+    tested = ("p_holm", "excess_p_holm")
     pairs = zip(table["source_a"], table["source_b"], strict=True)
     shown = pd.DataFrame(
         {
@@ -130,7 +131,10 @@ def efficiency_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
             "pair": [pair_title(study, pair) for pair in pairs],
             "part": [f"{fraction:.0%}" for fraction in table["fraction"]],
             "training patients": table["n_train_patients"],
-            **{name: table[column].round(3) for name, column in numbers.items()},
+            **{
+                name: [_p(p) for p in table[column]] if column in tested else table[column].round(3)
+                for name, column in numbers.items()
+            },
             "interval over": table["interval_holds"],
             "test patients": table["n_patients"],
             "runs a side": table["n_runs"],
@@ -215,4 +219,6 @@ def notebook_links(study: Study, base: str = "notebooks") -> str:
 
 
 def _p(p: float) -> str:
+    if pd.isna(p):
+        return ""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -16,13 +16,14 @@ TITLES = {
     OWN_CLASSES: "own classes",
 }
 NO_CONTROLS = (
-    "This study has no controls: nothing shows that it could see a difference, or that it invents none."
+    "This study has no controls: nothing shows that it could see a difference, or that alike sources come "
+    "out alike."
 )
 _MEANING = {
     RANDOM_WEIGHTS: "Two draws of random weights differ by more than chance, so a difference between "
     "sources may come from the comparison itself",
-    PERMUTED_LABELS: "Networks that learnt shuffled labels cannot know who is ill, so labels of the test "
-    "part reach the training, or one side is favoured",
+    PERMUTED_LABELS: "Networks that learnt shuffled labels cannot know who is ill, so true labels of the "
+    "test part reach the fitting or a choice, test scores choose something, or one side is favoured",
     OWN_CLASSES: "The source was not shown to beat random weights where it must, so its pretraining taught "
     "little, or this study cannot see what a source carries",
 }

@@ -1,8 +1,9 @@
 """Words of 10_label_efficiency, written from its table and from nothing else."""
 
+import numpy as np
 import pandas as pd
 
-from radlib.comparisons.label_efficiency import BOTH
+from radlib.comparisons.label_efficiency import BOTH, TESTED, excludes_zero, is_shown
 from radlib.labels import pair_title, source_title, task_title
 from radlib.sentences.common import direction, with_interval
 from radlib.study import Study
@@ -33,38 +34,67 @@ def from_size(rows: pd.DataFrame, holds: pd.Series) -> int | None:
 
 
 def _task_sentence(study: Study, pair: tuple[str, str], rows: pd.DataFrame) -> str:
-    confidence, matters = study.compare.confidence, study.compare.equivalence
+    confidence = study.compare.confidence
     rows = rows.sort_values("fraction")
     first, last = rows.iloc[0], rows.iloc[-1]
-    zero = from_size(rows, (rows["ci_low"] <= 0) & (rows["ci_high"] >= 0))
-    small = from_size(rows, (rows["ci_low"] >= -matters) & (rows["ci_high"] <= matters))
     return (
         f"**{task_title(study, rows['task'].iloc[0])}**, {pair_title(study, pair)}: "
         f"{with_interval(first, confidence)} with {first['n_train_patients']} training patients, "
         f"{with_interval(last, confidence)} with {last['n_train_patients']}. "
-        f"{_zero(study, pair, rows, zero)} {_small(first, small, matters)}{_excess(study, pair, first)}"
+        f"{_zero(study, rows)}{_before(study, rows)} {_small(study, rows)}{_excess(study, pair, first)}"
     )
 
 
-def _zero(study: Study, pair: tuple[str, str], rows: pd.DataFrame, size: int | None) -> str:
-    last = rows.iloc[-1]
+def _zero(study: Study, rows: pd.DataFrame) -> str:
+    """From which size on a difference is shown, or none; both after Holm's correction."""
+    shown, last = is_shown(study, rows), rows.iloc[-1]
+    size = from_size(rows, ~shown)
     if size is None:
-        ahead = source_title(study, pair[0] if last["delta"] > 0 else pair[1])
-        shown = from_size(rows, rows["ci_low"] > 0 if last["delta"] > 0 else rows["ci_high"] < 0)
+        same = shown & (np.sign(rows["delta"]) == np.sign(last["delta"]))
         return (
-            f"**From {shown} training patients on {ahead} is ahead**; the interval holds 0 from no size on."
+            f"**From {from_size(rows, same)} training patients on {_ahead(study, last)} is ahead**, after "
+            "Holm's correction too."
         )
-    smaller = rows.loc[rows["n_train_patients"] < size, "n_train_patients"]
-    if smaller.empty:
-        return "**The interval holds 0 at every size**: none was found at which a difference is shown."
-    return f"**From {size} training patients on the interval holds 0**; with {smaller.max()} it does not."
+    smaller = rows[rows["n_train_patients"] < size]
+    if len(smaller):
+        nearest = smaller.iloc[-1]
+        return (
+            f"**From {size} training patients on no difference is shown** after Holm's correction; with "
+            f"{nearest['n_train_patients']} {_ahead(study, nearest)} is ahead."
+        )
+    if excludes_zero(rows).any():
+        return "**After Holm's correction no difference is shown at any size.**"
+    return "**The interval holds 0 at every size**: none was found at which a difference is shown."
 
 
-def _small(first: pd.Series, size: int | None, matters: float) -> str:
+def _before(study: Study, rows: pd.DataFrame) -> str:
+    """Differences that are gone after the correction."""
+    gone = rows[excludes_zero(rows) & ~is_shown(study, rows)]
+    sizes: dict[str, list[str]] = {}
+    for _, row in gone.iterrows():
+        sizes.setdefault(_ahead(study, row), []).append(str(row["n_train_patients"]))
+    return "".join(
+        f" With {', '.join(named)} training patients {source} is ahead before, but not after the correction."
+        for source, named in sizes.items()
+    )
+
+
+def _ahead(study: Study, row: pd.Series) -> str:
+    return source_title(study, row["source_a"] if row["delta"] > 0 else row["source_b"])
+
+
+def _small(study: Study, rows: pd.DataFrame) -> str:
+    """From which size on the sources are equivalent, after Holm's correction."""
+    matters = study.compare.equivalence
     margin = f"±{matters:g}, below which a difference does not matter"
+    within = (rows["ci_low"] >= -matters) & (rows["ci_high"] <= matters)
+    size = from_size(rows, within & (rows["p_tost_holm"] < 1 - study.compare.confidence))
     if size is None:
-        return f"At the largest size it reaches beyond {margin}: that sources stop mattering is not shown."
-    if size == first["n_train_patients"]:
+        where = f"lies within {margin}, before, but not after the correction"
+        if not within.iloc[-1]:
+            where = f"reaches beyond {margin}"
+        return f"At the largest size it {where}: that sources stop mattering is not shown."
+    if size == rows["n_train_patients"].iloc[0]:
         return f"It lies within {margin}, at every size: the sources are equivalent throughout."
     return f"From {size} on it lies within {margin}: from there the sources are equivalent."
 
@@ -76,11 +106,14 @@ def _excess(study: Study, pair: tuple[str, str], first: pd.Series) -> str:
     moved = pd.Series(
         {"delta": first["excess"], "ci_low": first["excess_low"], "ci_high": first["excess_high"]}
     )
-    found = {
-        "higher": f"**little data favour {source_title(study, pair[0])}**",
-        "lower": f"**little data favour {source_title(study, pair[1])}**",
-        "no difference shown": "that little data favour either source is not shown",
-    }[direction(moved["ci_low"], moved["ci_high"])]
+    word = direction(moved["ci_low"], moved["ci_high"])
+    favoured = source_title(study, pair[1] if word == "lower" else pair[0])
+    if word == "no difference shown":
+        found = "that little data favour either source is not shown"
+    elif first["excess_p_holm"] < 1 - study.compare.confidence:
+        found = f"**little data favour {favoured}**, after Holm's correction too"
+    else:
+        found = f"that little data favour {favoured} is shown before, but not after the correction"
     return (
         f" From the largest to the smallest size the difference moves by "
         f"{with_interval(moved, study.compare.confidence)}: {found}."
@@ -96,6 +129,16 @@ def _band(study: Study, table: pd.DataFrame) -> list[str]:
         "The interval of a part holds the luck of which patients were tested and of which were drawn to "
         f"train on, and what else differs between two trainings ({study.label_efficiency.repeats} draws for "
         "every fold and backbone). It is about the mean over draws; after a single one the difference "
-        f"scatters by {low:.3f} to {high:.3f} (SD). At 100% nothing is drawn, and it holds the "
-        "patients tested alone.",
+        f"scatters by {low:.3f} to {high:.3f} (SD).{_whole(table)}",
     ]
+
+
+def _whole(table: pd.DataFrame) -> str:
+    """What the interval lacks where all patients train."""
+    if not (table["interval_holds"] == TESTED).any():
+        return ""
+    return (
+        " At 100% nothing is drawn: there is one training for every fold and backbone, and the interval "
+        "holds the patients tested alone. So the interval of how far the difference moves lacks the luck of "
+        "training on that side, and is somewhat too narrow."
+    )

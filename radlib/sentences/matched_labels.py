@@ -3,8 +3,8 @@
 import pandas as pd
 
 from radlib.comparisons.matched_labels import ALL_TASKS
+from radlib.comparisons.shares import SHARE, Pair, pair_roles
 from radlib.labels import pair_title
-from radlib.sections.comparisons import MatchedLabels
 from radlib.sentences.common import direction, with_interval
 from radlib.study import Study
 
@@ -18,7 +18,6 @@ _ADDED = {
     "lower": "The finer labels cost AUC",
     NOT_SHOWN: "That the finer labels matter is not shown",
 }
-Pair = tuple[str, str]
 
 
 def matched_lesson(study: Study, table: pd.DataFrame) -> list[str]:
@@ -45,28 +44,27 @@ def matched_sentence(study: Study, overall: pd.DataFrame) -> str:
         text += ", so **no difference is shown that labels could explain**"
     for pair in left:
         row = _of(overall, pair)
-        text += f". With matched labels **{_left(row, whole)}**: {_named(study, row)}"
+        text += f". With matched labels {_left(row, whole)}: {_named(study, row)}"
     for pair in added:
         row = _of(overall, pair)
         text += f". {_ADDED[_word(row)]}: {_named(study, row)}"
     return f"{text}."
 
 
-def pair_roles(part: MatchedLabels) -> tuple[Pair, list[Pair], list[Pair]]:
-    """The pair to be explained, those against the same rival, and those of the same source with others."""
-    first, *others = part.pairs
-    return first, [p for p in others if p[1] == first[1]], [p for p in others if p[0] == first[0]]
-
-
 def _left(row: pd.Series, whole: pd.Series) -> str:
+    """In bold what is left, and with which share of the whole these data agree."""
     word, before = _word(row), _word(whole)
-    if word == NOT_SHOWN:
-        return "no difference is shown"
     if before == NOT_SHOWN:
-        return "one is shown"
-    if word != before:
-        return "the difference turns round"
-    return f"about {row['delta'] / whole['delta']:.0%} of the difference is left"
+        return "**no difference is shown**" if word == NOT_SHOWN else "**one is shown**"
+    if word not in (NOT_SHOWN, before):
+        return "**the difference turns round**"
+    if pd.isna(row["share"]):
+        what = "no difference is shown" if word == NOT_SHOWN else "a difference is left"
+        return f"**{what}**; which share of the whole that is cannot be given"
+    about, low, high = (f"{row[name]:.0%}".replace("-", "−") for name in SHARE)
+    if word == NOT_SHOWN:
+        return f"**no difference is shown**, and {low} to {high} of the whole may be left"
+    return f"**about {about} ({low} to {high}) of the difference is left**"
 
 
 def _word(row: pd.Series) -> str:
