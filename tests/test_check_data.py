@@ -74,7 +74,7 @@ def raw(tmp_path) -> Path:
 
 def more_thyroid(root: Path, case: int) -> None:
     """A case of one image, benign where its number is even."""
-    published.picture(root / f"{case}_1.jpg", seed=case)
+    published.picture(root / f"{case}_1.jpg", seed=100 + case)
     (root / f"{case}.xml").write_text(published.ddti_case(case, "5" if case % 2 else "2", {1: None}))
 
 
@@ -191,8 +191,7 @@ def first_error(study, raw, **changes) -> str:
     try:
         prepare(study, "thyroid", save=False, progress=quiet)
     except UserError as exc:
-        # Copies, which 01_data drops, may leave it fewer classes to count.
-        assert [error.split(" (it holds")[0] for error in errors] == [str(exc).split(" (it holds")[0]]
+        assert errors == [str(exc)]
         return errors[0]
     assert not errors
     return ""

@@ -25,7 +25,7 @@ def with_parts(
         named: the patients as published, a missing one where unknown.
     Raises:
         UserError: another number of folds than the study's, an image without a part, a patient in two parts,
-            a part that lacks a class, groups that do not fit, or no lesion mask for a task of `segment.tasks`.
+            a part that lacks a class, groups that do not fit, or no mask for a task of `segment.tasks`.
     """
     config = study.dataset(dataset)
     folds = config.folds if isinstance(config, Task) else 1
