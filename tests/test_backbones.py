@@ -7,8 +7,8 @@ from radlib.errors import UserError
 from radlib.networks import backbones
 
 # Trainable weights of the last ten Keras layers (include_top=False, pooling="avg"), read off keras 3.15;
-# test_published_weights.py builds the networks and counts. ResNet50 has 2 560 more there: biases of its last two
-# convolutions, which only shift what the batch norms behind them subtract.
+# test_published_weights.py builds the networks and counts. ResNet50 has 2 560 more there: biases of its last
+# two convolutions, which only shift what the batch norms behind them subtract.
 KERAS_TOPS = {
     "resnet50": 3_416_576 - 2_560,
     "inception_resnet_v2": 4_130_592,

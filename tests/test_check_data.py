@@ -12,6 +12,7 @@ from radlib import pipeline
 from radlib.data.check_data import check_data, report, with_raw
 from radlib.errors import UserError
 from radlib.prepare import prepare
+from radlib.sections.datasets import Checkpoint
 from radlib.study import load_study
 from tests import published_files as published
 from tests.conftest import REPOSITORY
@@ -120,6 +121,32 @@ def test_the_table_says_what_a_reader_needs(study, raw):
     assert "Every listed image was opened." in lines
     assert lines[-1].startswith("Error: 'thyroid' (Thyroid US) is not at ")
     assert lines[-1].endswith("get it from https://example.org/ddti and put it there")
+
+
+def test_published_weights_that_are_missing_say_where_they_are_published(study, raw):
+    files = {"resnet18": "a.pt", "densenet121": "b.pt"}
+    weights = {
+        "path": "data/raw/weights",
+        "licence": "MIT",
+        "url": "https://example.org/weights",
+        "files": files,
+    }
+    weights |= {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    study = study.model_copy(update={"checkpoints": {"published": Checkpoint(**weights)}})
+    (raw / "weights").mkdir()
+
+    def row_and_errors():
+        lines = report(study, check_data(study, raw, quick=True, progress=quiet)).splitlines()
+        row = next(line for line in lines if line.startswith("published"))
+        return re.split(r"\s{2,}", row.rstrip()), [line for line in lines if line.startswith("Error: ")]
+
+    (raw / "weights/a.pt").write_bytes(b"there")
+    row, errors = row_and_errors()
+    assert row == ["published", "1 of 2", "-", "-", "-", "-", "MIT", "https://example.org/weights"]
+    assert len(errors) == 1 and "fetch it from https://example.org/weights and put it there" in errors[0]
+    (raw / "weights/b.pt").write_bytes(b"there")
+    row, errors = row_and_errors()
+    assert row == ["published", "2 of 2", "-", "-", "-", "-", "MIT"] and not errors
 
 
 def test_wrong_counts_are_warnings_with_the_number(study, raw):

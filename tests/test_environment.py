@@ -1,4 +1,4 @@
-"""pyproject.toml, requirements.lock and environment.yml name the same packages; a wheel holds all of radlib."""
+"""pyproject.toml, requirements.lock and environment.yml agree, and a wheel holds the library."""
 
 import fnmatch
 import re

@@ -40,6 +40,12 @@ class Checked:
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether something must still be fetched."""
+        found, of, wanted = self.found.partition(" of ")
+        return self.found == "no" or (bool(of) and found != wanted)
+
 
 def check_data(
     study: Study, raw: Path | None = None, quick: bool = False, progress: Callable = progress
@@ -206,8 +212,8 @@ def _row(study: Study, one: Checked) -> dict[str, str]:
         "patients": patients,
         "positive": _number(one.positive),
         "expected": ", ".join(f"{what} {count:,}" for what, count in counts.items()) or "-",
-        "licence": getattr(item, "licence", "") or "-",
-        "how to get it": getattr(item, "url", "") if one.found == "no" else "",
+        "licence": item.licence or "-",
+        "how to get it": item.url if one.incomplete else "",
     }
 
 
