@@ -14,25 +14,15 @@ import pandas as pd
 from radlib.data import packing
 from radlib.data.audit import Audit, audit
 from radlib.data.fingerprints import THUMBNAIL, Fingerprint, Fingerprints, fingerprint
-from radlib.data.grouping import merge_classes
 from radlib.data.images import open_packed, to_square
 from radlib.data.masks import Masks, masks_of, pack
+from radlib.data.parts import with_parts
 from radlib.data.records import Chosen, Decoded, choose_records
-from radlib.data.splits import (
-    LEFT_OUT,
-    assign_parts,
-    check_masks,
-    check_parts,
-    check_patients,
-    keep_apart,
-    part_columns,
-)
+from radlib.data.splits import LEFT_OUT, part_columns
 from radlib.datasets import Record
-from radlib.errors import UserError
 from radlib.progress import progress
 from radlib.runs import write_json
 from radlib.sections.datasets import Corpus, Task
-from radlib.seeds import seed_of
 from radlib.study import Study
 
 _AT_ONCE = 64
@@ -176,7 +166,6 @@ class _Facts:
 
 
 def _manifest(study: Study, dataset: str, chosen: Chosen, table: pd.DataFrame, found: Audit) -> pd.DataFrame:
-    config = study.dataset(dataset)
     kept = table[found.keep].reset_index(drop=True)
     classes = _classes(study, dataset, table)
     labels = kept["class_name"].map({name: label for label, name in enumerate(classes)}).to_numpy(dtype=int)
@@ -194,31 +183,8 @@ def _manifest(study: Study, dataset: str, chosen: Chosen, table: pd.DataFrame, f
     )
     if chosen.has_masks:
         manifest["empty_mask"] = kept["empty_mask"].astype(bool)
-    records = [r for r, keep in zip(chosen.records, found.keep, strict=True) if keep]
-    folds = config.folds if isinstance(config, Task) else 1
-    if any(r.parts is not None for r in records):
-        parts = _authors_parts(records, folds, dataset)
-        check_patients(kept["patient_id"], parts, dataset)
-        parts = keep_apart(parts, manifest["patient_id"].to_numpy())
-    else:
-        seed = seed_of(study.seed, "split", study.origin(dataset))
-        parts = assign_parts(manifest["patient_id"].to_numpy(), labels, folds, seed)
-    manifest = pd.concat([manifest, parts.astype(str)], axis=1)
-    if isinstance(config, Corpus) and config.groups:
-        manifest = merge_classes(manifest, config, study.seed, dataset)
-    check_parts(manifest, dataset)
-    if dataset in study.segment.tasks:
-        check_masks(manifest, dataset)
-    return manifest
-
-
-def _authors_parts(records: list[Record], folds: int, dataset: str) -> pd.DataFrame:
-    held = max(len(r.parts or {}) for r in records)
-    if held != folds:
-        raise UserError(
-            f"dataset '{dataset}': the authors' files hold {held} folds, not {folds}; set folds: {held}"
-        )
-    return pd.DataFrame({f"part_{k}": [(r.parts or {}).get(k, "") for r in records] for k in range(folds)})
+    published = [r.parts for r, keep in zip(chosen.records, found.keep, strict=True) if keep]
+    return with_parts(study, dataset, manifest, published, kept["patient_id"])
 
 
 def _classes(study: Study, dataset: str, table: pd.DataFrame) -> list[str]:

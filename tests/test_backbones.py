@@ -6,14 +6,15 @@ import torch
 from radlib.errors import UserError
 from radlib.networks import backbones
 
-# Trainable weights of the last ten Keras layers, read off keras 3.15 (include_top=False, pooling="avg").
-PUBLISHED = {
-    "resnet50": 3.4e6,
-    "inception_resnet_v2": 4.1e6,
-    "densenet121": 168e3,
+# Trainable weights of the last ten Keras layers (include_top=False, pooling="avg"), read off keras 3.15;
+# test_published_weights.py builds the networks and counts. ResNet50 has 2 560 more there: biases of its last
+# two convolutions, which only shift what the batch norms behind them subtract.
+KERAS_TOPS = {
+    "resnet50": 3_416_576 - 2_560,
+    "inception_resnet_v2": 4_130_592,
+    "densenet121": 168_128,
     "inception_v3": 192,
 }
-
 
 VARIANTS = [*((name, "") for name in backbones.TOPS), ("resnet50", "keras"), ("inception_v3", "keras")]
 
@@ -35,8 +36,7 @@ def test_top_has_as_many_trainable_weights_as_the_last_ten_keras_layers(network)
     name, model = network
     trained = sum(p.numel() for p in backbones.unfreeze_top(model, name))
     assert trained == backbones.TOPS[name].weights
-    if name in PUBLISHED:
-        assert trained == pytest.approx(PUBLISHED[name], rel=0.02)
+    assert trained == KERAS_TOPS.get(name, trained)
 
 
 def test_top_on_stored_map_equals_the_whole_network(network):

@@ -9,7 +9,10 @@ import pytest
 import yaml
 
 from radlib import pipeline
-from radlib.data.check_data import check_data, report
+from radlib.data.check_data import check_data, report, with_raw
+from radlib.errors import UserError
+from radlib.prepare import prepare
+from radlib.sections.datasets import Checkpoint
 from radlib.study import load_study
 from tests import published_files as published
 from tests.conftest import REPOSITORY
@@ -24,7 +27,7 @@ TASKS = yaml.safe_load("""
       negative: negative
       positive: positive
       folds: 1
-      expected: {images: 6, patients: 3, positive: 2}
+      expected: {images: 24, patients: 12, positive: 8}
     thyroid:
       layout: ddti_original
       path: data/raw/ddti
@@ -33,7 +36,8 @@ TASKS = yaml.safe_load("""
       url: https://example.org/ddti
       negative: benign
       positive: malignant
-      expected: {images: 4}
+      folds: 1
+      expected: {images: 12}
 """)
 
 
@@ -61,10 +65,18 @@ def params() -> dict:
 def raw(tmp_path) -> Path:
     """A folder of downloads, somewhere else than the study."""
     raw = tmp_path / "downloads"
-    published.rsna_haemorrhage(raw / "rsna_ich")
+    published.rsna_haemorrhage(raw / "rsna_ich", images=24)
     published.ddti_original(raw / "ddti")
+    for case in range(11, 19):
+        more_thyroid(raw / "ddti", case)
     published.radimagenet(raw / "radimagenet")
     return raw
+
+
+def more_thyroid(root: Path, case: int) -> None:
+    """A case of one image, benign where its number is even."""
+    published.picture(root / f"{case}_1.jpg", seed=100 + case)
+    (root / f"{case}.xml").write_text(published.ddti_case(case, "5" if case % 2 else "2", {1: None}))
 
 
 @pytest.fixture
@@ -85,8 +97,8 @@ def test_everything_is_counted_where_raw_says(study, raw):
     assert counts == {
         "radiology": ("yes", 21, None, None),
         "photographs": ("simulated", None, None, None),
-        "haemorrhage": ("yes", 6, 3, 2),
-        "thyroid": ("yes", 4, 3, 3),
+        "haemorrhage": ("yes", 24, 12, 8),
+        "thyroid": ("yes", 12, 11, 7),
     }
     assert not any(one.errors or one.warnings for one in checked)
     assert not (study.root / "data").exists()
@@ -100,21 +112,47 @@ def test_the_table_says_what_a_reader_needs(study, raw):
         "dataset", "found", "images", "patients", "positive", "expected", "licence", "how to get it",
     ]  # fmt: skip
     assert re.split(r"\s{2,}", table["haemorrhage"]) == [
-        "haemorrhage", "yes", "6", "3", "2", "images 6, patients 3, positive 2", "research only",
+        "haemorrhage", "yes", "24", "12", "8", "images 24, patients 12, positive 8", "research only",
     ]  # fmt: skip
     assert re.split(r"\s{2,}", table["radiology"])[1:4] == ["yes", "21", "not published"]
     assert re.split(r"\s{2,}", table["thyroid"]) == [
-        "thyroid", "no", "-", "-", "-", "images 4", "see publisher", "https://example.org/ddti",
+        "thyroid", "no", "-", "-", "-", "images 12", "see publisher", "https://example.org/ddti",
     ]  # fmt: skip
     assert "Every listed image was opened." in lines
     assert lines[-1].startswith("Error: 'thyroid' (Thyroid US) is not at ")
     assert lines[-1].endswith("get it from https://example.org/ddti and put it there")
 
 
+def test_published_weights_that_are_missing_say_where_they_are_published(study, raw):
+    files = {"resnet18": "a.pt", "densenet121": "b.pt"}
+    weights = {
+        "path": "data/raw/weights",
+        "licence": "MIT",
+        "url": "https://example.org/weights",
+        "files": files,
+    }
+    weights |= {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    study = study.model_copy(update={"checkpoints": {"published": Checkpoint(**weights)}})
+    (raw / "weights").mkdir()
+
+    def row_and_errors():
+        lines = report(study, check_data(study, raw, quick=True, progress=quiet)).splitlines()
+        row = next(line for line in lines if line.startswith("published"))
+        return re.split(r"\s{2,}", row.rstrip()), [line for line in lines if line.startswith("Error: ")]
+
+    (raw / "weights/a.pt").write_bytes(b"there")
+    row, errors = row_and_errors()
+    assert row == ["published", "1 of 2", "-", "-", "-", "-", "MIT", "https://example.org/weights"]
+    assert len(errors) == 1 and "fetch it from https://example.org/weights and put it there" in errors[0]
+    (raw / "weights/b.pt").write_bytes(b"there")
+    row, errors = row_and_errors()
+    assert row == ["published", "2 of 2", "-", "-", "-", "-", "MIT"] and not errors
+
+
 def test_wrong_counts_are_warnings_with_the_number(study, raw):
     (raw / "ddti" / "2_2.jpg").unlink()
     warned = by_name(check_data(study, raw, progress=quiet))["thyroid"]
-    assert warned.warnings == ["'thyroid': images 3, expected 4 (-1)"] and not warned.errors
+    assert warned.warnings == ["'thyroid': images 11, expected 12 (-1)"] and not warned.errors
 
 
 def test_every_unreadable_file_is_named_unless_quick(study, raw):
@@ -131,7 +169,7 @@ def test_every_unreadable_file_is_named_unless_quick(study, raw):
         True
     ] * 2
     assert "image006.png is no readable image" in found["radiology"].errors[0]
-    assert found["haemorrhage"].images == 6
+    assert found["haemorrhage"].images == 24
     quickly = check_data(study, raw, quick=True, progress=quiet)
     assert not any(one.errors for one in quickly)
     assert "No image was opened (quick)." in report(study, quickly, quick=True)
@@ -150,13 +188,71 @@ def test_what_a_reader_finds_wrong_is_an_error_and_the_others_are_still_checked(
     (raw / "ddti/2.xml").write_text("<case><tirads>9</tirads></case>")
     found = by_name(check_data(study, raw, progress=quiet))
     assert "no table" in found["radiology"].errors[0] and "TI-RADS '9'" in found["thyroid"].errors[0]
-    assert found["haemorrhage"].images == 6 and not found["haemorrhage"].errors
+    assert found["haemorrhage"].images == 24 and not found["haemorrhage"].errors
 
 
 def test_labels_that_the_study_does_not_know_are_an_error(study, raw):
-    (raw / "ddti/1.xml").write_text(published.ddti_case(1, "5", {1: None}))
+    for case in (1, 12, 14, 16, 18):
+        (raw / f"ddti/{case}.xml").write_text(published.ddti_case(case, "5", {1: None}))
     found = by_name(check_data(study, raw, progress=quiet))["thyroid"]
-    assert "no image of class 'benign'" in found.errors[0] and found.images == 4
+    assert "no image of class 'benign'" in found.errors[0] and found.images == 12
+
+
+def thyroid_folds(root: Path, folds: int = 1, parted: bool = False) -> None:
+    """The authors' lists of the cases 11 to 18; `parted`: case 14, which validates, is trained on, too."""
+    parts = {"train": (11, 12, 17, 18), "val": (13, 14), "test": (15, 16)}
+    if parted:
+        published.picture(root / "14_2.jpg", seed=142)
+    for fold in range(folds):
+        for part, cases in parts.items():
+            rows = [f"images/{case}_1.jpg,x" for case in cases]
+            rows += ["images/14_2.jpg,x"] * (parted and part == "train")
+            published.write_csv(root / f"folds/thyroid_{part}_fold{fold + 1}.csv", "img_dir,label", rows)
+
+
+def first_error(study, raw, **changes) -> str:
+    """What check-data and 01_data say of the changed task, which must be the same."""
+    task = study.tasks["thyroid"].model_copy(update=changes)
+    study = with_raw(study.model_copy(update={"tasks": {"thyroid": task}, "corpora": {}}), raw)
+    errors = check_data(study, quick=True, progress=quiet)[0].errors
+    try:
+        prepare(study, "thyroid", save=False, progress=quiet)
+    except UserError as exc:
+        assert errors == [str(exc)]
+        return errors[0]
+    assert not errors
+    return ""
+
+
+def test_what_01_data_refuses_of_the_authors_split_is_found_before(study, raw):
+    authors = {"options": {"folds": "authors"}}
+    thyroid_folds(raw / "ddti")
+    assert not first_error(study, raw, **authors)
+    assert "the authors' files hold 1 folds, not 5; set folds: 1" in first_error(
+        study, raw, folds=5, **authors
+    )
+    thyroid_folds(raw / "ddti", parted=True)
+    found = first_error(study, raw, **authors)
+    assert "fold 0: patient 14 is in train and validation; correct the split files" in found
+    lists = raw / "ddti/folds/thyroid_val_fold1.csv"
+    thyroid_folds(raw / "ddti")
+    lists.write_text(lists.read_text().replace("images/14_1.jpg,x\n", ""))
+    assert "fold 0: the validation part lacks a class (it holds 1 of 2)" in first_error(study, raw, **authors)
+
+
+def test_too_few_patients_for_the_folds_are_found_before(study, raw):
+    for case in (14, 16, 18):
+        (raw / f"ddti/{case}.xml").unlink()
+        (raw / f"ddti/{case}_1.jpg").unlink()
+    assert "part lacks a class" in first_error(study, raw, folds=2)
+
+
+def test_a_task_to_be_segmented_without_any_mask_is_found_before(study, raw):
+    for file in (raw / "ddti").glob("*.xml"):
+        score = "5" if int(file.stem) % 2 else "2"
+        file.write_text(published.ddti_case(int(file.stem), score, {1: None}))
+    study = study.model_copy(update={"segment": study.segment.model_copy(update={"tasks": ["thyroid"]})})
+    assert "task 'thyroid' has no lesion masks to learn from" in first_error(study, raw)
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
-"""pyproject.toml, requirements.lock and environment.yml name the same packages."""
+"""pyproject.toml, requirements.lock and environment.yml agree, and a wheel holds the library."""
 
+import fnmatch
 import re
 import tomllib
 
 import yaml
+from setuptools import find_packages
 
 from tests.conftest import REPOSITORY
 
@@ -42,3 +44,15 @@ def test_lock_is_hashed_universal_and_without_addresses():
     assert all("--hash=sha256:" in entry for entry in packages)
     assert "://" not in text
     assert "sys_platform == 'linux'" in text and "sys_platform" in text
+
+
+def test_a_wheel_holds_every_folder_and_file_of_the_library():
+    setuptools = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = find_packages(str(REPOSITORY), **setuptools["packages"]["find"])
+    files = [
+        path for path in (REPOSITORY / "radlib").rglob("*.*") if path.is_file() and path.suffix != ".pyc"
+    ]
+    assert set(found) == {".".join(path.parent.relative_to(REPOSITORY).parts) for path in files}
+    data = setuptools["package-data"]["*"]
+    for path in files:
+        assert path.suffix == ".py" or any(fnmatch.fnmatch(path.name, pattern) for pattern in data), path

@@ -1,7 +1,7 @@
 """The published protocol: its grid as the paper counts it, and a cut of it from published files on."""
 
-from itertools import product
-from pathlib import Path
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +9,9 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from radlib import pipeline
 from radlib.compare import compare_sources, load_results
+from radlib.machines.plan import plan
 from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.weights import load_weights
@@ -18,11 +20,11 @@ from radlib.pretrain import pretrain
 from radlib.report.published import TRANSFER
 from radlib.study import Study, load_study
 from radlib.transfer import transfer
+from tests import paper_files
 from tests import published_files as published
 from tests.conftest import REPOSITORY, SMALL
 
 PAPER = REPOSITORY / "studies" / "paper.yaml"
-LISTS = {"train": "train", "validation": "val", "test": "test"}
 SMALL_SETS = {"thyroid_us", "breast_us", "acl_mri", "meniscus_mri"}
 
 
@@ -50,33 +52,6 @@ def test_weights_of_the_study_keep_their_own_preprocessing():
     np.testing.assert_allclose(255 * np.array(checkpoint.mean), (103.939, 116.779, 123.68), atol=1e-3)
 
 
-def thyroid(root: Path) -> None:
-    """Thirty cases, one image each, benign and malignant in turn; the authors' five folds."""
-    outline = [(8, 8), (24, 8), (24, 24), (8, 24)]
-    for case in range(30):
-        published.picture(root / f"{case}_1.jpg", seed=case, size=32)
-        score = "5" if case % 2 else "2"
-        (root / f"{case}.xml").write_text(published.ddti_case(case, score, {1: [outline]}))
-    for fold, (part, name) in product(range(5), LISTS.items()):
-        tested = {case: "test" for case in range(30) if case // 2 % 5 == fold}
-        parts = tested | {case: "validation" for case in range(30) if case // 2 % 5 == (fold + 1) % 5}
-        rows = [f"images/{case}_1.jpg,x" for case in range(30) if parts.get(case, "train") == part]
-        published.write_csv(root / f"folds/thyroid_{name}_fold{fold + 1}.csv", "img_dir,label", rows)
-
-
-def covid(root: Path) -> None:
-    """Twelve patients of each class, one slice each, in the authors' one split."""
-    number = 0
-    for part, count in (("train", 4), ("val", 2), ("test", 6)):
-        rows = []
-        for label, _ in product(("negative", "positive"), range(count)):
-            name = f"images/WH{number}-00_0001.{number}.png"
-            published.picture(root / name, seed=number, size=32)
-            rows.append(f"{number},{name},{label}")
-            number += 1
-        published.write_csv(root / f"folds/covid19_{part}.csv", ",filename,label", rows)
-
-
 @pytest.fixture
 def cut(tmp_path) -> Study:
     """The study with one small backbone, two tasks, half of the settings, and small images for one epoch."""
@@ -97,8 +72,8 @@ def cut(tmp_path) -> Study:
     params["compute"] = {"workers": 1}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     study = load_study(path=tmp_path / "params.yaml")
-    thyroid(study.raw_path(study.tasks["thyroid_us"]))
-    covid(study.raw_path(study.tasks["covid_ct"]))
+    paper_files.thyroid(study.raw_path(study.tasks["thyroid_us"]))
+    paper_files.covid(study.raw_path(study.tasks["covid_ct"]))
     published.radimagenet(study.raw_path(study.corpora["radimagenet_here"]))
     for seed, name in enumerate(study.checkpoints):
         torch.manual_seed(seed)
@@ -126,3 +101,61 @@ def test_cut_study_runs_from_published_files_to_intervals(cut):
     assert dict(zip(rows["task"], rows["n_patients"], strict=True)) == {"thyroid_us": 30, "covid_ct": 12}
     assert (rows["ci_low"] <= rows["delta"]).all() and (rows["delta"] <= rows["ci_high"]).all()
     assert not rows["simulated"].any()
+
+
+def public() -> str:
+    """studies/paper.yaml after the edits that README asks for."""
+    text, readme = PAPER.read_text(), (REPOSITORY / "README.md").read_text()
+    for old, new in (
+        ("name: paper", "name: paper_public"),
+        ("title: The published protocol, eight tasks", "title: The published protocol, seven public tasks"),
+    ):
+        assert f"`{new}`" in readme
+        text, edits = re.subn(f"^{old}$", new, text, flags=re.M)
+        assert edits == 1
+    return re.sub(r"^  covid_ct:.*?(?=^  sarscov2_ct:)", "", text, flags=re.M | re.S)
+
+
+@pytest.fixture
+def at_home(tmp_path, monkeypatch):
+    """A repository's folder, entered, and the public downloads in another one."""
+    home, downloads = tmp_path / "home", tmp_path / "downloads"
+    (home / "studies").mkdir(parents=True)
+    shutil.copy(PAPER, home / "studies")
+    paper_files.write_all(downloads, load_study(path=PAPER))
+    shutil.rmtree(downloads / "covid19")
+    monkeypatch.chdir(home)
+    return home, str(downloads)
+
+
+def test_public_part_of_the_study_goes_through_the_commands_of_the_readme(at_home, capsys):
+    home, downloads = at_home
+    assert pipeline.main(["choose", "--study", "paper", "--raw", downloads]) == 1
+    assert "'covid_ct' of study 'paper' is not at data/raw/covid19" in capsys.readouterr().err
+    shutil.copy(home / "studies/paper.yaml", home / "params.yaml")
+    (home / "params.yaml").write_text(public())
+    assert pipeline.main(["check-data", "--raw", downloads]) == 0
+    assert "Error: " not in capsys.readouterr().out
+    assert pipeline.main(["choose", "--raw", downloads]) == 0
+    study = load_study()
+    assert study.name == "paper_public" and set(study.tasks) == set(TRANSFER) - {"covid_ct"}
+    assert (
+        sum(run.source in ("radimagenet", "imagenet") for t in study.tasks for run in study.runs_of(t))
+        == 1104
+    )
+    found = {name: prepare(study, name) for name in [*study.corpora, *study.tasks]}
+    assert all(len(prepared.manifest) for prepared in found.values())
+    assert all(stage.images is not None for stage in plan(study))
+    lists = {name: not prepared.audit["own_folds"] for name, prepared in found.items()}
+    assert all(lists.values()), "the authors' lists are taken everywhere"
+    assert found["pneumonia_cxr"].audit["left_out_of_a_fold"] == 1, "a person in two of the authors' parts"
+
+
+def test_study_without_images_of_radimagenet_is_one_too(tmp_path):
+    params = yaml.safe_load(public())
+    params["corpora"] = {}
+    params["sources"].remove("radimagenet_here")
+    params["compare"]["pairs"] = [p for p in params["compare"]["pairs"] if "radimagenet_here" not in p]
+    params["controls"]["positive"] = {}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    assert load_study(path=tmp_path / "params.yaml").sources == ["radimagenet", "imagenet", "random"]

@@ -11,13 +11,14 @@ import torch
 from radlib.errors import UserError
 from radlib.machines import calibration, costs
 from radlib.machines.costs import Step
-from radlib.machines.plan import plan, planned, report, wall_seconds
+from radlib.machines.plan import Stage, plan, planned, report, wall_seconds
 from radlib.networks import backbones
 from radlib.networks.learners import FrozenLearner, TopLearner
 from radlib.networks.segmenters import FrozenSegmenter
 from radlib.pipeline import main, print_plan
 from radlib.pretrain import pretrain
 from radlib.sections.datasets import Expected
+from radlib.sections.training import Compute
 from radlib.segment import segment
 from radlib.study import load_study
 from radlib.transfer import transfer
@@ -154,6 +155,35 @@ def test_wall_time_lies_between_its_bounds(devices):
     ideal = max(pieces.max(), pieces.sum() / devices)
     assert ideal <= wall_seconds(pieces, devices) + 1e-9 <= (4 / 3) * ideal + 1e-6
     assert wall_seconds([], devices) == 0
+
+
+@pytest.mark.parametrize("devices", [1, 3, 8, 50])
+@pytest.mark.parametrize("group", [1, 2, 8])
+def test_a_group_needs_no_less_than_its_share_and_no_more_than_one_device(devices, group):
+    pieces = np.random.default_rng(0).exponential(100, 4)
+    alone, shared = wall_seconds(pieces, 1), wall_seconds(pieces, devices, group)
+    assert alone / min(devices, group) == pytest.approx(shared)
+    assert alone / devices - 1e-9 <= shared <= alone + 1e-9
+    if group >= devices:
+        assert shared <= wall_seconds(pieces, devices) + 1e-9, "no device ever waits"
+
+
+def test_processes_that_pretrain_together_are_planned_together(study):
+    """The same images passed; only pretraining is grouped, and only where Ray computes."""
+    grouped = {}
+    for backend, together in (("local", 4), ("ray", 1), ("ray", 4)):
+        changed = study.model_copy(update={"compute": Compute(backend=backend, together=together)})
+        stages = {stage.name: stage for stage in plan(changed)}
+        assert [s.pieces for s in stages.values()] == [s.pieces for s in plan(study)]
+        assert {name for name, s in stages.items() if s.group} <= {"02_pretrain radiology"}
+        grouped[backend, together] = stages["02_pretrain radiology"].group
+    assert grouped == {("local", 4): None, ("ray", 1): 1, ("ray", 4): 4}
+    stage = Stage(
+        "02_pretrain radiology", 1, pieces=[Counter({"step": 3600}), Counter({"step": 7200})], group=4
+    )
+    for devices, hours in ((1, "3.0 h"), (2, "90 min"), (8, "45 min")):
+        text = report(study, [stage], {"step": 1.0}, devices)
+        assert [line for line in text.splitlines() if line.startswith("total")][0].endswith(hours)
 
 
 def test_device_that_is_free_takes_the_longest_piece():

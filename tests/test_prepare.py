@@ -232,6 +232,12 @@ def test_authors_folds_are_honoured_and_checked(own_data):
         pd.DataFrame({"file": names}).to_csv(raw / f"{part}_1.csv", index=False)
     with pytest.raises(UserError, match="patient 029 is in test and train"):
         prepare(study, "mine", save=False, progress=quiet)
+    # Whose names may be of files, is left out of the earlier part.
+    task = task.model_copy(update={"options": study.tasks["mine"].options, "patients_certain": False})
+    prepared = prepare(study.model_copy(update={"tasks": {"mine": task}}), "mine", save=False, progress=quiet)
+    manifest = prepared.manifest.set_index("image_id")["part_0"]
+    assert (manifest["58.png"], manifest["59.png"]) == ("left out", "test")
+    assert prepared.audit["left_out_of_a_fold"] == 1
 
 
 def test_too_many_folds_for_the_patients_is_said(own_data):

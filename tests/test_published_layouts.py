@@ -1,5 +1,6 @@
 """Every published layout, read from small files in the published format, whole and damaged."""
 
+import json
 import pickle
 import re
 from pathlib import Path
@@ -247,12 +248,12 @@ def test_mrnet_damage_is_named(tmp_path):
 
 
 # RSNA -------------------------------------------------------------------------------------------------------
-def test_rsna_pneumonia_counts_a_patient_with_two_boxes_once(tmp_path):
+def test_rsna_pneumonia_counts_an_image_with_two_boxes_once(tmp_path):
     records = read("rsna_pneumonia", published.rsna_pneumonia(tmp_path))
-    assert [(r.patient_id, r.class_name) for r in records] == [
-        ("0004cfab", "negative"),
-        ("00436515", "positive"),
-        ("003d8fa0", "negative"),
+    assert [(r.image_id, r.patient_id, r.class_name) for r in records] == [
+        ("0004cfab", None, "negative"),
+        ("00436515", None, "positive"),
+        ("003d8fa0", None, "negative"),
     ]
     stored = published.noise(1).astype(float)
     expected = (stored - stored.min()) / (stored.max() - stored.min()) * 255
@@ -266,6 +267,28 @@ def test_rsna_pneumonia_counts_a_patient_with_two_boxes_once(tmp_path):
     assert by_authors[2].drop == "not in the authors' split files"
 
 
+def test_rsna_pneumonia_takes_people_from_the_mapping_to_the_nih_s_images(tmp_path):
+    mapping = published.rsna_pneumonia(tmp_path) / "pneumonia-challenge-dataset-mappings_2018.json"
+    nih = {"0004cfab": "00000013_005.png", "00436515": "00000013_026.png", "003d8fa0": "00001373_000.png"}
+    rows = [{"subset_img_id": image, "img_id": name, "orig_labels": []} for image, name in nih.items()]
+    mapping.write_text(json.dumps([*rows, {"subset_img_id": "elsewhere", "img_id": "00000002_000.png"}]))
+    assert [r.patient_id for r in read("rsna_pneumonia", tmp_path)] == ["00000013", "00000013", "00001373"]
+    mapping.write_text(json.dumps(rows[:2]))
+    with pytest.raises(UserError, match="mappings_2018.json does not name image 003d8fa0; download it again"):
+        read("rsna_pneumonia", tmp_path)
+    for text in (
+        "half a fi",
+        '["a"]',
+        '[{"img_id": "00000013_005.png"}]',
+        '[{"subset_img_id": 1, "img_id": 2}]',
+    ):
+        mapping.write_text(text)
+        with pytest.raises(
+            UserError, match="is not RSNA's list of images .*; download it again or delete it"
+        ):
+            read("rsna_pneumonia", tmp_path)
+
+
 def test_rsna_haemorrhage_takes_patients_from_headers_and_the_window_given(tmp_path):
     root = published.rsna_haemorrhage(tmp_path)
     records = read("rsna_haemorrhage", root)
@@ -273,7 +296,6 @@ def test_rsna_haemorrhage_takes_patients_from_headers_and_the_window_given(tmp_p
     patients = [r.patient_id for r in records]
     assert patients == [hashed(f"ID_p{n // 2}", "7") for n in range(6)]
     assert patients != [r.patient_id for r in read("rsna_haemorrhage", root, salt="8")]
-    assert patients == [r.patient_id for r in datasets.read("rsna_haemorrhage", root, {"salt": "7"}, "8")]
     units = published.noise(0).astype(float) - 24  # stored values begin at 1000, the intercept is -1024
     for options, (low, high) in (({}, (0, 199)), ({"window": [40, 80]}, (0, 79))):
         pixels = loader(colour=False)(read("rsna_haemorrhage", root, **options)[0]).pixels
@@ -281,14 +303,28 @@ def test_rsna_haemorrhage_takes_patients_from_headers_and_the_window_given(tmp_p
         assert np.abs(pixels - expected).max() <= 0.51
 
 
-def test_the_study_s_seed_is_the_salt_where_none_is_given(tmp_path, small_study):
-    path = str(published.rsna_haemorrhage(tmp_path))
-    for options, salt in (({}, str(small_study.seed)), ({"salt": "kept to ourselves"}, "kept to ourselves")):
+def test_the_salt_is_the_study_s_seed_or_in_a_file_but_never_an_option(tmp_path, small_study):
+    path = str(published.rsna_haemorrhage(tmp_path / "set"))
+    (tmp_path / "salt.txt").write_text("kept to ourselves\n")
+    (tmp_path / "short.txt").write_text("guess me\n")
+
+    def first_patient(**options):
         update = {"layout": "rsna_haemorrhage", "path": path, "options": options}
         task = small_study.tasks["breast_us"].model_copy(update=update)
         study = small_study.model_copy(update={"tasks": {"breast_us": task}})
-        records = list_records(study, "breast_us", progress=lambda items, **_: items)
-        assert records[0].patient_id == hashed("ID_p0", salt)
+        return list_records(study, "breast_us", progress=lambda items, **_: items)[0].patient_id
+
+    assert first_patient() == hashed("ID_p0", str(small_study.seed))
+    for file in ("../salt.txt", str(tmp_path / "salt.txt")):
+        assert first_patient(salt_file=file) == hashed("ID_p0", "kept to ourselves")
+    with pytest.raises(UserError, match="short.txt has 8 characters, which can be guessed"):
+        first_patient(salt_file="../short.txt")
+    with pytest.raises(UserError, match="the salt cannot be read from .*none.txt"):
+        first_patient(salt_file="none.txt")
+    with pytest.raises(UserError, match="option 'salt' would be copied into the report .* salt_file: /safe/"):
+        first_patient(salt="kept to ourselves")
+    with pytest.raises(UserError, match="layout 'busi' has no option 'salt_file'"):
+        read("busi", tmp_path, salt_file="salt.txt")
 
 
 def test_rsna_haemorrhage_subset_is_the_same_every_time_and_grows(tmp_path):

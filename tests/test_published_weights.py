@@ -113,6 +113,16 @@ def test_keras_file_gives_the_features_of_keras(backbone, keras, random_keras, t
     assert {m.eps for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)} == epsilons
 
 
+@pytest.mark.parametrize("backbone", FOUR)
+def test_top10_trains_what_the_last_ten_layers_of_keras_hold(backbone, random_keras):
+    """The tenth is the pooling, which the published scripts ask for and which has no weights."""
+    last = [weight for layer in random_keras(backbone)[0].layers[-9:] for weight in layer.trainable_weights]
+    folded = [w for w in last if w.path.endswith("_conv/bias")] if backbone == "resnet50" else []
+    counts = [sum(int(np.prod(weight.shape)) for weight in some) for some in (last, folded)]
+    assert counts[0] - counts[1] == backbones.TOPS[backbone].weights
+    assert counts[1] == (512 + 2048 if backbone == "resnet50" else 0)
+
+
 @pytest.mark.parametrize("backbone", ["resnet50", "inception_v3"])
 def test_timms_own_network_would_say_something_else(backbone, random_keras):
     state = read_keras(random_keras(backbone)[1], backbone)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from radlib.data.parts import with_parts
 from radlib.data.records import Load, choose_from, holds_something, list_records, loader
 from radlib.datasets import Record
 from radlib.errors import UserError
@@ -39,11 +40,17 @@ class Checked:
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether something must still be fetched."""
+        found, of, wanted = self.found.partition(" of ")
+        return self.found == "no" or (bool(of) and found != wanted)
+
 
 def check_data(
     study: Study, raw: Path | None = None, quick: bool = False, progress: Callable = progress
 ) -> list[Checked]:
-    """Look for everything that the study reads, count it, and open every listed image.
+    """Look for everything that the study reads, count it, split it, and open every listed image.
 
     Args:
         raw: the folder with the downloads, in place of data/raw. quick: count only, open no image.
@@ -88,12 +95,35 @@ def _check_dataset(study: Study, name: str, quick: bool, progress: Callable) -> 
     usable = [record for record in records if not record.drop]
     _count(checked, config, usable)
     try:
-        choose_from(study, name, records, loader(config.colour))
+        _check_split(study, name, choose_from(study, name, records, loader(config.colour)).records)
     except UserError as exc:
         checked.errors.append(str(exc))
     if not quick:
         checked.errors += _unreadable(usable, config.colour, f"opening {name}", progress)
     return checked
+
+
+def _check_split(study: Study, name: str, records: list[Record]) -> None:
+    """Split before any image is opened, as `01_data` does afterwards, and raise what it would raise.
+
+    `01_data` knows of copies, too, and splits fewer images of fewer patients: what fails here fails there
+    (but for a patient whose only image in a second part is an exact copy, which `01_data` drops).
+    """
+    classes = [record.class_name for record in records]
+    config = study.dataset(name)
+    order = [config.negative, config.positive] if isinstance(config, Task) else sorted(set(classes))
+    numbers = {class_name: number for number, class_name in enumerate(order)}
+    named = pd.Series([record.patient_id for record in records], dtype=object)
+    manifest = pd.DataFrame(
+        {
+            "image_id": [record.image_id for record in records],
+            "patient_id": [record.patient_id or record.image_id for record in records],
+            "label": [numbers[class_name] for class_name in classes],
+            "class_name": classes,
+            "has_mask": [bool(record.masks) for record in records],
+        }
+    )
+    with_parts(study, name, manifest, [record.parts for record in records], named)
 
 
 def _check_files(study: Study, name: str) -> Checked:
@@ -182,8 +212,8 @@ def _row(study: Study, one: Checked) -> dict[str, str]:
         "patients": patients,
         "positive": _number(one.positive),
         "expected": ", ".join(f"{what} {count:,}" for what, count in counts.items()) or "-",
-        "licence": getattr(item, "licence", "") or "-",
-        "how to get it": getattr(item, "url", "") if one.found == "no" else "",
+        "licence": item.licence or "-",
+        "how to get it": item.url if one.incomplete else "",
     }
 
 

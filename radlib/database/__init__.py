@@ -14,7 +14,7 @@ name files and UIDs, because somebody has to find them.
 """
 
 from radlib.database.build import Database, plan_database, write_database
-from radlib.database.salt import read_salt
 from radlib.database.taxonomy import SHIPPED, read_taxonomy
+from radlib.datasets.salt import read_salt
 
 __all__ = ["SHIPPED", "Database", "plan_database", "read_salt", "read_taxonomy", "write_database"]

@@ -23,11 +23,11 @@ from radlib.database.agreement import TIE, agreement_table, decide
 from radlib.database.annotations import read_annotations, readings_of
 from radlib.database.exams import Exams, read_exams
 from radlib.database.placing import IMAGE, place
-from radlib.database.salt import check_salt
 from radlib.database.taxonomy import Taxonomy
 from radlib.database.windows import to_bytes
 from radlib.datasets.dicom import decode, hashed
 from radlib.datasets.radimagenet import FILES
+from radlib.datasets.salt import check_salt
 from radlib.errors import UserError, listed
 from radlib.progress import progress
 from radlib.runs import write_table
@@ -78,7 +78,7 @@ def plan_database(
 
     Args:
         exams_folder: DICOM files in any order, also as a zip. annotations: see `radlib.database.annotations`.
-        salt: see `radlib.database.salt`.
+        salt: see `radlib.datasets.salt`.
         least_patients: labels of fewer are left out; three give each part one.
         seed: of the split and the intervals of agreement.
     Raises:

@@ -65,15 +65,20 @@ def read(
 
     Args:
         options: arguments of the reader, as the study gives them.
-        salt: of the hash of patient ids, for readers that take one, unless it is among the options.
+        salt: of the hash of patient ids, for readers that take one; public, unlike that of a `salt_file`.
         progress: wraps what takes long, for readers that open every file.
     Raises:
         UserError: unknown layout or option (the allowed ones are named), or what the reader finds wrong.
     """
     if layout not in READERS:
         raise UserError(f"no layout '{layout}'; allowed: {', '.join(READERS)}, simulated_...")
-    check_options(READERS[layout], layout, options, given=("path", "progress"))
     taken = inspect.signature(READERS[layout]).parameters
+    if "salt" in options and "salt" in taken:
+        raise UserError(
+            "option 'salt' would be copied into the report with params.yaml; keep it in a file and name "
+            "that: salt_file: /safe/place/salt.txt"
+        )
+    check_options(READERS[layout], layout, options, given=("path", "progress", "salt"))
     given = {"salt": salt, "progress": progress}
     return READERS[layout](path, **{key: given[key] for key in given if key in taken} | options)
 

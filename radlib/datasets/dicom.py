@@ -152,7 +152,8 @@ def patient_of(file: FileRef, salt: str) -> str:
 def hashed(patient: str, salt: str) -> str:
     """16 hex digits of SHA-256 over salt and patient id: equal patients stay equal, names do not come back.
 
-    Who knows the salt can test a guess: keep the option `salt` to yourself where ids are real ones.
+    Who knows the salt can test a guess: where ids are real ones, it belongs into a file that you keep to
+    yourself (the option `salt_file`; without it the salt is the study's seed, which is public).
     """
     return hashlib.sha256(f"{salt}\0{patient}".encode()).hexdigest()[:16]
 

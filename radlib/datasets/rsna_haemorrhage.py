@@ -18,6 +18,7 @@ import pandas as pd
 from radlib.datasets.authors import read_list, read_table
 from radlib.datasets.dicom import DicomRef, check_window, hashed, patient_of
 from radlib.datasets.record import FileRef, Record, below
+from radlib.datasets.salt import read_salt
 from radlib.errors import UserError
 
 TABLE, IMAGES = "stage_2_train.csv", "stage_2_train"
@@ -38,10 +39,15 @@ def read(
     subset: int | None = None,
     leave_out: list[str] | None = None,
     folds: str = "own",
+    salt_file: str | None = None,
     salt: str = "",
     progress: Callable,
 ) -> list[Record]:
     """One record per image; the patient is a salted hash.
+
+    The published ids are pseudonyms already, so the salt may be public, and the study's seed is taken: then
+    every copy of the study has the same hashes. Where the ids are of a hospital, name a `salt_file`, and keep
+    it: the split that a study draws depends on the hashes, so another salt deals out other parts.
 
     Args:
         window: centre and width in Hounsfield units, for example [40, 80]; else each header's own.
@@ -49,11 +55,15 @@ def read(
         subset: so many images, those whose names have the smallest SHA-256: random, but always the same.
         leave_out: images that are damaged as published.
         folds: "own" (the study's rule) or "authors" (their one split, in `folds/`).
-        salt: of the hash; the study's seed where it is not given.
+        salt_file: a file with 16 secret characters or more, absolute or from `path`; see `read_salt`.
+        salt: of the hash where there is no `salt_file`; the study gives its seed.
         progress: wraps the reading of the headers.
     Raises:
-        UserError: table, column or image missing, an image without or with two labels, no patient.
+        UserError: table, column or image missing, an image without or with two labels, no patient,
+            or no salt in the file.
     """
+    if salt_file is not None:
+        salt = read_salt(path / Path(salt_file).expanduser())
     if folds not in ("own", "authors"):
         raise UserError(f"option 'folds' is '{folds}'; allowed: own, authors")
     chosen, labels = check_window(window), _labels(path)

@@ -3,7 +3,8 @@
 Images passed are counted as the stages pass them (`radlib.machines.costs`); what an image takes is measured
 on this machine (`radlib.machines.calibration`). The devices take a stage's pieces, which are backbones in
 `02_pretrain` and pairs of source and backbone in `03_transfer` and `05_segment`, one by one, the longest
-first; stages follow one another.
+first; stages follow one another. On Ray, backbones are pretrained one after another, each by a group of
+`compute.together` processes with a device each, or as many as there are.
 """
 
 import heapq
@@ -36,7 +37,8 @@ class Stage:
 
     disk: bytes that stay. memory: bytes of features that one process goes through in every epoch; 05_segment
     holds them, copied once more, 03_transfer maps its files, so that less memory only makes it slower.
-    pieces: what devices take one by one, each as the number of images by step.
+    pieces: what devices take one by one, each as the number of images by step. group: processes that take a
+    piece together while all others wait; None: each device takes its own.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Stage:
     disk: float = 0
     memory: float = 0
     pieces: list[Counter[Step]] = field(default_factory=list)
+    group: int | None = None
 
 
 def plan(study: Study) -> list[Stage]:
@@ -81,6 +84,7 @@ def _pretraining(study: Study, source: str, counts: Counts | None) -> Stage:
         runs=len(names),
         disk=sum(costs.pretraining_bytes(backbone) for backbone in names),
         pieces=[costs.pretraining_steps(study, counts, backbone) for backbone in names],
+        group=study.compute.together if study.compute.backend == "ray" else None,
     )
 
 
@@ -130,12 +134,15 @@ def piece_seconds(piece: Counter[Step], speeds: dict[Step, float]) -> float:
     return sum(images * speeds[step] for step, images in piece.items())
 
 
-def wall_seconds(pieces: Iterable[float], devices: int) -> float:
+def wall_seconds(pieces: Iterable[float], devices: int, group: int | None = None) -> float:
     """Until the last of some devices is done, the next longest piece always going to the first that is free.
 
     Args:
-        pieces: seconds that one device needs for each.
+        pieces: seconds that one device needs for each. group: so many devices share every piece, and pieces
+            follow one another; what the devices of a group tell each other is taken to cost nothing.
     """
+    if group is not None:
+        return sum(pieces) / min(group, devices)
     free = [0.0] * devices
     for seconds in sorted(pieces, reverse=True):
         heapq.heapreplace(free, free[0] + seconds)
@@ -167,7 +174,7 @@ def report(study: Study, stages: list[Stage], speeds: dict[Step, float], devices
         "disk": _bytes(sum(stage.disk for stage in known)),
         "memory": _bytes(max(stage.memory for stage in known)) if known else "unknown",
         "device time": _time(sum(sum(_seconds(stage, speeds)) for stage in known)),
-        "wall time": _time(sum(wall_seconds(_seconds(stage, speeds), devices) for stage in known)),
+        "wall time": _time(sum(_wall(stage, speeds, devices) for stage in known)),
     }
     table = aligned(pd.DataFrame([*rows, total]), right=tuple(total)[1:])
     sentences = [_how(devices), *_unknown(study, stages), LEFT_OUT]
@@ -185,12 +192,16 @@ def _row(stage: Stage, speeds: dict[Step, float], devices: int) -> dict[str, str
         "disk": _bytes(stage.disk),
         "memory": _bytes(stage.memory) if stage.memory else "",
         "device time": _time(sum(seconds)) if seconds else "",
-        "wall time": _time(wall_seconds(seconds, devices)) if seconds else "",
+        "wall time": _time(_wall(stage, speeds, devices)) if seconds else "",
     }
 
 
 def _seconds(stage: Stage, speeds: dict[Step, float]) -> list[float]:
     return [piece_seconds(piece, speeds) for piece in stage.pieces]
+
+
+def _wall(stage: Stage, speeds: dict[Step, float], devices: int) -> float:
+    return wall_seconds(_seconds(stage, speeds), devices, stage.group)
 
 
 def _how(devices: int) -> str:

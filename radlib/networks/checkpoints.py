@@ -60,10 +60,12 @@ def import_checkpoint(study: Study, name: str) -> list[Path]:
 
 
 def missing_file(study: Study, name: str, backbone: str) -> UserError:
-    """The sentence that says which file to fetch, and where to put it."""
+    """The sentence that says which file to fetch, from where, and where to put it."""
     checkpoint = study.checkpoints[name]
     wanted = f"{checkpoint.path}/{checkpoint.file_of(backbone)}"
-    fetch = "fetch it and put it there"
+    fetch = (
+        f"fetch it from {checkpoint.url} and put it there" if checkpoint.url else "fetch it and put it there"
+    )
     if checkpoint.tags:
         hub = _timm_config(backbone, checkpoint.tags[backbone]).hf_hub_id
         fetch = f"fetch model.safetensors of {hub} from huggingface.co and save it under that name"

@@ -34,7 +34,9 @@ class Dataset(Strict):
         2, ge=0, le=16, description="perceptual hashes (64 bits) this close: one picture if thumbnails agree"
     )
     patients_certain: bool = Field(
-        True, description="patient ids are of people; false: of documents or files, which copies join, too"
+        True,
+        description="patient ids are of people, whom no published split may part; false: of documents or "
+        "files, which copies join, too, and whose images a split's last part keeps",
     )
 
     @property
@@ -91,6 +93,8 @@ class Checkpoint(Strict):
 
     path: str = Field(description="the folder that holds the files")
     title: str = ""
+    licence: str = ""
+    url: str = Field("", description="where the files are published")
     files: dict[Name, str] = Field(default_factory=dict, description="backbone: its file in the folder")
     tags: dict[Name, str] = Field(default_factory=dict, description="backbone: timm's name for its training")
     mean: tuple[float, float, float] | None = None
