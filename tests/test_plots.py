@@ -49,6 +49,15 @@ def all_figures(study, results, found):
     yield headline_figure(study, found.table, found.overall)
 
 
+def test_effects_are_named_as_everywhere_else(compared):
+    study, results, _ = compared
+    figure = model_figure(study, mixed_model(results.runs, "photographs"))
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    titles = [study.corpora[source].title for source in ("radiology", "photographs")]
+    assert f"{titles[0]} − {titles[1]}" in labels and f"Random weights − {titles[1]}" in labels
+    assert not any("[" in label or "]" in label for label in labels)
+
+
 def test_every_figure_is_stamped_exactly_where_the_study_is_simulated(compared, tmp_path):
     study, results, found = compared
     real = study.model_copy(

@@ -190,9 +190,9 @@ def model_figure(study: Study, model: MixedModelResult) -> Figure:
 
 
 def _term_title(study: Study, term: str) -> str:
-    """`source[a - b]` and `train[frozen - mean]` as a reader would say them."""
-    named = re.sub(r"source\[(\S+) - (\S+)\]", lambda pair: pair_title(study, pair.groups()), term)
-    return re.sub(r"\w+\[(.*?)\]", r"\1", named).replace(" - ", " − ")
+    """`source[a] - source[b]`, `train[frozen] - mean` and their products, as a reader would say them."""
+    named = re.sub(r"source\[(\w+)\]", lambda found: source_title(study, found[1]), term)
+    return re.sub(r"\w+\[(\w+)\]", r"\1", named).replace(" - ", " − ")
 
 
 def _normal_quantiles(panel: Axes, residuals: np.ndarray) -> None:

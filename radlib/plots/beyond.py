@@ -74,7 +74,7 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     panels[0].set_yticks(range(len(tasks)), [name_of(study, task) for task in tasks])
     figure.suptitle(
         f"How often does the first win? {study.compare.confidence:.0%} interval over "
-        f"{table['interval_holds'].iloc[0]} (grey: holds one half)", fontsize=10,
+        f"{table['interval_holds'].iloc[0]} (grey: holds one half; the mean has no interval)", fontsize=10,
     )  # fmt: skip
     mark_simulated(figure, study)
     return figure
@@ -90,7 +90,9 @@ def _shares_won(panel: Axes, rows: pd.DataFrame, tasks: list[str], colours: dict
         elif row["ci_high"] < 0.5:
             colour = colours[row["source_b"]]
         panel.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=2, solid_capstyle="butt")
-        marker = "D" if row["task"] == MEAN else "o"
+        marker = "o"
+        if row["task"] == MEAN:
+            colour, marker = "0.15", "D"
         panel.plot(row["improvement"], y, marker, color=colour, ms=6, clip_on=False)
     panel.axhline(len(tasks) - 1.5, color="0.75", lw=0.8)
     panel.set(xlim=(-0.05, 1.05), ylim=(len(tasks) - 0.4, -0.6), xlabel="share of pairs of runs won")
