@@ -18,7 +18,7 @@ def write_all(root: Path, study: Study) -> None:
     """All that the study reads below data/raw, at the same place below `root`; weights are empty files."""
     write = {
         "ddti_original": thyroid, "busi": breast, "mrnet": knees, "rsna_pneumonia": pneumonia,
-        "covid_csv": covid, "cc_ccii": published.cc_ccii, "rsna_haemorrhage": haemorrhage,
+        "covid_csv": covid, "cc_ccii": sarscov2, "rsna_haemorrhage": haemorrhage,
         "radimagenet": published.radimagenet,
     }  # fmt: skip
     for item in {**study.corpora, **study.tasks}.values():
@@ -104,6 +104,18 @@ def covid(root: Path) -> None:
             rows.append(f"{number},{name},{label}")
             number += 1
         published.write_csv(root / f"folds/covid19_{part}.csv", ",filename,label", rows)
+
+
+def sarscov2(root: Path) -> None:
+    """Thirty patients, one slice each, ill and not in turn."""
+    for part, cases in one_split():
+        rows = []
+        for case in cases:
+            name = ("CP", "NCP")[case % 2]
+            path = f"{name}/{case}/312{case}/0031.png"
+            published.picture(root / "images" / path, seed=case, size=32)
+            rows.append(f"{case},{path},{name}_{case},{name},images/{path}")
+        published.write_csv(root / f"folds/sarscovid2_{part}.csv", ",imgpath,pid,label,filename", rows)
 
 
 def haemorrhage(root: Path) -> None:
