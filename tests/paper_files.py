@@ -120,9 +120,9 @@ def sarscov2(root: Path) -> None:
 
 def haemorrhage(root: Path) -> None:
     """Two images a patient, and the one that is damaged as published, without a file."""
-    published.rsna_haemorrhage(root, images=30)
+    published.rsna_haemorrhage(root, images=60)
     with (root / "stage_2_train.csv").open("a") as table:
         table.write("ID_6431af929_any,0\n")
     for part, cases in one_split():
-        rows = [f"ID_{case:09x}.png,ID_p{case // 2}" for case in cases]
+        rows = [f"ID_{2 * case + image:09x}.png,ID_p{case}" for case in cases for image in range(2)]
         published.write_csv(root / f"folds/hemorrhage_{part}.csv", "dir,pid", rows)
