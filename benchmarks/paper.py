@@ -47,7 +47,7 @@ def cut(params: dict) -> dict:
     params["transfer"] |= {"settings": SETTINGS, "epochs": once, "batch_size": 8, "views": 1}
     frozen = [{"train": "frozen", "lr": 0.001, "backbones": ["resnet50"]}]
     params["segment"] |= {"settings": frozen, "epochs": {"frozen": 1}, "size": SIDE, "views": 1}
-    params["compare"]["resamples"] = 2000
+    params["compare"]["resamples"] = 10_000  # few test patients need many
     cells = params["validity"]["cells"][2:3]
     params["validity"] |= {"studies": 50, "resamples": 200, "cells": cells}
     params["controls"] |= {"epochs": 1, "seeds": [0, 1], "train_patients": 2}
