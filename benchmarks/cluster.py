@@ -21,11 +21,11 @@ from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
 
 from radlib.data.images import open_packed
-from radlib.prepare import prepare
-from radlib.pretrain import pretrain, pretrain_backbone
-from radlib.sections.training import Compute
+from radlib.data.prepare import prepare
 from radlib.study import Run, Study, load_study
+from radlib.study.training import Compute
 from radlib.training.grid import carry_out
+from radlib.training.pretrain import pretrain, pretrain_backbone
 from radlib.training.transfer_arm import TransferArm, arm_cost
 
 SOURCE, TASK = "radiology", "breast_us"

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radlib import prepare
+from radlib.data import prepare
 from radlib.data.images import open_packed
 from radlib.data.splits import assign_parts, choose_subset, part_table
 from radlib.datasets.radimagenet import FILES
@@ -156,8 +156,8 @@ def read_epoch(steps: Steps, folder: Path) -> None:
     # Here, because the process that prepares does without PyTorch.
     import torch
 
-    from radlib import pretrain
     from radlib.data import batches
+    from radlib.training import pretrain
 
     def read(rows: np.ndarray) -> torch.Tensor:
         maps = batches.draw_augmentation(len(rows), "full", generator)

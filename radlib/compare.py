@@ -30,7 +30,6 @@ from radlib.comparisons.verdicts import EQUIVALENCE, tested_equivalence, verdict
 from radlib.errors import UserError
 from radlib.labels import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
 from radlib.progress import progress
-from radlib.runs import read_report, write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import Difference, RocBand, bootstrap_delta, interval, p_value, roc_band
 from radlib.stats.delong import delong_difference
@@ -38,6 +37,7 @@ from radlib.stats.folds import smaller_class, tested
 from radlib.stats.intervals import resamples_needed
 from radlib.stats.models import holm
 from radlib.stats.two_levels import bootstrap_both_levels
+from radlib.store import read_report, write_table
 from radlib.study import Study
 
 __all__ = [

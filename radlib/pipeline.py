@@ -30,7 +30,7 @@ from radlib.data.records import GENERATORS, holds_something
 from radlib.datasets import READERS
 from radlib.errors import UserError
 from radlib.progress import PROGRESS_FILE
-from radlib.runs import atomic_path, write_json
+from radlib.store import atomic_path, write_json
 from radlib.study import Study, load_study
 
 

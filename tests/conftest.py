@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from radlib.data.masks import pack
-from radlib.sections.training import Compute
 from radlib.study import Study, load_study
+from radlib.study.training import Compute
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = "tf_efficientnet_lite0"

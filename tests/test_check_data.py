@@ -10,10 +10,10 @@ import yaml
 
 from radlib import pipeline
 from radlib.data.check_data import check_data, report, with_raw
+from radlib.data.prepare import prepare
 from radlib.errors import UserError
-from radlib.prepare import prepare
-from radlib.sections.datasets import Checkpoint
 from radlib.study import load_study
+from radlib.study.datasets import Checkpoint
 from tests import published_files as published
 from tests.conftest import REPOSITORY
 

@@ -10,13 +10,12 @@ import sys
 import pandas as pd
 import pytest
 
-from radlib import transfer
 from radlib.errors import UserError
 from radlib.machines import cluster
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
-from radlib.pretrain import pretrain
-from radlib.sections.training import Compute
-from radlib.training import grid
+from radlib.study.training import Compute
+from radlib.training import grid, transfer
+from radlib.training.pretrain import pretrain
 from radlib.training.transfer_arm import TransferArm
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.test_transfer import TABLES, TASK, without_times

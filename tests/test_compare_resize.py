@@ -11,9 +11,9 @@ from radlib.data.images import open_packed
 from radlib.errors import UserError
 from radlib.plots.dice import chosen_cases, overlays, random_predictions, resize_forest
 from radlib.report import report_tables
-from radlib.sections.training import Segment, SegmentSetting
 from radlib.sentences.dice import headline_lesions, resize_lesson
 from radlib.stats.dice import MASK_FIGURES
+from radlib.study.training import Segment, SegmentSetting
 from tests.conftest import write_packed
 from tests.fabricated import make_study
 

@@ -30,13 +30,13 @@ from radlib.errors import UserError
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.plots.common import STAMP
 from radlib.plots.confounds import PUBLISHED, cells_figure
-from radlib.sections.comparisons import Confounds, SharedPreprocessing
 from radlib.seeds import seed_of
 from radlib.sentences.confounds import NOTHING_ASKED, confounds_lesson
 from radlib.stats.bootstrap import FoldScores, bootstrap_delta, bootstrap_mean_auc, mean_auc
 from radlib.stats.folds import fold_patients, patient_weights
 from radlib.study import load_study
-from radlib.transfer import transfer
+from radlib.study.questions import Confounds, SharedPreprocessing
+from radlib.training.transfer import transfer
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 from tests.fabricated import fabricate, make_study, read_results
 

@@ -18,11 +18,11 @@ from radlib.networks import backbones
 from radlib.networks.features import Features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.plots.controls import controls_figure
-from radlib.sections.comparisons import Controls
 from radlib.seeds import seed_of
 from radlib.sentences.controls import NO_CONTROLS, all_passed, controls_box, controls_shown, verdict
 from radlib.stats.replicates import mean_of_trainings
 from radlib.study import load_study
+from radlib.study.questions import Controls
 from radlib.training import control_arms, transfer_arm
 from radlib.training.control_arms import held_out, permuted_labels
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from radlib import datasets
+from radlib.data.prepare import prepare
 from radlib.database import SHIPPED, plan_database, read_salt, read_taxonomy, write_database
 from radlib.database.agreement import ADJUDICATED, ALL, MOST, ONE, TIE
 from radlib.database.exams import read_exams
@@ -25,8 +26,7 @@ from radlib.database.report import findings, label_table, region_table, study_li
 from radlib.datasets.dicom import hashed
 from radlib.errors import UserError
 from radlib.plots.database import agreement_figure, key_images
-from radlib.prepare import prepare
-from radlib.sections.training import Segment
+from radlib.study.training import Segment
 from tests.conftest import REPOSITORY
 from tests.published_files import dicom_bytes, noise, write_csv
 

@@ -5,7 +5,7 @@ import pytest
 
 from radlib.data.grouping import merge_classes
 from radlib.errors import UserError
-from radlib.sections.datasets import Corpus
+from radlib.study.datasets import Corpus
 
 CLASSES = ["cat", "dog", "oak", "pine", "van"]
 MANIFEST = pd.DataFrame(

@@ -12,7 +12,6 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
-from radlib import transfer
 from radlib.comparisons.label_efficiency import (
     BOTH,
     COLUMNS,
@@ -32,14 +31,14 @@ from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.plots.common import STAMP, UNDECIDED, source_colours
 from radlib.plots.label_efficiency import efficiency_figure
 from radlib.report.report_tables import efficiency_shown
-from radlib.runs import load_run
-from radlib.sections.comparisons import LabelEfficiency
-from radlib.sections.training import Setting
 from radlib.seeds import seed_of
 from radlib.sentences.label_efficiency import efficiency_lesson
 from radlib.stats.bootstrap import FoldScores, bootstrap_delta
+from radlib.store import load_run
 from radlib.study import Run
-from radlib.training import transfer_arm
+from radlib.study.questions import LabelEfficiency
+from radlib.study.training import Setting
+from radlib.training import transfer, transfer_arm
 from radlib.training.partial import PartialArm, part_sizes, partial_runs, whole_runs
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.fabricated import make_study

@@ -9,16 +9,15 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from sklearn.metrics import average_precision_score
 
-from radlib import transfer
 from radlib.data import batches
 from radlib.data.images import open_packed
 from radlib.errors import UserError
 from radlib.networks.learners import Head, WholeLearner
 from radlib.networks.localise import activation_maps, baselines, localise, resized
 from radlib.networks.weights import load_weights
-from radlib.sections.training import Setting
 from radlib.stats.dice import BASELINES, MAP_FIGURES, dice
-from radlib.training import transfer_arm
+from radlib.study.training import Setting
+from radlib.training import transfer, transfer_arm
 from radlib.training.transfer_arm import TransferArm
 from tests.conftest import SMALL, two_classes, write_packed
 

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from radlib import transfer
 from radlib.compare import compare_sources
 from radlib.comparisons.matched_labels import (
     ALL_TASKS,
@@ -22,11 +21,12 @@ from radlib.comparisons.shares import SHARE, draw, pair_roles, with_shares
 from radlib.errors import UserError
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.plots.matched_labels import matched_figure
-from radlib.sections.comparisons import MatchedLabels
-from radlib.sections.training import Setting
 from radlib.seeds import seed_of
 from radlib.sentences.matched_labels import matched_lesson, matched_sentence
 from radlib.stats.bootstrap import bootstrap_mean_auc, interval
+from radlib.study.questions import MatchedLabels
+from radlib.study.training import Setting
+from radlib.training import transfer
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.fabricated import fabricate, make_study
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from radlib.prepare import prepare
+from radlib.data.prepare import prepare
 from radlib.study import load_study
 from tests.conftest import REPOSITORY
 

@@ -11,15 +11,15 @@ from safetensors.torch import save_file
 
 from radlib import pipeline
 from radlib.compare import compare_sources, load_results
+from radlib.data.prepare import prepare
 from radlib.machines.plan import plan
 from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.weights import load_weights
-from radlib.prepare import prepare
-from radlib.pretrain import pretrain
 from radlib.report.published import TRANSFER
 from radlib.study import Study, load_study
-from radlib.transfer import transfer
+from radlib.training.pretrain import pretrain
+from radlib.training.transfer import transfer
 from tests import paper_files
 from tests import published_files as published
 from tests.conftest import REPOSITORY, SMALL

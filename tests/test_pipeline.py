@@ -18,7 +18,7 @@ from radlib.errors import UserError
 from radlib.pipeline import choose, clean, record
 from radlib.report.verify import verify
 from radlib.study import load_study
-from radlib.transfer import transfer
+from radlib.training.transfer import transfer
 from tests.conftest import REPOSITORY
 
 COPIED = ["dvc.yaml", "params.yaml", "Makefile", ".dvc/config", ".dvcignore"]

@@ -16,12 +16,12 @@ from radlib.networks import backbones
 from radlib.networks.learners import FrozenLearner, TopLearner
 from radlib.networks.segmenters import FrozenSegmenter
 from radlib.pipeline import main, print_plan
-from radlib.pretrain import pretrain
-from radlib.sections.datasets import Expected
-from radlib.sections.training import Compute
-from radlib.segment import segment
 from radlib.study import load_study
-from radlib.transfer import transfer
+from radlib.study.datasets import Expected
+from radlib.study.training import Compute
+from radlib.training.pretrain import pretrain
+from radlib.training.segment import segment
+from radlib.training.transfer import transfer
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 
 TASK = "breast_us"

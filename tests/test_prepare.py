@@ -13,12 +13,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from radlib import prepare as prepare_module
 from radlib.data import packing
+from radlib.data import prepare as prepare_module
 from radlib.data.images import open_packed
+from radlib.data.prepare import prepare
 from radlib.errors import UserError
 from radlib.plots.data import findings
-from radlib.prepare import prepare
 from radlib.study import load_study
 from tests.conftest import REPOSITORY, two_classes
 

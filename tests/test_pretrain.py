@@ -6,11 +6,11 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import recall_score
 
-from radlib import pretrain as module
 from radlib.data.images import open_packed
 from radlib.errors import UserError
 from radlib.networks.weights import load_weights
-from radlib.pretrain import accuracies, channel_statistics, pretrain
+from radlib.training import pretrain as module
+from radlib.training.pretrain import accuracies, channel_statistics, pretrain
 from tests.conftest import SMALL, two_classes, write_packed
 
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from radlib import datasets
+from radlib.data.prepare import prepare
 from radlib.data.records import list_records, loader
 from radlib.datasets.dicom import hashed
 from radlib.errors import UserError
-from radlib.prepare import prepare
-from radlib.sections.training import Segment
+from radlib.study.training import Segment
 from tests import published_files as published
 
 DAMAGED = b"half a file"

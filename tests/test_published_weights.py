@@ -18,9 +18,9 @@ from radlib.networks.checkpoints import import_checkpoint, preprocessing_of
 from radlib.networks.keras_files import read_keras
 from radlib.networks.weights import Preprocessing, digest_state, load_weights
 from radlib.pipeline import choose, main
-from radlib.sections.training import Compute, Setting
 from radlib.study import load_study
-from radlib.transfer import transfer
+from radlib.study.training import Compute, Setting
+from radlib.training.transfer import transfer
 from tests.conftest import two_classes, write_packed
 from tests.fabricated import make_study
 from tests.test_pipeline import copy_repository

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from radlib.errors import UserError
-from radlib.runs import atomic_path, load_run, save_run
+from radlib.store import atomic_path, load_run, save_run
 
 PREDICTIONS = pd.DataFrame(
     {"image_id": [f"i{n}" for n in range(500)], "score": [n / 500 for n in range(500)]}

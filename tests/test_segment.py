@@ -7,13 +7,13 @@ import segmentation_models_pytorch as smp
 import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
 
-from radlib import segment
 from radlib.data import batches
 from radlib.data.images import open_packed, to_square
 from radlib.errors import UserError
 from radlib.networks.segmenters import UNet, _augmented, encode, pictures_of
 from radlib.networks.weights import Preprocessing, load_weights
-from radlib.sections.training import Segment, SegmentSetting
+from radlib.study.training import Segment, SegmentSetting
+from radlib.training import segment
 from tests.conftest import SMALL, write_packed
 
 TASK = "breast_us"

@@ -10,7 +10,7 @@ from radlib import compute
 from radlib.machines import workers
 from radlib.machines.team import ALONE, Team
 from radlib.networks import backbones
-from radlib.pretrain import pretrain_backbone
+from radlib.training.pretrain import pretrain_backbone
 from tests.conftest import SMALL, two_classes, write_packed
 
 

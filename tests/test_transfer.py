@@ -10,12 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from radlib import compute, transfer
+from radlib import compute
 from radlib.data.images import open_packed
 from radlib.networks import features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
-from radlib.sections.training import Setting
-from radlib.training import transfer_arm
+from radlib.study.training import Setting
+from radlib.training import transfer, transfer_arm
 from tests.conftest import SMALL, two_classes, write_packed
 
 TASK = "breast_us"

@@ -13,8 +13,6 @@ from radlib.comparisons import validity
 from radlib.comparisons.validity import ANY, HOLDS, NARROW, THESE, WIDE
 from radlib.errors import UserError
 from radlib.plots.validity import coverage_figure
-from radlib.sections.comparisons import Cell, Validity
-from radlib.sections.training import Compute
 from radlib.seeds import seed_of
 from radlib.sentences.validity import validity_lesson, validity_shown
 from radlib.stats.bootstrap import bootstrap_delta
@@ -22,6 +20,8 @@ from radlib.stats.means import bootstrap_mean_difference
 from radlib.stats.rivals import auc_intervals, bca, figure_intervals
 from radlib.stats.simulation import Design, draw_latent, figures, level_of, scores, true_difference
 from radlib.study import load_study
+from radlib.study.questions import Cell, Validity
+from radlib.study.training import Compute
 from tests.conftest import REPOSITORY
 
 PLAIN = Cell(measure="auc", patients=[40, 60], level=0.75, delta=0.08)

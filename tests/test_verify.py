@@ -18,8 +18,8 @@ from radlib.errors import UserError
 from radlib.report import agreement, archive
 from radlib.report.origin import differences
 from radlib.report.verify import verify
-from radlib.runs import write_table
 from radlib.stats.dice import MAP_FIGURES
+from radlib.store import write_table
 from radlib.study import load_study
 from tests import test_compare_resize
 from tests.fabricated import fabricate, make_study

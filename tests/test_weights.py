@@ -10,7 +10,7 @@ from radlib.errors import UserError
 from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.weights import Preprocessing, load_weights, read_state, save_weights
-from radlib.sections.datasets import Checkpoint
+from radlib.study.datasets import Checkpoint
 from tests.conftest import SMALL
 
 

@@ -12,10 +12,10 @@ import psutil
 import pytest
 import torch
 
-from radlib import transfer
 from radlib.errors import UserError
 from radlib.machines import workers
-from radlib.sections.training import Compute
+from radlib.study.training import Compute
+from radlib.training import transfer
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 from tests.test_transfer import TABLES, TASK, without_times
 

@@ -11,10 +11,10 @@ from radlib.comparisons.lesions import Found
 from radlib.comparisons.results import BOTH, PATIENTS, paired_runs, settings_by_fold, trained_again
 from radlib.labels import ordered_pairs
 from radlib.progress import progress
-from radlib.runs import read_report, write_table
 from radlib.seeds import seed_of
 from radlib.stats.means import MeanDifference, bootstrap_mean_difference
 from radlib.stats.models import holm
+from radlib.store import read_report, write_table
 from radlib.study import Study
 
 COLUMNS = [

@@ -11,7 +11,7 @@ from radlib.comparisons.compare_dice import difference
 from radlib.comparisons.lesions import Found
 from radlib.comparisons.results import REMEDY, RUN, read_result
 from radlib.errors import UserError
-from radlib.runs import read_report, write_table
+from radlib.store import read_report, write_table
 from radlib.study import Study
 
 COLUMNS = [

@@ -22,13 +22,13 @@ from radlib.machines.workers import Advance
 from radlib.networks.features import NOTHING
 from radlib.networks.weights import Preprocessing, Weights
 from radlib.progress import progress
-from radlib.runs import write_table
-from radlib.sections.common import RANDOM
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
 from radlib.stats.folds import FoldScores, smaller_class, tested
 from radlib.stats.intervals import interval, p_value, resamples_needed
+from radlib.store import write_table
 from radlib.study import Study
+from radlib.study.common import RANDOM
 from radlib.training.grid import Finished, carry_out
 from radlib.training.transfer_arm import TransferArm, arm_cost
 

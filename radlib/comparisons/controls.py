@@ -23,15 +23,15 @@ import pandas as pd
 
 from radlib.errors import UserError
 from radlib.networks.weights import random_source
-from radlib.runs import read_report, write_table
-from radlib.sections.common import RANDOM
-from radlib.sections.datasets import Dataset, Task
-from radlib.sections.training import Setting
 from radlib.seeds import seed_of
 from radlib.stats.folds import FoldScores
 from radlib.stats.replicates import mean_of_trainings
 from radlib.stats.two_levels import bootstrap_both_levels
+from radlib.store import read_report, write_table
 from radlib.study import Run, Study
+from radlib.study.common import RANDOM
+from radlib.study.datasets import Dataset, Task
+from radlib.study.training import Setting
 from radlib.training.control_arms import GROUPS, ControlArm, HeldOutArm, PermutedArm
 from radlib.training.grid import Finished, carry_out
 from radlib.training.transfer_arm import arm_cost

@@ -16,13 +16,13 @@ from radlib.comparisons.results import Results
 from radlib.comparisons.verdicts import tested_equivalence
 from radlib.labels import ordered_pairs, pair_title, task_title
 from radlib.progress import progress
-from radlib.runs import read_report, write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import Difference, bootstrap_delta
 from radlib.stats.folds import FoldScores, smaller_class
 from radlib.stats.intervals import interval, p_value
 from radlib.stats.models import holm
 from radlib.stats.two_levels import bootstrap_both_levels
+from radlib.store import read_report, write_table
 from radlib.study import Study
 from radlib.training.partial import part_sizes, trained
 

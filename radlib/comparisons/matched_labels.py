@@ -13,9 +13,9 @@ import pandas as pd
 from radlib.compare import compare_sources
 from radlib.comparisons.results import check_results
 from radlib.comparisons.shares import SHARE, with_shares
-from radlib.runs import read_report, write_table
+from radlib.store import read_report, write_table
 from radlib.study import Study
-from radlib.transfer import transfer
+from radlib.training.transfer import transfer
 
 COLUMNS = [
     "task", "source_a", "source_b", "auc_a", "auc_b", "delta", "ci_low", "ci_high", "p_value", "p_holm",

@@ -37,9 +37,9 @@ from radlib.data.packing import blank_array, release
 from radlib.errors import UserError
 from radlib.labels import ordered_pairs
 from radlib.progress import progress
-from radlib.runs import read_report, write_table
 from radlib.stats.bootstrap import Difference
 from radlib.stats.folds import FoldScores, tested
+from radlib.store import read_report, write_table
 from radlib.study import Study
 
 COLUMNS = [

@@ -22,12 +22,12 @@ from radlib.comparisons.results import (
 )
 from radlib.labels import ordered_pairs
 from radlib.progress import progress
-from radlib.runs import write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_run_aucs
 from radlib.stats.folds import smaller_class
 from radlib.stats.ranks import improvement_interval, place_shares, wins
 from radlib.stats.two_levels import run_weights, satterthwaite
+from radlib.store import write_table
 from radlib.study import Study
 
 MEAN = "mean over tasks"  # in the column `task`; no task can be called so

@@ -14,7 +14,6 @@ from radlib.comparisons.ranks import MEAN
 from radlib.comparisons.results import REMEDY, Results, headline_runs
 from radlib.errors import UserError
 from radlib.progress import progress
-from radlib.runs import write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import interval
 from radlib.stats.calibration import (
@@ -29,6 +28,7 @@ from radlib.stats.calibration import (
 )
 from radlib.stats.folds import FoldScores, run_shares, smaller_class
 from radlib.stats.intervals import resamples_needed
+from radlib.store import write_table
 from radlib.study import Study
 
 TITLES = {

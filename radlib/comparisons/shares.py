@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from radlib.comparisons.results import BOTH, Results, paired_runs, settings_by_fold
-from radlib.sections.comparisons import MatchedLabels
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.folds import smaller_class
@@ -18,6 +17,7 @@ from radlib.stats.intervals import resamples_needed
 from radlib.stats.ratio import NOT_GIVEN, Share, share
 from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.study import Study
+from radlib.study.questions import MatchedLabels
 
 SHARE = ["share", "share_low", "share_high"]
 Pair = tuple[str, str]

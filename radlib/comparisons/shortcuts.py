@@ -18,11 +18,11 @@ from sklearn.preprocessing import StandardScaler
 from radlib.comparisons.results import FoldPredictions, Results
 from radlib.data.images import Packed, open_packed
 from radlib.progress import progress
-from radlib.runs import write_table
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import FoldScores, bootstrap_mean_auc, mean_auc
 from radlib.stats.folds import smaller_class, tested
 from radlib.stats.intervals import interval
+from radlib.store import write_table
 from radlib.study import Study
 
 COLUMNS = [

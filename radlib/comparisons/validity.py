@@ -16,12 +16,12 @@ from statsmodels.stats.proportion import proportion_confint
 from threadpoolctl import threadpool_limits
 
 from radlib.machines.workers import Advance, work
-from radlib.runs import load_run, save_run, write_table
-from radlib.sections.comparisons import Cell
 from radlib.seeds import digest_of, seed_of
 from radlib.stats.rivals import METHODS, auc_intervals, figure_intervals
 from radlib.stats.simulation import Design, draw_latent, figures, level_of, scores, true_difference
+from radlib.store import load_run, save_run, write_table
 from radlib.study import Study
+from radlib.study.questions import Cell
 
 COLUMNS = [
     "measure", "positive", "negative", "level", "folds", "settings", "seeds", "luck", "true_delta", "method",

@@ -1,1 +1,1 @@
-"""From published files to packed arrays, parts and batches; `radlib.prepare` calls most of it."""
+"""From published files to packed arrays, parts and batches; `radlib.data.prepare` calls most of it."""

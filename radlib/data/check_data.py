@@ -15,8 +15,8 @@ from radlib.datasets import Record
 from radlib.errors import UserError
 from radlib.labels import aligned
 from radlib.progress import progress
-from radlib.sections.datasets import Corpus, Dataset, Task
 from radlib.study import Study
+from radlib.study.datasets import Corpus, Dataset, Task
 
 RAW = PurePosixPath("data/raw")
 _AT_ONCE = 64

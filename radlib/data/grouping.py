@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from radlib.errors import UserError
-from radlib.sections.datasets import Corpus
 from radlib.seeds import seed_of
+from radlib.study.datasets import Corpus
 
 
 def merge_classes(manifest: pd.DataFrame, config: Corpus, seed: int, dataset: str) -> pd.DataFrame:

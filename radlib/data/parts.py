@@ -7,9 +7,9 @@ import pandas as pd
 from radlib.data.grouping import merge_classes
 from radlib.data.splits import assign_parts, check_masks, check_parts, check_patients, keep_apart
 from radlib.errors import UserError
-from radlib.sections.datasets import Corpus, Task
 from radlib.seeds import seed_of
 from radlib.study import Study
+from radlib.study.datasets import Corpus, Task
 
 Parts = dict[int, str] | None
 

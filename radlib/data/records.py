@@ -16,10 +16,10 @@ from radlib.data.splits import choose_from_parts, choose_subset
 from radlib.datasets import FileRef, Outline, PixelsRef, Record, check_options
 from radlib.errors import UserError
 from radlib.progress import progress
-from radlib.sections.datasets import Corpus, Task
 from radlib.seeds import seed_of
 from radlib.simulate import Sample
 from radlib.study import Study
+from radlib.study.datasets import Corpus, Task
 
 GENERATORS = {
     "simulated_radiology": simulate.simulated_radiology,

@@ -30,8 +30,8 @@ from radlib.datasets.radimagenet import FILES
 from radlib.datasets.salt import check_salt
 from radlib.errors import UserError, listed
 from radlib.progress import progress
-from radlib.runs import write_table
 from radlib.seeds import seed_of
+from radlib.store import write_table
 
 _AT_ONCE = 64
 _CLASS = ["modality", "region", "label"]

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from radlib.database.windows import Window
 from radlib.errors import UserError, listed
-from radlib.sections.common import Strict
+from radlib.study.common import Strict
 
 SHIPPED = Path(__file__).parent / "taxonomy.yaml"
 Code = Literal["CT", "MR", "US"]

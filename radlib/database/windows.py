@@ -9,7 +9,7 @@ from pydantic import Field
 
 from radlib.datasets.dicom import ToBytes, windowed
 from radlib.errors import UserError
-from radlib.sections.common import Strict
+from radlib.study.common import Strict
 
 
 class Percentiles(Strict):

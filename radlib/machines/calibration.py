@@ -23,8 +23,8 @@ from radlib.networks.features import Features
 from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearner
 from radlib.networks.segmenters import FrozenSegmenter, Pictures, WholeSegmenter, encoded
 from radlib.networks.weights import Weights, load_weights
-from radlib.sections.common import RANDOM
 from radlib.study import Study
+from radlib.study.common import RANDOM
 
 SPAN = 1.0  # seconds for which a step is repeated
 # On a processor a batch of many large images would take minutes, and makes none of them cheaper; of small

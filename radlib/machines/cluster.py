@@ -20,7 +20,7 @@ from radlib import compute
 from radlib.errors import UserError
 from radlib.machines.workers import Advance
 from radlib.progress import WHOLE, progress
-from radlib.sections.training import Compute
+from radlib.study.training import Compute
 
 
 def connect(options: Compute):

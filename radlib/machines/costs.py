@@ -17,8 +17,8 @@ import torch
 from radlib.data.splits import PARTS, TEST_SHARE, VALIDATION_SHARE
 from radlib.networks import backbones
 from radlib.networks.features import count_views
-from radlib.sections.datasets import Task
 from radlib.study import Run, Study
+from radlib.study.datasets import Task
 
 MASK_BYTES = 512 * 512 // 8  # of a mask whose size is not known yet: one bit per pixel of 512 x 512
 ROW_BYTES = 60  # of an image in a table: its name, its patient's and a few numbers

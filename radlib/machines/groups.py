@@ -14,7 +14,7 @@ from radlib.machines.cluster import connect, gpus_each, one_thread
 from radlib.machines.team import Team
 from radlib.machines.workers import Advance
 from radlib.progress import WHOLE, progress
-from radlib.sections.training import Compute
+from radlib.study.training import Compute
 
 
 def together(

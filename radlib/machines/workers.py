@@ -23,7 +23,7 @@ from radlib.errors import UserError
 from radlib.progress import WHOLE, progress
 
 Advance = Callable[[float], None]
-_PRELOADED = ["radlib.pretrain", "radlib.transfer"]
+_PRELOADED = ["radlib.training.pretrain", "radlib.training.transfer"]
 _steps, _stop = None, None  # a worker's lines to the process that it works for
 
 

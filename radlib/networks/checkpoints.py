@@ -22,8 +22,8 @@ from radlib.networks.weights import (
     save_weights,
     without_classifier,
 )
-from radlib.sections.datasets import Checkpoint
 from radlib.study import Study
+from radlib.study.datasets import Checkpoint
 
 # Children of torchvision's networks that have parameters; InceptionV3 as built with aux_logits=False.
 CHILDREN = {

@@ -23,8 +23,8 @@ from radlib.data.images import Packed
 from radlib.machines.workers import Advance
 from radlib.networks import backbones
 from radlib.networks.weights import Weights
-from radlib.runs import atomic_path
 from radlib.seeds import digest_of, seed_of
+from radlib.store import atomic_path
 
 VERSION = 2
 BATCH = 64

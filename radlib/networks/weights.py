@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from radlib import compute
 from radlib.errors import UserError
 from radlib.networks import backbones
-from radlib.runs import atomic_path
-from radlib.sections.common import RANDOM, is_random
 from radlib.seeds import seed_of
+from radlib.store import atomic_path
 from radlib.study import Study
+from radlib.study.common import RANDOM, is_random
 
 # InceptionV3 has a second one half-way, for training alone.
 CLASSIFIERS = ("fc.", "classifier.", "classif.", "head.fc.", "AuxLogits.")

@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from radlib.data.images import letterbox
+from radlib.data.prepare import Prepared
 from radlib.data.splits import PARTS, part_columns
 from radlib.plots.common import mark_simulated
-from radlib.prepare import Prepared
-from radlib.sections.datasets import Corpus, Task
+from radlib.study.datasets import Corpus, Task
 
 OUTLINE = "#E69F00"
 _MARKERS = "osD^vPX<>*"

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from radlib.comparisons.results import read_result
 from radlib.errors import UserError
-from radlib.runs import write_table
+from radlib.store import write_table
 from radlib.study import Study
 
 FOLDER = "results"

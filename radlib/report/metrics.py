@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from radlib.runs import write_json
 from radlib.sentences.controls import all_passed
+from radlib.store import write_json
 from radlib.study import Study
 
 _NUMBERS = ["delta", "ci_low", "ci_high"]

@@ -23,8 +23,8 @@ from radlib.errors import UserError
 from radlib.labels import aligned
 from radlib.report import agreement, archive, origin
 from radlib.report.agreement import DIFFERENT, FAILED, MISSING, NOT_COMPUTED, WITHIN, Verdict
-from radlib.sections.comparisons import Cell
 from radlib.study import Study, load_study
+from radlib.study.questions import Cell
 
 VALIDITY = "validity.csv"
 _NOT_KEPT = "the report keeps no predictions to compute it from; make study STUDY={} makes one that does"

@@ -11,13 +11,13 @@ from radlib.comparisons import (
     shortcuts,
     validity,
 )
-from radlib.runs import read_report
 from radlib.sentences.beyond import first_places
 from radlib.sentences.confounds import confounds_answers, shortcuts_sentence
 from radlib.sentences.label_efficiency import efficiency_lesson
 from radlib.sentences.matched_labels import matched_sentence
 from radlib.sentences.overlap import overlap_lesson
 from radlib.sentences.validity import promise
+from radlib.store import read_report
 from radlib.study import Study
 
 

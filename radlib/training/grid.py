@@ -20,8 +20,8 @@ from radlib.data.images import Packed, open_packed
 from radlib.machines.cluster import stream
 from radlib.machines.workers import Advance, work
 from radlib.networks.weights import Weights, load_weights
-from radlib.runs import load_run, save_run
 from radlib.seeds import seed_of
+from radlib.store import load_run, save_run
 from radlib.study import Run, Study
 from radlib.training.fitting import Fit
 

@@ -6,8 +6,8 @@ import pandas as pd
 
 from radlib.data.images import Packed, open_packed
 from radlib.networks.localise import baselines
-from radlib.runs import write_table
 from radlib.stats.dice import MAP_FIGURES
+from radlib.store import write_table
 from radlib.study import Study
 from radlib.training.grid import carry_out
 from radlib.training.transfer_arm import PREDICTION, TransferArm, arm_cost

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from radlib.sections.common import Name, Resize, Strict, Train
+from radlib.study.common import Name, Resize, Strict, Train
 
 
 class Expected(Strict):

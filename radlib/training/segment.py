@@ -27,10 +27,10 @@ from radlib.networks.features import count_views
 from radlib.networks.localise import resized
 from radlib.networks.segmenters import Encoded, FrozenSegmenter, WholeSegmenter, encoded, pictures_of
 from radlib.networks.weights import Weights
-from radlib.runs import write_table
 from radlib.seeds import digest_of
 from radlib.stats import dice as measures
 from radlib.stats.dice import MASK_FIGURES
+from radlib.store import write_table
 from radlib.study import Run, Study
 from radlib.training.fitting import Fit, fit
 from radlib.training.grid import Arm, carry_out

@@ -21,8 +21,8 @@ from radlib.machines.team import ALONE, Team
 from radlib.machines.workers import Advance, work
 from radlib.networks import backbones
 from radlib.networks.weights import Preprocessing, save_weights
-from radlib.runs import atomic_path, write_json, write_table
 from radlib.seeds import digest_of, seed_of
+from radlib.store import atomic_path, write_json, write_table
 from radlib.study import Study
 
 VERSION = 2

@@ -21,9 +21,9 @@ from radlib.data.records import Chosen, Decoded, choose_records
 from radlib.data.splits import LEFT_OUT, part_columns
 from radlib.datasets import Record
 from radlib.progress import progress
-from radlib.runs import write_json
-from radlib.sections.datasets import Corpus, Task
+from radlib.store import write_json
 from radlib.study import Study
+from radlib.study.datasets import Corpus, Task
 
 _AT_ONCE = 64
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from radlib.sections.common import RANDOM, Name, is_random
-from radlib.sections.datasets import Dataset
-from radlib.sections.training import Segment, Transfer
+from radlib.study.common import RANDOM, Name, is_random
+from radlib.study.datasets import Dataset
+from radlib.study.training import Segment, Transfer
 
 if TYPE_CHECKING:
     from radlib.study import Study

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from radlib.sections.common import Name, Strict, Train
-from radlib.sections.training import Setting
+from radlib.study.common import Name, Strict, Train
+from radlib.study.training import Setting
 
 
 class Compare(Strict):

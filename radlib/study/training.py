@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from radlib.sections.common import Name, Strict, Train
+from radlib.study.common import Name, Strict, Train
 
 
 class Backbone(Strict):

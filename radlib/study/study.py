@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from radlib.consistency import check_names
 from radlib.errors import UserError
-from radlib.sections.common import Name, Strict
-from radlib.sections.comparisons import Compare, Confounds, Controls, LabelEfficiency, MatchedLabels, Validity
-from radlib.sections.datasets import Checkpoint, Corpus, Data, Dataset, Task
-from radlib.sections.training import Backbone, Compute, Pretrain, Segment, Transfer
+from radlib.study.common import Name, Strict
+from radlib.study.consistency import check_names
+from radlib.study.datasets import Checkpoint, Corpus, Data, Dataset, Task
+from radlib.study.questions import Compare, Confounds, Controls, LabelEfficiency, MatchedLabels, Validity
+from radlib.study.training import Backbone, Compute, Pretrain, Segment, Transfer
 
 
 class Study(Strict):

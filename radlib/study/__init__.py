@@ -1,0 +1,5 @@
+"""`params.yaml` as types: what a study is made of, whether its names agree, and where its files lie."""
+
+from radlib.study.study import Run, Study, load_study
+
+__all__ = ["Run", "Study", "load_study"]
