@@ -10,12 +10,12 @@ import yaml
 from safetensors.torch import save_file
 
 from radlib import pipeline
-from radlib.compare import compare_sources, load_results
 from radlib.data.prepare import prepare
 from radlib.machines.plan import plan
 from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.weights import load_weights
+from radlib.questions.auc.compute import compare_sources, load_results
 from radlib.report.published import TRANSFER
 from radlib.study import Study, load_study
 from radlib.training.pretrain import pretrain
