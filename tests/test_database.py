@@ -21,11 +21,11 @@ from radlib.data.prepare import prepare
 from radlib.database import SHIPPED, plan_database, read_salt, read_taxonomy, write_database
 from radlib.database.agreement import ADJUDICATED, ALL, MOST, ONE, TIE
 from radlib.database.exams import read_exams
+from radlib.database.figures import agreement_figure, key_images
 from radlib.database.placing import BURNED_IN, NO_LABEL, OTHER_MODALITY
 from radlib.database.report import findings, label_table, region_table, study_lines, tree
 from radlib.datasets.dicom import hashed
 from radlib.errors import UserError
-from radlib.plots.database import agreement_figure, key_images
 from radlib.study.training import Segment
 from tests.conftest import REPOSITORY
 from tests.published_files import dicom_bytes, noise, write_csv
