@@ -471,8 +471,11 @@ def no_region(folder: Path) -> None:
         (study_of_two_patients, f"give one study to two patients .*{UID}.1.1"),
         (damaged_header, "cut.dcm is no readable DICOM picture"),
         (no_patient, r"1 annotated pictures name no patient .PatientID.: .*Zuckermann1.dcm"),
-        (spelt_in_two_ways, r"1 patients are spelt in two ways: .*Zuckermann0.dcm.*Zuckermann1.dcm"),
-        (shortened_by_a_spreadsheet, r"Zuckermann1.dcm: the patient '2.02401E\+11' .*format the column as text"),
+        (spelt_in_two_ways, r"one patient id is spelt in two ways: .*Zuckermann0.dcm.*Zuckermann1.dcm"),
+        (
+            shortened_by_a_spreadsheet,
+            r"Zuckermann1.dcm: the patient '2.02401E\+11' .*format the column as text",
+        ),
         (no_region, "tells the region of 1 annotated pictures; headers say MR: ELBOW"),
     ],
 )

@@ -88,7 +88,9 @@ def plan_database(
         UserError: what the modules of this package find wrong, or no image left.
     """
     table = read_annotations(annotations)
-    exams = read_exams(exams_folder, set(table["uid"]), check_salt(salt), progress, check_option(patient_spellings))
+    exams = read_exams(
+        exams_folder, set(table["uid"]), check_salt(salt), progress, check_option(patient_spellings)
+    )
     placed = place(readings_of(table, exams), exams, taxonomy)
     decided = decide(placed.readings)
     kept = decided[decided["label"] != ""]

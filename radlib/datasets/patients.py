@@ -53,23 +53,19 @@ def one_spelling(
     Raises:
         UserError: two ids of one key where `spellings` is None; both are named with their places.
     """
-    first: dict[str, str] = {}
-    place_of: dict[str, str] = {}
+    spelt: dict[str, dict[str, str]] = {}
     for patient, key, place in zip(patients, keys, places, strict=True):
-        place_of.setdefault(patient, place)
-        first[key] = min(first.get(key, patient), patient)
-    if spellings == DIFFERENT or len(first) == len(place_of):
+        spelt.setdefault(key, {}).setdefault(patient, place)
+    several = [found for found in spelt.values() if len(found) > 1]
+    if not several or spellings == DIFFERENT:
         return list(patients)
-    joined = [first[key] for key in keys]
-    if spellings != SAME:
-        pairs = dict.fromkeys((a, b) for a, b in zip(joined, patients, strict=True) if a != b)
-        names = [f"{_shown(a)} ({place_of[a]}) and {_shown(b)} ({place_of[b]})" for a, b in pairs]
-        raise UserError(
-            f"{len(pairs)} patients are spelt in two ways: {listed(names, most=3, between='; ')}; write each "
-            f"in one way, or say by the option '{OPTION}' whether such ids are one person ({SAME}) or not "
-            f"({DIFFERENT})"
-        )
-    return joined
+    if spellings == SAME:
+        return [min(spelt[key]) for key in keys]
+    names = [" and ".join(f"{_shown(one)} ({place})" for one, place in found.items()) for found in several]
+    raise UserError(
+        f"one patient id is spelt in two ways: {listed(names, most=3, between='; ')}; write it in one way, or "
+        f"say by the option '{OPTION}' whether such ids are one person ({SAME}) or not ({DIFFERENT})"
+    )
 
 
 def check_floats(patients: Iterable[str]) -> None:
