@@ -54,7 +54,7 @@ def test_equivalence_is_rarely_claimed_of_a_difference_as_large_as_the_margin():
         for delta in (0.1, 0.0):
             a, b = scores(latent, (level_of(0.75 + delta), level_of(0.75)))
             sample = {"patients": smaller_class(a), "folds": len(a)}
-            found = equivalence(bootstrap_delta(a, b, 400, seed).draws, 0.1, 0.95, **sample)
+            found = equivalence(bootstrap_delta(a, b, 400, seed).replicates, 0.1, 0.95, **sample)
             wrong += (found.p_value < 0.05) * (delta > 0)
             right += (found.p_value < 0.05) * (delta == 0)
     assert wrong <= 13  # binomial(120, .05): more than 13 has probability 0.003
