@@ -402,7 +402,7 @@ def test_an_unreadable_taxonomy_is_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("header", "rows", "sentence"),
     [
-        ("uid,finding", [f"{UID}.3.0,normal"], "has no column 'reader'; it has: uid, finding"),
+        ("uid,finding", [f"{UID}.3.0,normal"], "has no column 'reader'; it has: 'uid', 'finding'"),
         ("uid,finding,reader,regoin", [f"{UID}.3.0,normal,A,knee"], "unknown column regoin; allowed: uid"),
         ("uid,finding,reader", [], "has no row below its columns"),
         ("uid,finding,reader", [f"{UID}.3.0,,A", f"{UID}.3.1, ,A"], "line 2, 3 has no finding"),
@@ -474,7 +474,7 @@ def no_region(folder: Path) -> None:
         (spelt_in_two_ways, r"one patient id is spelt in two ways: .*Zuckermann0.dcm.*Zuckermann1.dcm"),
         (
             shortened_by_a_spreadsheet,
-            r"Zuckermann1.dcm: the patient '2.02401E\+11' .*format the column as text",
+            r"Zuckermann1.dcm: the patient '2.02401E\+11' .*format the column",
         ),
         (no_region, "tells the region of 1 annotated pictures; headers say MR: ELBOW"),
     ],
