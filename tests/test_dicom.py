@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.pixels import apply_modality_lut, apply_windowing, get_decoder
 
-from radlib.datasets.dicom import DicomRef, check_window, decode, hashed, patient_of, windowed
+from radlib.datasets.dicom import DicomRef, check_window, decode, hashed, patient_of
+from radlib.datasets.grey import windowed
 from radlib.datasets.record import FileRef
 from radlib.errors import UserError
 from tests.published_files import dicom_bytes
@@ -168,7 +169,7 @@ def test_the_patient_is_a_salted_hash_read_without_the_pixels(tmp_path):
 
 def test_a_reference_reads_its_file(tmp_path):
     ref = DicomRef(FileRef(SHIPPED, "CT_small.dcm"), window=(40, 400))
-    values, digest = ref.read_pixels()
+    values, digest, rule = ref.read_pixels()
     assert np.array_equal(values, pixels("CT_small.dcm", window=(40, 400))) and len(digest) == 64
     assert ref.name == str(SHIPPED / "CT_small.dcm")
     with pytest.raises(UserError, match="cannot read .*none.dcm"):
