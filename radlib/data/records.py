@@ -33,12 +33,13 @@ class Decoded:
     """One image before packing.
 
     pixels: uint8 (H, W) or (H, W, 3); mask: uint8 0/1 (H, W) or None; inputs: SHA-256 of the image's file (or
-    array) and of its masks' files.
+    array) and of its masks' files; rule: how DICOM values became grey (see `radlib.datasets.grey`), else "".
     """
 
     pixels: np.ndarray
     mask: np.ndarray | None
     inputs: tuple[str, ...]
+    rule: str = ""
 
 
 Load = Callable[[Record], Decoded]

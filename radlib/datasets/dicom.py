@@ -22,6 +22,7 @@ from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from radlib.datasets.grey import ToBytes, Window, to_grey
+from radlib.datasets.patients import patient_key
 from radlib.datasets.record import FileRef
 from radlib.errors import UserError
 
@@ -133,11 +134,13 @@ def read_header(file: FileRef, keywords: Iterable[str]) -> pydicom.Dataset | Non
             return None
 
 
-def patient_of(file: FileRef, salt: str) -> str:
-    """The salted hash of a file's patient id; reading stops there, for there may be a million headers.
+def patient_of(file: FileRef, salt: str) -> tuple[str, str]:
+    """Salted hashes of a file's patient id and of its key (see `radlib.datasets.patients`).
+
+    Reading stops at the id, for there may be a million headers.
 
     Raises:
-        UserError: no DICOM file, or one without a patient id.
+        UserError: no DICOM file, or one without a usable patient id.
     """
     with named_faults(file.name), file.open() as handle:
         until = {"stop_when": lambda tag, vr, length: tag > _PATIENT, "specific_tags": [_SOP_CLASS, _PATIENT]}
@@ -145,7 +148,12 @@ def patient_of(file: FileRef, salt: str) -> str:
         patient = str(header.get("PatientID") or "").strip()
     if not patient:
         raise UserError(f"{file.name} names no patient (PatientID); images of one patient could be parted")
-    return hashed(patient, salt)
+    return hashed_patient(patient, salt, file.name)
+
+
+def hashed_patient(patient: str, salt: str, where: str) -> tuple[str, str]:
+    """Hashes of a patient's id and of its key: those of one key are to be compared by `one_spelling`."""
+    return hashed(patient, salt), hashed(patient_key(patient, where), salt)
 
 
 def hashed(patient: str, salt: str) -> str:

@@ -58,8 +58,8 @@ class PixelsRef(Protocol):
         """As messages print it."""
 
     def read_pixels(self) -> tuple[np.ndarray, str, str]:
-        """Values (H, W) or (H, W, 3) of any number type, the SHA-256 of the bytes they came from, and the rules
-        by which a DICOM file became grey ("" for others).
+        """Values (H, W) or (H, W, 3) of any number type; the SHA-256 of the bytes they came from; and the
+        rules by which a DICOM file became grey, "" for others.
 
         Raises:
             UserError: not readable; the file is named.
@@ -80,6 +80,7 @@ class Record:
 
     Attributes:
         patient_id: None where the publisher gives none.
+        patient_key: where patient_id is a hash, that of its plain form, by which spellings are compared.
         class_name: None where the image has no label.
         image: None where a label row has no image.
         masks: lesion masks to be united, files or outlines; empty where there is none.
@@ -94,6 +95,7 @@ class Record:
     masks: tuple[FileRef | Outline, ...] = ()
     parts: dict[int, str] | None = None
     drop: str = ""
+    patient_key: str | None = None
 
 
 @lru_cache(maxsize=4)
