@@ -193,7 +193,11 @@ def _fit(data: pd.DataFrame, fixed: str, groups: str | None, nested: bool, notes
                 f"the mixed model of {len(data)} runs broke down ({exc}); look for tasks or folds in which "
                 "all runs have the same AUC"
             ) from exc
-    notes.extend(dict.fromkeys(f"statsmodels: {str(w.message).strip()}" for w in caught))
+    said = [str(warning.message).strip() for warning in caught]
+    if result.converged:
+        # What an optimiser says that failed before the next one converged is not true of the fit.
+        said = [text for text in said if not re.search("failed to converge|^Retrying", text)]
+    notes.extend(dict.fromkeys(f"statsmodels: {text}" for text in said))
     return result
 
 
