@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 
 from radlib.data import prepare
+from radlib.data.figures import class_counts, findings, split_check
 from radlib.data.images import open_packed
 from radlib.data.splits import assign_parts, choose_subset, part_table
 from radlib.datasets.radimagenet import FILES
-from radlib.plots.data import class_counts, findings, split_check
 from radlib.study import Study, load_study
 
 IMAGES = (10_000, 100_000, 1_350_000)

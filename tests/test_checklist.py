@@ -1,4 +1,4 @@
-"""Every cell that the README's checklist sends a reviewer to exists."""
+"""Every cell that docs/checklist.md sends a reviewer to exists."""
 
 import re
 
@@ -7,8 +7,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-README = (REPOSITORY / "README.md").read_text()
-SECTION = README.split("## A reviewer's checklist\n")[1].split("\n## ")[0]
+CHECKLIST = (REPOSITORY / "docs" / "checklist.md").read_text()
+SECTION = CHECKLIST.split("checklist\n")[1]
 ROWS = [line for line in SECTION.splitlines() if line.startswith("| ") and '`, "' in line]
 
 

@@ -9,11 +9,12 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from radlib import compare
 from radlib.errors import UserError
-from radlib.report import published, report_tables
+from radlib.questions.auc import compute as compare
+from radlib.questions.auc.findings import auc_lesson, closing, direction, headline_sentence
+from radlib.report import published
+from radlib.report import tables as report_tables
 from radlib.report.metrics import save_metrics
-from radlib.sentences.common import auc_lesson, closing, direction, headline_sentence
 from radlib.study import load_study
 from tests.conftest import REPOSITORY
 from tests.fabricated import fabricate, make_study, read_results, write_results

@@ -5,13 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radlib.compare import load_results
-from radlib.comparisons import compare_dice, lesions
 from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.plots.dice import chosen_cases, dice_by_source, lesion_forest, overlays
-from radlib.report import report_tables
-from radlib.sentences.dice import headline_lesions, lesion_lesson
+from radlib.questions.auc.compute import load_results
+from radlib.questions.lesions import dice as compare_dice
+from radlib.questions.lesions import measured as lesions
+from radlib.questions.lesions.figure import chosen_cases, dice_by_source, lesion_forest, overlays
+from radlib.questions.lesions.findings import headline_lesions, lesion_lesson
+from radlib.report import tables as report_tables
 from radlib.stats.dice import BASELINES, MAP_FIGURES
 from tests.conftest import write_packed
 from tests.fabricated import fabricate, make_study

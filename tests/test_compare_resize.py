@@ -5,15 +5,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radlib.comparisons import compare_dice, compare_resize, lesions
-from radlib.comparisons.results import RUN
 from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.plots.dice import chosen_cases, overlays, random_predictions, resize_forest
-from radlib.report import report_tables
-from radlib.sentences.dice import headline_lesions, resize_lesson
+from radlib.questions.lesions import dice as compare_dice
+from radlib.questions.lesions import measured as lesions
+from radlib.questions.lesions import resize as compare_resize
+from radlib.questions.lesions.figure import chosen_cases, overlays, random_predictions, resize_forest
+from radlib.questions.lesions.findings import headline_lesions, resize_lesson
+from radlib.report import tables as report_tables
 from radlib.stats.dice import MASK_FIGURES
 from radlib.study.training import Segment, SegmentSetting
+from radlib.training.results import RUN
 from tests.conftest import write_packed
 from tests.fabricated import make_study
 

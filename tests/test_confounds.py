@@ -11,9 +11,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from radlib import compute
-from radlib.compare import compare_sources
-from radlib.comparisons import confounds
-from radlib.comparisons.confounds import (
+from radlib.data.images import open_packed
+from radlib.errors import UserError
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.questions.auc.compute import compare_sources
+from radlib.questions.confounds import compute as confounds
+from radlib.questions.confounds.compute import (
     CHANGE,
     DIFFERENCE,
     EVERY_TASK,
@@ -24,18 +27,15 @@ from radlib.comparisons.confounds import (
     SHARED,
     Crossed,
 )
-from radlib.comparisons.results import load_results
-from radlib.data.images import open_packed
-from radlib.errors import UserError
-from radlib.networks.weights import Preprocessing, load_weights, save_weights
-from radlib.plots.common import STAMP
-from radlib.plots.confounds import PUBLISHED, cells_figure
+from radlib.questions.confounds.figure import PUBLISHED, cells_figure
+from radlib.questions.confounds.findings import NOTHING_ASKED, confounds_lesson
 from radlib.seeds import seed_of
-from radlib.sentences.confounds import NOTHING_ASKED, confounds_lesson
+from radlib.show.style import STAMP
 from radlib.stats.bootstrap import FoldScores, bootstrap_delta, bootstrap_mean_auc, mean_auc
 from radlib.stats.folds import fold_patients, patient_weights
 from radlib.study import load_study
 from radlib.study.questions import Confounds, SharedPreprocessing
+from radlib.training.results import load_results
 from radlib.training.transfer import transfer
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 from tests.fabricated import fabricate, make_study, read_results

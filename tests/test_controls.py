@@ -11,15 +11,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from radlib.comparisons import controls
 from radlib.data.images import open_packed
 from radlib.errors import UserError
 from radlib.networks import backbones
 from radlib.networks.features import Features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
-from radlib.plots.controls import controls_figure
+from radlib.questions.controls import compute as controls
+from radlib.questions.controls.figure import controls_figure
+from radlib.questions.controls.findings import NO_CONTROLS, all_passed, controls_box, controls_shown, verdict
 from radlib.seeds import seed_of
-from radlib.sentences.controls import NO_CONTROLS, all_passed, controls_box, controls_shown, verdict
 from radlib.stats.replicates import mean_of_trainings
 from radlib.study import load_study
 from radlib.study.questions import Controls

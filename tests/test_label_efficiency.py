@@ -12,7 +12,12 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
-from radlib.comparisons.label_efficiency import (
+from radlib.data.images import open_packed
+from radlib.data.splits import nested_part
+from radlib.errors import UserError
+from radlib.networks.features import Features
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.questions.label_efficiency.compute import (
     BOTH,
     COLUMNS,
     TESTED,
@@ -23,16 +28,11 @@ from radlib.comparisons.label_efficiency import (
     read_table,
     save_table,
 )
-from radlib.data.images import open_packed
-from radlib.data.splits import nested_part
-from radlib.errors import UserError
-from radlib.networks.features import Features
-from radlib.networks.weights import Preprocessing, load_weights, save_weights
-from radlib.plots.common import STAMP, UNDECIDED, source_colours
-from radlib.plots.label_efficiency import efficiency_figure
-from radlib.report.report_tables import efficiency_shown
+from radlib.questions.label_efficiency.figure import efficiency_figure
+from radlib.questions.label_efficiency.findings import efficiency_lesson
+from radlib.report.tables import efficiency_shown
 from radlib.seeds import seed_of
-from radlib.sentences.label_efficiency import efficiency_lesson
+from radlib.show.style import STAMP, UNDECIDED, source_colours
 from radlib.stats.bootstrap import FoldScores, bootstrap_delta
 from radlib.store import load_run
 from radlib.study import Run

@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from radlib.compare import compare_sources
-from radlib.comparisons.matched_labels import (
+from radlib.errors import UserError
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.questions.auc.compute import compare_sources
+from radlib.questions.matched_labels.compute import (
     ALL_TASKS,
     COLUMNS,
     matched_labels,
@@ -16,17 +18,15 @@ from radlib.comparisons.matched_labels import (
     study_of_matched,
     table_of,
 )
-from radlib.comparisons.results import BOTH, PATIENTS, RUN, load_results
-from radlib.comparisons.shares import SHARE, draw, pair_roles, with_shares
-from radlib.errors import UserError
-from radlib.networks.weights import Preprocessing, load_weights, save_weights
-from radlib.plots.matched_labels import matched_figure
+from radlib.questions.matched_labels.figure import matched_figure
+from radlib.questions.matched_labels.findings import matched_lesson, matched_sentence
+from radlib.questions.matched_labels.shares import SHARE, draw, pair_roles, with_shares
 from radlib.seeds import seed_of
-from radlib.sentences.matched_labels import matched_lesson, matched_sentence
 from radlib.stats.bootstrap import bootstrap_mean_auc, interval
 from radlib.study.questions import MatchedLabels
 from radlib.study.training import Setting
 from radlib.training import transfer
+from radlib.training.results import BOTH, PATIENTS, RUN, load_results
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.fabricated import fabricate, make_study
 

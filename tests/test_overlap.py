@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
-from radlib.compare import compare_sources
-from radlib.comparisons import overlap
-from radlib.comparisons.overlap import Matches, best_matches, judge
-from radlib.comparisons.results import load_results
+from radlib.questions.auc.compute import compare_sources
+from radlib.questions.overlap import compute as overlap
+from radlib.questions.overlap.compute import Matches, best_matches, judge
+from radlib.questions.overlap.findings import NO_CORPUS, overlap_lesson, overlap_limits, overlap_shown
 from radlib.seeds import seed_of
-from radlib.sentences.overlap import NO_CORPUS, overlap_lesson, overlap_limits, overlap_shown
 from radlib.stats.bootstrap import FoldScores, bootstrap_delta
+from radlib.training.results import load_results
 from tests.conftest import write_packed
 from tests.fabricated import fabricate, make_study, read_results
 

@@ -10,12 +10,12 @@ import yaml
 from safetensors.torch import save_file
 
 from radlib import pipeline
-from radlib.compare import compare_sources, load_results
 from radlib.data.prepare import prepare
 from radlib.machines.plan import plan
 from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.weights import load_weights
+from radlib.questions.auc.compute import compare_sources, load_results
 from radlib.report.published import TRANSFER
 from radlib.study import Study, load_study
 from radlib.training.pretrain import pretrain
@@ -104,13 +104,13 @@ def test_cut_study_runs_from_published_files_to_intervals(cut):
 
 
 def public() -> str:
-    """studies/paper.yaml after the edits that README asks for."""
-    text, readme = PAPER.read_text(), (REPOSITORY / "README.md").read_text()
+    """studies/paper.yaml after the edits that docs/published_protocol.md asks for."""
+    text, page = PAPER.read_text(), (REPOSITORY / "docs" / "published_protocol.md").read_text()
     for old, new in (
         ("name: paper", "name: paper_public"),
         ("title: The published protocol, eight tasks", "title: The published protocol, seven public tasks"),
     ):
-        assert f"`{new}`" in readme
+        assert f"`{new}`" in page
         text, edits = re.subn(f"^{old}$", new, text, flags=re.M)
         assert edits == 1
     return re.sub(r"^  covid_ct:.*?(?=^  sarscov2_ct:)", "", text, flags=re.M | re.S)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from radlib.errors import UserError
-from radlib.sentences.patients import patients_sentence, unit
+from radlib.questions.patients import patients_sentence, unit
 from tests.test_compare import make_study
 
 TASKS = ("thyroid_us", "breast_us")

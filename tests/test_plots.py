@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from radlib import compare
 from radlib.errors import UserError
-from radlib.plots.auc import forest, grid_means, model_figure, roc_curves, setting_dots
-from radlib.plots.common import STAMP, UNDECIDED, draw_interval, of_pair, source_colours
-from radlib.plots.summary import NOT_SAME, SAME, headline_figure
+from radlib.questions.auc import compute as compare
+from radlib.questions.auc.figure import forest, grid_means, model_figure, roc_curves, setting_dots
+from radlib.report.figure import NOT_SAME, SAME, headline_figure
+from radlib.show.style import STAMP, UNDECIDED, draw_interval, of_pair, source_colours
 from radlib.stats.models import mixed_model
 from tests.fabricated import fabricate, make_study
 

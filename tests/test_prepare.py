@@ -15,10 +15,10 @@ from PIL import Image
 
 from radlib.data import packing
 from radlib.data import prepare as prepare_module
+from radlib.data.figures import findings
 from radlib.data.images import open_packed
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
-from radlib.plots.data import findings
 from radlib.study import load_study
 from tests.conftest import REPOSITORY, two_classes
 

@@ -7,24 +7,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radlib import compare
-from radlib.comparisons import ranks, reliability
-from radlib.comparisons.results import BOTH, PATIENTS
 from radlib.errors import UserError
-from radlib.plots.beyond import (
+from radlib.questions.auc import compute as compare
+from radlib.questions.calibration import compute as reliability
+from radlib.questions.ranking import compute as ranks
+from radlib.questions.ranking.figure import (
     LARGEST_DOT,
     calibration_forest,
     improvement_forest,
     place_dots,
     reliability_diagrams,
 )
-from radlib.plots.common import STAMP
-from radlib.sentences.beyond import beyond_lesson, calibration_shown, improvement_shown, ranks_shown
+from radlib.questions.ranking.findings import beyond_lesson, calibration_shown, improvement_shown, ranks_shown
+from radlib.show.style import STAMP
 from radlib.stats.auc import aucs
 from radlib.stats.bootstrap import bootstrap_mean_auc, bootstrap_run_aucs
 from radlib.stats.folds import FoldScores
 from radlib.stats.ranks import improvement_interval, place_shares, wins
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
+from radlib.training.results import BOTH, PATIENTS
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
 HEADLINE = ("radiology", "photographs")

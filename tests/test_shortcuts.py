@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageStat
 
-from radlib.comparisons import shortcuts
-from radlib.comparisons.results import load_results
-from radlib.comparisons.shortcuts import EVERYTHING, GROUPS
 from radlib.data.images import open_packed
-from radlib.plots.common import STAMP
-from radlib.plots.confounds import shortcuts_figure
-from radlib.sentences.confounds import shortcuts_lesson
+from radlib.questions.confounds.figure import shortcuts_figure
+from radlib.questions.confounds.findings import shortcuts_lesson
+from radlib.questions.shortcuts import compute as shortcuts
+from radlib.questions.shortcuts.compute import EVERYTHING, GROUPS
+from radlib.show.style import STAMP
+from radlib.training.results import load_results
 from tests.conftest import write_packed
 from tests.fabricated import fabricate, make_study, read_results, write_results
 

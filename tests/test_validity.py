@@ -9,12 +9,12 @@ import pytest
 from scipy import integrate, stats
 from sklearn.metrics import roc_auc_score
 
-from radlib.comparisons import validity
-from radlib.comparisons.validity import ANY, HOLDS, NARROW, THESE, WIDE
 from radlib.errors import UserError
-from radlib.plots.validity import coverage_figure
+from radlib.questions.validity import compute as validity
+from radlib.questions.validity.compute import ANY, HOLDS, NARROW, THESE, WIDE
+from radlib.questions.validity.figure import coverage_figure
+from radlib.questions.validity.findings import validity_lesson, validity_shown
 from radlib.seeds import seed_of
-from radlib.sentences.validity import validity_lesson, validity_shown
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.means import bootstrap_mean_difference
 from radlib.stats.rivals import auc_intervals, bca, figure_intervals

@@ -5,18 +5,18 @@ import pytest
 from scipy.stats import norm
 from statsmodels.stats.weightstats import ttost_paired
 
-from radlib import compare
-from radlib.comparisons.results import BOTH, PATIENTS, paired_runs, settings_by_fold, trained_again
-from radlib.comparisons.verdicts import verdict
 from radlib.errors import UserError
+from radlib.questions.auc import compute as compare
+from radlib.questions.auc.findings import auc_lesson, closing, conclusions, headline_sentence
+from radlib.questions.verdicts import verdict
 from radlib.seeds import seed_of
-from radlib.sentences.common import auc_lesson, closing, conclusions, headline_sentence
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.equivalence import equivalence
 from radlib.stats.folds import smaller_class
 from radlib.stats.models import holm
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
 from radlib.stats.two_levels import bootstrap_both_levels
+from radlib.training.results import BOTH, PATIENTS, paired_runs, settings_by_fold, trained_again
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
 HEADLINE = ("radiology", "photographs")

@@ -11,16 +11,22 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from radlib import compare, pipeline
-from radlib.comparisons import compare_dice, compare_resize, lesions, ranks, reliability, validity
-from radlib.comparisons.results import load_results
+from radlib import pipeline
 from radlib.errors import UserError
+from radlib.questions.auc import compute as compare
+from radlib.questions.calibration import compute as reliability
+from radlib.questions.lesions import dice as compare_dice
+from radlib.questions.lesions import measured as lesions
+from radlib.questions.lesions import resize as compare_resize
+from radlib.questions.ranking import compute as ranks
+from radlib.questions.validity import compute as validity
 from radlib.report import agreement, archive
 from radlib.report.origin import differences
 from radlib.report.verify import verify
 from radlib.stats.dice import MAP_FIGURES
 from radlib.store import write_table
 from radlib.study import load_study
+from radlib.training.results import load_results
 from tests import test_compare_resize
 from tests.fabricated import fabricate, make_study
 from tests.test_compare_dice import TASK, fabricate_maps

@@ -13,10 +13,10 @@ from radlib.data.parts import with_parts
 from radlib.data.records import Load, choose_from, holds_something, list_records, loader
 from radlib.datasets import Record
 from radlib.errors import UserError
-from radlib.labels import aligned
 from radlib.progress import progress
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Dataset, Task
+from radlib.study.titles import aligned
 
 RAW = PurePosixPath("data/raw")
 _AT_ONCE = 64

@@ -16,11 +16,11 @@ from itertools import groupby
 import pandas as pd
 
 from radlib import compute
-from radlib.labels import aligned
 from radlib.machines import costs, workers
 from radlib.machines.calibration import calibrate
 from radlib.machines.costs import Counts, Step
 from radlib.study import Run, Study
+from radlib.study.titles import aligned
 
 LEFT_OUT = (
     "Left out: reading and decoding the downloads (01_data, which while it packs needs 2.5 times a "

@@ -19,10 +19,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from radlib.comparisons.results import read_result
 from radlib.errors import UserError
 from radlib.store import write_table
 from radlib.study import Study
+from radlib.training.results import read_result
 
 FOLDER = "results"
 LARGEST = 20e6  # bytes that a report keeps

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from radlib.sentences.controls import all_passed
+from radlib.questions.controls.findings import all_passed
 from radlib.store import write_json
 from radlib.study import Study
 

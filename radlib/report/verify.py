@@ -16,15 +16,21 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from radlib import compare, compute
-from radlib.comparisons import compare_dice, compare_resize, lesions, ranks, reliability, validity
-from radlib.comparisons.results import load_results
+from radlib import compute
 from radlib.errors import UserError
-from radlib.labels import aligned
+from radlib.questions.auc import compute as compare
+from radlib.questions.calibration import compute as reliability
+from radlib.questions.lesions import dice as compare_dice
+from radlib.questions.lesions import measured as lesions
+from radlib.questions.lesions import resize as compare_resize
+from radlib.questions.ranking import compute as ranks
+from radlib.questions.validity import compute as validity
 from radlib.report import agreement, archive, origin
 from radlib.report.agreement import DIFFERENT, FAILED, MISSING, NOT_COMPUTED, WITHIN, Verdict
 from radlib.study import Study, load_study
 from radlib.study.questions import Cell
+from radlib.study.titles import aligned
+from radlib.training.results import load_results
 
 VALIDITY = "validity.csv"
 _NOT_KEPT = "the report keeps no predictions to compute it from; make study STUDY={} makes one that does"

@@ -17,14 +17,14 @@ import pandas as pd
 import torch
 
 from radlib import compute
-from radlib.comparisons.results import Results, fold_predictions
 from radlib.data.images import open_packed
 from radlib.data.splits import nested_part, part_columns, part_size, patient_classes
 from radlib.errors import UserError
-from radlib.labels import task_title
 from radlib.seeds import seed_of
 from radlib.study import Run, Study
+from radlib.study.titles import task_title
 from radlib.training.grid import Finished, carry_out
+from radlib.training.results import Results, fold_predictions
 from radlib.training.transfer_arm import PREDICTION, TransferArm, arm_cost
 
 FEWEST = 2  # patients of a class: one alone would say what its own image looks like

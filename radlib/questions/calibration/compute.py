@@ -1,0 +1,150 @@
+"""Do the scores mean what they say? Brier score, calibration error and balanced accuracy, by task and source.
+
+Every run is measured on its own fold's test images, and the mean over a source's runs is reported, as for
+the AUC: over the settings that the pair of the headline has in common. The difference of this pair is taken
+on the same patients. The trained runs are held fixed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from radlib.errors import UserError
+from radlib.progress import progress
+from radlib.questions.ranking.compute import MEAN
+from radlib.seeds import seed_of
+from radlib.stats.bootstrap import interval
+from radlib.stats.calibration import (
+    FIGURES,
+    Reliability,
+    bootstrap_figures,
+    ece_if_perfect,
+    measured,
+    number_of_bins,
+    recentred,
+    reliability,
+)
+from radlib.stats.folds import FoldScores, run_shares, smaller_class
+from radlib.stats.intervals import resamples_needed
+from radlib.store import write_table
+from radlib.study import Study
+from radlib.training.results import REMEDY, Results, headline_runs
+
+TITLES = {
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "balanced_accuracy": "balanced accuracy at the validation threshold",
+}
+COLUMNS = [
+    "task", "figure", "source", "against", "value", "ci_low", "ci_high", "reference", "bins", "n_runs",
+    "n_patients", "n_images", "n_positive", "resamples", "simulated",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One source on one task: figures with their draws, what they would be by chance, and the diagram."""
+
+    values: dict[str, float]
+    draws: dict[str, np.ndarray]
+    references: dict[str, float]
+    curve: Reliability
+    about: dict
+    sample: tuple[int, int]
+
+
+def measure(study: Study, results: Results) -> dict[str, dict[str, Measured]]:
+    """By task and source.
+
+    Raises:
+        UserError: a run has no threshold; too few patients or resamples for an interval.
+    """
+    _check_thresholds(results.runs)
+    return {
+        task: {
+            source: _measure(study, results, task, runs)
+            for source, runs in headline_runs(study, results.of_task(task)).items()
+        }
+        for task in progress(results.tasks, description="calibration")
+    }
+
+
+def _check_thresholds(runs: pd.DataFrame) -> None:
+    if "val_threshold" not in runs or runs["val_threshold"].isna().any():
+        raise UserError(f"runs.parquet holds runs without the column val_threshold; {REMEDY}")
+
+
+def _measure(study: Study, results: Results, task: str, runs: pd.DataFrame) -> Measured:
+    folds = results.scores(task, runs)
+    thresholds = [group["val_threshold"].to_numpy(float) for _, group in runs.groupby("fold")]
+    bins, options = number_of_bins(folds), study.compare
+    seed = seed_of(study.seed, "bootstrap", task)
+    values = measured(folds, thresholds, bins)
+    draws = bootstrap_figures(folds, thresholds, bins, options.resamples, seed)
+    draws["ece"] = recentred(draws["ece"], values["ece"])
+    perfect = ece_if_perfect(folds, bins, seed_of(study.seed, "perfect", task))
+    return Measured(
+        values=values,
+        draws=draws,
+        references={"brier": _always_the_share(folds), "ece": perfect, "balanced_accuracy": 0.5},
+        curve=reliability(folds, bins, options.resamples, seed, options.confidence),
+        about={
+            "bins": bins,
+            "n_runs": len(runs),
+            "n_patients": sum(len(np.unique(fold.patients)) for fold in folds),
+            "n_images": sum(len(fold.labels) for fold in folds),
+            "n_positive": sum(int(fold.labels.sum()) for fold in folds),
+        },
+        sample=(smaller_class(folds), len(folds)),
+    )
+
+
+def _always_the_share(folds: list[FoldScores]) -> float:
+    """Brier score of somebody who gives every image the share of positives of its test part."""
+    shares = np.array([fold.labels.mean() for fold in folds])
+    return float(run_shares(folds) @ (shares * (1 - shares)))
+
+
+def calibration_table(study: Study, found: dict[str, dict[str, Measured]]) -> pd.DataFrame:
+    """`COLUMNS`: a row per task, figure and source, and the headline difference with its mean over tasks.
+
+    reference: what chance gives. For the Brier score the share of positives as every image's score; for the
+    calibration error its mean if these scores were the true probabilities; for balanced accuracy one half.
+    """
+    a, b = study.compare.headline
+    rows = []
+    for figure in FIGURES:
+        differences = []
+        for task, sources in found.items():
+            for source, one in sources.items():
+                row = _row(study, one.draws[figure], one.values[figure], one.sample)
+                known = {"task": task, "figure": figure, "source": source, **one.about}
+                rows.append(known | row | {"reference": one.references[figure]})
+            one, other = sources[a], sources[b]
+            draws = one.draws[figure] - other.draws[figure]
+            differences.append((draws, one.values[figure] - other.values[figure], one.sample))
+            between = {"figure": figure, "source": a, "against": b}
+            rows.append({"task": task, **between, **one.about, **_row(study, *differences[-1])})
+        rows.append({"task": MEAN, **between, **_row(study, *_mean_difference(study, differences))})
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    counts = ["bins", "n_runs", "n_patients", "n_images", "n_positive"]
+    return table.astype(dict.fromkeys(counts, "Int64"))
+
+
+def _row(study: Study, draws: np.ndarray, value: float, sample: tuple[int, int]) -> dict:
+    low, high = interval(draws, study.compare.confidence, *sample)
+    known = {"resamples": len(draws), "simulated": study.simulated}
+    return {"value": value, "ci_low": low, "ci_high": high, **known}
+
+
+def _mean_difference(study: Study, differences: list[tuple]) -> tuple:
+    """Each task counts the same; the correction for few patients is the strongest of any task's."""
+    draws, values, samples = zip(*differences, strict=True)
+    widest = max(samples, key=lambda sample: resamples_needed(study.compare.confidence, *sample))
+    return np.mean(draws, axis=0), float(np.mean(values)), widest
+
+
+def save_table(study: Study, table: pd.DataFrame) -> None:
+    """Write calibration.csv of `reports/<study>/`."""
+    write_table(table, study.report_dir / "calibration.csv")

@@ -1,0 +1,1 @@
+"""How many training patients until the source stops mattering? (10_label_efficiency)"""

@@ -1,0 +1,209 @@
+"""Figures of 05_segment and 06_dice: differences, their spread over images, maps and masks themselves."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from radlib.data.images import Packed
+from radlib.networks.localise import resized
+from radlib.questions.lesions.measured import METHODS, METRICS, Found
+from radlib.show.style import (
+    difference_axis,
+    draw_interval,
+    mark_simulated,
+    panel_rows,
+    quiet,
+    source_colours,
+    span,
+)
+from radlib.stats.dice import BASELINES
+from radlib.study import Study
+from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
+from radlib.training.results import headline_runs
+
+OUTLINE, PREDICTED = "#D55E00", "#0072B2"
+GUESSED = {"whole_image": "whole image", "centred_blob": "centred ellipse"}
+TEN = 10
+
+
+def name_of(study: Study, name: str) -> str:
+    """Title of a source or of a baseline."""
+    return GUESSED.get(name) or source_title(study, name)
+
+
+def lesion_forest(study: Study, table: pd.DataFrame, method: str) -> Figure:
+    """Difference of every figure from 0 to 1 and every task with its interval, one panel per pair.
+
+    Args:
+        table: `dice.csv`; method: key of `METHODS`. Distances in px stay in the table.
+    """
+    table = table[(table["method"] == method) & (table["metric"] != "hausdorff95")]
+    pairs = [
+        p for p in ordered_pairs(study) if ((table["source_a"] == p[0]) & (table["source_b"] == p[1])).any()
+    ]
+    named = set(table["metric"])
+    keys = [(task, metric) for task in dict.fromkeys(table["task"]) for metric in METRICS if metric in named]
+    rows = [f"{task_title(study, task)}: {METRICS[metric]}" for task, metric in keys]
+    figure, panels, _, _ = panel_rows(len(pairs), 2, (3.2, 0), (3.9, 1.7 + 0.3 * len(rows)))
+    colours = source_colours(study)
+    for panel, pair in zip(panels, pairs, strict=True):
+        some = table[(table["source_a"] == pair[0]) & (table["source_b"] == pair[1])]
+        difference_axis(quiet(panel), study, pair, rows, span(some["ci_low"], some["ci_high"]))
+        panel.set_xlabel("difference in the figure (0 to 1)")
+        for _, row in some.iterrows():
+            draw_interval(panel, row, keys.index((row["task"], row["metric"])), colours, size=5)
+        panel.set_title(f"{pair_title(study, pair)}\n", fontsize=10, pad=16)
+    figure.suptitle(
+        f"Lesions by {METHODS[method]}: difference and {study.compare.confidence:.0%} interval over patients "
+        "(grey: holds 0)", fontsize=10,
+    )  # fmt: skip
+    mark_simulated(figure, study)
+    return figure
+
+
+def dice_by_source(study: Study, found: Found) -> Figure:
+    """Dice of every test image, mean over the common runs: quartiles and range by source and guess."""
+    tasks = found.compared_tasks(study)
+    figure, axes = plt.subplots(
+        1, len(tasks), figsize=(5.2 * len(tasks), 3.6), squeeze=False, sharex=True, layout="constrained"
+    )
+    colours = source_colours(study) | dict.fromkeys(BASELINES, "0.75")
+    for panel, task in zip(axes[0], tasks, strict=True):
+        means = found.means_by_source(study, task)
+        long = pd.concat([some.assign(of=name) for name, some in means.items()])
+        sns.boxplot(
+            long, x="dice", y="of", hue="of", palette={name: colours[name] for name in means}, whis=(0, 100),
+            width=0.6, linewidth=1, ax=quiet(panel), legend=False,
+        )  # fmt: skip
+        panel.set(xlim=(0, 1), xlabel="Dice of an image", ylabel="", title=task_title(study, task))
+        panel.set_yticks(range(len(means)), [name_of(study, name) for name in means])
+    figure.suptitle(f"Lesions by {METHODS[found.method]}", fontsize=10)
+    mark_simulated(figure, study)
+    return figure
+
+
+def chosen_cases(study: Study, found: Found, task: str) -> dict[str, str]:
+    """Best, median and worst test image by the mean Dice of the headline pair: title -> image_id."""
+    runs = headline_runs(study, found.runs[task])
+    mean = sum(found.means(task, runs[source])["dice"] for source in study.compare.headline) / 2
+    ordered = mean.sort_values(kind="stable").index
+    return {"best": ordered[-1], "median": ordered[len(ordered) // 2], "worst": ordered[0]}
+
+
+def overlays(study: Study, found: Found, task: str, packed: Packed) -> Figure:
+    """What each source's runs say on average, with the outline of the lesion, for `chosen_cases`.
+
+    Maps: their mean. U-Nets: the share of runs that mark a pixel. Real images are left out: what a publisher
+    gives out is not ours to print. Outline and map remain.
+    """
+    runs = headline_runs(study, found.runs[task])
+    cases = chosen_cases(study, found, task)
+    figure, axes = plt.subplots(
+        len(cases), len(runs), figsize=(2.5 * len(runs) + 0.6, 2.6 * len(cases)), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for line, (title, image_id) in zip(axes, cases.items(), strict=True):
+        row = int(np.flatnonzero(packed.manifest["image_id"] == image_id)[0])
+        for panel, (source, some) in zip(line, runs.items(), strict=True):
+            images = found.images[task].merge(some[["run"]], on="run")
+            images = images[images["image_id"] == image_id]
+            _show_image(panel, packed, row)
+            alpha = 0.55 if packed.meta["simulated"] else 1
+            panel.imshow(_mean_picture(found, images, packed, row), "viridis", vmin=0, vmax=1, alpha=alpha)
+            _outline(panel, packed.masks[row], OUTLINE)
+            panel.set_xlabel(f"Dice {images['dice'].mean():.2f}", fontsize=8)
+            panel.set_title(source_title(study, source), fontsize=9)
+        line[0].set_ylabel(f"{title}\n{image_id}", fontsize=8)
+    what = "mean map of all runs" if found.method == "localisation" else "share of runs that mark a pixel"
+    title = f"{task_title(study, task)}: {what} (dark 0 to yellow 1), and mean Dice"
+    figure.suptitle(f"{title}\norange: the lesion as drawn by the annotator", fontsize=10)
+    mark_simulated(figure, study)
+    return figure
+
+
+def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed: Packed, seed: int) -> Figure:
+    """Ten pairs of a run and one of its test images, drawn at random: predicted and drawn outline, and Dice.
+
+    Args:
+        segmented: a row per run and test image, with source, backbone and `mask`.
+    """
+    drawn = segmented.sample(min(TEN, len(segmented)), random_state=seed)
+    figure, panels, _, _ = panel_rows(len(drawn), TEN // 2, (0, 0), (2.2, 2.7), sharey=False)
+    for panel, line in zip(panels, drawn.itertuples(), strict=True):
+        row = int(np.flatnonzero(packed.manifest["image_id"] == line.image_id)[0])
+        mask = packed.masks[row]
+        _show_image(panel, packed, row)
+        _outline(panel, mask, OUTLINE)
+        _outline(panel, _bits(line.mask, mask.shape), PREDICTED)
+        panel.set_title(f"{source_title(study, line.source)}\n{line.backbone}", fontsize=8)
+        panel.set_xlabel(f"{line.image_id}\nDice {line.dice:.2f}, {line.hausdorff95:.0f} px", fontsize=8)
+    title = f"{task_title(study, task)}: test images and runs drawn at random"
+    figure.suptitle(f"{title}\norange: as drawn by the annotator; blue: as predicted", fontsize=10)
+    mark_simulated(figure, study)
+    return figure
+
+
+def resize_forest(study: Study, table: pd.DataFrame) -> Figure:
+    """Letterbox minus stretch in Dice by aspect ratio, one panel per method and task, over all sources."""
+    some = table[(table["metric"] == "dice") & (table["source"] == table["source"].iloc[0])]
+    panels = list(some.groupby(["task", "method"], sort=False))
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(1.8 + 4 * len(panels), 2.9), sharey=True, squeeze=False, layout="constrained"
+    )
+    limit = span(some["ci_low"], some["ci_high"])
+    for panel, ((task, method), rows) in zip(axes[0], panels, strict=True):
+        quiet(panel).axvline(0, color="0.25", lw=1)
+        for y, row in enumerate(rows.itertuples()):
+            panel.plot([row.ci_low, row.ci_high], [y, y], color=PREDICTED, lw=2)
+            panel.plot(row.delta, y, "o", color=PREDICTED, ms=7)
+        labels = [
+            f"{row.aspect}\n({row.aspect_low:.2f} to {row.aspect_high:.2f})" for row in rows.itertuples()
+        ]
+        panel.set(xlim=(-limit, limit), ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)))
+        panel.set_yticklabels(labels)
+        panel.set_xlabel("Dice, letterbox − stretch")
+        panel.set_title(f"{task_title(study, task)}: {METHODS[method]}", fontsize=10)
+    axes[0][0].set_ylabel("longer over shorter side")
+    figure.suptitle(
+        f"{study.compare.confidence:.0%} intervals over patients, mean over all sources", fontsize=10
+    )
+    mark_simulated(figure, study)
+    return figure
+
+
+def _show_image(panel: Axes, packed: Packed, row: int) -> None:
+    """The image in its own pixels where it may be printed, else an empty frame of its size."""
+    height, width = packed.manifest[["height", "width"]].iloc[row]
+    panel.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
+    if packed.meta["simulated"]:
+        side = max(height, width)
+        box = (width, height) if packed.resize == "stretch" else (side, side)
+        left, top = ((length - inner) / 2 for length, inner in zip(box, (width, height), strict=True))
+        extent = (-0.5 - left, box[0] - left - 0.5, box[1] - top - 0.5, -0.5 - top)
+        panel.imshow(packed.images[row].squeeze(), cmap="gray", extent=extent)
+
+
+def _outline(panel: Axes, mask: np.ndarray, colour: str) -> None:
+    if mask.any() and not mask.all():
+        panel.contour(mask, levels=[0.5], colors=colour, linewidths=1.4)
+
+
+def _mean_picture(found: Found, images: pd.DataFrame, packed: Packed, row: int) -> np.ndarray:
+    """Mean over runs of maps or predicted masks of one image, (H, W) of the image, 0 to 1."""
+    shape = packed.masks[row].shape
+    if found.method == "segmentation":
+        return np.mean([_bits(mask, shape) for mask in images["mask"]], axis=0)
+    maps = [
+        # Baselines have no map, so the columns of sides are not whole numbers to pandas.
+        resized(np.frombuffer(m, np.float16).reshape(int(height), int(width)), shape, packed.resize)
+        for m, height, width in zip(images["map"], images["map_height"], images["map_width"], strict=True)
+    ]
+    return np.mean(maps, axis=0)
+
+
+def _bits(mask: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """bool (H, W) of a mask stored as bits."""
+    return np.unpackbits(np.frombuffer(mask, np.uint8), count=shape[0] * shape[1]).reshape(shape).astype(bool)

@@ -1,0 +1,120 @@
+"""How well lesions were found, read from `results/<task>/`: by class-activation maps, and by U-Nets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from radlib.errors import UserError
+from radlib.stats.dice import BASELINES, MAP_FIGURES, MASK_FIGURES
+from radlib.study import Study
+from radlib.training.results import (
+    REMEDY,
+    SETTING,
+    Results,
+    asked_for,
+    check_one_version,
+    headline_runs,
+    read_result,
+)
+
+METRICS = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "average_precision": "pixel average precision",
+    "energy_inside": "energy inside the mask",
+    "pointing_hit": "maximum inside the mask",
+    "hausdorff95": "95% Hausdorff distance (px)",
+}
+METHODS = {"localisation": "class-activation maps", "segmentation": "U-Nets"}
+_IMAGE = ["run", "image_id", "patient_id", "fold"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one method found, by task with lesion masks.
+
+    method: key of `METHODS`; figures: the columns of `images` that measure it (keys of `METRICS`).
+    runs: a row per run; images: a row per run (or baseline) and test image.
+    """
+
+    method: str
+    figures: list[str]
+    runs: dict[str, pd.DataFrame]
+    images: dict[str, pd.DataFrame]
+
+    @property
+    def tasks(self) -> list[str]:
+        return list(self.images)
+
+    def compared_tasks(self, study: Study) -> list[str]:
+        """Without variants."""
+        return [task for task in self.tasks if task in study.compared_tasks]
+
+    def means(self, task: str, runs: pd.DataFrame) -> pd.DataFrame:
+        """Mean of each image over the given runs: indexed by image_id, columns patient_id, fold, figures."""
+        some = self.images[task].merge(runs[["run"]], on="run")
+        about = {"patient_id": "first", "fold": "first"}
+        return some.groupby("image_id").agg(about | dict.fromkeys(self.figures, "mean"))
+
+    def by_training(self, task: str, runs: pd.DataFrame, figure: str) -> pd.DataFrame:
+        """One figure, image by training: indexed by image_id like `means`; columns (*SETTING, seed)."""
+        training = [*SETTING, "seed"]
+        some = self.images[task].merge(runs[["run", *training]], on="run")
+        return some.pivot(index="image_id", columns=training, values=figure)
+
+    def guess(self, task: str) -> pd.DataFrame | None:
+        """`means` of the centred ellipse that never looks; None where the method has no such baseline."""
+        if "centred_blob" not in set(self.images[task]["run"]):
+            return None
+        return self.means(task, pd.DataFrame({"run": ["centred_blob"]}))
+
+    def means_by_source(self, study: Study, task: str) -> dict[str, pd.DataFrame]:
+        """By source, over the runs that the headline pair has in common, and by baseline: `means`."""
+        runs = headline_runs(study, self.runs[task])
+        found = {source: self.means(task, some) for source, some in runs.items()}
+        guessed = [name for name in BASELINES if name in set(self.images[task]["run"])]
+        return found | {name: self.means(task, pd.DataFrame({"run": [name]})) for name in guessed}
+
+
+def lesion_tasks(study: Study) -> list[str]:
+    """Tasks, variants among them, of which 03_transfer found lesion masks."""
+    files = {task: study.result_dir(task) / "localisation.parquet" for task in study.tasks}
+    return [task for task, file in files.items() if len(read_result(file, task, ["run", "image_id"]))]
+
+
+def load_localised(study: Study, results: Results) -> Found:
+    """Read `results/<task>/localisation.parquet` of those tasks of `results` that have lesion masks.
+
+    Raises:
+        UserError: a file is missing or damaged, or lacks a run or a figure.
+    """
+    runs, images = {}, {}
+    for task in results.tasks:
+        path = study.result_dir(task) / "localisation.parquet"
+        table = read_result(path, task, [*_IMAGE, *MAP_FIGURES])
+        if len(table):
+            runs[task], images[task] = results.of_task(task), table
+            _check_complete(path, runs[task], table, MAP_FIGURES)
+    return Found("localisation", MAP_FIGURES, runs, images)
+
+
+def load_segmented(study: Study) -> Found:
+    """Read `results/<task>/segmentation.parquet` of the tasks of `segment.tasks`; errors as above."""
+    runs, images = {}, {}
+    for task in study.segment.tasks:
+        folder = study.result_dir(task)
+        stored = read_result(folder / "segmentation_runs.parquet", task, ["run", "val_loss", "val_dice"])
+        runs[task] = asked_for(study.segmentation_runs_of(task), stored, ["val_loss", "val_dice"])
+        path = folder / "segmentation.parquet"
+        images[task] = read_result(path, task, [*_IMAGE, *MASK_FIGURES])
+        _check_complete(path, runs[task], images[task], MASK_FIGURES)
+    if runs:
+        check_one_version(pd.concat(runs.values(), ignore_index=True))
+    return Found("segmentation", MASK_FIGURES, runs, images)
+
+
+def _check_complete(path: Path, runs: pd.DataFrame, images: pd.DataFrame, figures: list[str]) -> None:
+    missing = set(runs["run"]) - set(images["run"])
+    if missing or images[figures].isna().any(axis=None):
+        raise UserError(f"{path} lacks {len(missing)} of the runs or some of their figures; {REMEDY}")

@@ -1,0 +1,1 @@
+"""Has a source seen the test images? (09_confounds)"""

@@ -1,0 +1,43 @@
+"""Who counts as a patient: people whom the publisher names, or what stands for them."""
+
+import json
+
+from radlib.errors import UserError
+from radlib.study import Study
+from radlib.study.titles import task_title
+
+
+def unit(study: Study) -> str:
+    """`patients`, or what else is counted where a compared task does not name its patients."""
+    return "patients or groups that stand for them" if any(_unnamed(study)) else "patients"
+
+
+def patients_sentence(study: Study) -> str:
+    """Which tasks name no patients, and what that does to their figures; '' where all do."""
+    unknown, guessed = _unnamed(study)
+    parts = []
+    if unknown:
+        parts.append(f"in {', '.join(unknown)} nobody is named, and only near-identical images form a group")
+    if guessed:
+        parts.append(f"in {', '.join(guessed)} documents or files stand for patients")
+    if not parts:
+        return ""
+    return (
+        f"It cannot tell all patients apart: {'; '.join(parts)}. There one person may be in two parts, which "
+        "flatters the AUC of every source, and may count as several, which makes intervals too narrow."
+    )
+
+
+def _unnamed(study: Study) -> tuple[list[str], list[str]]:
+    """Titles of the compared tasks whose patients are unknown, and of those whose patients are guessed."""
+    unknown, guessed = [], []
+    for task in study.compared_tasks:
+        path = study.dataset_dir(task) / "audit.json"
+        if not path.is_file():
+            raise UserError(f"{path} is missing; run dvc repro task@{task} to read the data again")
+        audit = json.loads(path.read_text())
+        if audit["patients_guessed"]:
+            guessed.append(task_title(study, task))
+        elif not audit["patients_published"]:
+            unknown.append(task_title(study, task))
+    return unknown, guessed

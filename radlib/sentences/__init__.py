@@ -1,1 +1,0 @@
-"""Sentences and tables for readers, written from the numbers alone, one module for each notebook."""

@@ -1,0 +1,1 @@
+"""How numbers are shown: declared tables, findings, the style of figures."""

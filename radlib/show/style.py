@@ -1,0 +1,139 @@
+"""What all figures share: one colour per source, how differences are drawn, the stamp on simulated data."""
+
+import math
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from radlib.errors import UserError
+from radlib.study import Study
+from radlib.study.titles import source_title
+
+# Okabe & Ito's colours that stand out on white (https://jfly.uni-koeln.de/color/), without the yellow.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+UNDECIDED = "#6E6E6E"
+BAND = "0.9"
+STAMP = "simulated images: shows the machinery, not evidence"
+
+
+def source_colours(study: Study) -> dict[str, str]:
+    """A fixed colour per source, by its place in `study.sources`.
+
+    Raises:
+        UserError: more sources than colours that can be told apart.
+    """
+    if len(study.sources) > len(COLOURS):
+        raise UserError(f"{len(study.sources)} sources cannot be told apart by colour; keep {len(COLOURS)}")
+    return dict(zip(study.sources, COLOURS, strict=False))
+
+
+class Panels(NamedTuple):
+    """A figure of panels. panels: row by row; lowest: of every column; first: of every row."""
+
+    figure: Figure
+    panels: list[Axes]
+    lowest: list[Axes]
+    first: list[Axes]
+
+
+def panel_rows(
+    count: int, most: int, margin: tuple[float, float], panel: tuple[float, float], sharex: bool = False,
+    sharey: bool = True,
+) -> Panels:  # fmt: skip
+    """Empty panels in rows of `most` or fewer, as even as can be; the last row may be shorter.
+
+    Args:
+        margin, panel: width and height in inches, of what surrounds the panels and of each.
+    """
+    down = math.ceil(count / most)
+    across = math.ceil(count / down)
+    size = (margin[0] + across * panel[0], margin[1] + down * panel[1])
+    figure, axes = plt.subplots(
+        down, across, figsize=size, sharex=sharex, sharey=sharey, squeeze=False, layout="constrained"
+    )
+    for empty in axes.flat[count:]:
+        empty.remove()
+    panels = list(axes.flat[:count])
+    for lowest in panels[-across:]:  # a shared axis writes its ticks in the last row alone
+        lowest.tick_params(labelbottom=True)
+    return Panels(figure, panels, panels[-across:], panels[::across])
+
+
+def mark_simulated(figure: Figure, study: Study | None = None) -> None:
+    """Stamp the figure where the study is simulated; without a study, always."""
+    if study is not None and not study.simulated:
+        return
+    height = 0.36 / figure.get_size_inches()[1]
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0, height, 1, 1 - height))
+    box = {"boxstyle": "round,pad=0.25", "fc": "#FFF4E0", "ec": "#8A4B00", "lw": 0.8}
+    figure.text(0.5, height / 2, STAMP, ha="center", va="center", fontsize=8, color="#8A4B00", bbox=box)
+
+
+def quiet(axes: Axes) -> Axes:
+    """No frame on top and right, a light grid behind."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color="0.92")
+    axes.set_axisbelow(True)
+    return axes
+
+
+def draw_interval(
+    axes: Axes, row: pd.Series, y: float, colours: dict[str, str], marker: str = "o", size: float = 7
+) -> None:
+    """A difference with its interval; in the colour of the source ahead, grey where the interval holds 0."""
+    colour = UNDECIDED
+    if row["ci_low"] > 0:
+        colour = colours[row["source_a"]]
+    elif row["ci_high"] < 0:
+        colour = colours[row["source_b"]]
+    axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=2, solid_capstyle="butt", zorder=3)
+    axes.plot(row["delta"], y, marker, color=colour, ms=size, zorder=4)
+
+
+def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], rows: list[str], limit: float) -> None:
+    """Rows from the top down; x is AUC difference, with the direction that favours each source."""
+    axes.axvline(0, color="0.25", lw=1, zorder=1)
+    axes.set(
+        xlim=(-limit, limit), ylim=(len(rows) - 0.4, -1.1), yticks=np.arange(len(rows)), yticklabels=rows
+    )
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel("difference in AUC")
+    colours = source_colours(study)
+    ahead = [f"{source_title(study, source)}\nahead" for source in pair]
+    for x, words, source, side in (
+        (0.03, f"← {ahead[1]}", pair[1], "left"),
+        (0.97, f"{ahead[0]} →", pair[0], "right"),
+    ):
+        axes.text(
+            x, 1, words, color=colours[source], fontsize=8, ha=side, va="bottom", transform=axes.transAxes
+        )
+
+
+def equivalence_band(axes: Axes, study: Study) -> None:
+    """Differences in AUC that the study declared too small to matter."""
+    margin = study.compare.equivalence
+    axes.axvspan(-margin, margin, color=BAND, lw=0, zorder=0)
+
+
+def span(*values: pd.Series | float) -> float:
+    """Half width of a symmetric axis that shows all values."""
+    return 1.08 * max(float(np.nanmax(np.abs(np.atleast_1d(v)))) for v in values if np.size(v)) + 1e-3
+
+
+def of_pair(table: pd.DataFrame, pair: tuple[str, str], estimate: str) -> pd.DataFrame:
+    """The rows of one pair and estimate, in the order of the table."""
+    chosen = (table["source_a"] == pair[0]) & (table["source_b"] == pair[1]) & (table["estimate"] == estimate)
+    return table[chosen]
+
+
+def signed(row: pd.Series) -> str:
+    """`+0.031 [+0.012, +0.050]`, with a true minus sign."""
+    return f"{row['delta']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]".replace("-", "−")
