@@ -90,8 +90,8 @@ class _Arm(Arm):
         options = self.options
         return digest_of(
             code_digest(__name__), self.study.seed, self.packed.digest, self.packed.resize,
-            self.weights.digest, self.kind, run, options.size, options.epochs[run.train], options.batch_size, options.decoder,
-            options.views, compute.precision(), compute.device().type,
+            self.weights.digest, self.kind, run, options.size, options.epochs[run.train],
+            options.batch_size, options.decoder, options.views, compute.precision(), compute.device().type,
         )  # fmt: skip
 
     def cost(self, run: Run) -> float:
