@@ -83,7 +83,7 @@ def plan_database(
         salt: see `radlib.datasets.salt`.
         least_patients: labels of fewer are left out; three give each part one.
         seed: of the split and the intervals of agreement.
-        patient_spellings: "same" or "different": what PatientIDs are that agree but for case, blanks or zeros.
+        patient_spellings: "same" or "different": what PatientIDs that agree but for case, blanks, zeros are.
     Raises:
         UserError: what the modules of this package find wrong, or no image left.
     """

@@ -63,8 +63,8 @@ def one_spelling(
         return [min(spelt[key]) for key in keys]
     names = [" and ".join(f"{_shown(one)} ({place})" for one, place in found.items()) for found in several]
     raise UserError(
-        f"one patient id is spelt in two ways: {listed(names, most=3, between='; ')}; write it in one way, or "
-        f"say by the option '{OPTION}' whether such ids are one person ({SAME}) or not ({DIFFERENT})"
+        f"one patient id is spelt in two ways: {listed(names, most=3, between='; ')}; write it in one way, "
+        f"or say by the option '{OPTION}' whether such ids are one person ({SAME}) or not ({DIFFERENT})"
     )
 
 

@@ -116,7 +116,7 @@ def _digest(name: str) -> str:
 
 
 def _patients(files: list[FileRef], salt: str, progress: Callable) -> list[tuple[str, str]]:
-    """Hash and key of every file's patient; many headers at once, for disks are slow to answer."""
+    """Hash and key of every file's patient. Headers are short and disks slow, so many are asked at once."""
 
     def hashes() -> Iterator[tuple[str, str]]:
         with ThreadPoolExecutor() as pool:
