@@ -126,7 +126,7 @@ def test_nothing_of_a_header_is_in_any_byte_or_name(tmp_path):
     rows = [*hospital(tmp_path), f"{UID}.1.3,meniscal tear,Dr. Second"]
     out = written(tmp_path, plan(tmp_path, rows))
     files = [path for path in out.rglob("*") if path.is_file()]
-    assert len(files) == 24 + 5
+    assert len(files) == 24 + 6
     names = [str(path.relative_to(out)).encode() for path in files]
     text = b"\n".join([*(path.read_bytes() for path in files), *names])
     words = set(re.findall(r"[A-Za-z0-9]{4,}", " ".join(SECRETS.values()))) - {"knee", "left"}
@@ -539,6 +539,8 @@ def test_folders_without_pictures_and_folders_in_use_are_refused(tmp_path):
     with pytest.raises(UserError, match="out is there already"):
         write_database(database, tmp_path / "out", progress=silent)
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep me"
+    with pytest.raises(UserError, match="out lies in .*exams, where the exams are"):
+        write_database(database, tmp_path / "exams" / "out", progress=silent)
 
 
 # The notebook -----------------------------------------------------------------------------------------------
