@@ -165,6 +165,21 @@ def test_no_convergence_is_said(monkeypatch):
     assert any(note.startswith("statsmodels:") for note in result.notes)
 
 
+def test_an_optimiser_that_failed_before_another_converged_is_not_said(monkeypatch):
+    from statsmodels.base.optimizer import Optimizer
+
+    optimise = Optimizer._fit
+
+    def first_fails(self, *args, method="", **kw):
+        params, values, settings = optimise(self, *args, method=method, **kw)
+        return params, {**values, "converged": method != "bfgs"}, settings
+
+    monkeypatch.setattr(Optimizer, "_fit", first_fails)
+    result = mixed_model(runs_of(), "photographs")
+    assert result.converged
+    assert not [note for note in result.notes if "converge" in note]
+
+
 def test_variances_of_zero_are_said():
     """Where every fold has the same mean, the restricted likelihood is largest at variances of exactly 0."""
     runs = runs_of(task_sd=0, fold_sd=0)
