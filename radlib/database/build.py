@@ -83,7 +83,7 @@ def plan_database(
         salt: see `radlib.datasets.salt`.
         least_patients: labels of fewer are left out; three give each part one.
         seed: of the split and the intervals of agreement.
-        patient_spellings: "same" or "different": what PatientIDs are that agree but for case, blanks or zeros.
+        patient_spellings: "same" or "different": PatientIDs that agree but for case, blanks or zeros.
     Raises:
         UserError: what the modules of this package find wrong, or no image left.
     """
@@ -140,9 +140,12 @@ def write_database(database: Database, out: Path, progress: Callable = progress)
     """Decode every image and write the folder, whole or not at all.
 
     Raises:
-        UserError: the folder holds something already, a full disk, or pictures that cannot be decoded, which
-            are named.
+        UserError: the folder holds something already or lies in that of the exams, a full disk, or pictures
+            that cannot be decoded, which are named.
     """
+    for folder in {picture.file.path for picture in database.exams.pictures if picture.file.path.is_dir()}:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{out} lies in {folder}, where the exams are; name a folder of its own")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already; name another folder, or delete it first")
     values = sum(database.exams.pictures[place].values for place in database.images["picture"])

@@ -33,8 +33,9 @@ class Picture:
     """One DICOM file with pixels that the csv names.
 
     instance, series, study: UIDs, as annotations name them. patient: salted hash, "" where the header has no
-    id; patient_key: hash of what other spellings of the id have in common. words: BodyPartExamined, StudyDescription, SeriesDescription. burned_in: BurnedInAnnotation, "" where
-    not stated. values: rows x columns x samples of one frame.
+    id; patient_key: hash of what other spellings of the id have in common. words: BodyPartExamined,
+    StudyDescription, SeriesDescription. burned_in: BurnedInAnnotation, "" where not stated. values: rows x
+    columns x samples of one frame.
     """
 
     file: FileRef

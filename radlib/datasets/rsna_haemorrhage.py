@@ -116,7 +116,7 @@ def _digest(name: str) -> str:
 
 
 def _patients(files: list[FileRef], salt: str, progress: Callable) -> list[tuple[str, str]]:
-    """Hash and key of every file's patient. Headers are short and disks slow to answer: many are asked for at once."""
+    """Hash and key of every patient. Headers are short and disks slow: many are asked for at once."""
 
     def hashes() -> Iterator[tuple[str, str]]:
         with ThreadPoolExecutor() as pool:

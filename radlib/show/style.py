@@ -91,7 +91,7 @@ def ahead(study: Study, row: pd.Series) -> str | None:
         shown = p < 1 - study.compare.confidence
     else:
         shown = row["ci_low"] > 0 or row["ci_high"] < 0
-    if not shown or row["delta"] == 0:
+    if not shown or row["delta"] == 0 or str(row.get("verdict", "")).startswith("no verdict"):
         return None
     return row["source_a"] if row["delta"] > 0 else row["source_b"]
 

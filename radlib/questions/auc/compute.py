@@ -18,7 +18,7 @@ import pandas as pd
 from radlib.errors import UserError
 from radlib.progress import progress
 from radlib.questions.auc.table import AUC, OVERALL
-from radlib.questions.verdicts import difference_columns, verdicts
+from radlib.questions.verdicts import difference_columns, of_finished_runs, verdicts
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import RocBand, bootstrap_delta, mean_auc, roc_band
 from radlib.stats.delong import delong_difference
@@ -57,7 +57,7 @@ def compare_sources(study: Study, results: Results) -> Comparison:
     Raises:
         UserError: too few patients or resamples for an interval; the headline pair has no runs in common.
     """
-    rows, differences, notes = [], [], list(results.notes)
+    rows, differences, compared, notes = [], [], [], list(results.notes)
     resampled = {pair: what_is_resampled(results, pair) for pair in ordered_pairs(study)}
     for task in progress(results.tasks, description="bootstrap"):
         for pair in ordered_pairs(study):
@@ -67,9 +67,11 @@ def compare_sources(study: Study, results: Results) -> Comparison:
                 continue
             for estimate in ESTIMATES:
                 holds = resampled[pair] if estimate == "grid_mean" else PATIENTS
-                row, difference = _compared(study, results, task, pair, sides, estimate, holds)
-                rows.append(row)
+                runs = [chosen_runs(side) for side in sides] if estimate == "best_by_validation" else sides
+                row, difference = _compared(study, results, task, runs, estimate, holds)
+                rows.append({"task": task, "source_a": pair[0], "source_b": pair[1], **row})
                 differences.append(difference)
+                compared.append(runs)
     headline = tuple(study.compare.headline)
     if not any((row["source_a"], row["source_b"]) == headline for row in rows):
         raise UserError("the sources of compare.headline have no setting in common; choose another pair")
@@ -81,6 +83,11 @@ def compare_sources(study: Study, results: Results) -> Comparison:
     table["verdict"] = verdicts(study, table, "p_value", "p_tost")
     table["verdict_holm"] = verdicts(study, table, "p_holm", "p_tost_holm")
     overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
+    for name in ("verdict", "verdict_holm"):
+        table[name] = [of_finished_runs(*of) for of in zip(table[name], compared, strict=True)]
+    joined = [[pd.concat(side) for side in zip(*(compared[i] for i in rows), strict=True)]
+              for rows in families.groups.values()]  # fmt: skip
+    overall["verdict"] = [of_finished_runs(*of) for of in zip(overall["verdict"], joined, strict=True)]
     notes += _resolution_notes(study, families.groups.values(), differences)
     return Comparison(table[AUC.names], overall[OVERALL.names], notes)
 
@@ -121,18 +128,15 @@ def what_is_resampled(results: Results, pair: tuple[str, str]) -> str:
 
 
 def _compared(
-    study: Study, results: Results, task: str, pair: tuple[str, str], sides, estimate: str, holds: str
+    study: Study, results: Results, task: str, sides: list[pd.DataFrame], estimate: str, holds: str
 ) -> tuple[dict, Estimate]:
     tuned = estimate == "best_by_validation"
-    if tuned:
-        sides = [chosen_runs(runs) for runs in sides]
     a, b = (results.scores(task, runs) for runs in sides)
     options = study.compare
     found = bootstrap_pair(study, task, a, b, settings_by_fold(sides[0]) if holds == BOTH else None)
     check = delong_difference(a, b, confidence=options.confidence)
     row = {
-        "task": task, "estimate": estimate, "source_a": pair[0], "source_b": pair[1],
-        "auc_a": mean_auc(a), "auc_b": mean_auc(b), **difference_columns(study, found),
+        "estimate": estimate, "auc_a": mean_auc(a), "auc_b": mean_auc(b), **difference_columns(study, found),
         **tested(a), "n_runs": len(sides[0]), "resamples": options.resamples, "simulated": study.simulated,
         "delong_ci_low": check.ci_low, "delong_ci_high": check.ci_high, "delong_p": check.p_value,
         **_about_side("a", sides[0], tuned), **_about_side("b", sides[1], tuned),

@@ -20,17 +20,22 @@ _CLAIMS = {
     UNDECIDED: "No difference in AUC was shown between {a} and {b}, nor that they are equivalent: {size}",
 }
 
+_NO_VERDICT = "{a} against {b}, {verdict}: difference in AUC {size}"
+
 
 def headline_sentence(study: Study, overall: pd.DataFrame, estimate: str = "grid_mean") -> str:
     """`AUC was lower with A than with B by 0.033 (95 % CI 0.022 to 0.044), mean over 5 tasks, ...`"""
     row = of_pair(overall, tuple(study.compare.headline), estimate).iloc[0]
     a, b = (source_title(study, source) for source in study.compare.headline)
     value, low, high = row["delta"], row["ci_low"], row["ci_high"]
-    signed = "+" if row["verdict"] in (EQUIVALENT, UNDECIDED) else ""
+    directed = (BETTER, WORSE, BETTER_BY_LITTLE, WORSE_BY_LITTLE)
+    signed = "" if row["verdict"] in directed else "+"
     if not signed and value < 0:
         value, low, high = -value, -high, -low
     ends = f"{100 * study.compare.confidence:g} % CI {low:{signed}.3f} to {high:{signed}.3f}"
-    claim = _CLAIMS[row["verdict"]].format(a=a, b=b, size=f"{value:{signed}.3f} ({ends})")
+    claim = _CLAIMS.get(row["verdict"], _NO_VERDICT).format(
+        verdict=row["verdict"], a=a, b=b, size=f"{value:{signed}.3f} ({ends})"
+    )
     scope = f"mean over {counted(row['n_tasks'], 'task')}, {row['n_patients']:,} tested {unit(study)}"
     return f"**{claim}**, {scope}.".replace("-0", "−0")
 
