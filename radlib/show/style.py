@@ -18,6 +18,7 @@ from radlib.study.titles import source_title
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 UNDECIDED = "#6E6E6E"
 BAND = "0.9"
+ON_ONE_LINE = 30  # characters of two sources above a panel
 STAMP = "simulated images: shows the machinery, not evidence"
 
 
@@ -164,9 +165,10 @@ def difference_axis(
     axes.set_xlabel(f"difference in {what}")
     colours = source_colours(study)
     a, b = (source_title(study, source) for source in pair)
-    place = {"va": "bottom", "transform": axes.transAxes, "fontsize": 8}
-    axes.text(0, 1.01, f"← {b} higher", ha="left", color=colours[pair[1]], **place)
-    axes.text(1, 1.01, f"{a} higher →", ha="right", color=colours[pair[0]], **place)
+    place = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8, "va": "bottom"}
+    above = 14 if len(a) + len(b) > ON_ONE_LINE else 3
+    axes.annotate(f"← {b} higher", (0, 1), (0, 3), ha="left", color=colours[pair[1]], **place)
+    axes.annotate(f"{a} higher →", (1, 1), (0, above), ha="right", color=colours[pair[0]], **place)
 
 
 def equivalence_band(axes: Axes, study: Study) -> None:

@@ -16,7 +16,7 @@ from radlib.study import Study
 from radlib.study.titles import pair_title, source_title, task_title
 
 WORD, TASK_NAME, SOURCE_NAME, PAIR_NAMES = "word", "task", "source", "pair"
-P_VALUE, SIMULATED, COUNT = "p", "simulated", ","
+P_VALUE, SIMULATED, COUNT = "p", "simulated", ",.0f"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,9 @@ def cell(study: Study, row: dict, column: Column) -> str:
     """One value as readers see it; `+0.031 (+0.012 to +0.050)` with its interval."""
     value, form = row[column.name], column.form
     if form == PAIR_NAMES:
-        return "" if pd.isna(value) else pair_title(study, (value, row["source_b"]))
+        if pd.isna(value) or pd.isna(row["source_b"]) or not row["source_b"]:
+            return "" if pd.isna(value) else source_title(study, value)
+        return pair_title(study, (value, row["source_b"]))
     if pd.isna(value):
         return ""
     if form in _WORDS:

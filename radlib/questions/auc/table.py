@@ -1,9 +1,12 @@
 """auc.csv and overall.csv: what their columns mean; they are read with a check that they are this study's."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from radlib.errors import UserError
 from radlib.show.table import (
+    COUNT,
     COUNTS,
     HOLDS,
     IS_SIMULATED,
@@ -23,6 +26,8 @@ from radlib.study.titles import ESTIMATES, ordered_pairs, source_title, task_tit
 ESTIMATE = Column(
     "estimate",
     "`grid_mean`: mean over the settings; `best_by_validation`: of the one chosen",
+    "estimate",
+    WORD,
     names=ESTIMATES,
 )
 SIDES = [
@@ -46,7 +51,7 @@ AUC = Table(
     "task, pair of sources and estimate",
     [
         TASK,
-        ESTIMATE,
+        replace(ESTIMATE, title=""),
         *PAIR,
         *SIDES,
         *DELTA,
@@ -79,7 +84,7 @@ OVERALL = Table(
     [
         ESTIMATE,
         *PAIR,
-        Column("n_tasks", "tasks averaged", "tasks", ","),
+        Column("n_tasks", "tasks averaged", "tasks", COUNT),
         *SIDES,
         *DELTA,
         P,
@@ -91,6 +96,7 @@ OVERALL = Table(
         *EQUIVALENCE,
         VERDICT,
     ],
+    index=2,
 )
 
 

@@ -8,6 +8,7 @@ from radlib.show.findings import Finding, direction
 from radlib.study import Study
 from radlib.study.titles import pair_title
 
+WHERE = "13_beyond_the_mean"
 WORSE = {"brier": "higher", "ece": "higher", "balanced_accuracy": "lower"}
 
 
@@ -20,7 +21,9 @@ def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         if word in ("higher", "lower"):
             word += ", which is worse" if word == WORSE[row.figure] else ", which is better"
         title = f"{FIGURE_TITLES[row.figure]}, {pair}: mean over tasks"
-        found.append(Finding(title[0].upper() + title[1:], word, row.value, row.ci_low, row.ci_high))
+        found.append(
+            Finding(title[0].upper() + title[1:], word, row.value, row.ci_low, row.ci_high, where=WHERE)
+        )
     rows = table[(table["figure"] == "ece") & table["against"].isna()]
     beyond = int((rows["ci_low"] > rows["reference"]).sum())
     return [*found, Finding("Calibration error above what chance gives",

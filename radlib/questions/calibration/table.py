@@ -35,7 +35,7 @@ CALIBRATION = Table(
         Column("against", "the source whose figure is subtracted, if any", "minus", SOURCE_NAME),
         *interval_columns("value", "the figure, or its difference", "value", ".3f"),
         Column("reference", "what chance gives", "by chance", ".3f"),
-        Column("bins", "of equal numbers", "bins", "d"),
+        Column("bins", "of equal numbers", "bins", COUNT),
         Column("n_runs", "runs", "runs", COUNT),
         *HIDDEN_COUNTS,
         RESAMPLES,

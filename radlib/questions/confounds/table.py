@@ -24,7 +24,13 @@ CONFOUNDS = Table(
         Column(
             "preprocessing", "each weights' own, shared, or shown to source b alone", "preprocessing", WORD
         ),
-        Column("metric", "ROC AUC of the positive class, or micro-averaged over both columns", "AUC", WORD),
+        Column(
+            "metric",
+            "ROC AUC of the positive class, or micro-averaged over both columns",
+            "AUC",
+            WORD,
+            names={"roc": "ROC", "flattened": "micro-averaged"},
+        ),
         *interval_columns("a", "source a", "a", ".3f", low="a_low", high="a_high"),
         *interval_columns("b", "source b", "b", ".3f", low="b_low", high="b_high"),
         *interval_columns("delta", "source a minus source b", "a − b"),

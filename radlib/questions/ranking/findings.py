@@ -17,7 +17,7 @@ def places_table(study: Study, ranks: pd.DataFrame) -> pd.DataFrame:
     keys = ["task", "source", "auc", "rank"]
     wide = ranks.pivot(index=keys, columns="place", values="share")
     wide = wide.reindex(pd.MultiIndex.from_frame(ranks[keys].drop_duplicates()))
-    wide = wide.map("{:.1%}".format).rename(columns="place {}".format).reset_index()
+    wide = (100 * wide).round(1).rename(columns="in place {}, %".format).reset_index()
     wide["task"] = [task_title(study, task) for task in wide["task"]]
     wide["source"] = [source_title(study, source) for source in wide["source"]]
     wide = wide.rename(columns={"auc": "AUC", "rank": "place"}).rename_axis(columns=None)

@@ -8,7 +8,7 @@ VALIDITY = Table(
     "validity",
     "kind of simulated study, true difference, method and truth",
     [
-        Column("measure", "AUC or Dice", "figure", WORD),
+        Column("measure", "AUC or Dice", "figure", WORD, names={"auc": "AUC", "dice": "Dice"}),
         Column("positive", "positive patients; of Dice, all", "positive", COUNT),
         Column("negative", "negative patients", "negative", COUNT),
         Column("level", "true figure of b", "level", "g"),
