@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from radlib.errors import UserError
-from radlib.pipeline import choose, clean, record
 from radlib.report.verify import verify
+from radlib.run import choose, clean, record
 from radlib.study import load_study
 from radlib.training.transfer import transfer
 from tests.conftest import REPOSITORY
@@ -66,7 +66,7 @@ def killed_and_resumed(tmp_path_factory):
     The kill leaves DVC's table of locks half written, as it may at any time; the pipeline must get over it.
     """
     folder = copy_repository(tmp_path_factory.mktemp("smoke") / "copy")
-    call(folder, "python", "-m", "radlib.pipeline", "choose", "--study", "smoke")
+    call(folder, "python", "-m", "radlib.run", "choose", "--study", "smoke")
     process = subprocess.Popen(
         ["dvc", "repro"], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -80,7 +80,7 @@ def killed_and_resumed(tmp_path_factory):
     process.wait()
     (folder / ".dvc" / "tmp" / "rwlock").write_text("")
     finished = {p: p.stat().st_mtime_ns for p in store.rglob("[!.]*.parquet")}
-    call(folder, "python", "-m", "radlib.pipeline", "choose")
+    call(folder, "python", "-m", "radlib.run", "choose")
     output = call(folder, "dvc", "repro")
     return folder, finished, output
 
