@@ -64,8 +64,8 @@ def complete_in_dvc(study: Study) -> None:
     write_complete(study)
     if known is None or _names(known) != _names(complete(study)):
         raise UserError(
-            "params.yaml has another name, task, data set or path than when dvc laid out its stages; it is taken "
-            "over now: type the command again"
+            "params.yaml has another name, task, data set or path than when dvc laid out its stages; it is "
+            "taken over now: type the command again"
         )
 
 

@@ -100,9 +100,7 @@ def print_plan(given: argparse.Namespace) -> None:
     from radlib.machines.plan import planned
 
     if given.devices is not None and given.devices < 1:
-        raise UserError(
-            f"--devices {given.devices}: at least one device must compute; give 1 or more"
-        )
+        raise UserError(f"--devices {given.devices}: at least one device must compute; give 1 or more")
     print(planned(_named(given), given.devices))
 
 
@@ -127,7 +125,7 @@ def record(_: argparse.Namespace) -> None:
 
 
 def verify(given: argparse.Namespace) -> int:
-    """Print what `verify` finds of a report, by default that of params.yaml; 1 where a table does not hold."""
+    """Print what `verify` finds of a report, by default that of params.yaml; 1 where it does not hold."""
     from radlib.report.verify import verify
 
     said, holds = verify(given.study or load_study().name, given.retrain)

@@ -62,8 +62,8 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
         except DeadKernelError as exc:
             shutil.copyfile(executed, failed)
             raise UserError(
-                f"the process of notebook {title} was killed, as happens when memory is full; free some, or set "
-                "compute: {workers: 1} in params.yaml, and start again: what is finished is kept "
+                f"the process of notebook {title} was killed, as happens when memory is full; free some, or "
+                "set compute: {workers: 1} in params.yaml, and start again: what is finished is kept "
                 f"({failed} shows how far it came)"
             ) from exc
         notebook = clean(nbformat.read(executed, as_version=4))
