@@ -296,6 +296,29 @@ def test_the_label_of_most_readers_counts_and_ties_go_to_the_adjudicator(tmp_pat
     assert (row["images"], row["patients"], row["readers"], row["method"]) == (4, 4, 3, "fleiss")
 
 
+def test_a_reader_of_two_spellings_has_neither_two_votes_nor_a_part_in_kappa(tmp_path):
+    rows = [
+        f"{exam(tmp_path / 'exams', n)},{finding},{reader}"
+        for n in range(3)
+        for finding, reader in (("normal", "A"), ("normal", "a"), ("meniscal tear", "B"))
+    ]
+    with pytest.raises(UserError, match="spells one reader in two ways: 'A' = 'a'"):
+        plan(tmp_path, rows)
+
+
+def test_patients_of_two_spellings_are_joined_or_kept_as_the_user_says(tmp_path):
+    rows = [
+        f"{exam(tmp_path / 'exams', n, PatientID=('mrn 00' if n % 2 else 'MRN00') + str(n // 2))},normal,R"
+        for n in range(8)
+    ]
+    counts = {}
+    for said in ("same", "different"):
+        counts[said] = plan(tmp_path, rows, patient_spellings=said).images["patient_id"].nunique()
+    assert counts == {"same": 4, "different": 8}
+    with pytest.raises(UserError, match="allowed: same, different"):
+        plan(tmp_path, rows, patient_spellings=True)
+
+
 def test_burned_in_text_other_modalities_and_rare_labels_are_left_out_and_counted(tmp_path):
     rows = hospital(tmp_path)
     exam(tmp_path / "exams", 30, BurnedInAnnotation="YES")
@@ -429,6 +452,14 @@ def no_patient(folder: Path) -> None:
     exam(folder, 1, PatientID="")
 
 
+def spelt_in_two_ways(folder: Path) -> None:
+    exam(folder, 1, PatientID="mrn 0")
+
+
+def shortened_by_a_spreadsheet(folder: Path) -> None:
+    exam(folder, 1, PatientID="2.02401E+11")
+
+
 def no_region(folder: Path) -> None:
     exam(folder, 1, BodyPartExamined="ELBOW", StudyDescription="")
 
@@ -440,6 +471,11 @@ def no_region(folder: Path) -> None:
         (study_of_two_patients, f"give one study to two patients .*{UID}.1.1"),
         (damaged_header, "cut.dcm is no readable DICOM picture"),
         (no_patient, r"1 annotated pictures name no patient .PatientID.: .*Zuckermann1.dcm"),
+        (spelt_in_two_ways, r"one patient id is spelt in two ways: .*Zuckermann0.dcm.*Zuckermann1.dcm"),
+        (
+            shortened_by_a_spreadsheet,
+            r"Zuckermann1.dcm: the patient '2.02401E\+11' .*format the column as text",
+        ),
         (no_region, "tells the region of 1 annotated pictures; headers say MR: ELBOW"),
     ],
 )

@@ -24,6 +24,7 @@ from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut, get_decoder, pixel_array
 
+from radlib.datasets.patients import patient_key
 from radlib.datasets.record import FileRef
 from radlib.errors import UserError
 
@@ -135,18 +136,25 @@ def read_header(file: FileRef, keywords: list[str]) -> pydicom.Dataset | None:
         return pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=keywords)
 
 
-def patient_of(file: FileRef, salt: str) -> str:
-    """The salted hash of a file's patient id; reading stops there, for there may be a million headers.
+def patient_of(file: FileRef, salt: str) -> tuple[str, str]:
+    """Salted hashes of a file's patient id and of its key (see `radlib.datasets.patients`).
+
+    Reading stops at the id, for there may be a million headers.
 
     Raises:
-        UserError: no DICOM file, or one without a patient id.
+        UserError: no DICOM file, or one without a usable patient id.
     """
     with named_faults(file.name), file.open() as handle:
         header = read_partial(handle, lambda tag, vr, length: tag > _PATIENT, specific_tags=[_PATIENT])
         patient = str(header.get("PatientID") or "").strip()
     if not patient:
         raise UserError(f"{file.name} names no patient (PatientID); images of one patient could be parted")
-    return hashed(patient, salt)
+    return hashed_patient(patient, salt, file.name)
+
+
+def hashed_patient(patient: str, salt: str, where: str) -> tuple[str, str]:
+    """Hashes of a patient's id and of its key: those of one key are to be compared by `one_spelling`."""
+    return hashed(patient, salt), hashed(patient_key(patient, where), salt)
 
 
 def hashed(patient: str, salt: str) -> str:

@@ -79,6 +79,7 @@ class Record:
 
     Attributes:
         patient_id: None where the publisher gives none.
+        patient_key: where patient_id is a hash, that of its plain form, by which spellings are compared.
         class_name: None where the image has no label.
         image: None where a label row has no image.
         masks: lesion masks to be united, files or outlines; empty where there is none.
@@ -93,6 +94,7 @@ class Record:
     masks: tuple[FileRef | Outline, ...] = ()
     parts: dict[int, str] | None = None
     drop: str = ""
+    patient_key: str | None = None
 
 
 @lru_cache(maxsize=4)

@@ -10,10 +10,12 @@ import statsmodels.formula.api as smf
 
 from radlib.errors import UserError
 
-# Fitted in hundredths of AUC: statsmodels takes any variance below 0.01 for one at its boundary, which in
-# hundredths is an SD of 0.001 AUC and means it. All that is returned is in AUC again.
-PERCENT = 100.0
-OPTIMISERS = ["bfgs", "lbfgs", "powell"]  # tried in turn; the last needs no gradient at a variance of 0
+PERCENT = 100.0  # fitted in hundredths of AUC, where optimisers take steps of a sensible size
+# All are tried: those with a gradient can stop anywhere where a variance is 0 and call it convergence; the
+# last needs none. One within this much of the best log-likelihood has found it.
+OPTIMISERS = ["bfgs", "lbfgs", "nm"]
+NEAR_BEST = 1e-3
+BOUNDARY = 0.001  # an SD below this, in AUC, is a variance at its boundary of 0
 COLUMNS = ["task", "source", "backbone", "train", "fold", "test_auc"]
 
 
@@ -100,6 +102,11 @@ def mixed_model(
     table = _table(result, confidence)
     random = {"task": " + (1 | task)", "fold": " + (1 | task:fold)"}
     random_sd = _random_sd(result, groups, nested)
+    notes.extend(
+        f"the variance of {name} is at its boundary of 0: its runs differ no more than chance makes them"
+        for name, sd in random_sd.items()
+        if sd < BOUNDARY
+    )
     if not getattr(result, "converged", True):
         notes.append("the fit did not converge: quote none of its numbers")
     return MixedModelResult(
@@ -182,19 +189,32 @@ def _fit(data: pd.DataFrame, fixed: str, groups: str | None, nested: bool, notes
     if groups is None:
         return smf.ols(fixed, data).fit()
     folds = {"fold": "0 + C(fold)"} if nested else None
+    model = smf.mixedlm(fixed, data, groups=groups, re_formula="1", vc_formula=folds)
+    fits, broken = [], None
+    for optimiser in OPTIMISERS:
+        try:
+            fits.append(_fit_by(model, optimiser))
+        except (np.linalg.LinAlgError, ValueError) as exc:
+            broken = exc
+    if not fits:
+        raise UserError(
+            f"the mixed model of {len(data)} runs broke down ({broken}); look for tasks or folds in which "
+            "all runs have the same AUC"
+        ) from broken
+    best = max(result.llf for result, _ in fits)
+    near = [fit for fit in fits if fit[0].llf > best - NEAR_BEST]
+    result, said = next((fit for fit in near if fit[0].converged), near[0])
+    notes.extend(f"statsmodels: {message}" for message in said)
+    return result
+
+
+def _fit_by(model, optimiser: str) -> tuple:
+    """The fit by one optimiser, and the different warnings that came with it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            model = smf.mixedlm(fixed, data, groups=groups, re_formula="1", vc_formula=folds)
-            result = model.fit(reml=True, method=OPTIMISERS)
-            _ = result.fittedvalues  # solves for the random intercepts: may find them singular only here
-        except (np.linalg.LinAlgError, ValueError) as exc:
-            raise UserError(
-                f"the mixed model of {len(data)} runs broke down ({exc}); look for tasks or folds in which "
-                "all runs have the same AUC"
-            ) from exc
-    notes.extend(dict.fromkeys(f"statsmodels: {str(w.message).strip()}" for w in caught))
-    return result
+        result = model.fit(reml=True, method=[optimiser])
+        _ = result.fittedvalues  # solves for the random intercepts: may find them singular only here
+    return result, list(dict.fromkeys(str(w.message).strip() for w in caught))
 
 
 def _random_sd(result, groups: str | None, nested: bool) -> dict[str, float]:
