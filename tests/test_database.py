@@ -478,7 +478,7 @@ def test_an_unreadable_taxonomy_is_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("header", "rows", "sentence"),
     [
-        ("uid,finding", [f"{UID}.3.0,normal"], "has no column 'reader'; it has: uid, finding"),
+        ("uid,finding", [f"{UID}.3.0,normal"], "has no column 'reader'; it has: 'uid', 'finding'"),
         ("uid,finding,reader,regoin", [f"{UID}.3.0,normal,A,knee"], "unknown column regoin; allowed: uid"),
         ("uid,finding,reader", [], "has no row below its columns"),
         ("uid,finding,reader", [f"{UID}.3.0,,A", f"{UID}.3.1, ,A"], "line 2, 3 has no finding"),
@@ -550,7 +550,7 @@ def no_region(folder: Path) -> None:
         (spelt_in_two_ways, r"one patient id is spelt in two ways: .*Zuckermann0.dcm.*Zuckermann1.dcm"),
         (
             shortened_by_a_spreadsheet,
-            r"Zuckermann1.dcm: the patient '2.02401E\+11' .*format the column as text",
+            r"Zuckermann1.dcm: the patient '2.02401E\+11' .*format the column",
         ),
         (no_region, "tells the region of 1 annotated pictures; headers say MR: ELBOW"),
     ],
@@ -615,6 +615,8 @@ def test_folders_without_pictures_and_folders_in_use_are_refused(tmp_path):
     with pytest.raises(UserError, match="out is there already"):
         write_database(database, tmp_path / "out", progress=silent)
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep me"
+    with pytest.raises(UserError, match="out lies in .*exams, where the exams are"):
+        write_database(database, tmp_path / "exams" / "out", progress=silent)
 
 
 # The notebook -----------------------------------------------------------------------------------------------

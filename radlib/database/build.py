@@ -86,8 +86,12 @@ def plan_database(
         salt: see `radlib.datasets.salt`.
         least_patients: labels of fewer are left out; three give each part one.
         seed: of the split and the intervals of agreement.
+<<<<<<< HEAD
         patient_spellings: "same" or "different": what ids are that agree but for case, blanks or zeros.
         include: kinds of picture to take in that are left out otherwise; see `radlib.database.exams.KINDS`.
+=======
+        patient_spellings: "same" or "different": PatientIDs that agree but for case, blanks or zeros.
+>>>>>>> main
     Raises:
         UserError: what the modules of this package find wrong, or no image left.
     """
@@ -131,9 +135,12 @@ def write_database(database: Database, out: Path, progress: Callable = progress)
     """Decode every image and write the folder, whole or not at all.
 
     Raises:
-        UserError: the folder holds something already, a full disk, or pictures that cannot be decoded, which
-            are named.
+        UserError: the folder holds something already or lies in that of the exams, a full disk, or pictures
+            that cannot be decoded, which are named.
     """
+    for folder in {picture.file.path for picture in database.exams.pictures if picture.file.path.is_dir()}:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{out} lies in {folder}, where the exams are; name a folder of its own")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already; name another folder, or delete it first")
     with whole_folder(out, int(database.images["values"].sum()) // 1_000_000 + 1) as temporary:
