@@ -125,7 +125,7 @@ def test_nothing_of_a_header_is_in_any_byte_or_name(tmp_path):
     rows = [*hospital(tmp_path), f"{UID}.1.3,meniscal tear,Dr. Second"]
     out = written(tmp_path, plan(tmp_path, rows))
     files = [path for path in out.rglob("*") if path.is_file()]
-    assert len(files) == 24 + 6
+    assert len(files) == 24 + 7  # parts, agreement, left out, rules, mark
     names = [str(path.relative_to(out)).encode() for path in files]
     text = b"\n".join([*(path.read_bytes() for path in files), *names])
     words = set(re.findall(r"[A-Za-z0-9]{4,}", " ".join(SECRETS.values()))) - {"knee", "left"}
@@ -536,6 +536,11 @@ def shortened_by_a_spreadsheet(folder: Path) -> None:
     exam(folder, 1, PatientID="2.02401E+11")
 
 
+def all_anonymous(folder: Path) -> None:
+    for number in range(2):
+        exam(folder, number, PatientID="ANONYMOUS")
+
+
 def no_region(folder: Path) -> None:
     exam(folder, 1, BodyPartExamined="ELBOW", StudyDescription="")
 
@@ -547,6 +552,7 @@ def no_region(folder: Path) -> None:
         (study_of_two_patients, f"give one study to two patients .*{UID}.1.1"),
         (damaged_header, "cut.dcm is no readable DICOM picture"),
         (no_patient, r"1 annotated pictures name no patient .PatientID.: .*Zuckermann1.dcm"),
+        (all_anonymous, "all 2 pictures, of 2 studies, name one patient .PatientID.; were the ids overwr"),
         (spelt_in_two_ways, r"one patient id is spelt in two ways: .*Zuckermann0.dcm.*Zuckermann1.dcm"),
         (
             shortened_by_a_spreadsheet,

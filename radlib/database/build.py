@@ -86,12 +86,8 @@ def plan_database(
         salt: see `radlib.datasets.salt`.
         least_patients: labels of fewer are left out; three give each part one.
         seed: of the split and the intervals of agreement.
-<<<<<<< HEAD
         patient_spellings: "same" or "different": what ids are that agree but for case, blanks or zeros.
         include: kinds of picture to take in that are left out otherwise; see `radlib.database.exams.KINDS`.
-=======
-        patient_spellings: "same" or "different": PatientIDs that agree but for case, blanks or zeros.
->>>>>>> main
     Raises:
         UserError: what the modules of this package find wrong, or no image left.
     """
@@ -138,7 +134,7 @@ def write_database(database: Database, out: Path, progress: Callable = progress)
         UserError: the folder holds something already or lies in that of the exams, a full disk, or pictures
             that cannot be decoded, which are named.
     """
-    for folder in {picture.file.path for picture in database.exams.pictures if picture.file.path.is_dir()}:
+    for folder in filter(Path.is_dir, {file.path for file in database.exams.pictures["file"]}):
         if out.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{out} lies in {folder}, where the exams are; name a folder of its own")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

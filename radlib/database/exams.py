@@ -26,7 +26,6 @@ _COUNTS = ["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"]
 _AHEAD = 1024
 NO_DICOM, NO_PICTURE = "no DICOM file", "a DICOM file without a picture"
 NOT_NAMED = "a picture that the csv does not name"
-<<<<<<< HEAD
 # Kinds of picture that are left out unless they are asked for.
 KINDS = {
     "scout": "a scout or localizer",
@@ -40,31 +39,6 @@ _COLUMNS = [
     "file", "instance", "series", "study", "patient", "patient_key", "modality", "words", "frames", "unfit",
     "cleared", "rule", "values",
 ]  # fmt: skip
-=======
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One DICOM file with pixels that the csv names.
-
-    instance, series, study: UIDs, as annotations name them. patient: salted hash, "" where the header has no
-    id; patient_key: hash of what other spellings of the id have in common. words: BodyPartExamined,
-    StudyDescription, SeriesDescription. burned_in: BurnedInAnnotation, "" where not stated. values: rows x
-    columns x samples of one frame.
-    """
-
-    file: FileRef
-    instance: str
-    series: str
-    study: str
-    patient: str
-    patient_key: str
-    modality: str
-    words: tuple[str, ...]
-    frames: int
-    burned_in: str
-    values: int
->>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -174,6 +148,11 @@ def _check_instances(instances: pd.Series, names: pd.Series) -> None:
 
 def _check_patients(pictures: pd.DataFrame) -> None:
     """A study or series belongs to one patient; else images of one person would go by two hashes."""
+    if pictures["study"].nunique() > 1 and pictures["patient"].nunique() == 1 and pictures["patient"].iloc[0]:
+        raise UserError(
+            f"all {len(pictures)} pictures, of {pictures['study'].nunique()} studies, name one patient "
+            "(PatientID); were the ids overwritten? export the exams again, with a pseudonym per patient"
+        )
     for level in ("study", "series"):
         patients = pictures[pictures[level] != ""].groupby(level)["patient"].nunique()
         shared = patients.index[patients > 1]
