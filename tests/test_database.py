@@ -460,6 +460,11 @@ def shortened_by_a_spreadsheet(folder: Path) -> None:
     exam(folder, 1, PatientID="2.02401E+11")
 
 
+def all_anonymous(folder: Path) -> None:
+    for number in range(2):
+        exam(folder, number, PatientID="ANONYMOUS")
+
+
 def no_region(folder: Path) -> None:
     exam(folder, 1, BodyPartExamined="ELBOW", StudyDescription="")
 
@@ -476,6 +481,7 @@ def no_region(folder: Path) -> None:
             shortened_by_a_spreadsheet,
             r"Zuckermann1.dcm: the patient '2.02401E\+11' .*format the column",
         ),
+        (all_anonymous, "all 2 studies are of one patient"),
         (no_region, "tells the region of 1 annotated pictures; headers say MR: ELBOW"),
     ],
 )

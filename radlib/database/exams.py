@@ -160,7 +160,17 @@ def _check_instances(pictures: list[Picture]) -> None:
 
 
 def _check_patients(pictures: list[Picture]) -> None:
-    """A study or series belongs to one patient; else images of one person would go by two hashes."""
+    """A study or series belongs to one patient; else images of one person would go by two hashes.
+
+    And several studies that all name one patient were given the same id, as when exams are made anonymous.
+    """
+    studies = {picture.study for picture in pictures}
+    people = {picture.patient for picture in pictures}
+    if len(studies) > 1 and len(people) == 1 and "" not in people:
+        raise UserError(
+            f"all {len(studies)} studies are of one patient (PatientID), so images of people cannot be told "
+            "apart; give every person an id of its own"
+        )
     for level in ("study", "series"):
         patients: dict[str, set[str]] = defaultdict(set)
         for picture in pictures:
