@@ -1,0 +1,5 @@
+import sys
+
+from radlib.run.commands import main
+
+sys.exit(main())
