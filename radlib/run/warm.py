@@ -1,7 +1,8 @@
-"""One process that has imported PyTorch and the like, from which all stages and notebooks of a run are forked.
+"""One process that has imported PyTorch and the like, from which all notebooks of a run are forked.
 
-Thirty notebooks, their runners and their workers would import them a hundred times: most of the time of a small
-study. `make study` starts the standard library's fork server; commands that find its address let it run them.
+Thirty notebooks, their runners and their workers would import them a hundred times: most of the time of a
+small study. `make study` starts the standard library's fork server; commands that find its address let it run
+them.
 """
 
 import contextlib
@@ -16,11 +17,13 @@ import time
 from collections.abc import Sequence
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Client, Connection, Listener, wait
+from pathlib import Path
 
 ADDRESS = "RADLIB_WARM"
-# Nothing of radlib: its files may change during a run. Forked processes find these imported.
+# Forked processes find these imported. Nothing of radlib, whose files may change during a run, and not
+# ipykernel, which reads the environment of its kernel when it is imported.
 PRELOADED = [
-    "ipykernel.kernelapp",
+    "IPython",
     "matplotlib.pyplot",
     "nbconvert",
     "papermill",
@@ -56,7 +59,7 @@ def carry_out(command: list[str], environment: dict[str, str]) -> tuple[int, lis
 
 
 def forwarded(module: str, arguments: Sequence[str]) -> int | None:
-    """Let the fork server run `python -m module arguments`; the exit status, None where there is no server."""
+    """The exit status of `python -m module arguments`, run by the fork server; None where there is none."""
     if ADDRESS not in os.environ or multiprocessing.parent_process() is not None:
         return None
     try:
@@ -66,7 +69,7 @@ def forwarded(module: str, arguments: Sequence[str]) -> int | None:
     parent, own_session = os.getppid(), os.getsid(0) == os.getpid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fork gets it as well, and says what there is to say
     with connection:
-        connection.send((module, list(arguments), os.getcwd(), dict(os.environ), own_session))
+        connection.send((module, list(arguments), str(Path.cwd()), dict(os.environ), own_session))
         while not connection.poll(0.5):
             if os.getppid() != parent:
                 return 1
@@ -106,7 +109,7 @@ def _run(
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = [module, *arguments]
-    # Workers of this process are forked from the same server; without this the standard library starts another.
+    # Workers of this process are forked from the same server; else the standard library starts another.
     forkserver._forkserver.ensure_running = resource_tracker.ensure_running
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
