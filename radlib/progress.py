@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 from tqdm.auto import tqdm as notebook_tqdm
@@ -48,3 +49,10 @@ def progress(iterable: Iterable | None = None, total: float | None = None, descr
     if "ipykernel" in sys.modules:
         return _NotebookBar(iterable, **options)
     return _Bar(iterable, **options)
+
+
+def on_threads(function: Callable, items: Sequence, ahead: int) -> Iterator:
+    """`function` of every item, in order, on all processors; at most `ahead` results wait to be taken."""
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(items), ahead):
+            yield from pool.map(function, items[start : start + ahead])

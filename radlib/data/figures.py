@@ -146,15 +146,17 @@ def _patients(report: dict[str, Any]) -> str:
 
 
 def split_check(manifest: pd.DataFrame) -> pd.DataFrame:
-    """By fold: patients of each part, and how many patients are in more than one (must be 0)."""
+    """By fold: patients of each part, how many patients are in more than one (must be 0), images left out."""
     rows = []
     for fold, column in enumerate(part_columns(manifest)):
         per_part = manifest.groupby(column)["patient_id"].nunique()
-        parts_per_patient = manifest.groupby("patient_id")[column].nunique()
+        held = manifest[manifest[column].isin(PARTS)]
+        parts_per_patient = held.groupby("patient_id")[column].nunique()
         rows.append({
             "fold": fold,
             **{f"{part} patients": int(per_part.get(part, 0)) for part in PARTS},
             "patients in two parts": int((parts_per_patient > 1).sum()),
+            "images left out": len(manifest) - len(held),
         })  # fmt: skip
     return pd.DataFrame(rows).set_index("fold")
 
