@@ -92,6 +92,11 @@ def _private_kernel(folder: Path) -> type[AsyncKernelManager]:
         def __init__(self, **options):
             super().__init__(**{**options, "transport": "ipc", "ip": str(folder / "kernel")})
 
+        def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+            # python -m ipykernel_launcher ... -> the same, forked where a warm process waits
+            python, _, *rest = super().format_kernel_cmd(extra_arguments)
+            return [python, "-m", "radlib.run.warm", *rest]
+
     return PrivateKernel
 
 

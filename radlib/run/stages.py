@@ -2,10 +2,10 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+from radlib.run.warm import carry_out
 from radlib.store import write_json
 from radlib.study import Study
 
@@ -21,14 +21,14 @@ def repro(stage: str = "") -> int:
     """
     folder = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", *filter(None, [stage])], env=environment
-    )
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.wait()
-        raise
+    command = [sys.executable, "-m", "dvc", "repro", *filter(None, [stage])]
+    code, seconds = carry_out(command, environment)
+    if seconds:
+        width = max(len(name) for name, _ in seconds)
+        print("\nSeconds by stage, of those that ran:")
+        for name, value in [*seconds, ("all", sum(value for _, value in seconds))]:
+            print(f"  {name:{width}}  {value:6.1f}")
+    return code
 
 
 def record(study: Study) -> None:
