@@ -436,8 +436,11 @@ def test_data_and_pretraining_tables(planted, tmp_path):
         manifest = pd.DataFrame({"patient_id": ["a", "a", "b"], "label": [0, 1, 1]})
         manifest.to_parquet(folder / "manifest.parquet")
         (folder / "dropped.csv").write_text("image_id,reason\nx,blank\n")
+        audit = {"patients_published": name in study.tasks, "patients_guessed": False}
+        (folder / "audit.json").write_text(json.dumps(audit))
     data = report_tables.data_table(study)
-    assert data.loc["Thyroid US", ["patients", "images", "positive", "dropped"]].tolist() == [2, 3, "2", 1]
+    assert data.loc["Thyroid US", ["patients", "images", "positive", "dropped"]].tolist() == ["2", 3, "2", 1]
+    assert data.loc["Simulated photographs", "patients"] == "not named"
     model = study.model_file("radiology", "resnet50").with_suffix(".json")
     model.parent.mkdir(parents=True)
     accuracy = {"top1": 0.5, "top5": 0.9, "balanced_accuracy": 0.25}

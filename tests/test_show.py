@@ -1,4 +1,4 @@
-"""Declared tables, the renderer of findings, and estimates; against the committed reports and plain formats."""
+"""Declared tables, the renderer of findings, and estimates, against the committed reports and scipy."""
 
 import numpy as np
 import pandas as pd

@@ -3,10 +3,10 @@
 A room is a folder with four modules:
 
     table.py     the csv, declared once as a `radlib.show.table.Table`: columns with meaning, unit, title and
-                 form. `TABLE.frame(rows)`, `.write(study, table)`, `.read(study)`, `.shown(study, table)` follow
-                 from it, and so does its part of docs/tables.md.
+                 form. `TABLE.frame(rows)`, `.write(study, table)`, `.read(study)` and `.shown(study, table)`
+                 follow from it, and so does its part of docs/tables.md.
     compute.py   `Study` and results in, a frame of the declared columns out. What is resampled is a
-                 `radlib.stats.estimate.Estimate`: interval, p, equivalence, `a - b` and `mean_of` are read from
+                 `radlib.stats.estimate.Estimate`: interval, p, equivalence, `a - b` and `mean_of` follow from
                  it; `radlib.questions.verdicts.difference_columns` turns one into columns.
     figure.py    differences by `radlib.show.style.forest`, else a figure of its own; at most about 40 marks,
                  one scale over all panels, colour after Holm's correction (`style.ahead`).

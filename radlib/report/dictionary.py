@@ -21,8 +21,9 @@ TABLES = [
 FILE = Path("docs/tables.md")
 _HEAD = """# The tables of a report
 
-Every csv of `reports/<study>/` and what its columns mean. Differences are source a minus source b; intervals have the
-confidence of `compare.confidence`. This page is written from the code: `python -m radlib.report.dictionary`.
+Every csv of `reports/<study>/` and what its columns mean. Differences are source a minus source b; intervals
+have the confidence of `compare.confidence`. This page is written from the code:
+`python -m radlib.report.dictionary`.
 """
 
 

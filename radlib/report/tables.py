@@ -1,6 +1,7 @@
 """Tables of the summary that belong to no question: published values, data, pretraining, notebooks."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 
@@ -66,7 +67,7 @@ def data_table(study: Study) -> pd.DataFrame:
             {
                 "dataset": dataset.title,
                 "use": "task" if is_task else "corpus",
-                "patients": manifest["patient_id"].nunique(),
+                "patients": f"{manifest['patient_id'].nunique():,}" if named(folder) else "not named",
                 "images": len(manifest),
                 "positive": f"{int(manifest['label'].sum()):,}" if is_task else "",
                 "classes": manifest["label"].nunique(),
@@ -76,6 +77,12 @@ def data_table(study: Study) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).set_index("dataset")
+
+
+def named(folder: Path) -> bool:
+    """Whether the publisher of a prepared dataset names patients, or documents that stand for them."""
+    audit = json.loads((folder / "audit.json").read_text())
+    return audit["patients_published"] or audit["patients_guessed"]
 
 
 def notebook_links(study: Study, base: str = "notebooks") -> str:
