@@ -407,6 +407,7 @@ def test_published_values_stand_beside_ours(planted):
     study, _, found = planted
     shown = report_tables.beside_published(study, found.table.assign(ci_low=0.039, ci_high=0.041))
     assert list(shown["interval covers it"]) == ["yes", "yes"] and list(shown["same data"]) == ["no", "no"]
+    assert list(published.pretraining_table(["resnet50", "unknown"])["published top-1, %"]) == [72.3]
     none = {name: task.model_copy(update={"published_delta": None}) for name, task in study.tasks.items()}
     assert report_tables.beside_published(study.model_copy(update={"tasks": none}), found.table) is None
 

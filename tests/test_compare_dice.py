@@ -122,11 +122,11 @@ def test_findings_follow_the_numbers(planted):
     (found,) = lesion_findings(study, table)
     row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
     assert (found.value, found.low, found.high) == (row["delta"], row["ci_low"], row["ci_high"])
-    assert found.verdict == "higher"
+    assert found.verdict.startswith("higher; relative gain +") and found.verdict.endswith("published +65%")
     (uncorrected,) = lesion_findings(study, table.assign(p_holm=0.06))
-    assert uncorrected.verdict == "no difference shown"
+    assert uncorrected.verdict.startswith("no difference shown;")
     (blind,) = lesion_findings(study, table.assign(guess=0.9))
-    assert blind.verdict == "neither finds the lesion: an ellipse in the middle has 0.900"
+    assert blind.verdict.startswith("neither finds the lesion: an ellipse in the middle has 0.900;")
 
 
 def test_figures_show_what_the_tables_hold(planted):

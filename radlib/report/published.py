@@ -6,8 +6,6 @@ Learning", Radiology: Artificial Intelligence 2022, doi 10.1148/ryai.210315.
 
 import pandas as pd
 
-PAPER = "Mei et al. 2022, doi 10.1148/ryai.210315"
-
 # Top-1 and top-5 accuracy of the four networks on the radiology corpus, in %.
 PRETRAINING = {
     "inception_resnet_v2": (74.0, 94.3),
@@ -28,17 +26,6 @@ TRANSFER = {
     "haemorrhage_ct": 0.009,
 }
 
-# Relative gain of the Dice coefficient of class-activation maps against lesion masks.
-LOCALISATION = {"thyroid_us": 0.646, "breast_us": 0.164}
-
-# AUC x 100 over five folds, ResNet50: (ImageNet, RadImageNet, random weights).
-JUODELYTE_2023 = {
-    "thyroid": (52.3, 50.2, 52.9),
-    "breast": (90.5, 88.2, 51.2),
-    "chest": (98.7, 98.8, 82.5),
-    "knee": (91.5, 89.3, 68.3),
-}
-
 LATER = [
     (
         "Juodelyte et al. 2023, arXiv 2302.08272",
@@ -57,24 +44,11 @@ LATER = [
     ),
 ]
 
-CONFOUNDS = [
-    "Both sources and all networks got the same preprocessing (caffe-style mean subtraction, then 1/255). "
-    "No ImageNet checkpoint was trained that way, so the ImageNet side was handicapped.",
-    "The AUC was computed over both columns of a softmax. A predictor that always names the larger class "
-    "then scores 0.825 on the thyroid set, where the area under the ROC curve of the positive class is 0.5.",
-]
-
 
 def pretraining_table(backbones: list[str]) -> pd.DataFrame:
     """Published accuracies (%, 165 classes) of those of `backbones` that the paper trained."""
     rows = [(name, *PRETRAINING[name]) for name in backbones if name in PRETRAINING]
     return pd.DataFrame(rows, columns=["backbone", "published top-1, %", "published top-5, %"])
-
-
-def juodelyte_table() -> pd.DataFrame:
-    """ResNet50, AUC x 100 over five folds, by what the first weights were."""
-    rows = [(name, *values) for name, values in JUODELYTE_2023.items()]
-    return pd.DataFrame(rows, columns=["task", "ImageNet", "RadImageNet", "random weights"])
 
 
 def later_table() -> pd.DataFrame:

@@ -52,7 +52,9 @@ def _from(study: Study, rows: pd.DataFrame) -> str:
         same = shown & (np.sign(rows["delta"]) == np.sign(last["delta"]))
         ahead = source_title(study, last["source_a" if last["delta"] > 0 else "source_b"])
         return f"{ahead} is ahead from {from_size(rows, same)} training patients on"
-    equal = from_size(rows, rows["p_tost_holm"] < 1 - study.compare.confidence)
+    margin = study.compare.equivalence
+    within = (rows["ci_low"] >= -margin) & (rows["ci_high"] <= margin)
+    equal = from_size(rows, within & (rows["p_tost_holm"] < 1 - study.compare.confidence))
     word = f"{NOT_SHOWN} from {size} training patients on"
     return f"{word}, equivalence from {equal} on" if equal else f"{word}, and no equivalence"
 

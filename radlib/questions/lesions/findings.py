@@ -11,9 +11,12 @@ from radlib.questions.lesions.measured import Found, collapsed, without
 from radlib.questions.lesions.resize import ALL, EVERY_SOURCE, GROUPS
 from radlib.questions.lesions.table import METHODS
 from radlib.show.findings import NOT_SHOWN, Finding, direction
+from radlib.show.table import number
 from radlib.study import Study
 from radlib.study.titles import pair_title, source_title, task_title
 
+# Relative gain of the Dice of maps, radiology against ImageNet (Mei et al. 2022, doi 10.1148/ryai.210315).
+PUBLISHED_GAIN = {"thyroid_us": 0.646, "breast_us": 0.164}
 NO_MASKS = "No task of this study has lesion masks, so there is nothing to compare here."
 
 
@@ -79,4 +82,8 @@ def _dice(study: Study, row: pd.Series) -> Finding:
         verdict = NOT_SHOWN
     if max(row["mean_a"], row["mean_b"]) < row["guess"]:
         verdict = f"neither finds the lesion: an ellipse in the middle has {row['guess']:.3f}"
+    claimed = PUBLISHED_GAIN.get(row["task"]) if row["method"] == "localisation" else None
+    if claimed is not None:
+        gain = [number(row[name], "+.0%") for name in ("relative_gain", "gain_low", "gain_high")]
+        verdict += f"; relative gain {gain[0]} ({gain[1]} to {gain[2]}), published {claimed:+.0%}"
     return Finding(subject, verdict, row["delta"], row["ci_low"], row["ci_high"], where="06_dice")
