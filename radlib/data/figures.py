@@ -42,6 +42,18 @@ def class_counts(prepared: Prepared) -> pd.DataFrame:
     return counts if counts["with_mask"].any() else counts.drop(columns="with_mask")
 
 
+def lesion_shares(prepared: Prepared) -> pd.DataFrame:
+    """By class: how many images have a mask, and what share of the pixels it marks (%), empty ones apart."""
+    manifest, masks = prepared.manifest, prepared.masks
+    rows = np.flatnonzero(manifest["has_mask"])
+    shares = pd.Series([100 * masks[row].mean() for row in rows], index=rows, dtype=float)
+    table = shares.groupby(manifest["class_name"].iloc[rows]).agg(["size", "min", "median", "max"]).round(1)
+    table.columns = ["images with a lesion", "smallest (%)", "median (%)", "largest (%)"]
+    table["above half"] = (shares > 50).groupby(manifest["class_name"].iloc[rows]).sum()
+    table["empty masks"] = manifest.groupby("class_name")["empty_mask"].sum()
+    return table
+
+
 def sizes(prepared: Prepared) -> pd.DataFrame:
     """Smallest, median and largest side of the published images, px."""
     sides = prepared.manifest[["width", "height"]].quantile([0, 0.5, 1]).astype(int)
@@ -113,6 +125,7 @@ def findings(report: dict[str, Any]) -> str:
         )
     if report["with_mask"] and report["without_mask"]:
         lines.append(f"{report['without_mask']} images have no mask and take no part where masks are needed.")
+    lines += report["looks"]
     return "\n".join(f"- {line}" for line in lines)
 
 
