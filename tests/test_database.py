@@ -126,7 +126,7 @@ def test_nothing_of_a_header_is_in_any_byte_or_name(tmp_path):
     rows = [*hospital(tmp_path), f"{UID}.1.3,meniscal tear,Dr. Second"]
     out = written(tmp_path, plan(tmp_path, rows))
     files = [path for path in out.rglob("*") if path.is_file()]
-    assert len(files) == 24 + 5
+    assert len(files) == 24 + 6
     names = [str(path.relative_to(out)).encode() for path in files]
     text = b"\n".join([*(path.read_bytes() for path in files), *names])
     words = set(re.findall(r"[A-Za-z0-9]{4,}", " ".join(SECRETS.values()))) - {"knee", "left"}
@@ -296,6 +296,29 @@ def test_the_label_of_most_readers_counts_and_ties_go_to_the_adjudicator(tmp_pat
     assert (row["images"], row["patients"], row["readers"], row["method"]) == (4, 4, 3, "fleiss")
 
 
+def test_a_reader_of_two_spellings_has_neither_two_votes_nor_a_part_in_kappa(tmp_path):
+    rows = [
+        f"{exam(tmp_path / 'exams', n)},{finding},{reader}"
+        for n in range(3)
+        for finding, reader in (("normal", "A"), ("normal", "a"), ("meniscal tear", "B"))
+    ]
+    with pytest.raises(UserError, match="spells one reader in two ways: 'A' = 'a'"):
+        plan(tmp_path, rows)
+
+
+def test_patients_of_two_spellings_are_joined_or_kept_as_the_user_says(tmp_path):
+    rows = [
+        f"{exam(tmp_path / 'exams', n, PatientID=('mrn 00' if n % 2 else 'MRN00') + str(n // 2))},normal,R"
+        for n in range(8)
+    ]
+    counts = {}
+    for said in ("same", "different"):
+        counts[said] = plan(tmp_path, rows, patient_spellings=said).images["patient_id"].nunique()
+    assert counts == {"same": 4, "different": 8}
+    with pytest.raises(UserError, match="allowed: same, different"):
+        plan(tmp_path, rows, patient_spellings=True)
+
+
 def test_burned_in_text_other_modalities_and_rare_labels_are_left_out_and_counted(tmp_path):
     rows = hospital(tmp_path)
     exam(tmp_path / "exams", 30, BurnedInAnnotation="YES")
@@ -379,7 +402,7 @@ def test_an_unreadable_taxonomy_is_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("header", "rows", "sentence"),
     [
-        ("uid,finding", [f"{UID}.3.0,normal"], "has no column 'reader'; it has: uid, finding"),
+        ("uid,finding", [f"{UID}.3.0,normal"], "has no column 'reader'; it has: 'uid', 'finding'"),
         ("uid,finding,reader,regoin", [f"{UID}.3.0,normal,A,knee"], "unknown column regoin; allowed: uid"),
         ("uid,finding,reader", [], "has no row below its columns"),
         ("uid,finding,reader", [f"{UID}.3.0,,A", f"{UID}.3.1, ,A"], "line 2, 3 has no finding"),
@@ -429,6 +452,14 @@ def no_patient(folder: Path) -> None:
     exam(folder, 1, PatientID="")
 
 
+def spelt_in_two_ways(folder: Path) -> None:
+    exam(folder, 1, PatientID="mrn 0")
+
+
+def shortened_by_a_spreadsheet(folder: Path) -> None:
+    exam(folder, 1, PatientID="2.02401E+11")
+
+
 def no_region(folder: Path) -> None:
     exam(folder, 1, BodyPartExamined="ELBOW", StudyDescription="")
 
@@ -440,6 +471,11 @@ def no_region(folder: Path) -> None:
         (study_of_two_patients, f"give one study to two patients .*{UID}.1.1"),
         (damaged_header, "cut.dcm is no readable DICOM picture"),
         (no_patient, r"1 annotated pictures name no patient .PatientID.: .*Zuckermann1.dcm"),
+        (spelt_in_two_ways, r"one patient id is spelt in two ways: .*Zuckermann0.dcm.*Zuckermann1.dcm"),
+        (
+            shortened_by_a_spreadsheet,
+            r"Zuckermann1.dcm: the patient '2.02401E\+11' .*format the column",
+        ),
         (no_region, "tells the region of 1 annotated pictures; headers say MR: ELBOW"),
     ],
 )
@@ -503,6 +539,8 @@ def test_folders_without_pictures_and_folders_in_use_are_refused(tmp_path):
     with pytest.raises(UserError, match="out is there already"):
         write_database(database, tmp_path / "out", progress=silent)
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep me"
+    with pytest.raises(UserError, match="out lies in .*exams, where the exams are"):
+        write_database(database, tmp_path / "exams" / "out", progress=silent)
 
 
 # The notebook -----------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Readers against small datasets written here in the published layouts."""
 
 import re
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def test_folders_are_listed_as_pathlib_lists_them(class_folders):
         ({"root": "test"}, "no folder"),
         (
             {"rot": "train"},
-            "has no option 'rot'; allowed: ignore, root, patient, consecutive, labels, classes",
+            "has no option 'rot'; allowed: ignore, patient_spellings, root, patient, consecutive, labels",
         ),
         ({"root": "train", "labels": {False: "cat"}}, "no class folder 'False'"),
     ],
@@ -211,7 +212,7 @@ def test_table_keeps_leading_zeros_and_translates_labels(tmp_path):
     ]
     assert [len(r.masks) for r in records] == [1, 0, 0]
     several = datasets.read("table", table(tmp_path, "a.png,1,007,m.png; b.png\n"), TABLE)
-    assert [ref.path.name for ref in several[0].masks] == ["m.png", "b.png"]
+    assert [ref.member for ref in several[0].masks] == ["m.png", "b.png"]
 
 
 def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_it_is(tmp_path):
@@ -225,17 +226,193 @@ def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_
         ("../../secret.png,1,1,\n", {}, "points outside"),
         ("/etc/hosts,1,1,\n", {}, "points outside"),
         ("c.png,1,1,\n", {}, "names c.png, but there is no file"),
-        ("a.png,1,,\n", {}, "image a.png has no 'person'"),
+        ("a.png,1,,\n", {}, "line 2 has no 'person'; fill it in"),
         ("a.png,2,1,\n", {}, "image a.png: label '2' is not in option 'labels': 0, 1"),
-        ("a.png,1,1,\n", {"label": "truth"}, "no column 'truth'; it has: file, diagnosis, person, lesion"),
+        (
+            "a.png,1,1,\n",
+            {"label": "truth"},
+            "no column 'truth'; it has: 'file', 'diagnosis', 'person', 'lesion'",
+        ),
         ("a.png,1,1,\n", {"csv": "other.csv"}, "no table .*other.csv"),
         ("a.png,1,1,\n", {"labels": {True: "ill"}}, "quote them"),
-        (",1,1,\n", {}, "empty 'file'"),
+        (",1,1,\n", {}, "line 2 has no 'file'"),
     ],
 )
 def test_table_mistakes_are_named(tmp_path, rows, options, sentence):
     with pytest.raises(UserError, match=sentence):
         datasets.read("table", table(tmp_path, rows), TABLE | options)
+
+
+PLAIN = "file,diagnosis,person,lesion\na.png,1,007,m.png\nb.png,0,08,\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN.replace(",", ", "),
+        PLAIN.replace(",", " ,"),
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace("\n", "\r\n") + ",,,\r\n",
+        "\ufeff" + PLAIN.replace("\n", "\r"),
+        "\n".join('"' + line.replace(",", '", "') + '"' for line in PLAIN.splitlines()),
+    ],
+)
+def test_csv_files_as_people_have_them_say_the_same(tmp_path, text):
+    plain = datasets.read("table", table(tmp_path, "a.png,1,007,m.png\nb.png,0,08,\n"), TABLE)
+    (tmp_path / "list.csv").write_bytes(text.encode())
+    assert datasets.read("table", tmp_path, TABLE) == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            PLAIN.replace("m.png", "m.png,"),
+            "Expected 4 fields in line 2, saw 5.*the first line is the header",
+        ),
+        (PLAIN + "a.png,1,1,,\n", "Expected 4 fields in line 4, saw 5"),
+        (PLAIN + '"a.png,1,1,\n', "cannot be read as csv .EOF inside string"),
+        (
+            PLAIN.replace("007", "M\u00fc").encode("latin-1"),
+            "list.csv is not in UTF-8 .*save it as CSV UTF-8",
+        ),
+        (PLAIN.encode("utf-16"), "not in UTF-8"),
+        (PLAIN.replace("007", "0\0007"), "holds NUL bytes"),
+        (PLAIN.replace("lesion", "file"), "two columns 'file'"),
+        (PLAIN.replace("person", "who "), "no column 'person'; it has: 'file', 'diagnosis', 'who', 'lesion'"),
+        (PLAIN + "./a.png,0,1,\n", "'a.png' and './a.png' are one file"),
+    ],
+)
+def test_csv_files_that_would_be_misread_are_refused(tmp_path, text, sentence):
+    table(tmp_path, "")
+    (tmp_path / "list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=sentence):
+        datasets.read("table", tmp_path, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("named", "file", "pattern"),
+    [
+        ("left\\a_\u00e9.png", "left/a_\u00e9.png", None),
+        ("left/A_\u00c9.PNG", "left/a_\u00e9.png", None),
+        ("left/a_\u00e9.png", "left/a_e\u0301.png", None),
+        ("./left/a", "left/a.png", None),
+        ("0", "000.png", "{image:0>3}.png"),
+    ],
+)
+def test_files_are_found_by_names_that_other_programs_changed(tmp_path, named, file, pattern):
+    picture(tmp_path / file)
+    (tmp_path / "list.csv").write_text(f"file,label\n{named},ill\n", encoding="utf-8")
+    options = {"csv": "list.csv", "image": "file"} | ({"file": pattern} if pattern else {})
+    (record,) = datasets.read("table", tmp_path, options)
+    assert record.image.read_bytes() == (tmp_path / file).read_bytes()
+    with pytest.raises(UserError, match="names .*, but there is no file|fits left/a.jpg, left/a.png"):
+        picture(tmp_path / "left/a.jpg")
+        (tmp_path / "list.csv").write_text("file,label\nleft/A,ill\nb,ill\n")
+        datasets.read("table", tmp_path, options)
+    with pytest.raises(UserError, match="option 'file' is '{name}.png'"):
+        datasets.read("table", tmp_path, options | {"file": "{name}.png"})
+
+
+SPELLINGS = {
+    "case": str.lower,
+    "blank": lambda name: name.replace("P", "P\u2009"),
+    "zeros": lambda name: re.sub(r"(?<=\D)0+", "", name),
+    "invisible": lambda name: f"\ufeff{name}\u200b",
+    "decomposed": lambda name: unicodedata.normalize("NFD", name),
+    "wide": lambda name: name.replace("P", "\uff30"),
+}
+
+
+def spelt(tmp_path, study, ids, **options):
+    """A study of a csv in which image i is of patient ids[i]; every other image is ill."""
+    root = tmp_path / "raw"
+    for i, _ in enumerate(ids):
+        picture(root / f"{i}.png", i)
+    rows = [f'{i}.png,{"malignant" if i // 2 % 2 else "benign"},"{name}"' for i, name in enumerate(ids)]
+    (root / "list.csv").write_text("\n".join(["image,label,who", *rows]), encoding="utf-8")
+    options = {"csv": "list.csv", "patient": "who"} | options
+    return with_task(study, layout="table", path=str(root), options=options)
+
+
+@pytest.mark.parametrize("how", SPELLINGS)
+def test_two_spellings_of_one_person_stop_the_study_or_are_declared(small_study, tmp_path, how):
+    numbers = np.random.default_rng(len(how)).choice(np.arange(1, 99), 6, replace=False)
+    ids = [f"P\u00e9{number:03d}" for number in numbers]
+    pairs = [name for one in ids for name in (one, SPELLINGS[how](one))]
+    changed = [name for name in pairs if name not in ids]
+    with pytest.raises(
+        UserError, match=r"spelt in two ways: .*\d.png.* and .*option 'patient_spellings'"
+    ) as stop:
+        choose_records(spelt(tmp_path, small_study, pairs), "breast_us")
+    assert str(stop.value).isprintable()
+    for said, count in (("same", len(ids)), ("different", len(ids) + len(changed))):
+        chosen = choose_records(spelt(tmp_path, small_study, pairs, patient_spellings=said), "breast_us")
+        assert len({record.patient_id for record in chosen.records}) == count
+    consistent = choose_records(spelt(tmp_path, small_study, pairs[1::2] * 2), "breast_us")
+    assert {record.patient_id for record in consistent.records} == set(pairs[1::2])
+
+
+@pytest.mark.parametrize(
+    ("ids", "sentence"),
+    [
+        (["1", "2.02401E+11", "3", "2,5e+08"], r"image 1.png: the patient '2.02401E\+11' .*column as text"),
+        (["7", "7.0", "8", "9"], "some patients are numbers with a decimal .7.0. and others are not"),
+        (["P001", "1.0", "P002", "2.0"], "some patients are numbers with a decimal"),
+        (["anonymous"] * 4, "all images are of one patient, 'anonymous'"),
+    ],
+)
+def test_ids_that_a_spreadsheet_has_changed_are_refused(small_study, tmp_path, ids, sentence):
+    with pytest.raises(UserError, match=f"dataset 'breast_us': {sentence}"):
+        choose_records(spelt(tmp_path, small_study, ids), "breast_us")
+
+
+@pytest.mark.parametrize(
+    "ids", [["10", "1", "100", "0"], ["1e3", "1E4", "a0b", "ab"], ["1.0", "2.0", "1.0", "3.0"]]
+)
+def test_ids_that_differ_in_more_than_spelling_are_people_of_their_own(small_study, tmp_path, ids):
+    chosen = choose_records(spelt(tmp_path, small_study, ids), "breast_us")
+    assert [record.patient_id for record in chosen.records] == ids
+
+
+def test_the_patient_may_be_a_folder(small_study, tmp_path):
+    names = [
+        f"{c}/{c[0]}{k}/IM-{s:04d}.png" for c in ("benign", "malignant") for k in range(3) for s in range(2)
+    ]
+    for i, name in enumerate(names):
+        picture(tmp_path / "raw" / name, i)
+    for pattern in (r"([bm]\d)/", "([^/]+)/[^/]+$"):
+        chosen = choose_records(with_task(small_study, options={"patient": pattern}), "breast_us")
+        assert [record.patient_id for record in chosen.records] == [name.split("/")[1] for name in names]
+    for pattern in (r"(\d+)", r"^([^_]+)\."):
+        with pytest.raises(
+            UserError, match="finds patient '.*' in two folders: benign/b0.*with a / is searched"
+        ):
+            choose_records(with_task(small_study, options={"patient": pattern}), "breast_us")
+    with pytest.raises(UserError, match=r"several folders of a class .benign/b0, benign/b1., and no option"):
+        choose_records(with_task(small_study), "breast_us")
+    chosen = choose_records(with_task(small_study, options={"patient": "^(.+/.+)$"}), "breast_us")
+    assert [record.patient_id for record in chosen.records] == names
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("tops", [["train", "test"], ["around"]])
+def test_class_folders_a_floor_deeper_ask_for_root(small_study, tmp_path, zipped, tops):
+    names = [f"{top}/{c}/{n}.png" for top in tops for c in ("benign", "malignant") for n in range(2)]
+    for i, name in enumerate(names):
+        picture(tmp_path / "raw" / name, i)
+    path = tmp_path / "raw"
+    if zipped:
+        path = tmp_path / "raw.zip"
+        with zipfile.ZipFile(path, "w") as packed:
+            for name in names:
+                packed.writestr(name.replace("/", "\\"), (tmp_path / "raw" / name).read_bytes())
+    with pytest.raises(UserError, match=f"folders lie in {', '.join(sorted(tops))}; .*'root: {max(tops)}'"):
+        choose_records(with_task(small_study, path=str(path)), "breast_us")
+    chosen = choose_records(with_task(small_study, path=str(path), options={"root": tops[0]}), "breast_us")
+    assert [f"{tops[0]}/{r.image_id}" for r in chosen.records] == [n for n in names if n.startswith(tops[0])]
+    assert chosen.records[0].image.read_bytes() == (tmp_path / "raw" / names[0]).read_bytes()
 
 
 def test_authors_split_with_an_image_in_two_parts_is_refused(tmp_path):

@@ -147,13 +147,81 @@ def content(folder) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
+def linked_into_outputs(study, folder):
+    (study.raw / "linked").symlink_to(folder, target_is_directory=True)
+    return "data/raw/linked"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        lambda study, folder: str(folder),
+        lambda study, folder: str(folder / "scans"),
+        lambda study, folder: "data",
+        lambda study, folder: ".",
+        lambda study, folder: str(folder.relative_to(study.root)).upper(),
+        lambda study, folder: "results/mine",
+        lambda study, folder: "data/raw/../../models",
+        linked_into_outputs,
+    ],
+)
+@pytest.mark.parametrize("kind", ["tasks", "checkpoints"])
+def test_no_study_reads_where_it_writes(own_data, path, kind):
+    folder = own_data.dataset_dir("mine")
+    shutil.copytree(own_data.root / "data/raw/mine", folder)
+    params = yaml.safe_load((own_data.root / "params.yaml").read_text())
+    path = path(own_data, folder)
+    if kind == "tasks":
+        params["tasks"]["mine"]["path"] = path
+    else:
+        params["checkpoints"] = {"weights": {"path": path, "tags": dict.fromkeys(params["backbones"], "x")}}
+    (own_data.root / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError, match="lie in one another; keep what is yours elsewhere"):
+        load_study(path=own_data.root / "params.yaml")
+
+
+def test_no_dataset_is_called_like_the_folder_of_downloads(own_data):
+    params = (own_data.root / "params.yaml").read_text()
+    (own_data.root / "params.yaml").write_text(params.replace("  mine:", "  raw:"))
+    with pytest.raises(UserError, match="'raw' is where downloads lie"):
+        load_study(path=own_data.root / "params.yaml")
+
+
+def test_only_folders_that_carry_our_mark_are_removed(own_data):
+    folder = own_data.dataset_dir("mine")
+    scan = folder / "scans" / "1.png"
+    scan.parent.mkdir(parents=True)
+    scan.write_bytes(b"the only copy")
+    with pytest.raises(UserError, match="holds files that are not of this version's making"):
+        prepare(own_data, "mine", progress=quiet)
+    assert scan.read_bytes() == b"the only copy" and len(list(folder.parent.iterdir())) <= 2
+    elsewhere = folder.rename(own_data.root / "elsewhere")
+    folder.symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(UserError, match="is a file or a link"):
+        prepare(own_data, "mine", progress=quiet)
+    assert list(elsewhere.rglob("*.png"))
+    folder.unlink()
+    folder.mkdir()
+    prepare(own_data, "mine", progress=quiet)
+    prepare(own_data, "mine", progress=quiet)
+    assert open_packed(folder).images.shape[0] == 60
+
+
 def test_same_files_give_the_same_bytes_and_nothing_else(own_data):
     folder = own_data.dataset_dir("mine")
     prepare(own_data, "mine", progress=quiet)
     first = content(folder)
     prepare(own_data, "mine", progress=quiet)
     assert content(folder) == first
-    expected = ["audit.json", "dropped.csv", "images.npy", "manifest.parquet", "masks.npy", "meta.json"]
+    expected = [
+        packing.MARK,
+        "audit.json",
+        "dropped.csv",
+        "images.npy",
+        "manifest.parquet",
+        "masks.npy",
+        "meta.json",
+    ]
     assert sorted(first) == expected
     assert sorted(p.name for p in folder.parent.iterdir()) == ["mine", "raw"]
 

@@ -4,8 +4,6 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import fft
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -14,15 +12,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from radlib.errors import UserError
-from radlib.simulate import Sample, n_classes, simulated_photographs, simulated_radiology, simulated_task
-from radlib.simulate.ct import reconstruction_noise, window
-from radlib.simulate.mri import rician, spin_echo
-from radlib.simulate.photographs import reach
+from radlib.simulate import (
+    Sample,
+    n_classes,
+    scanners,
+    simulated_photographs,
+    simulated_radiology,
+    simulated_task,
+)
 from radlib.simulate.radiology import CLASSES
 from radlib.simulate.sample import Variation
-from radlib.simulate.shapes import Phantom, Plane
+from radlib.simulate.shapes import TISSUES, Phantom
 from radlib.simulate.tasks import APPLICATIONS
-from radlib.simulate.ultrasound import speckle
 
 WITH_MASKS = ("thyroid_us", "breast_us")
 GENERATORS = {
@@ -100,19 +101,19 @@ def test_the_mask_lies_on_the_dark_nodule():
     assert np.mean(inside) < np.mean(around) - 15
 
 
-def test_radiology_has_eleven_regions_three_modalities_and_even_classes():
+def test_radiology_has_seven_regions_four_modalities_and_even_classes():
     samples = list(simulated_radiology(2 * n_classes(), 1, 32, 0))
     names, counts = np.unique([s.class_name for s in samples], return_counts=True)
     assert sorted(CLASSES) == sorted(names) and set(counts) == {2}
     regions = {name.rsplit("/", 1)[0] for name in names}
-    assert len(regions) == 11 and {r.split("/")[0] for r in regions} == {"CT", "MR", "US"}
+    assert len(regions) == 7 and {r.split("/")[0] for r in regions} == {"CT", "MR", "US", "XR"}
     assert all(f"{region}/normal" in names for region in regions)
     assert all(s.image.shape == (32, 32) and s.image.dtype == np.uint8 and s.mask is None for s in samples)
 
 
 def test_photographs_have_as_many_classes_as_radiology_and_a_patient_each():
     samples = list(simulated_photographs(2 * n_classes(), 40, 0))
-    assert len({s.class_name for s in samples}) == n_classes() == len(CLASSES) >= 22
+    assert len({s.class_name for s in samples}) == n_classes() == len(CLASSES) >= 18
     assert len({s.patient_id for s in samples}) == len(samples)
     assert all(s.image.shape == (40, 40, 3) and s.image.dtype == np.uint8 for s in samples)
 
@@ -135,81 +136,42 @@ def test_impossible_requests_are_refused_before_drawing(request_, says):
 # Image formation --------------------------------------------------------------------------------------
 
 
-@given(level=st.floats(-600, 300), width=st.floats(80, 2000), hounsfield=st.floats(-1000, 1000))
-def test_window_is_linear_between_its_ends(level, width, hounsfield):
-    expected = 255 * min(1, max(0, (hounsfield - (level - width / 2)) / width))
-    assert abs(int(window(np.array([hounsfield]), level, width)[0]) - expected) <= 0.5 + 1e-6
+def uniform(tissue: str, size: int = 200) -> Phantom:
+    return Phantom(size, Variation(0, "p", 0), tissue)
 
 
-def test_water_and_air_in_named_windows():
-    assert window(np.array([0.0]), 40, 400)[0] == round(255 * 160 / 400)  # water, abdomen
-    assert window(np.array([0.0]), 40, 80)[0] == 0  # water, brain
-    assert window(np.array([-1350.0, 150.0]), -600, 1500).tolist() == [0, 255]  # ends of the lung window
+def test_windows_are_linear_between_their_ends():
+    air, water, bone = (np.median(scanners.ct(uniform(t), 0, 2000, 5)) for t in ("air", "fluid", "bone"))
+    assert air < 25 and water == pytest.approx(128, abs=15) and bone > 230
 
 
-def test_reconstruction_noise_has_its_sd_and_the_ramp_of_filtered_backprojection():
-    rng = np.random.default_rng(0)
-    noise = np.array([reconstruction_noise((96, 97), 20, rng) for _ in range(40)])
-    assert noise.std() == pytest.approx(20, rel=0.02)
-    assert abs(noise.mean()) < 1e-9  # the ramp filter passes nothing at frequency 0
-    power = (np.abs(fft.fft2(noise)) ** 2).mean(axis=0)
-    frequency = np.hypot(fft.fftfreq(96)[:, None], fft.fftfreq(97)[None, :])
-    low = (frequency > 0.02) & (frequency < 0.08)  # where the Hann window is still near 1
-    slope = np.polyfit(np.log(frequency[low]), np.log(power[low]), 1)[0]
-    assert slope == pytest.approx(1, abs=0.15)
+def test_fluid_is_bright_in_long_echoes_and_air_holds_noise_alone():
+    phantom = uniform("fluid")
+    phantom.add(phantom.edge(phantom.x), "soft")
+    phantom.add(phantom.edge(phantom.y + 0.4), "air")
+    image = scanners.mr(phantom, tr=4000, te=95).astype(float)
+    air, soft, fluid = image[:40], image[100:, :60], image[100:, 140:]
+    assert air.mean() < soft.mean() < fluid.mean()
+    assert air.std() / air.mean() == pytest.approx(np.sqrt(4 / np.pi - 1), rel=0.2)  # Rayleigh's law
 
 
-@given(sigma=st.floats(0.01, 50), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
-def test_rician_background_mean(sigma, seed):
-    background = rician(np.zeros((200, 200)), sigma, np.random.default_rng(seed))
-    assert background.mean() == pytest.approx(sigma * np.sqrt(np.pi / 2), rel=0.02)
-
-
-def test_rician_second_moment_holds_at_any_signal():
-    for signal in (0.5, 2.0, 10.0):
-        magnitude = rician(np.full((400, 400), signal), 1.0, np.random.default_rng(1))
-        assert (magnitude**2).mean() == pytest.approx(signal**2 + 2, rel=0.01)
-
-
-def test_spin_echo_limits():
-    assert spin_echo(900, 80, 0.7, tr=1e7, te=0) == pytest.approx(0.7)
-    assert spin_echo(900, 80, 1, tr=900 * np.log(2), te=80 * np.log(2)) == pytest.approx(0.25)
-    fluid, fat = (4000, 1500, 1.0), (300, 60, 0.95)
-    assert spin_echo(*fluid, tr=550, te=14) < spin_echo(*fat, tr=550, te=14)  # T1 weighting
-    assert spin_echo(*fluid, tr=4000, te=100) > spin_echo(*fat, tr=4000, te=100)  # T2 weighting
-
-
-def test_speckle_is_rayleigh_and_keeps_the_power_of_the_scatterers():
-    envelope = speckle(np.full((1200, 1200), 3.0), 1.2, 2.0, np.random.default_rng(0))
-    assert envelope.mean() / envelope.std() == pytest.approx(np.sqrt(np.pi / (4 - np.pi)), rel=0.01)  # 1.91
-    assert (envelope**2).mean() == pytest.approx(3.0**2, rel=0.03)
-    below_mean_power = (envelope**2 < (envelope**2).mean()).mean()
-    assert below_mean_power == pytest.approx(1 - np.exp(-1), abs=0.01)  # intensity is exponential
+def test_ultrasound_casts_a_shadow_behind_bone_and_brightens_behind_fluid():
+    behind = {}
+    for tissue in ("organ", "bone", "fluid"):
+        phantom = uniform("organ")
+        phantom.add(phantom.blob(0, 0, 0.2, 0.2), tissue)
+        behind[tissue] = scanners.ultrasound(phantom)[150:, 95:105].mean()
+    assert behind["bone"] + 20 < behind["organ"] < behind["fluid"] - 1
 
 
 @pytest.mark.parametrize("rx, ry", [(0.5, 0.5), (0.7, 0.3)])
 def test_shapes_cover_their_area_and_share_pixels_with_their_neighbours(rx, ry):
-    plane = Plane.square(100)
-    share = plane.blob(0.05, -0.1, rx, ry, angle=0.7)
-    assert share.mean() * 4 == pytest.approx(np.pi * rx * ry, rel=0.02)
-    phantom = Phantom(plane)
-    phantom.add(share, "a")
-    assert np.allclose(phantom.values({"air": 1, "a": 3}), 1 + 2 * share)
-
-
-def test_tube_covers_rectangle_and_round_ends():
-    share = Plane.square(160).tube([(-0.5, 0.0), (0.5, 0.0)], 0.2)
-    assert share.mean() * 4 == pytest.approx(1.0 * 0.4 + np.pi * 0.2**2, rel=0.01)
-
-
-def test_smooth_fields_have_the_smoothness_asked_for():
-    field = np.array([Variation(0, f"p{i}", 0).field((96, 96), 6.0) for i in range(60)])
-    assert field.mean() == pytest.approx(0, abs=1e-5) and field.std() == pytest.approx(1, abs=1e-3)
-    correlation = (
-        field[:, :, :-8] * field[:, :, 8:]
-    ).mean()  # white noise under a Gaussian of SD 6, 8 px apart
-    assert correlation == pytest.approx(np.exp(-(8**2) / (4 * 6.0**2)), abs=0.08)
+    phantom = uniform("air", 100)
+    share = phantom.blob(0.05, -0.1, rx, ry, angle=0.7)
+    assert share.sum() * phantom.pixel**2 == pytest.approx(np.pi * rx * ry, rel=0.05)
+    phantom.add(share, "bone")
+    air, bone = (TISSUES[tissue][scanners.HOUNSFIELD] for tissue in ("air", "bone"))
+    assert np.allclose(phantom.property(scanners.HOUNSFIELD), air + (bone - air) * share, atol=1e-2)
 
 
 # Statistics of the corpora ----------------------------------------------------------------------------
@@ -217,7 +179,7 @@ def test_smooth_fields_have_the_smoothness_asked_for():
 
 def test_photographs_have_the_power_spectrum_of_natural_images():
     size = 96
-    grey = np.array([s.image.mean(axis=2) for s in simulated_photographs(66, size, 4)])
+    grey = np.array([s.image.mean(axis=2) for s in simulated_photographs(54, size, 4)])
     grey = (grey - grey.mean(axis=(1, 2), keepdims=True)) * np.outer(np.hanning(size), np.hanning(size))
     power = (np.abs(fft.fft2(grey)) ** 2).mean(axis=0)
     frequency = np.hypot(fft.fftfreq(size)[:, None], fft.fftfreq(size)[None, :]) * size
@@ -225,14 +187,6 @@ def test_photographs_have_the_power_spectrum_of_natural_images():
     radial = [power[np.abs(frequency - c) < 0.5].mean() for c in cycles]
     slope = np.polyfit(np.log(cycles), np.log(radial), 1)[0]
     assert slope == pytest.approx(-2, abs=0.4)
-
-
-@pytest.mark.parametrize("shape", ["disc", "ellipse", "square", "triangle", "hexagon", "star", "ring", "bar"])
-def test_leaves_fit_in_their_circle(shape):
-    axis = np.linspace(-1.5, 1.5, 200)
-    u, v = np.meshgrid(axis, axis)
-    inside = reach(shape, u, v) < 1
-    assert inside.any() and np.hypot(u, v)[inside].max() < 1.05
 
 
 def hue_and_texture(image: np.ndarray) -> np.ndarray:
@@ -253,23 +207,33 @@ def test_classes_of_photographs_can_be_learnt():
     assert right > 3 / n_classes()
 
 
+def split_scores(application: str, seed: int, slices: int) -> tuple[float, float]:
+    """AUC of a linear model of coarse pixels: patients kept whole, and images dealt one by one."""
+    samples = list(simulated_task(application, 60, slices, 48, seed))
+    pixels = np.array([s.image.reshape(16, 3, 16, 3).mean(axis=(1, 3)).ravel() for s in samples])
+    labels = np.array([s.class_name in ("positive", "malignant") for s in samples])
+    patients = [s.patient_id for s in samples]
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.001, max_iter=300))
+    folds = (
+        StratifiedGroupKFold(4, shuffle=True, random_state=seed),
+        StratifiedKFold(4, shuffle=True, random_state=seed),
+    )
+    splits = [list(folds[0].split(pixels, labels, patients)), list(folds[1].split(pixels, labels))]
+    return tuple(
+        roc_auc_score(
+            labels, cross_val_predict(model, pixels, labels, cv=split, method="predict_proba")[:, 1]
+        )
+        for split in splits
+    )
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_tasks_can_be_learnt_and_are_not_trivial(application):
+    honest = np.mean([split_scores(application, seed, 1)[0] for seed in range(3)])
+    assert 0.55 < honest < 0.97
+
+
 def test_a_split_by_image_inflates_the_auc():
     """Why patients must stay together: neighbouring slices in the training part give the answer away."""
-    gain, honest = [], []
-    for seed in range(3):
-        samples = list(simulated_task("pneumonia_cxr", 40, 4, 48, seed))
-        pixels = np.array([s.image.reshape(16, 3, 16, 3).mean(axis=(1, 3)).ravel() for s in samples])
-        labels = np.array([s.class_name == "positive" for s in samples])
-        patients = [s.patient_id for s in samples]
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
-
-        def score(folds, model=model, pixels=pixels, labels=labels):
-            predicted = cross_val_predict(model, pixels, labels, cv=folds, method="predict_proba")
-            return roc_auc_score(labels, predicted[:, 1])
-
-        whole_patients = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
-        by_patient = score(list(whole_patients.split(pixels, labels, patients)))
-        gain.append(score(StratifiedKFold(5, shuffle=True, random_state=seed)) - by_patient)
-        honest.append(by_patient)
-    assert np.mean(gain) > 0.1
-    assert 0.5 < np.mean(honest) < 0.95
+    by_patient, by_image = np.mean([split_scores("pneumonia_cxr", seed, 4) for seed in range(3)], axis=0)
+    assert by_image > by_patient + 0.1

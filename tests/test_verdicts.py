@@ -7,7 +7,7 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
-from radlib.questions.auc.findings import auc_lesson, conclusions, headline_sentence
+from radlib.questions.auc.findings import auc_lesson, closing, conclusions, headline_sentence
 from radlib.questions.verdicts import verdict
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
@@ -17,7 +17,7 @@ from radlib.stats.models import holm
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
 from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.training.results import BOTH, PATIENTS, paired_runs, settings_by_fold, trained_again
-from tests.fabricated import fabricate, make_study
+from tests.fabricated import fabricate, make_study, read_results, write_results
 
 HEADLINE = ("radiology", "photographs")
 STRENGTH = {"radiology": 1.6, "photographs": 0.8, "random": 0.8}
@@ -121,6 +121,28 @@ def test_a_wide_region_makes_the_same_differences_equivalent_or_trifles(tmp_path
     text = headline_sentence(study, found.table, found.overall)
     assert "but by less than matters**" in text and "lies within ± 0.5, which the study declared" in text
     assert "does not show that" not in text
+
+
+def test_runs_that_diverged_leave_no_verdict_and_are_counted_in_it(tmp_path):
+    study, _, _ = compared(tmp_path)
+    for task, count in (("thyroid_us", 3), ("breast_us", 1)):
+        runs, predictions = read_results(study, task)
+        broken = runs.index[(runs["source"] == "photographs") & (runs["train"] == "frozen")][:count]
+        runs["diverged"] = runs.index.isin(broken)
+        runs.loc[broken, ["val_loss", "val_auc", "test_auc"]] = [np.inf, 0.0, 0.5]
+        predictions.loc[predictions["run"].isin(runs.loc[broken, "run"]), "score"] = 0.5
+        write_results(study, task, runs, predictions)
+    found = compare.compare_sources(study, compare.load_results(study))
+    of = found.table[found.table["estimate"] == "grid_mean"].groupby("task").first()
+    n = of.loc["thyroid_us", "n_runs"]
+    for column in ("verdict", "verdict_holm"):
+        assert of.loc["thyroid_us", column] == f"no verdict: 3 of {n} runs of photographs diverged"
+    word = f"no verdict: 4 of {2 * n} runs of photographs diverged"
+    assert mean_of(found, HEADLINE)["verdict"] == word
+    assert mean_of(found, HEADLINE, "best_by_validation")["verdict"] == "better"
+    text = headline_sentence(study, found.table, found.overall)
+    assert f"**{word}**" in text and "lies within" not in text and "better" not in text
+    assert word in closing(study, found.overall)
 
 
 def test_equivalence_too_is_corrected_over_tasks(tmp_path):

@@ -311,6 +311,11 @@ def test_recording_twice_gives_the_same_bytes(committed):
     study = load_study(path=committed / "params.yaml")
     assert "Kept the predictions for make verify" in archive.keep(study)
     assert {p.name: p.read_bytes() for p in (committed / REPORT / "results").rglob("*.parquet")} == first
+    mine = committed / REPORT / "results" / "breast_us" / "notes.txt"
+    mine.write_text("the only copy")
+    with pytest.raises(UserError, match="notes.txt is no prediction of a study"):
+        archive.keep(study)
+    assert mine.read_text() == "the only copy"
 
 
 def test_too_large_predictions_are_not_kept_and_that_is_said(committed, tmp_path):

@@ -16,6 +16,7 @@ from radlib.errors import UserError
 from radlib.progress import progress
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Dataset, Task
+from radlib.study.places import check_places
 from radlib.study.titles import aligned
 
 RAW = PurePosixPath("data/raw")
@@ -73,7 +74,12 @@ def with_raw(study: Study, raw: Path | None) -> Study:
         }
 
     fields = ("corpora", "tasks", "checkpoints")
-    return study.model_copy(update={name: moved(getattr(study, name)) for name in fields})
+    study = study.model_copy(update={name: moved(getattr(study, name)) for name in fields})
+    try:
+        check_places(study)
+    except ValueError as exc:
+        raise UserError(str(exc)) from exc
+    return study
 
 
 def _moved(path: str, raw: Path) -> str:

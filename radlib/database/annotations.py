@@ -8,12 +8,14 @@ holds for all its pictures, except where the same reader has one for the picture
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from radlib.database.exams import Exams, Picture
 from radlib.datasets.authors import read_table
+from radlib.datasets.patients import plain
 from radlib.errors import UserError, listed
 
 NEEDED = ["uid", "finding", "reader"]
@@ -26,7 +28,7 @@ def read_annotations(path: Path) -> pd.DataFrame:
 
     Raises:
         UserError: no such file, no rows, a column that is missing or unknown, an empty cell, a frame that is
-            no number; lines are named as an editor counts them.
+            no number, a reader in two spellings; lines are named as an editor counts them.
     """
     table = read_table(path, NEEDED)
     unknown = [column for column in table if column not in (*NEEDED, *OPTIONAL)]
@@ -42,7 +44,21 @@ def read_annotations(path: Path) -> pd.DataFrame:
         _refuse(path, table[column] == "", f"no {column}", "fill it in or delete the line")
     wrong = (table["frame"] != "") & ~table["frame"].str.fullmatch(r"[0-9]+")
     _refuse(path, wrong, "a frame that is no whole number", "count frames from 0")
+    _check_readers(path, table["reader"].unique())
     return table
+
+
+def _check_readers(path: Path, readers: Iterable[str]) -> None:
+    """One person under two names would agree with itself, and have two votes."""
+    spelt: dict[str, list[str]] = defaultdict(list)
+    for reader in readers:
+        spelt[plain(reader)].append(reader)
+    twice = [" = ".join(map(repr, names)) for names in spelt.values() if len(names) > 1]
+    if twice:
+        raise UserError(
+            f"{path} spells one reader in two ways: {listed(twice)}; write each in one way, and give two "
+            "people names that differ by more than case, blanks or zeros"
+        )
 
 
 def _refuse(path: Path, wrong: pd.Series, what: str, remedy: str) -> None:

@@ -26,6 +26,7 @@ from radlib.database.placing import IMAGE, place
 from radlib.database.taxonomy import Taxonomy
 from radlib.database.windows import to_bytes
 from radlib.datasets.dicom import decode, hashed
+from radlib.datasets.patients import check_option
 from radlib.datasets.radimagenet import FILES
 from radlib.datasets.salt import check_salt
 from radlib.errors import UserError, listed
@@ -73,6 +74,7 @@ def plan_database(
     seed: int = 2022,
     resamples: int = 2000,
     progress: Callable = progress,
+    patient_spellings: str | None = None,
 ) -> Database:
     """Read headers and annotations, and decide every image's place, label and part.
 
@@ -81,11 +83,14 @@ def plan_database(
         salt: see `radlib.datasets.salt`.
         least_patients: labels of fewer are left out; three give each part one.
         seed: of the split and the intervals of agreement.
+        patient_spellings: "same" or "different": PatientIDs that agree but for case, blanks or zeros.
     Raises:
         UserError: what the modules of this package find wrong, or no image left.
     """
     table = read_annotations(annotations)
-    exams = read_exams(exams_folder, set(table["uid"]), check_salt(salt), progress)
+    exams = read_exams(
+        exams_folder, set(table["uid"]), check_salt(salt), progress, check_option(patient_spellings)
+    )
     placed = place(readings_of(table, exams), exams, taxonomy)
     decided = decide(placed.readings)
     kept = decided[decided["label"] != ""]
@@ -135,9 +140,12 @@ def write_database(database: Database, out: Path, progress: Callable = progress)
     """Decode every image and write the folder, whole or not at all.
 
     Raises:
-        UserError: the folder holds something already, a full disk, or pictures that cannot be decoded, which
-            are named.
+        UserError: the folder holds something already or lies in that of the exams, a full disk, or pictures
+            that cannot be decoded, which are named.
     """
+    for folder in {picture.file.path for picture in database.exams.pictures if picture.file.path.is_dir()}:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{out} lies in {folder}, where the exams are; name a folder of its own")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already; name another folder, or delete it first")
     values = sum(database.exams.pictures[place].values for place in database.images["picture"])

@@ -8,10 +8,11 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from radlib.datasets.dicom import hashed, named_faults, read_header
+from radlib.datasets.dicom import hashed_patient, named_faults, read_header
+from radlib.datasets.patients import one_spelling
 from radlib.datasets.record import FileRef, list_files
 from radlib.errors import UserError, listed
 from radlib.progress import progress
@@ -32,8 +33,9 @@ class Picture:
     """One DICOM file with pixels that the csv names.
 
     instance, series, study: UIDs, as annotations name them. patient: salted hash, "" where the header has no
-    id. words: BodyPartExamined, StudyDescription, SeriesDescription. burned_in: BurnedInAnnotation, "" where
-    not stated. values: rows x columns x samples of one frame.
+    id; patient_key: hash of what other spellings of the id have in common. words: BodyPartExamined,
+    StudyDescription, SeriesDescription. burned_in: BurnedInAnnotation, "" where not stated. values: rows x
+    columns x samples of one frame.
     """
 
     file: FileRef
@@ -41,6 +43,7 @@ class Picture:
     series: str
     study: str
     patient: str
+    patient_key: str
     modality: str
     words: tuple[str, ...]
     frames: int
@@ -56,12 +59,19 @@ class Exams:
     passed_over: dict[str, int]
 
 
-def read_exams(folder: Path, wanted: Container[str], salt: str, progress: Callable = progress) -> Exams:
+def read_exams(
+    folder: Path,
+    wanted: Container[str],
+    salt: str,
+    progress: Callable = progress,
+    patient_spellings: str | None = None,
+) -> Exams:
     """Read all headers below a folder (or in a zip).
 
     Args:
         wanted: UIDs of pictures, series and studies; other pictures are not kept.
         salt: of the patients' hashes.
+        patient_spellings: see `radlib.datasets.patients.one_spelling`.
     Raises:
         UserError: no such folder, no picture in it, damaged headers, a picture that is there twice, or a UID
             of two patients; the files are named.
@@ -83,6 +93,13 @@ def read_exams(folder: Path, wanted: Container[str], salt: str, progress: Callab
             f"{folder} holds no DICOM picture among {len(files)} files; name the folder of the exams"
         )
     _check_instances(pictures)
+    spelt = one_spelling(
+        [picture.patient for picture in pictures],
+        [picture.patient_key for picture in pictures],
+        [picture.file.name for picture in pictures],
+        patient_spellings,
+    )
+    pictures = [replace(picture, patient=one) for picture, one in zip(pictures, spelt, strict=True)]
     _check_patients(pictures)
     return Exams(pictures, dict(sorted(reasons.items())))
 
@@ -116,10 +133,13 @@ def _picture(file: FileRef, wanted: Container[str], salt: str) -> Picture | str:
     uids = [text[name] for name in _UIDS]
     if not any(uid in wanted for uid in uids):
         return NOT_NAMED
+    named = text["PatientID"]
+    patient, key = hashed_patient(named, salt, file.name) if named else ("", "")
     return Picture(
         file,
         *uids,
-        patient=hashed(text["PatientID"], salt) if text["PatientID"] else "",
+        patient=patient,
+        patient_key=key,
         modality=text["Modality"],
         words=tuple(text[name] for name in _WORDS),
         frames=max(frames, 1),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from radlib.errors import UserError
+from radlib.errors import UserError, listed
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".jp2"}
@@ -57,8 +58,9 @@ class PixelsRef(Protocol):
     def name(self) -> str:
         """As messages print it."""
 
-    def read_pixels(self) -> tuple[np.ndarray, str]:
-        """Values (H, W) or (H, W, 3) of any number type, and the SHA-256 of the bytes they came from.
+    def read_pixels(self) -> tuple[np.ndarray, str, str]:
+        """Values (H, W) or (H, W, 3) of any number type; the SHA-256 of the bytes they came from; and the
+        rules by which a DICOM file became grey, "" for others.
 
         Raises:
             UserError: not readable; the file is named.
@@ -79,6 +81,7 @@ class Record:
 
     Attributes:
         patient_id: None where the publisher gives none.
+        patient_key: where patient_id is a hash, that of its plain form, by which spellings are compared.
         class_name: None where the image has no label.
         image: None where a label row has no image.
         masks: lesion masks to be united, files or outlines; empty where there is none.
@@ -93,6 +96,7 @@ class Record:
     masks: tuple[FileRef | Outline, ...] = ()
     parts: dict[int, str] | None = None
     drop: str = ""
+    patient_key: str | None = None
 
 
 @lru_cache(maxsize=4)
@@ -133,15 +137,22 @@ def _zip_members(path: Path, root: str) -> dict[str, FileRef]:
     except (OSError, zipfile.BadZipFile) as exc:
         raise UserError(f"{path} is neither a folder nor a whole zip ({exc}); replace it") from exc
     prefix = f"{root.strip('/')}/" if root.strip("/") else ""
-    inside = [n for n in names if n.startswith(prefix) and not n.endswith("/")]
+    names = [name for name in names if not name.endswith("/")]
+    # Some programs of Windows write backslashes.
+    members = {name.replace("\\", "/").lstrip("/"): name for name in names}
+    if len(members) < len(names):
+        raise UserError(f"{path} holds two files of one name; pack it again with each file once")
+    inside = {n: member for n, member in members.items() if n.startswith(prefix)}
     if not inside:
-        tops = sorted({n.split("/")[0] for n in names})[:5]
+        tops = sorted({n.split("/")[0] for n in members})[:5]
         raise UserError(f"{path} holds nothing below '{root}'; set option 'root'; it starts with: {tops}")
-    return {n.removeprefix(prefix): FileRef(path, n) for n in inside}
+    return {n.removeprefix(prefix): FileRef(path, member) for n, member in inside.items()}
 
 
 def _hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) or part == "Thumbs.db" for part in name.split("/"))
+    return any(
+        part.startswith((".", "__MACOSX", "@eaDir")) or part == "Thumbs.db" for part in name.split("/")
+    )
 
 
 def is_image(name: str) -> bool:
@@ -156,37 +167,51 @@ def is_image(name: str) -> bool:
     return suffix in IMAGE_SUFFIXES
 
 
-def inside(root: Path, name: str) -> Path:
-    """`root / name`; UserError where that would leave `root` (a table must not point elsewhere)."""
-    path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise UserError(f"'{name}' points outside {root}; list only files below that folder")
-    return path
-
-
 def below(root: Path, names: Iterable[str], where: Path) -> list[FileRef]:
     """The files that the table `where` names below `root`.
 
-    Every folder is listed once and no file is touched, so that a million names cost seconds.
+    Every folder is listed once and no file is touched, so that a million names cost seconds. A name that is
+    not there as it is written stands for the one file that differs in case, Unicode form, backslashes or a
+    missing ending alone.
 
     Raises:
-        UserError: a name that leaves `root`, or files that are not there.
+        UserError: a name that leaves `root`, that fits several files, or files that are not there.
     """
-    refs, held, absent = [], {}, []
+    refs, held, absent, index = [], {}, [], None
     for name in names:
         folder, _, file = name.rpartition("/")
         if folder not in held:
             _check_stays_inside(root, folder, name)
             held[folder] = _names_in(root / folder)
         if file not in held[folder]:
-            absent.append(name)
+            index = _alike(root) if index is None else index
+            fitting = index.get(_folded(name), [])
+            if len(fitting) > 1:
+                raise UserError(f"{where} names {name}, which fits {listed(fitting)}; write one of them")
+            absent += [] if fitting else [name]
+            name = fitting[0] if fitting else name
         refs.append(FileRef(root, name))
     if absent:
-        more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
         raise UserError(
-            f"{where} names {absent[0]}{more}, but there is no {root / absent[0]}; add it or delete the row"
+            f"{where} names {listed(absent, most=1)}, but there is no file {root / absent[0]}; correct the "
+            "names, add the files or delete the rows"
         )
     return refs
+
+
+def _alike(root: Path) -> dict[str, list[str]]:
+    """The files below `root` by their folded names, with and without the ending."""
+    index: dict[str, list[str]] = {}
+    for name in sorted(_files_in(root, "")) if root.is_dir() else []:
+        if not _hidden(name):
+            for key in {_folded(name), _folded(name.removesuffix(PurePosixPath(name).suffix))}:
+                index.setdefault(key, []).append(name)
+    return index
+
+
+def _folded(name: str) -> str:
+    """A name without what other systems and programs change in it."""
+    return unicodedata.normalize("NFC", name.strip().replace("\\", "/").removeprefix("./")).casefold()
 
 
 def _check_stays_inside(root: Path, folder: str, name: str) -> None:
@@ -229,8 +254,17 @@ def patient_pattern(patient: str) -> re.Pattern:
 
 
 def patient_in(name: str, pattern: re.Pattern) -> str:
-    """The patient in the last part of a file's name; UserError where there is none."""
-    found = pattern.search(PurePosixPath(name).name)
+    """The patient in a file's name, or in its path below the data set where the expression holds a `/`.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = pattern.search(name if in_path(pattern) else PurePosixPath(name).name)
     if not found or not found.group(1):
         raise UserError(f"option 'patient' ({pattern.pattern}) finds no patient in {name}; correct it")
     return found.group(1)
+
+
+def in_path(pattern: re.Pattern) -> bool:
+    """Whether the expression is searched in the path, `healthy/P017/left.png`, not in the file's name."""
+    return "/" in pattern.pattern

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from radlib.datasets.authors import read_list, read_table
-from radlib.datasets.dicom import DicomRef, check_window, hashed, patient_of
+from radlib.datasets.dicom import DicomRef, check_window, hashed_patient, patient_of
 from radlib.datasets.record import FileRef, Record, below
 from radlib.datasets.salt import read_salt
 from radlib.errors import UserError
@@ -78,14 +78,16 @@ def read(
         known, parts = dict(zip(names, hashes, strict=True)), None
     else:
         known, parts = _authors(path, salt)
+    nobody = (None, None)
     records = [
         Record(
             name,
-            known.get(name),
+            known.get(name, nobody)[0],
             _CLASS[labels[name]],
             DicomRef(file, chosen, frame),
             parts=parts.get(name) if parts else None,
             drop="" if name in known else "not in the authors' split files",
+            patient_key=known.get(name, nobody)[1],
         )
         for name, file in zip(names, files, strict=True)
     ]
@@ -113,10 +115,10 @@ def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _patients(files: list[FileRef], salt: str, progress: Callable) -> list[str]:
-    """Headers are short and disks slow to answer: many are asked for at once."""
+def _patients(files: list[FileRef], salt: str, progress: Callable) -> list[tuple[str, str]]:
+    """Hash and key of every patient. Headers are short and disks slow: many are asked for at once."""
 
-    def hashes() -> Iterator[str]:
+    def hashes() -> Iterator[tuple[str, str]]:
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(files), _AT_ONCE):
                 some = files[start : start + _AT_ONCE]
@@ -125,9 +127,10 @@ def _patients(files: list[FileRef], salt: str, progress: Callable) -> list[str]:
     return list(progress(hashes(), total=len(files)))
 
 
-def _authors(path: Path, salt: str) -> tuple[dict[str, str], dict[str, dict[int, str]]]:
-    """Hashed patient, and parts, by image."""
+def _authors(path: Path, salt: str) -> tuple[dict[str, tuple[str, str]], dict[str, dict[int, str]]]:
+    """Hash and key of the patient, and parts, by image."""
     rows, parts = read_list(path, _FOLDS, ["dir", "pid"])
     stems = pd.Series([PurePosixPath(name).stem for name in rows["dir"]])
-    patients = {stem: hashed(pid, salt) for stem, pid in zip(stems, rows["pid"], strict=True)}
+    pairs = zip(stems, rows["pid"], strict=True)
+    patients = {stem: hashed_patient(pid, salt, f"image {stem}") for stem, pid in pairs}
     return patients, {PurePosixPath(name).stem: part for name, part in parts.items()}

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from radlib import compute
+from radlib.code import code_digest
 from radlib.data import batches
 from radlib.data.images import Packed
 from radlib.machines.workers import Advance
@@ -26,7 +27,6 @@ from radlib.networks.weights import Weights
 from radlib.seeds import digest_of, seed_of
 from radlib.store import atomic_path
 
-VERSION = 2
 BATCH = 64
 NOTHING = np.zeros(0, dtype=int)
 Append = Callable[[str, Tensor], None]  # to the tensor of that name, a batch (B, ...)
@@ -76,7 +76,7 @@ def features_of(
     keep = [digest_of(mapped.tolist())] if len(mapped) else []
     for view in range(count_views(kind, views)):
         key = digest_of(
-            VERSION, packed.digest, weights.digest, weights.backbone, size, view and kind, view,
+            code_digest(__name__), packed.digest, weights.digest, weights.backbone, size, view and kind, view,
             boundary, compute.precision(), compute.device().type, *([] if view else keep),
         )  # fmt: skip
         path = store / "features" / f"{key}.safetensors"

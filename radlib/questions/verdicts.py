@@ -6,6 +6,7 @@ With c = `compare.confidence` and m = `compare.equivalence`:
     equivalent      the interval of confidence 2 c - 1 lies within -m to m (two one-sided tests)
     both            "better, by less than matters": a difference is there, and it is a trifle
     neither         undecided: these patients show neither a difference nor that there is none
+    no verdict      runs of a side diverged: they count with an AUC of 0.5, which says nothing of the source
 
 "Better" alone says nothing of how much; that is what the interval is for. Over several tasks the same rule is
 read with p-values after Holm's correction, of both kinds, because every task is another chance to be wrong.
@@ -18,6 +19,7 @@ from radlib.stats.equivalence import equivalence
 from radlib.study import Study
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
+NO_VERDICT = "no verdict"  # the verdict goes on with how many runs of which source diverged
 BETTER_BY_LITTLE, WORSE_BY_LITTLE = "better, by less than matters", "worse, by less than matters"
 EQUIVALENCE = ["equivalence", "tost_low", "tost_high", "p_tost"]  # columns of the tables of differences
 
@@ -43,6 +45,19 @@ def verdicts(study: Study, table: pd.DataFrame, difference: str, equal: str) -> 
     """The word of every row, from `delta` and the columns of its two p-values."""
     rows = zip(table["delta"], table[difference], table[equal], strict=True)
     return [verdict(*row, study.compare.confidence) for row in rows]
+
+
+def of_finished_runs(word: str, sides: list[pd.DataFrame]) -> str:
+    """The word of a difference, or why there is none.
+
+    Args:
+        sides: for each source the runs that its mean is taken over, with the columns source and, if any of
+            them may have diverged, diverged.
+    """
+    counts = [(int(runs["diverged"].sum()) if "diverged" in runs else 0, len(runs)) for runs in sides]
+    names = [runs["source"].iloc[0] for runs in sides]
+    said = [f"{n} of {of} runs of {name} diverged" for name, (n, of) in zip(names, counts, strict=True) if n]
+    return f"{NO_VERDICT}: {', '.join(said)}" if said else word
 
 
 def tested_equivalence(study: Study, draws: np.ndarray, sample: tuple[int, int, float | None]) -> dict:

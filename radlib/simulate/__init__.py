@@ -1,4 +1,4 @@
-"""Simulated images for the demo study, drawn by how images form; they stand for no real patient."""
+"""Simulated images for the demo study, drawn roughly by how images form; they stand for no real patient."""
 
 from radlib.simulate.photographs import simulated_photographs
 from radlib.simulate.radiology import n_classes, simulated_radiology

@@ -11,8 +11,8 @@ import statsmodels.formula.api as smf
 from radlib.errors import UserError
 
 PERCENT = 100.0  # fitted in hundredths of AUC, where optimisers take steps of a sensible size
-# All are tried: those with a gradient can stop anywhere where a variance is 0 and call it convergence; the last
-# needs none. One within this much of the best log-likelihood has found it.
+# All are tried: those with a gradient can stop anywhere where a variance is 0 and call it convergence; the
+# last needs none. One within this much of the best log-likelihood has found it.
 OPTIMISERS = ["bfgs", "lbfgs", "nm"]
 NEAR_BEST = 1e-3
 BOUNDARY = 0.001  # an SD below this, in AUC, is a variance at its boundary of 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from radlib.study.common import RANDOM, Name, is_random
 from radlib.study.datasets import Dataset
+from radlib.study.places import check_places
 from radlib.study.training import Segment, Transfer
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def check_names(study: Study) -> None:
             raise ValueError(f"'{name}' is no usable name: lower case letters, digits and _ only")
         if is_random(name):
             raise ValueError(f"'{name}' is what random weights are called; choose another name")
+        if name == "raw":
+            raise ValueError("'raw' is where downloads lie (data/raw); choose another name")
+    check_places(study)
 
 
 def _settings_agree(study: Study, where: str, options: Transfer | Segment) -> None:

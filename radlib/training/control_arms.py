@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from radlib.code import code_digest
 from radlib.data.images import Packed, open_packed
 from radlib.data.splits import choose_subset
 from radlib.errors import UserError
@@ -16,8 +17,6 @@ from radlib.seeds import digest_of, seed_of
 from radlib.study import Run, Study
 from radlib.training.transfer_arm import TransferArm
 
-PERMUTED = 1  # version of how labels are shuffled
-HELD_OUT = 1  # version of how a corpus becomes a task
 FEWEST_TESTED = 5  # patients in each group of classes
 GROUPS = ("first half of the classes", "second half of the classes")
 
@@ -36,7 +35,7 @@ class PermutedArm(ControlArm):
     """A task whose labels are shuffled where a run learns and chooses, and true where it is tested."""
 
     def digest(self, run: Run) -> str:
-        return digest_of("permuted labels", PERMUTED, super().digest(run))
+        return digest_of("permuted labels", super().digest(run))
 
     def compute(self, run: Run) -> tuple[dict, pd.DataFrame]:
         # The same for both sources of a pair, and drawn anew for every backbone, fold and seed.
@@ -108,7 +107,10 @@ def held_out(packed: Packed, corpus: str, train_patients: int, max_images: int, 
     manifest["class_name"] = np.where(second, GROUPS[1], GROUPS[0])
     manifest = manifest.drop(columns=[c for c in manifest if c.startswith("part_")])
     manifest["part_0"] = _parts(manifest, classes, corpus, train_patients, seed)
-    meta = {**packed.meta, "digest": digest_of(HELD_OUT, packed.digest, train_patients, max_images, seed)}
+    meta = {
+        **packed.meta,
+        "digest": digest_of(code_digest(__name__), packed.digest, train_patients, max_images, seed),
+    }
     return Packed(packed.images[rows], None, manifest, meta)
 
 

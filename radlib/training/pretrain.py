@@ -12,6 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 from torch.nn import functional
 
 from radlib import compute
+from radlib.code import code_digest
 from radlib.data import batches
 from radlib.data.images import Packed, open_packed
 from radlib.data.packing import release
@@ -24,8 +25,6 @@ from radlib.networks.weights import Preprocessing, save_weights
 from radlib.seeds import digest_of, seed_of
 from radlib.store import atomic_path, write_json, write_table
 from radlib.study import Study
-
-VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def pretrain_backbone(
     study, source, backbone, save = piece
     packed = open_packed(study.dataset_dir(source))
     key = digest_of(
-        VERSION, packed.digest, backbone, study.pretrain, study.seed, compute.precision(),
+        code_digest(__name__), packed.digest, backbone, study.pretrain, study.seed, compute.precision(),
         compute.device().type,
     )  # fmt: skip
     stored = study.store_dir / "pretrain" / f"{key}.pt"

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from radlib import compute
+from radlib.code import code_digest
 from radlib.data import batches
 from radlib.data.images import Packed, open_packed
 from radlib.data.splits import check_masks
@@ -35,7 +36,6 @@ from radlib.study import Run, Study
 from radlib.training.fitting import Fit, fit
 from radlib.training.grid import Arm, carry_out
 
-VERSION = 2
 # What one image and epoch costs against a forward pass of the encoder; for the time left only.
 COST = {"frozen": 1.5, "all": 5.0}
 
@@ -89,9 +89,9 @@ class _Arm(Arm):
         """Of all that determines a run's result."""
         options = self.options
         return digest_of(
-            VERSION, "segment", self.study.seed, self.packed.digest, self.packed.resize, self.weights.digest,
-            self.kind, run, options.size, options.epochs[run.train], options.batch_size, options.decoder,
-            options.views, compute.precision(), compute.device().type,
+            code_digest(__name__), self.study.seed, self.packed.digest, self.packed.resize,
+            self.weights.digest, self.kind, run, options.size, options.epochs[run.train],
+            options.batch_size, options.decoder, options.views, compute.precision(), compute.device().type,
         )  # fmt: skip
 
     def cost(self, run: Run) -> float:

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from radlib import compute
+from radlib.code import code_digest
 from radlib.data import batches
 from radlib.data.images import Packed
 from radlib.data.splits import PARTS
@@ -26,8 +27,6 @@ from radlib.study import Run, Study
 from radlib.training.fitting import Fit, fit
 from radlib.training.grid import Arm
 
-VERSION = 3
-LOCALISED = 1  # version of what a run of a task with lesion masks holds besides
 PREDICTION = ["run", "image_id", "patient_id", "fold", "label", "score"]
 KEPT_LOGIT, LARGEST_LOGIT = 15.0, 25.0
 # What one image and epoch costs against a forward pass of the whole network; for the time left only.
@@ -67,10 +66,10 @@ class TransferArm(Arm):
         """Of all that determines a run's result."""
         options = self.options
         return digest_of(
-            VERSION, self.study.seed, self.packed.digest, self.weights.digest, self.size, self.kind, run,
+            code_digest(type(self).__module__), self.study.seed, self.packed.digest, self.weights.digest,
+            self.size, self.kind, run,
             options.epochs[run.train], options.batch_size, options.dropout, options.views,
             options.standardise, compute.precision(), compute.device().type,
-            *([LOCALISED] if len(self.masked) else []),
         )  # fmt: skip
 
     def cost(self, run: Run) -> float:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from radlib.errors import UserError
 from radlib.progress import progress
-from radlib.questions.verdicts import EQUIVALENCE, tested_equivalence, verdicts
+from radlib.questions.verdicts import EQUIVALENCE, of_finished_runs, tested_equivalence, verdicts
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import Difference, RocBand, bootstrap_delta, interval, p_value, roc_band
 from radlib.stats.delong import delong_difference
@@ -74,11 +74,13 @@ class _Cell:
     """One row of the table, with what the mean over tasks needs.
 
     sample: patients of the smaller class, folds, and degrees of freedom where they are not these two's.
+    sides: the runs of both sources.
     """
 
     row: dict
     draws: np.ndarray
     sample: tuple[int, int, float | None]
+    sides: list[pd.DataFrame]
 
 
 def compare_sources(study: Study, results: Results) -> Comparison:
@@ -105,12 +107,22 @@ def compare_sources(study: Study, results: Results) -> Comparison:
     families = table.groupby(_FAMILY, sort=False)
     for name, corrected in (("p_value", "p_holm"), ("p_tost", "p_tost_holm")):
         table[corrected] = families[name].transform(lambda p: holm(p.to_numpy()))
-    overall = pd.DataFrame([_overall_row(study, group, cells) for _, group in families])
+    groups = [group for _, group in families]
+    overall = pd.DataFrame([_overall_row(study, group, cells) for group in groups])
     table["verdict"] = verdicts(study, table, "p_value", "p_tost")
     table["verdict_holm"] = verdicts(study, table, "p_holm", "p_tost_holm")
     overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
+    for name in ("verdict", "verdict_holm"):
+        table[name] = [of_finished_runs(word, c.sides) for word, c in zip(table[name], cells, strict=True)]
+    all_tasks = [_joined([cells[i] for i in group.index]) for group in groups]
+    overall["verdict"] = [of_finished_runs(*of) for of in zip(overall["verdict"], all_tasks, strict=True)]
     notes += _resolution_notes(study, table, cells)
     return Comparison(table[COLUMNS], overall[OVERALL_COLUMNS], notes)
+
+
+def _joined(cells: list[_Cell]) -> list[pd.DataFrame]:
+    """Both sides' runs of several tasks."""
+    return [pd.concat(runs) for runs in zip(*(cell.sides for cell in cells), strict=True)]
 
 
 def _resolution_notes(study: Study, table: pd.DataFrame, cells: list[_Cell]) -> list[str]:
@@ -170,7 +182,7 @@ def _cell(study: Study, results: Results, task: str, pair, sides, estimate: str,
         **_about_side("a", sides[0], tuned), **_about_side("b", sides[1], tuned),
         "interval_holds": holds, **tested_equivalence(study, found.draws, sample),
     }  # fmt: skip
-    return _Cell(row, found.draws, sample)
+    return _Cell(row, found.draws, sample, sides)
 
 
 def bootstrap_pair(study: Study, task: str, a, b, settings: list[np.ndarray] | None) -> Difference:

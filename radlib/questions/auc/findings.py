@@ -12,6 +12,7 @@ from radlib.questions.verdicts import (
     BETTER,
     BETTER_BY_LITTLE,
     EQUIVALENT,
+    NO_VERDICT,
     UNDECIDED,
     WORSE,
     WORSE_BY_LITTLE,
@@ -59,7 +60,7 @@ def headline_sentence(
     scope = f"Over {counted(mean['n_tasks'], 'task')} ({mean['n_patients']:,} tested {unit(study)}, " + (
         f"{mean['n_images']:,} images; {ESTIMATES[estimate]})"
     )
-    claim = CLAIMS[mean["verdict"]].format(a=a, b=b)
+    claim = CLAIMS.get(mean["verdict"], mean["verdict"]).format(a=a, b=b)
     finding = f"**{claim}**: {with_interval(mean, confidence)}{_reservation(mean, confidence)}"
     return f"{scope}, {finding}. {_tasks_sentence(study, tasks)}"
 
@@ -71,7 +72,7 @@ def _reservation(row: pd.Series, confidence: float) -> str:
             ". The interval says which differences these data cannot rule out; it does not show that the "
             "sources are equal"
         )
-    if row["verdict"] in (BETTER, WORSE):
+    if row["verdict"] in (BETTER, WORSE) or row["verdict"].startswith(NO_VERDICT):
         return ""
     ends = f"{row['tost_low']:+.3f} to {row['tost_high']:+.3f}".replace("-", "−")
     return (
@@ -218,6 +219,8 @@ def closing(study: Study, overall: pd.DataFrame) -> str:
             f"These patients do not decide between {a} and {b}. The interval is {width:.3f} wide; half of "
             "that takes about four times as many tested patients."
         )
+    elif word.startswith(NO_VERDICT):
+        text = f"{a} and {b}: {word}. Mend their weights or lower the rates of transfer.settings first."
     elif word == EQUIVALENT:
         text = f"On average over settings {a} and {b} may stand for each other; tuned by validation: {tuned}."
     else:

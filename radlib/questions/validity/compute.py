@@ -15,6 +15,7 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 from threadpoolctl import threadpool_limits
 
+from radlib.code import code_digest
 from radlib.machines.workers import Advance, work
 from radlib.seeds import digest_of, seed_of
 from radlib.stats.rivals import METHODS, auc_intervals, figure_intervals
@@ -52,7 +53,15 @@ class Batch:
     def path(self) -> Path:
         """Where the store keeps it: under a digest of all that determines it."""
         # The design holds what the cell leaves at its default.
-        parts = (design_of(self.cell), self.cell.level, self.delta, self.first, self.last, self.seed)
+        parts = (
+            code_digest(__name__),
+            design_of(self.cell),
+            self.cell.level,
+            self.delta,
+            self.first,
+            self.last,
+            self.seed,
+        )
         return self.store / f"{digest_of(self.cell.measure, *parts, self.resamples, self.confidence)}.parquet"
 
 
