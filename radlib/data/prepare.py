@@ -3,7 +3,6 @@
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +21,12 @@ from radlib.data.parts import with_parts
 from radlib.data.records import Chosen, Decoded, choose_records
 from radlib.data.splits import LEFT_OUT, part_columns
 from radlib.datasets import Record
-from radlib.progress import progress
+from radlib.progress import on_threads, progress
 from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Task
 
-_AT_ONCE = 64
+_AHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,7 @@ def _in_order(
         decoded = load(record)
         return decoded, fingerprint(decoded.pixels), look(decoded.pixels, decoded.mask)
 
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(records), _AT_ONCE):
-            yield from pool.map(one, records[start : start + _AT_ONCE])
+    return on_threads(one, records, _AHEAD)
 
 
 class _Facts:

@@ -1,20 +1,30 @@
-"""Modality, region and label of a picture: `taxonomy.yaml`, read and checked, and what is looked up in it."""
+"""Modality, region, label and window of a picture: `taxonomy.yaml`, read and checked, and looked up in."""
 
 import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import yaml
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from radlib.database.windows import Window
+from radlib.datasets.grey import ToBytes, own_range, windowed
 from radlib.errors import UserError, listed
 from radlib.study.common import Strict
 
 SHIPPED = Path(__file__).parent / "taxonomy.yaml"
 Code = Literal["CT", "MR", "US"]
 Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class Percentiles(Strict):
+    """Of each picture: MR signal has no unit, so every picture is its own measure."""
+
+    percentiles: tuple[float, float] = Field(description="shown as 0 and 255; 0 <= low < high <= 100")
+
+
+Window = tuple[float, float] | Percentiles | Literal["stored"]
 
 
 class Region(Strict):
@@ -70,12 +80,10 @@ class Taxonomy(Strict):
         return (modality, region) in self._labels
 
     def label_of(self, modality: str, region: str, finding: str) -> str | None:
-        """The label that a finding stands for there, or None where the taxonomy does not know it."""
+        """The label that a finding stands for there: "" for one of no_label or none, None where unknown."""
+        if not finding or _plain(finding) in map(_plain, self.no_label):
+            return ""
         return self._labels[modality, region].get(_plain(finding))
-
-    def is_no_label(self, finding: str) -> bool:
-        """Whether a finding says that the picture shall not be used."""
-        return _plain(finding) in {_plain(one) for one in self.no_label}
 
     def region_of(self, modality: str, texts: tuple[str, ...]) -> str | None:
         """The region in the first of the header's texts that names exactly one; None where none does."""
@@ -93,6 +101,28 @@ class Taxonomy(Strict):
     def window_of(self, modality: str, region: str) -> Window:
         of = self.modalities[modality]
         return of.regions[region].window or of.window
+
+
+def to_bytes(window: Window) -> ToBytes:
+    """What turns values in modality units into uint8 by a window of the taxonomy (see taxonomy.yaml).
+
+    A window of two numbers is DICOM's LINEAR function whatever the header asks for, so that pictures of one
+    class are shown alike.
+    """
+
+    def show(values: np.ndarray, name: str) -> np.ndarray:
+        if isinstance(window, Percentiles):
+            return own_range(values, *np.percentile(values, window.percentiles))
+        if isinstance(window, tuple):
+            return windowed(values, window, "LINEAR", name)
+        if values.min() < 0 or values.max() > 255:
+            raise UserError(
+                f"{name} has values from {values.min():g} to {values.max():g}, which do not fit into 8 bits "
+                "as they are; give the taxonomy a window for its modality"
+            )
+        return np.rint(values).astype(np.uint8)
+
+    return show
 
 
 def read_taxonomy(path: Path = SHIPPED) -> Taxonomy:

@@ -54,10 +54,10 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            total += float(loss.detach()) * len(rows)
+            total += loss.detach().double() * len(rows)
         figures = validate()
         epoch_done()
-        history.append({"epoch": epoch + 1, "train_loss": total / len(train), **figures})
+        history.append({"epoch": epoch + 1, "train_loss": float(total) / len(train), **figures})
         if figures["val_loss"] < best.validation["val_loss"]:
             best = Fit(epoch + 1, figures, history)
             kept = _trained_state(learner)
