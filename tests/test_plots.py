@@ -148,7 +148,7 @@ def test_headline_marks_published_values_as_other_data(compared):
 def test_setting_map_shows_every_setting_once_per_task_and_their_mean(compared):
     study, results, _ = compared
     deltas = compare.setting_deltas(study, results)
-    drawn = setting_map(study, deltas).axes[0].images[0].get_array()
+    drawn = np.asarray(setting_map(study, deltas).axes[0].images[0].get_array())
     assert sorted(np.ravel(drawn[:, :-1])) == pytest.approx(sorted(deltas["delta"]))
     assert drawn[:, -1] == pytest.approx(drawn[:, :-1].mean(axis=1))
     runs = results.of_task("thyroid_us").query("train == 'all'").groupby("source")["test_auc"].mean()
