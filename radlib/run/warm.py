@@ -97,7 +97,7 @@ def _attend(connection: Connection, context, seconds: list, stopping: threading.
     request, start = connection.recv(), time.perf_counter()
     process = context.Process(target=_run, args=request)
     process.start()
-    if stopping.is_set():  # Ctrl-C came while the server still imported, before there was this fork to hear it
+    if stopping.is_set():  # Ctrl-C came before there was this fork to hear it
         process.kill()
     if process.sentinel not in wait([process.sentinel, connection]):
         process.kill()
