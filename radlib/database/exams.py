@@ -32,7 +32,8 @@ KINDS = {
     "capture": "a screenshot, dose sheet or other secondary capture",
     "burned_in": "text burned into the picture (BurnedInAnnotation is YES)",
 }
-_SCOUT = re.compile(r"\b(LOCALI[SZ]ER|SCOUT|TOPOGRAM|SURVEY)\b")
+# A survey of bones or of the body is an examination, and no scout.
+_SCOUT = re.compile(r"\b(LOCALI[SZ]ER|SCOUT|TOPOGRAM|(?<!BONE )(?<!SKELETAL )(?<!BODY )SURVEY)\b")
 _SCREEN = re.compile(r"\b(SCREEN[ _]?(SAVE|SHOT)|CSA REPORT|DOSE[ _]INFO)\b")
 _SECONDARY_CAPTURE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.\d)?")
 _COLUMNS = [
@@ -58,7 +59,7 @@ class Exams:
 
 def read_exams(
     folder: Path,
-    wanted: Collection[str],
+    wanted: set[str],
     salt: str,
     progress: Callable = progress,
     patient_spellings: str | None = None,
@@ -81,7 +82,7 @@ def read_exams(
 
     def one(file: FileRef) -> dict | UserError | str:
         try:
-            return _picture(file, set(wanted), salt, include)
+            return _picture(file, wanted, salt, include)
         except UserError as exc:
             return exc
 
