@@ -70,7 +70,7 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def short_study(folder: Path) -> None:
-    """The smoke study without what the types fill in; its second task is own images, as in docs/own_data.md."""
+    """The smoke study without what the types fill in; its second task is own, as in docs/own_data.md."""
     params = yaml.safe_load((folder / "studies" / "smoke.yaml").read_text())
     for key in ("dropout", "standardise", "seeds"):
         del params["transfer"][key]
