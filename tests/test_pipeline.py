@@ -25,6 +25,7 @@ from tests.conftest import REPOSITORY
 
 COPIED = ["dvc.yaml", "params.yaml", "Makefile", ".dvc/config", ".dvcignore"]
 PYTHON = Path(sys.executable)
+STUDY = ["python", "-m", "radlib.run", "study"]
 
 
 def environment() -> dict[str, str]:
@@ -70,7 +71,7 @@ def killed_and_resumed(tmp_path_factory):
     folder = copy_repository(tmp_path_factory.mktemp("smoke") / "copy")
     call(folder, "python", "-m", "radlib.run", "choose", "--study", "smoke")
     process = subprocess.Popen(
-        ["dvc", "repro"], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        STUDY, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     store = folder / "store" / "runs"
     deadline = time.monotonic() + 600
@@ -82,8 +83,7 @@ def killed_and_resumed(tmp_path_factory):
     process.wait()
     (folder / ".dvc" / "tmp" / "rwlock").write_text("")
     finished = {p: p.stat().st_mtime_ns for p in store.rglob("[!.]*.parquet")}
-    call(folder, "python", "-m", "radlib.run", "choose")
-    output = call(folder, "dvc", "repro")
+    output = call(folder, *STUDY)
     return folder, finished, output
 
 
