@@ -315,6 +315,17 @@ def test_files_are_found_by_names_that_other_programs_changed(tmp_path, named, f
         datasets.read("table", tmp_path, options | {"file": "{name}.png"})
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_classes_have_one_unicode_form(tmp_path, form):
+    """Macs write decomposed names, editors composed ones; both look alike."""
+    name = unicodedata.normalize(form, "Läsion")
+    picture(tmp_path / name / "a.png")
+    assert datasets.read("folders", tmp_path, {})[0].class_name == "Läsion"
+    assert datasets.read("folders", tmp_path, {"labels": {"Läsion": "ill"}})[0].class_name == "ill"
+    (tmp_path / "list.csv").write_text(f"image,label\n{name}/a.png,{name}\n", encoding="utf-8")
+    assert datasets.read("table", tmp_path, {"csv": "list.csv"})[0].class_name == "Läsion"
+
+
 SPELLINGS = {
     "case": str.lower,
     "blank": lambda name: name.replace("P", "P\u2009"),

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from radlib.datasets.record import (
     FileRef,
@@ -42,7 +43,7 @@ def read(
             by file names in several folders of a class, which may be people of their own.
     """
     files = list_files(path, root)
-    folders = sorted({name.split("/")[0] for name in files if "/" in name})
+    folders = sorted({normalize("NFC", name.split("/")[0]) for name in files if "/" in name})
     missing = [name for name in [*(labels or {}), *(classes or [])] if str(name) not in folders]
     if missing:
         raise UserError(

@@ -232,11 +232,12 @@ def class_of(label: str, labels: dict | None, where: str) -> str:
     Raises:
         UserError: `labels` lacks the label, or YAML read one of its keys as true or false.
     """
+    label = unicodedata.normalize("NFC", label)
     if labels is None:
         return label
     if any(isinstance(key, bool) for key in labels):
         raise UserError("option 'labels': YAML reads bare yes, no, true and false as booleans; quote them")
-    translated = {str(key): str(value) for key, value in labels.items()}
+    translated = {unicodedata.normalize("NFC", str(key)): str(value) for key, value in labels.items()}
     if label not in translated:
         raise UserError(f"{where}: label '{label}' is not in option 'labels': {', '.join(translated)}")
     return translated[label]
