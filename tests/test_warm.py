@@ -52,13 +52,14 @@ def test_a_fork_has_the_arguments_folder_environment_and_exit_status(served, tmp
     assert said.splitlines() == [f"True ['{code}', '0'] {tmp_path.name} so", f"ended {code}"]
 
 
-def test_a_fork_ends_with_the_command_that_asked_for_it(served, tmp_path):
+@pytest.mark.parametrize("killed", ["radlib.run.warm", "serve.py"])
+def test_a_fork_ends_with_the_command_that_asked_for_it_and_with_the_server(served, tmp_path, killed):
     server = served("0", "60")
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.1)
     fork = psutil.Process(int((tmp_path / "pid").read_text()))
-    asking = [p for p in psutil.Process(server.pid).children() if "radlib.run.warm" in p.cmdline()]
-    asking[0].send_signal(signal.SIGKILL)
+    processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children()]
+    next(p for p in processes if killed in p.cmdline()).send_signal(signal.SIGKILL)
     server.communicate(timeout=60)
     fork.wait(timeout=20)
 
