@@ -1,7 +1,7 @@
 """Independent pieces of work on a Ray cluster (`compute: {backend: ray}` in params.yaml).
 
-Every machine sees the repository's folder under the same path, and whoever computes a result writes it to the
-store. A piece whose machine was lost starts again and finds there what was finished.
+Every result is sent back as soon as it is there, and only the process that asked for it writes it down: the
+machines need no common disk for that. A piece whose machine was lost starts again without what had arrived.
 """
 
 import contextlib
@@ -10,9 +10,8 @@ import logging
 import math
 import os
 import socket
-import tempfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,7 +40,6 @@ def connect(options: Compute):
         ) from exc
     if not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_task_oom_retries", str(options.retries))  # by default for ever
         try:
             _knock(options.address)
             ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR)
@@ -60,69 +58,74 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def work_on_cluster(
-    function: Callable[[Any, Advance], Any],
-    pieces: Sequence[Any],
+@dataclass
+class _Piece:
+    """What of a piece of work is still to come, and how often in a row its machine was lost."""
+
+    shared: Any
+    items: list[Any]
+    lost: int = 0
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    result: Any
+    done: float  # in the units of the bar
+    said: str
+    kind: str  # of the device that computed it
+
+
+def stream(
+    function: Callable[[Any, list[Any], Advance], Iterator[Any]],
+    pieces: Sequence[tuple[Any, list[Any]]],
     options: Compute,
     total: float,
     description: str,
-    folder: Path,
-) -> list[Any]:
-    """`[function(piece, advance) for piece in pieces]`, as many at a time as there are processors or GPUs.
+    keep: Callable[[Any], None],
+) -> None:
+    """Pieces of independent work, as many at a time as the cluster has processors (or shares of GPUs) for.
 
     Args:
-        function: of a module; must go on from what it left in `folder` when it is called again.
-        pieces: best with the longest first.
+        function: of a module; (shared, items, advance) -> one result per item, in their order.
+        pieces: (shared, items), best with the longest first.
         total: what all calls of `advance` add up to.
-        folder: where `function` writes; every machine must see it.
+        keep: called here with every result as soon as it arrives.
     Raises:
-        UserError: a piece lost its machine more than `options.retries` times, a machine does not see
-            `folder`, or the cluster's machines compute differently. Whatever `function` raises is passed on.
-            The other pieces are stopped.
+        UserError: a piece lost its machine `options.retries` times in a row, or the cluster's machines
+            compute differently. Whatever `function` raises is passed on. The other pieces are stopped.
     """
     ray = connect(options)
-    folder.mkdir(parents=True, exist_ok=True)
-    queue = ray.util.queue.Queue(actor_options={"num_cpus": 0})
-    task = ray.remote(num_cpus=1, num_gpus=gpus_each(ray, options), max_retries=options.retries)(_one)
-    with (
-        tempfile.TemporaryDirectory(prefix=".ray-", dir=folder) as seen,
-        progress(total=math.ceil(total), description=description, unit="img", bar_format=WHOLE) as bar,
-    ):
-        running = [task.remote(function, piece, Path(seen), queue) for piece in pieces]
+    lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError,
+            ray.exceptions.OutOfMemoryError)  # fmt: skip
+    task = ray.remote(num_cpus=1, num_gpus=gpus_each(ray, options), max_retries=0)(_each)
+    kinds = set()
+    running = {task.remote(function, *piece): _Piece(*piece) for piece in pieces}
+    with progress(total=math.ceil(total), description=description, unit="img", bar_format=WHOLE) as bar:
         try:
-            return _gathered(ray, running, queue, bar)
-        except ray.exceptions.RayTaskError as exc:
-            raise (exc.cause if isinstance(exc.cause, UserError) else exc) from None
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError,
-                ray.exceptions.ObjectLostError, ray.exceptions.OutOfMemoryError) as exc:  # fmt: skip
-            raise UserError(
-                f"the machine of one piece of work was lost {options.retries + 1} times "
-                f"({type(exc).__name__}), most often for want of memory; give each piece more (compute.gpus, "
-                "or fewer processors by ray start --num-cpus) and start again: finished work is kept"
-            ) from exc
+            while running:
+                (results,), _ = ray.wait(list(running), num_returns=1, fetch_local=False)
+                piece = running.pop(results)
+                try:
+                    arrival = ray.get(next(results))
+                except StopIteration:
+                    continue
+                except lost as exc:
+                    if piece.items:
+                        _count_loss(piece, options, exc)
+                        running[task.remote(function, piece.shared, piece.items)] = piece
+                    continue
+                except ray.exceptions.RayTaskError as exc:
+                    raise (exc.cause if isinstance(exc.cause, UserError) else exc) from None
+                running[results] = piece
+                kinds.add(arrival.kind)
+                _check_alike(kinds)
+                keep(arrival.result)
+                piece.items, piece.lost = piece.items[1:], 0
+                print(arrival.said, end="")
+                bar.update(min(arrival.done, bar.total - bar.n))
         finally:
-            for one in running:
-                ray.cancel(one, force=True)
-            queue.shutdown()
-
-
-def _gathered(ray, running: list, queue, bar) -> list[Any]:
-    """The results in the order of the pieces; the first failure ends the waiting."""
-    waiting, kinds = list(running), set()
-    while waiting:
-        done, waiting = ray.wait(waiting, timeout=0.5)
-        for one in done:
-            _, said, kind = ray.get(one)
-            print(said, end="")
-            kinds.add(kind)
-        if len(kinds) > 1:
-            raise UserError(
-                f"the cluster's machines compute differently ({', '.join(sorted(kinds))}), and a table would "
-                "mix them; leave out the odd ones, or ask for GPUs by compute.gpus: finished work is kept"
-            )
-        while not queue.empty():
-            bar.update(min(queue.get(), bar.total - bar.n))
-    return [ray.get(one)[0] for one in running]
+            for results in running:
+                ray.cancel(results, force=True)
 
 
 def gpus_each(ray, options: Compute) -> float:
@@ -132,23 +135,37 @@ def gpus_each(ray, options: Compute) -> float:
     return options.gpus
 
 
-def _one(function, piece, seen: Path, queue) -> tuple[Any, str, str]:
-    """In a task: the result, what was printed, and the kind of the device."""
-    one_thread()
-    check_seen(seen)
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        result = function(piece, queue.put)
-    return result, said.getvalue(), f"{compute.device().type} in {compute.precision()}"
-
-
-def check_seen(folder: Path) -> None:
-    """Refuse, with a UserError, a machine that does not see a folder made just now by another one."""
-    if not folder.is_dir():
+def _count_loss(piece: _Piece, options: Compute, exc: Exception) -> None:
+    piece.lost += 1
+    if piece.lost > options.retries:
         raise UserError(
-            f"a machine of the cluster does not see {folder.parent} as the others do; put the repository's "
-            "folder on a disk that all share, under the same path"
+            f"the machine of one piece of work was lost {piece.lost} times in a row ({type(exc).__name__}), "
+            "most often for want of memory; give each piece more (compute.gpus, or fewer processors by ray "
+            "start --num-cpus) and start again: finished work is kept"
+        ) from exc
+
+
+def _check_alike(kinds: set[str]) -> None:
+    if len(kinds) > 1:
+        raise UserError(
+            f"the cluster's machines compute differently ({', '.join(sorted(kinds))}), and a table would mix "
+            "them; leave out the odd ones, or ask for GPUs by compute.gpus: finished work is kept"
         )
+
+
+def _each(function, shared, items) -> Iterator[_Arrival]:
+    """In a task: every result with what it cost and what was printed meanwhile."""
+    one_thread()
+    kind = f"{compute.device().type} in {compute.precision()}"
+    costs, said = [], io.StringIO()
+    results = function(shared, items, costs.append)
+    for _ in items:
+        with contextlib.redirect_stdout(said):
+            result = next(results)
+        yield _Arrival(result, sum(costs), said.getvalue(), kind)
+        costs.clear()
+        said.seek(0)
+        said.truncate()
 
 
 def one_thread() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from radlib.errors import UserError
-from radlib.machines.cluster import check_seen, connect, gpus_each, one_thread
+from radlib.machines.cluster import connect, gpus_each, one_thread
 from radlib.machines.team import Team
 from radlib.machines.workers import Advance
 from radlib.progress import WHOLE, progress
@@ -128,7 +128,11 @@ def _take_part(config: dict[str, Any]) -> Any:
     if torch.cuda.is_available():
         torch.cuda.set_device(ray.train.torch.get_device())
     try:
-        check_seen(scratch)
+        if not scratch.is_dir():
+            raise UserError(
+                f"a machine of the cluster does not see {scratch.parent} as the others do; put the "
+                "repository's folder on a disk that all share, under the same path"
+            )
         return config["function"](config["piece"], _telling(queue, team), team)
     except UserError as exc:
         queue.put(exc)
