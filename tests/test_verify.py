@@ -14,12 +14,17 @@ import yaml
 
 from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
+from radlib.questions.auc.table import AUC, OVERALL
 from radlib.questions.calibration import compute as reliability
+from radlib.questions.calibration.table import CALIBRATION
 from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions import resize as compare_resize
+from radlib.questions.lesions.table import DICE, RESIZE
 from radlib.questions.ranking import compute as ranks
+from radlib.questions.ranking.table import IMPROVEMENT, RANKS
 from radlib.questions.validity import compute as validity
+from radlib.questions.validity.table import VALIDITY
 from radlib.report import agreement, archive
 from radlib.report.origin import differences
 from radlib.report.verify import verify
@@ -57,14 +62,17 @@ def committed(tmp_path_factory):
     sides = pd.DataFrame({"image_id": ["a"], "has_mask": [False], "width": [1], "height": [1]})
     sides.to_parquet(study.dataset_dir("breast_us") / "manifest.parquet")
     results = load_results(study)
-    compare.save_tables(study, compare.compare_sources(study, results))
+    found = compare.compare_sources(study, results)
+    AUC.write(study, found.table)
+    OVERALL.write(study, found.overall)
     located = lesions.load_localised(study, results)
-    compare_dice.save_table(study, compare_dice.compare_found(study, [located]))
-    validity.save_table(study, validity.coverage_table(study, validity.simulate(study)))
-    compare_resize.save_table(study, compare_resize.compare_resize(study, [located]))
+    DICE.write(study, compare_dice.compare_found(study, [located]))
+    VALIDITY.write(study, validity.coverage_table(study, validity.simulate(study)))
+    RESIZE.write(study, compare_resize.compare_resize(study, [located]))
     drawn = ranks.draw_tasks(study, results)
-    ranks.save_tables(study, ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn))
-    reliability.save_table(study, reliability.calibration_table(study, reliability.measure(study, results)))
+    RANKS.write(study, ranks.rank_table(study, drawn))
+    IMPROVEMENT.write(study, ranks.improvement_table(study, drawn))
+    CALIBRATION.write(study, reliability.calibration_table(study, reliability.measure(study, results)))
     write_table(pd.DataFrame({"task": [TASK], "delta": [0.1]}), study.report_dir / "other.csv")
     (root / "studies").mkdir()
     shutil.copy(root / "params.yaml", root / "studies" / f"{NAME}.yaml")
