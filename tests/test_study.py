@@ -80,6 +80,11 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             {"transfer.settings": [{"train": "all", "lr": 1}, {"train": "all", "lr": 1.0}]},
             "transfer.settings holds 'all, lr 1, inception_resnet_v2' twice",
         ),
+        ({"tasks.thyroid_us.negative": False}, "got False, which YAML takes for no text: write it in quotes"),
+        (
+            {"tasks.thyroid_us.options": None},
+            "'tasks.thyroid_us.options': Input should be a valid dictionary, but",
+        ),
         (["transfer.seeds", [0]], "overrides is ['transfer.seeds', [0]]; write keys and values, such as"),
         ("transfer.seeds=[0]", "overrides is 'transfer.seeds=[0]'; write keys and values"),
         ({("transfer", "seeds"): [1]}, "overrides: ('transfer', 'seeds') is no key; write it as text"),
