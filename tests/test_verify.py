@@ -327,7 +327,7 @@ def test_too_large_predictions_are_not_kept_and_that_is_said(committed, tmp_path
     assert archive.is_kept(study.report_dir)
     assert "more than the 0.001 MB that a report keeps" in archive.keep(study, largest=1000)
     assert not archive.is_kept(study.report_dir) and not list(study.report_dir.iterdir())
-    shutil.rmtree(tmp_path / "results" / "breast_us")
+    shutil.rmtree(study.result_dir("breast_us"))
     with pytest.raises(UserError, match="task 'breast_us' has no results .* dvc repro"):
         archive.keep(study)
 

@@ -11,7 +11,9 @@ import numpy as np
 from PIL import Image
 
 from radlib import datasets, simulate
-from radlib.data.images import as_picture, decode_image, decode_masks, draw_outlines
+from radlib.data.files import SMALLEST_SIDE, UnreadKind
+from radlib.data.images import as_picture, decode_image
+from radlib.data.masks import decode_masks, draw_outlines
 from radlib.data.splits import choose_from_parts, choose_subset
 from radlib.datasets import FileRef, Outline, PixelsRef, Record, check_options, patients
 from radlib.errors import UserError, listed
@@ -34,12 +36,14 @@ class Decoded:
 
     pixels: uint8 (H, W) or (H, W, 3); mask: uint8 0/1 (H, W) or None; inputs: SHA-256 of the image's file (or
     array) and of its masks' files; rule: how DICOM values became grey (see `radlib.datasets.grey`), else "".
+    drop: why the picture is not read ("" if it is); its pixels are black then.
     """
 
     pixels: np.ndarray
     mask: np.ndarray | None
     inputs: tuple[str, ...]
     rule: str = ""
+    drop: str = ""
 
 
 Load = Callable[[Record], Decoded]
@@ -146,9 +150,15 @@ def loader(colour: bool) -> Load:
     """How to read and decode a record's image and masks."""
 
     def load(record: Record) -> Decoded:
-        pixels, digest, rule = _pixels(record.image, colour)
+        image = record.image
+        data = image.read_bytes() if isinstance(image, FileRef) else b""
+        try:
+            pixels, digest, rule = _pixels(image, data, colour)
+        except UnreadKind as exc:
+            black = np.zeros((SMALLEST_SIDE, SMALLEST_SIDE, 3)[: 3 if colour else 2], dtype=np.uint8)
+            return Decoded(black, None, (_sha256(data),), drop=exc.reason)
         files = [(mask.read_bytes(), mask.name) for mask in record.masks if isinstance(mask, FileRef)]
-        mask = decode_masks(files, pixels.shape[:2]) if record.masks else None
+        mask = decode_masks(files, pixels.shape[:2], data) if record.masks else None
         digests = [digest, *(_sha256(data) for data, _ in files)]
         for outline in (m for m in record.masks if isinstance(m, Outline)):
             mask |= draw_outlines(outline.polygons, pixels.shape[:2])
@@ -158,9 +168,8 @@ def loader(colour: bool) -> Load:
     return load
 
 
-def _pixels(image: FileRef | PixelsRef, colour: bool) -> tuple[np.ndarray, str, str]:
+def _pixels(image: FileRef | PixelsRef, data: bytes, colour: bool) -> tuple[np.ndarray, str, str]:
     if isinstance(image, FileRef):
-        data = image.read_bytes()
         return decode_image(data, image.name, colour), _sha256(data), ""
     values, digest, rule = image.read_pixels()
     return as_picture(values, image.name, colour), digest, rule

@@ -94,19 +94,19 @@ def plan_database(
     table, salt = read_annotations(annotations), check_salt(salt)
     spellings = check_option(patient_spellings)
     exams = read_exams(exams_folder, set(table["uid"]), salt, progress, spellings, include)
-    placed = place(readings_of(table, exams.pictures), taxonomy)
-    decided = decide(placed.readings)
+    readings, unplaced, unread = place(readings_of(table, exams.pictures), taxonomy)
+    decided = decide(readings)
     kept = decided[decided["label"] != ""]
     frequent = kept.groupby(CLASS)["patient"].transform("nunique") >= least_patients
-    left_out = {**placed.left_out, TIE: len(decided) - len(kept), FEW_PATIENTS: int((~frequent).sum())}
+    left_out = {**unplaced, TIE: len(decided) - len(kept), FEW_PATIENTS: int((~frequent).sum())}
     left_out = {why: count for why, count in left_out.items() if count}
     kept = kept[frequent].reset_index(drop=True)
     if kept.empty:
         reasons = ", ".join(f"{why}: {count}" for why, count in left_out.items())
         raise UserError(f"no annotated image is left to write ({reasons or 'none was annotated'})")
     images = _named(_parted(kept, seed), salt)
-    kappas = agreement_table(placed.readings, resamples, seed)
-    return Database(images, kappas, left_out, placed.unread, exams, taxonomy)
+    kappas = agreement_table(readings, resamples, seed)
+    return Database(images, kappas, left_out, unread, exams, taxonomy)
 
 
 def _parted(images: pd.DataFrame, seed: int) -> pd.DataFrame:

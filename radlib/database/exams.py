@@ -58,7 +58,7 @@ class Exams:
 
 def read_exams(
     folder: Path,
-    wanted: Collection[str],
+    wanted: set[str],
     salt: str,
     progress: Callable = progress,
     patient_spellings: str | None = None,
@@ -81,7 +81,7 @@ def read_exams(
 
     def one(file: FileRef) -> dict | UserError | str:
         try:
-            return _picture(file, set(wanted), salt, include)
+            return _picture(file, wanted, salt, include)
         except UserError as exc:
             return exc
 

@@ -4,7 +4,6 @@ The label that most readers gave counts. Where two labels have equally many, the
 decides; without one the picture is left out and counted.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -23,23 +22,14 @@ ADJUDICATED, TIE = "adjudicator decided", "readers disagree, no adjudicator"
 _SAID = ("modality", "region", "adjudicator")
 
 
-@dataclass(frozen=True)
-class Placed:
-    """readings: those of `readings_of`, with modality, region, label and adjudicated (a label or "").
-
-    left_out: reason -> number of images that were annotated and have no place; unread: readings of no_label.
-    """
-
-    readings: pd.DataFrame
-    left_out: dict[str, int]
-    unread: int
-
-
-def place(readings: pd.DataFrame, taxonomy: Taxonomy) -> Placed:
+def place(readings: pd.DataFrame, taxonomy: Taxonomy) -> tuple[pd.DataFrame, dict[str, int], int]:
     """Give every reading its modality, region and label.
 
     Args:
         readings: see `radlib.database.annotations.readings_of`.
+    Returns:
+        The readings that count, with modality, region, label and adjudicated (a label or ""); reason ->
+        number of annotated images that have no place; and the number of readings of no_label.
     Raises:
         UserError: rows of one picture that contradict each other, a picture without a patient, a modality or
             region of the csv that the taxonomy lacks, a region that nobody tells, or findings that are no
@@ -52,7 +42,7 @@ def place(readings: pd.DataFrame, taxonomy: Taxonomy) -> Placed:
     read = labelled[labelled["label"] != ""].reset_index(drop=True)
     left_out = unfit.drop_duplicates(IMAGE)["unfit"].value_counts().to_dict()
     left_out[NO_LABEL] = len(labelled.drop_duplicates(IMAGE)) - len(read.drop_duplicates(IMAGE))
-    return Placed(read, left_out, len(labelled) - len(read))
+    return read, left_out, len(labelled) - len(read)
 
 
 def _one_place(readings: pd.DataFrame) -> pd.DataFrame:
@@ -129,7 +119,7 @@ def decide(readings: pd.DataFrame) -> pd.DataFrame:
     """One row per picture and frame: its label, and how it came about.
 
     Args:
-        readings: see `Placed`.
+        readings: see `place`.
     Returns:
         The columns of `readings`, with label ("" where readers disagree) and decision.
     """

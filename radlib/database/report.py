@@ -1,35 +1,21 @@
-"""What 00_database shows: the tree, counts of labels and parts, and the lines that make a corpus of it."""
+"""What 00_database shows: counts of folders, regions and reasons, and the lines that make a corpus of it."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from radlib.data.splits import PARTS
-from radlib.database.build import CLASS, Database
+from radlib.database.build import Database
 
 _COUNTS = {"images": ("filename", "size"), "patients": ("patient_id", "nunique")}
 
 
-def tree(database: Database) -> str:
-    """The folders that are written, with images and patients of each label."""
-    images = database.images
-    counts = images.groupby(images["filename"].str.rpartition("/")[0]).agg(**_COUNTS)
-    lines, before = [], []
-    for folder, count in counts.iterrows():
-        names = folder.split("/")
-        same = next((i for i, (a, b) in enumerate(zip(names, before, strict=False)) if a != b), len(before))
-        lines += [f"{'    ' * depth}{name}/" for depth, name in enumerate(names) if depth >= same]
-        lines[-1] += f"  {count['images']:,} images, {count['patients']:,} patients"
-        before = names
-    return "\n".join(lines)
-
-
 def label_table(database: Database) -> pd.DataFrame:
-    """Images and patients of every label, and its patients in each part."""
-    images = database.images
-    parts = images.groupby([*CLASS, "part"])["patient_id"].nunique().unstack(fill_value=0)
+    """The folders that are written, one per label: images, patients, and patients of each part."""
+    images = database.images.assign(folder=database.images["filename"].str.rpartition("/")[0])
+    parts = images.groupby(["folder", "part"])["patient_id"].nunique().unstack(fill_value=0)
     parts = parts.reindex(columns=list(PARTS), fill_value=0).add_suffix(" patients")
-    return images.groupby(CLASS).agg(**_COUNTS).join(parts)
+    return images.groupby("folder").agg(**_COUNTS).join(parts)
 
 
 def region_table(database: Database) -> pd.DataFrame:

@@ -53,7 +53,7 @@ class Taxonomy(Strict):
             for name, region in modality.regions.items():
                 if region.window is None and modality.window is None:
                     raise ValueError(f"{code}/{name} has no window, nor has {code}")
-                _check_findings(f"{code}/{name}", region, self.no_label)
+        self._labels  # noqa: B018 (a finding of two labels is an error now, not at its first use)
         ultrasound = self.modalities["US"].regions.values() if "US" in self.modalities else []
         labels = [label for region in ultrasound for label in region.labels]
         shared = sorted({label for label in labels if labels.count(label) > 1})
@@ -65,13 +65,9 @@ class Taxonomy(Strict):
 
     @cached_property
     def _labels(self) -> dict[tuple[str, str], dict[str, str]]:
-        """(modality, region) -> finding -> label."""
+        """(modality, region) -> finding -> label, "" for the findings of no_label."""
         return {
-            (code, name): {
-                _plain(finding): label
-                for label, findings in region.labels.items()
-                for finding in (label, *findings)
-            }
+            (code, name): _meanings(f"{code}/{name}", region, self.no_label)
             for code, modality in self.modalities.items()
             for name, region in modality.regions.items()
         }
@@ -81,9 +77,7 @@ class Taxonomy(Strict):
 
     def label_of(self, modality: str, region: str, finding: str) -> str | None:
         """The label that a finding stands for there: "" for one of no_label or none, None where unknown."""
-        if not finding or _plain(finding) in map(_plain, self.no_label):
-            return ""
-        return self._labels[modality, region].get(_plain(finding))
+        return self._labels[modality, region].get(_plain(finding)) if finding else ""
 
     def region_of(self, modality: str, texts: tuple[str, ...]) -> str | None:
         """The region in the first of the header's texts that names exactly one; None where none does."""
@@ -146,13 +140,16 @@ def read_taxonomy(path: Path = SHIPPED) -> Taxonomy:
         raise UserError(f"{path.name}: {f'{key}: ' if key else ''}{what}; compare it with {SHIPPED}") from exc
 
 
-def _check_findings(where: str, region: Region, no_label: list[str]) -> None:
-    meaning = {_plain(finding): "no label" for finding in no_label}
+def _meanings(where: str, region: Region, no_label: list[str]) -> dict[str, str]:
+    meaning = {_plain(finding): "" for finding in no_label}
     for label, findings in region.labels.items():
-        for finding in {_plain(one) for one in (label, *findings)}:
-            if meaning.setdefault(finding, label) != label:
-                first = meaning[finding]
-                raise ValueError(f"{where}: the finding '{finding}' means {first} and {label}; keep one")
+        for finding in map(_plain, (label, *findings)):
+            first = meaning.setdefault(finding, label)
+            if first != label:
+                raise ValueError(
+                    f"{where}: the finding '{finding}' means {first or 'no label'} and {label}; keep one"
+                )
+    return meaning
 
 
 def _plain(finding: str) -> str:

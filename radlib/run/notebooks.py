@@ -12,11 +12,11 @@ import nbformat
 import papermill
 from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
-from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from radlib.errors import UserError
 from radlib.progress import PROGRESS_FILE
+from radlib.report.pages import write_pages
 from radlib.report.sources import is_committed
 from radlib.run.choose import check_unchanged
 from radlib.store import atomic_path
@@ -70,7 +70,7 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
     with atomic_path(target) as temporary:
         nbformat.write(notebook, temporary)
     if name == "07_summary":
-        write_html(notebook, study.report_dir / "index.html")
+        write_pages(study.report_dir, study.title)
     print(f"Read {target.relative_to(study.root)}")
     return target
 
@@ -83,14 +83,6 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
     return notebook
-
-
-def write_html(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """The executed notebook as one page: prose and outputs, without code."""
-    exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, exclude_input_prompt=True)
-    html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.parent.name}})
-    with atomic_path(path) as temporary:
-        temporary.write_text(html)
 
 
 def _private_kernel(folder: Path) -> type[AsyncKernelManager]:
