@@ -201,9 +201,9 @@ def test_only_folders_that_carry_our_mark_are_removed(own_data):
     scan = folder / "scans" / "1.png"
     scan.parent.mkdir(parents=True)
     scan.write_bytes(b"the only copy")
-    with pytest.raises(UserError, match="holds files that are not of this version's making"):
+    with pytest.raises(UserError, match="holds scans, which this version did not write"):
         prepare(own_data, "mine", progress=quiet)
-    with pytest.raises(UserError, match="holds files that are not of this version's making"):
+    with pytest.raises(UserError, match="holds scans, which this version did not write"):
         check_raw(own_data)  # before DVC starts, which removes what a stage writes
     assert scan.read_bytes() == b"the only copy" and len(list(folder.parent.iterdir())) <= 2
     elsewhere = folder.rename(own_data.root / "elsewhere")
@@ -216,6 +216,10 @@ def test_only_folders_that_carry_our_mark_are_removed(own_data):
     prepare(own_data, "mine", progress=quiet)
     prepare(own_data, "mine", progress=quiet)
     assert open_packed(folder).images.shape[0] == 60
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds notes.txt, which"):
+        prepare(own_data, "mine", progress=quiet)
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_same_files_give_the_same_bytes_and_nothing_else(own_data):
