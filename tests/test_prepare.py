@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import namedtuple
 
@@ -15,7 +16,8 @@ from PIL import Image
 
 from radlib.data import packing
 from radlib.data import prepare as prepare_module
-from radlib.data.figures import findings
+from radlib.data.check_data import check_data, report
+from radlib.data.figures import findings, lesion_shares
 from radlib.data.images import open_packed
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
@@ -142,6 +144,40 @@ def test_an_empty_mask_is_neither_a_lesion_nor_a_missing_mask(own_data):
     assert row["empty_mask"] and not row["has_mask"] and prepared.manifest["empty_mask"].sum() == 1
     said = findings(prepared.audit)
     assert "1 images come with a mask that marks nothing" in said and "40 images have no mask" in said
+
+
+def test_odd_pictures_and_masks_are_named_before_and_after_preparing(own_data):
+    scans = own_data.root / "data" / "raw" / "mine" / "scans"
+    rough = np.asarray(Image.open(scans / "3.png")) // 16 * 16
+    Image.fromarray(rough).save(scans / "3.png")
+    large = np.full((20, 30), 255, dtype=np.uint8)
+    large[4:] = 0
+    Image.fromarray(255 - large).save(scans / "0_lesion.png")
+    (scans / "4.png").write_bytes(b"II*\0" + bytes(100))
+    prepared = prepare(own_data, "mine", save=False, progress=quiet)
+    reason = "a damaged TIFF, or of a kind that is not read"
+    assert prepared.dropped.values.tolist() == [["4.png", reason]] and len(prepared.manifest) == 59
+    sentences = prepared.audit["looks"]
+    assert [one in findings(prepared.audit) for one in sentences] == [True, True]
+    assert "1 pictures have fewer than 32 grey levels" in sentences[0] and "`3.png`" in sentences[0]
+    assert "1 masks mark more than half of their picture" in sentences[1] and "`0.png`" in sentences[1]
+    checked = check_data(own_data, progress=quiet)
+    (mine,) = (one for one in checked if one.name == "mine")
+    assert mine.left_out == {reason: 1} and mine.warnings == [f"'mine': {one}" for one in sentences]
+    assert f"Left out of 'mine': 1, {reason}" in report(own_data, checked).splitlines()
+    shares = lesion_shares(prepared)
+    assert shares.loc["tumour"].tolist() == [20, 16.7, 16.7, 80.0, 1, 0]
+    assert shares.loc["healthy", "images with a lesion"] == 0
+
+
+def test_masks_that_are_mostly_inverted_are_refused_before_anything_is_computed(own_data):
+    for file in (own_data.root / "data" / "raw" / "mine" / "scans").glob("*_lesion.png"):
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    sentence = r"dataset 'mine': the masks look inverted: 20 of 20 mark more than half .* \(first: 0.png\)"
+    with pytest.raises(UserError, match=sentence):
+        prepare(own_data, "mine", save=False, progress=quiet)
+    (mine,) = (one for one in check_data(own_data, progress=quiet) if one.name == "mine")
+    assert len(mine.errors) == 1 and re.match(sentence, mine.errors[0])
 
 
 def content(folder) -> dict[str, bytes]:
