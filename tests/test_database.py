@@ -347,7 +347,7 @@ OTHER_KINDS = [
 ]
 PICTURES = [
     {"ImageType": ["DERIVED", "SECONDARY", "MPR"]},
-    {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]},
+    {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "SeriesDescription": "Bone survey"},
     {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.4"},
     {"BurnedInAnnotation": "NO", "SeriesDescription": "relocalization"},
 ]

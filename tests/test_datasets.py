@@ -1,6 +1,8 @@
 """Readers against small datasets written here in the published layouts."""
 
+import os
 import re
+import shutil
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -50,7 +52,7 @@ def test_zip_is_read_in_place_and_equals_its_folders(class_folders, tmp_path):
     zipped = datasets.read("folders", tmp_path / "set.zip", options)
     assert summary(zipped) == summary(unpacked)
     assert summary(zipped) == [
-        ("cat/boxes.txt", None, None, "not an image file"),
+        ("cat/boxes.txt", None, None, "not an image file (.txt)"),
         ("cat/images/00000007_1.png", "00000007", "cat", ""),
         ("cat/images/00000007_2.png", "00000007", "cat", ""),
         ("dog/00000042_1.jpg", "00000042", "dog", ""),
@@ -87,6 +89,72 @@ def test_folders_are_listed_as_pathlib_lists_them(class_folders):
     assert list(listed) == sorted(p.relative_to(train).as_posix() for p in files)
     assert [ref.name for ref in listed.values()] == [str(train / name) for name in listed]
     assert "dog/linked.png" in listed and "dog/cats/boxes.txt" not in listed
+
+
+def test_what_cannot_be_used_is_listed_with_its_reason(class_folders):
+    train = class_folders / "train"
+    (train / "dog" / "gone.png").symlink_to(train / "nowhere.png")
+    (train / "dog" / "cats").symlink_to(train / "cat", target_is_directory=True)
+    (train / "dog" / "scan.nii").write_bytes(b"x")
+    (train / "dog" / "IM0001").write_bytes(b"x")
+    (train / "top.png").write_bytes(b"x")
+    (train / "dog" / "desktop.ini").write_text("hidden")
+    os.mkfifo(train / "dog" / "pipe.png")
+    records = datasets.read("folders", class_folders, {"root": "train"})
+    assert {r.image_id: r.drop for r in records if r.drop} == {
+        "cat/boxes.txt": "not an image file (.txt)",
+        "dog/scan.nii": "not an image file (.nii)",
+        "dog/IM0001": "not an image file (no ending)",
+        "dog/gone.png": "a link that leads nowhere; fetch the file",
+        "dog/cats": "a link to a folder, which is not followed; put the folder itself there",
+        "dog/pipe.png": "not an ordinary file",
+        "top.png": "not in a class folder",
+    }
+    assert sum(not r.drop for r in records) == 3
+    shutil.rmtree(train / "cat")
+    shutil.rmtree(train / "dog")
+    with pytest.raises(UserError, match="no images in class folders; .*; 1 left out: not in a class folder"):
+        datasets.read("folders", class_folders, {"root": "train"})
+
+
+PARTNERS = [
+    ("P1_l.png", "P1_l_mask.png"),
+    ("P1_l.jpg", "P1_l_MASK_2.PNG"),
+    ("P1_l.png", "P1_l-mask (3).tif"),
+    ("P1_l.png", "p1_l_seg.bmp"),
+    ("P1_l.png", "P1_l_segmentation.png"),
+    ("P1_l.png", "P1_l_gt.gif"),
+    ("P1_l.png", "P1_l_ground_truth.png"),
+    ("P1_l.png", "P1_l_label.png"),
+    ("P1/image.png", "P1/mask.png"),
+    ("P1_image.png", "P1_mask.png"),
+    ("P1_l.png", "masks/P1_l.png"),
+    ("images/P1_l.png", "masks/P1_l_mask.png"),
+    ("P1/images/a.png", "P1/labels/a.png"),
+]
+
+
+@pytest.mark.parametrize(("image", "mask"), PARTNERS)
+def test_masks_beside_their_images_are_masks(tmp_path, image, mask):
+    for name in (image, mask, "P2_mask.png", "P3_masked.png", "P4_label_1.png"):
+        picture(tmp_path / "ill" / name)
+    records = {r.image_id: r for r in datasets.read("folders", tmp_path, {})}
+    assert sorted(records) == sorted(
+        f"ill/{name}" for name in (image, "P2_mask.png", "P3_masked.png", "P4_label_1.png")
+    )
+    assert [ref.path / ref.member for ref in records[f"ill/{image}"].masks] == [tmp_path / "ill" / mask]
+    assert records["ill/P2_mask.png"].drop == "named as a mask, but its image is not there"
+    assert not records["ill/P3_masked.png"].drop and not records["ill/P4_label_1.png"].drop
+
+
+def test_a_mask_that_fits_two_images_is_refused_and_one_of_another_class_is_none(tmp_path):
+    for name in ("ill/1.png", "ill/1_mask.png", "well/1.png"):
+        picture(tmp_path / name)
+    masks = {r.image_id: len(r.masks) for r in datasets.read("folders", tmp_path, {})}
+    assert masks == {"ill/1.png": 1, "well/1.png": 0}
+    picture(tmp_path / "ill/1.jpg")
+    with pytest.raises(UserError, match=r"1_mask.png is the mask of ill/1.jpg or of ill/1.png; rename"):
+        datasets.read("folders", tmp_path, {})
 
 
 @pytest.mark.parametrize(
@@ -146,6 +214,20 @@ def test_busi_joins_every_mask_of_an_image(tmp_path):
         datasets.read("busi", tmp_path / "busi", {})
 
 
+def test_busi_takes_any_image_suffix_and_lists_what_it_does_not_use(tmp_path):
+    for name in ("benign/benign (1)", "malignant/malignant (1)", "normal/normal (1)"):
+        picture(tmp_path / f"{name}.jpg")
+        picture(tmp_path / f"{name}_mask.PNG")
+    (tmp_path / "readme.txt").write_text("")
+    (tmp_path / "benign/benign (2).png").symlink_to(tmp_path / "nowhere.png")
+    records = datasets.read("busi", tmp_path, {})
+    assert [len(r.masks) for r in records if not r.drop] == [1, 1, 1]
+    assert {r.image_id: r.drop for r in records if r.drop} == {
+        "readme.txt": "not an image file (.txt)",
+        "benign/benign (2).png": "a link that leads nowhere; fetch the file",
+    }
+
+
 def ddti(root: Path, labels: str) -> Path:
     for image_id in ("1_1", "2_1(1)", "2_1(2)", "3_1", "9_1"):
         picture(root / "images" / f"{image_id}.png")
@@ -171,6 +253,15 @@ def test_ddti_refuses_a_mask_without_an_image(tmp_path):
     picture(root / "masks" / "8_1.png")
     with pytest.raises(UserError, match="masks/8_1.png has no image of that name"):
         datasets.read("ddti", root, {})
+
+
+def test_ddti_takes_any_image_suffix(tmp_path):
+    root = ddti(tmp_path, "1_1,4a,1\n2_1(1),4a,1\n2_1(2),4a,1\n3_1,2,0\n9_1,2,0\n")
+    (root / "images/1_1.png").rename(root / "images/1_1.JPG")
+    (root / "images/notes.txt").write_text("")
+    records = {r.image_id: r for r in datasets.read("ddti", root, {})}
+    assert [ref.member for ref in records["1_1"].masks] == ["masks/1_1.png"]
+    assert records["images/notes.txt"].drop == "not an image file (.txt)" and len(records) == 6
 
 
 def test_ddti_takes_the_authors_part_of_the_whole_image(tmp_path):
@@ -241,6 +332,15 @@ def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_
 def test_table_mistakes_are_named(tmp_path, rows, options, sentence):
     with pytest.raises(UserError, match=sentence):
         datasets.read("table", table(tmp_path, rows), TABLE | options)
+
+
+def test_a_csv_that_lists_masks_among_its_images_is_refused(tmp_path):
+    picture(tmp_path / "pictures" / "a_mask.png")
+    options = TABLE | {"mask": None}
+    rows = "a.png,1,007,\na_mask.png,1,007,\n"
+    with pytest.raises(UserError, match="list.csv names a_mask.png as an image, which is the mask of a.png"):
+        datasets.read("table", table(tmp_path, rows), options)
+    assert len(datasets.read("table", table(tmp_path, rows.partition("\n")[2]), options)) == 1
 
 
 PLAIN = "file,diagnosis,person,lesion\na.png,1,007,m.png\nb.png,0,08,\n"

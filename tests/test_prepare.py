@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import namedtuple
 
@@ -15,10 +16,12 @@ from PIL import Image
 
 from radlib.data import packing
 from radlib.data import prepare as prepare_module
-from radlib.data.figures import findings
+from radlib.data.check_data import check_data, report
+from radlib.data.figures import findings, lesion_shares
 from radlib.data.images import open_packed
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
+from radlib.run.choose import check_raw, choose
 from radlib.study import load_study
 from tests.conftest import REPOSITORY, two_classes
 
@@ -143,6 +146,40 @@ def test_an_empty_mask_is_neither_a_lesion_nor_a_missing_mask(own_data):
     assert "1 images come with a mask that marks nothing" in said and "40 images have no mask" in said
 
 
+def test_odd_pictures_and_masks_are_named_before_and_after_preparing(own_data):
+    scans = own_data.root / "data" / "raw" / "mine" / "scans"
+    rough = np.asarray(Image.open(scans / "3.png")) // 16 * 16
+    Image.fromarray(rough).save(scans / "3.png")
+    large = np.full((20, 30), 255, dtype=np.uint8)
+    large[4:] = 0
+    Image.fromarray(255 - large).save(scans / "0_lesion.png")
+    (scans / "4.png").write_bytes(b"II*\0" + bytes(100))
+    prepared = prepare(own_data, "mine", save=False, progress=quiet)
+    reason = "a damaged TIFF, or of a kind that is not read"
+    assert prepared.dropped.values.tolist() == [["4.png", reason]] and len(prepared.manifest) == 59
+    sentences = prepared.audit["looks"]
+    assert [one in findings(prepared.audit) for one in sentences] == [True, True]
+    assert "1 pictures have fewer than 32 grey levels" in sentences[0] and "`3.png`" in sentences[0]
+    assert "1 masks mark more than half of their picture" in sentences[1] and "`0.png`" in sentences[1]
+    checked = check_data(own_data, progress=quiet)
+    (mine,) = (one for one in checked if one.name == "mine")
+    assert mine.left_out == {reason: 1} and mine.warnings == [f"'mine': {one}" for one in sentences]
+    assert f"Left out of 'mine': 1, {reason}" in report(own_data, checked).splitlines()
+    shares = lesion_shares(prepared)
+    assert shares.loc["tumour"].tolist() == [20, 16.7, 16.7, 80.0, 1, 0]
+    assert shares.loc["healthy", "images with a lesion"] == 0
+
+
+def test_masks_that_are_mostly_inverted_are_refused_before_anything_is_computed(own_data):
+    for file in (own_data.root / "data" / "raw" / "mine" / "scans").glob("*_lesion.png"):
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    sentence = r"dataset 'mine': the masks look inverted: 20 of 20 mark more than half .* \(first: 0.png\)"
+    with pytest.raises(UserError, match=sentence):
+        prepare(own_data, "mine", save=False, progress=quiet)
+    (mine,) = (one for one in check_data(own_data, progress=quiet) if one.name == "mine")
+    assert len(mine.errors) == 1 and re.match(sentence, mine.errors[0])
+
+
 def content(folder) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
@@ -180,6 +217,14 @@ def test_no_study_reads_where_it_writes(own_data, path, kind):
         load_study(path=own_data.root / "params.yaml")
 
 
+def test_a_link_to_downloads_that_leads_into_the_study_is_refused(own_data, monkeypatch):
+    monkeypatch.chdir(own_data.root)
+    shutil.move("data/raw", "results")
+    with pytest.raises(UserError, match="lie in one another"):
+        choose("", str(own_data.root / "results"))
+    assert len(list((own_data.root / "results").rglob("*.png"))) > 60
+
+
 def test_no_dataset_is_called_like_the_folder_of_downloads(own_data):
     params = (own_data.root / "params.yaml").read_text()
     (own_data.root / "params.yaml").write_text(params.replace("  mine:", "  raw:"))
@@ -192,8 +237,10 @@ def test_only_folders_that_carry_our_mark_are_removed(own_data):
     scan = folder / "scans" / "1.png"
     scan.parent.mkdir(parents=True)
     scan.write_bytes(b"the only copy")
-    with pytest.raises(UserError, match="holds files that are not of this version's making"):
+    with pytest.raises(UserError, match="holds scans, which this version did not write"):
         prepare(own_data, "mine", progress=quiet)
+    with pytest.raises(UserError, match="holds scans, which this version did not write"):
+        check_raw(own_data)  # before DVC starts, which removes what a stage writes
     assert scan.read_bytes() == b"the only copy" and len(list(folder.parent.iterdir())) <= 2
     elsewhere = folder.rename(own_data.root / "elsewhere")
     folder.symlink_to(elsewhere, target_is_directory=True)
@@ -205,6 +252,10 @@ def test_only_folders_that_carry_our_mark_are_removed(own_data):
     prepare(own_data, "mine", progress=quiet)
     prepare(own_data, "mine", progress=quiet)
     assert open_packed(folder).images.shape[0] == 60
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds notes.txt, which"):
+        prepare(own_data, "mine", progress=quiet)
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_same_files_give_the_same_bytes_and_nothing_else(own_data):

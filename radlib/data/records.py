@@ -1,6 +1,7 @@
 """Which images a study takes from a dataset, before any is decoded, and how each is loaded."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -109,7 +110,7 @@ def choose_from(
     left_out = [r for r in records if r.class_name in ignore]
     dropped += [(r.image_id, f"class '{r.class_name}' is ignored") for r in left_out]
     records = [r for r in records if r.class_name not in ignore]
-    _check_classes(config, dataset, records)
+    _check_classes(config, dataset, records, [reason for _, reason in dropped])
     try:
         records = patients.checked(records, config.options.get(patients.OPTION))
     except UserError as exc:
@@ -212,7 +213,7 @@ def _check_names(dataset: str, records: list[Record]) -> None:
         seen.add(record.image_id)
 
 
-def _check_classes(config: Corpus | Task, dataset: str, records: list[Record]) -> None:
+def _check_classes(config: Corpus | Task, dataset: str, records: list[Record], dropped: list[str]) -> None:
     found = {r.class_name for r in records}
     if isinstance(config, Corpus):
         if len(found) < 2:
@@ -232,6 +233,7 @@ def _check_classes(config: Corpus | Task, dataset: str, records: list[Record]) -
         raise UserError(
             f"dataset '{dataset}': no image of class '{name}' at {config.path}; found: "
             f"{', '.join(sorted(found)) or 'none'}; correct negative, positive or option 'labels'"
+            + "".join(f"; {count} left out: {reason}" for reason, count in sorted(Counter(dropped).items()))
         )
 
 

@@ -32,7 +32,8 @@ KINDS = {
     "capture": "a screenshot, dose sheet or other secondary capture",
     "burned_in": "text burned into the picture (BurnedInAnnotation is YES)",
 }
-_SCOUT = re.compile(r"\b(LOCALI[SZ]ER|SCOUT|TOPOGRAM|SURVEY)\b")
+# A survey of bones or of the body is an examination, and no scout.
+_SCOUT = re.compile(r"\b(LOCALI[SZ]ER|SCOUT|TOPOGRAM|(?<!BONE )(?<!SKELETAL )(?<!BODY )SURVEY)\b")
 _SCREEN = re.compile(r"\b(SCREEN[ _]?(SAVE|SHOT)|CSA REPORT|DOSE[ _]INFO)\b")
 _SECONDARY_CAPTURE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.\d)?")
 _COLUMNS = [

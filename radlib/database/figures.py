@@ -5,16 +5,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from radlib.database import Database
+from radlib.database.build import CLASS, Database
 from radlib.show.style import COLOURS, mark_simulated, quiet
 from radlib.study.titles import counted
-
-_CLASS = ["modality", "region", "label"]
 
 
 def key_images(database: Database, most: int = 6, most_classes: int = 10) -> Figure:
     """A row of images per label as they are written, of different patients first."""
-    groups = database.images.groupby(_CLASS)
+    groups = database.images.groupby(CLASS)
     chosen = np.linspace(0, len(groups) - 1, min(len(groups), most_classes)).astype(int)
     classes = [list(groups.groups)[number] for number in chosen]
     columns = min(most, int(groups.size().max()))

@@ -1,17 +1,20 @@
 """Class folders, or a zip of them read in place: `<root>/<class>/.../<image>`."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
+from radlib.datasets.partners import NO_IMAGE, split_masks
 from radlib.datasets.record import (
     FileRef,
     Record,
     class_of,
     in_path,
     is_image,
-    list_files,
+    list_all,
+    no_image,
     patient_in,
     patient_pattern,
 )
@@ -27,7 +30,7 @@ def read(
     labels: dict[str, str] | None = None,
     classes: list[str] | None = None,
 ) -> list[Record]:
-    """One record per file; the first folder below `root` is the class.
+    """One record per file but masks, which go to their images; the first folder below `root` is the class.
 
     Args:
         path: a folder or a zip file.
@@ -42,33 +45,58 @@ def read(
         UserError: missing class folder, no image at all, a name that `patient` does not match, or a patient
             by file names in several folders of a class, which may be people of their own.
     """
-    files = list_files(path, root)
+    files, unusable = list_all(path, root)
     folders = sorted({normalize("NFC", name.split("/")[0]) for name in files if "/" in name})
     missing = [name for name in [*(labels or {}), *(classes or [])] if str(name) not in folders]
     if missing:
         raise UserError(
             f"no class folder '{missing[0]}' in {path / root}; it has: {', '.join(folders)}; "
-            "option 'root' names the folder that holds the class folders"
+            f"option 'root' names the folder that holds the class folders{_counted(unusable)}"
         )
     pattern = None if patient is None else patient_pattern(patient)
-    records = [_record(name, ref, pattern, labels) for name, ref in files.items()]
+    masks, orphans = split_masks(name for name in files if "/" in name and is_image(name))
+    drops = dict.fromkeys(orphans, NO_IMAGE)
+    attached = {mask for several in masks.values() for mask in several}
+    records = [
+        _record(name, ref, pattern, labels, tuple(files[mask] for mask in masks.get(name, [])), drops)
+        for name, ref in files.items()
+        if name not in attached
+    ] + unusable
     if pattern is not None and not in_path(pattern):
         _check_folders(records, pattern)
     if consecutive:
         records = _joined_runs(records)
     if not any(not r.drop for r in records):
-        raise UserError(f"{path / root} holds no images in class folders; it has {len(files)} other files")
+        raise UserError(
+            f"{path / root} holds no images in class folders; put them there, or set option 'root' to the "
+            f"folder that holds the class folders{_counted(records)}"
+        )
     return records
 
 
-def _record(name: str, ref: FileRef, pattern: re.Pattern | None, labels: dict | None) -> Record:
+def _record(
+    name: str,
+    ref: FileRef,
+    pattern: re.Pattern | None,
+    labels: dict | None,
+    masks: tuple,
+    drops: dict[str, str],
+) -> Record:
     if not is_image(name):
-        return Record(name, None, None, ref, drop="not an image file")
+        return Record(name, None, None, ref, drop=no_image(name))
     if "/" not in name:
         return Record(name, None, None, ref, drop="not in a class folder")
+    if name in drops:
+        return Record(name, None, None, ref, drop=drops[name])
     class_name = class_of(name.split("/")[0], labels, ref.name)
     patient = None if pattern is None else patient_in(name, pattern)
-    return Record(name, patient, class_name, ref)
+    return Record(name, patient, class_name, ref, masks)
+
+
+def _counted(records: list[Record]) -> str:
+    """What was seen and is not used, by reason."""
+    counts = Counter(record.drop for record in records)
+    return "".join(f"; {count} left out: {reason}" for reason, count in sorted(counts.items()))
 
 
 def _check_folders(records: list[Record], pattern: re.Pattern) -> None:

@@ -16,7 +16,23 @@ import numpy as np
 from radlib.errors import UserError, listed
 
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm", ".jp2"}
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".gif",
+        ".pgm",
+        ".ppm",
+        ".jp2",
+        ".tga",
+    }  # fmt: skip
 )
 
 
@@ -106,29 +122,54 @@ def _open_zip(path: Path, modified: int) -> zipfile.ZipFile:
 
 
 def list_files(path: Path, root: str = "") -> dict[str, FileRef]:
+    """The files of `list_all` alone."""
+    return list_all(path, root)[0]
+
+
+def list_all(path: Path, root: str = "") -> tuple[dict[str, FileRef], list[Record]]:
     """Files below `root` of a folder or zip, by their name relative to `root`, sorted; hidden ones left out.
 
+    Returns:
+        The files, and what else was seen, as records to be dropped: links that lead nowhere or to a folder.
     Raises:
-        UserError: no such folder, or a damaged zip.
+        UserError: no such folder, one that cannot be listed, or a damaged zip.
     """
+    dropped = []
     if path.is_dir():
         base = path / root
         if not base.is_dir():
             raise UserError(f"no folder {base}; set option 'root' to the folder that holds the class folders")
-        found = {name: FileRef(base, name) for name in _files_in(base, "")}
+        seen = sorted(_seen_in(base, ""))
+        found = {name: FileRef(base, name) for name, reason in seen if not reason}
+        dropped = [
+            Record(name, None, None, FileRef(base, name), drop=reason)
+            for name, reason in seen
+            if reason and not _hidden(name)
+        ]
     else:
         found = _zip_members(path, root)
-    return {name: found[name] for name in sorted(found) if not _hidden(name)}
+    return {name: found[name] for name in sorted(found) if not _hidden(name)}, dropped
 
 
-def _files_in(base: Path, folder: str) -> Iterator[str]:
-    """Names of the files below `base / folder`; links to folders are not followed, and no file is touched."""
-    with os.scandir(base / folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files_in(base, f"{folder}{entry.name}/")
-            elif entry.is_file():
-                yield folder + entry.name
+def _seen_in(base: Path, folder: str) -> Iterator[tuple[str, str]]:
+    """Names below `base / folder`, each with why it cannot be used, "" for a file; no file is touched."""
+    try:
+        with os.scandir(base / folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _seen_in(base, f"{folder}{entry.name}/")
+                else:
+                    yield folder + entry.name, _not_usable(entry)
+    except OSError as exc:
+        raise UserError(f"cannot list {base / folder} ({exc.strerror}); make it readable") from exc
+
+
+def _not_usable(entry: os.DirEntry) -> str:
+    if entry.is_file():
+        return ""
+    if entry.is_dir():
+        return "a link to a folder, which is not followed; put the folder itself there"
+    return "a link that leads nowhere; fetch the file" if entry.is_symlink() else "not an ordinary file"
 
 
 def _zip_members(path: Path, root: str) -> dict[str, FileRef]:
@@ -151,8 +192,15 @@ def _zip_members(path: Path, root: str) -> dict[str, FileRef]:
 
 def _hidden(name: str) -> bool:
     return any(
-        part.startswith((".", "__MACOSX", "@eaDir")) or part == "Thumbs.db" for part in name.split("/")
+        part.startswith((".", "__MACOSX", "@eaDir")) or part in ("Thumbs.db", "desktop.ini")
+        for part in name.split("/")
     )
+
+
+def no_image(name: str) -> str:
+    """Why a file is none, for counts by reason: "not an image file (.txt)"."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return f"not an image file ({suffix if suffix[1:].isalpha() else 'no ending'})"
 
 
 def is_image(name: str) -> bool:
@@ -202,8 +250,8 @@ def below(root: Path, names: Iterable[str], where: Path) -> list[FileRef]:
 def _alike(root: Path) -> dict[str, list[str]]:
     """The files below `root` by their folded names, with and without the ending."""
     index: dict[str, list[str]] = {}
-    for name in sorted(_files_in(root, "")) if root.is_dir() else []:
-        if not _hidden(name):
+    for name, reason in sorted(_seen_in(root, "")) if root.is_dir() else []:
+        if not reason and not _hidden(name):
             for key in {_folded(name), _folded(name.removesuffix(PurePosixPath(name).suffix))}:
                 index.setdefault(key, []).append(name)
     return index

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from radlib.datasets.authors import read_parts, read_table
+from radlib.datasets.partners import split_masks
 from radlib.datasets.record import FileRef, Record, below, class_of
 from radlib.errors import UserError
 
@@ -47,6 +48,7 @@ def read(
     names = table[image].str.strip().tolist()
     files = below(folder, _file_names(names, file), where)
     _check_once(names, files, where)
+    _check_no_masks(files, where)
     masks = _masks(folder, table[mask], where) if mask else [()] * len(names)
     patients = table[patient].str.strip() if patient else [None] * len(names)
     rows = zip(names, patients, table[label].str.strip(), files, masks, strict=True)
@@ -92,6 +94,15 @@ def _check_once(names: list[str], files: list[FileRef], where: Path) -> None:
         if first.setdefault(member, name) != name:
             raise UserError(
                 f"{where}: '{first[member]}' and '{name}' are one file, {file.name}; keep one row"
+            )
+
+
+def _check_no_masks(files: list[FileRef], where: Path) -> None:
+    for image, masks in split_masks(f"/{file.member}" for file in files)[0].items():
+        if masks:
+            raise UserError(
+                f"{where} names {masks[0][1:]} as an image, which is the mask of {image[1:]}; delete the row "
+                "and name the mask in a column of its own, which the option 'mask' names"
             )
 
 

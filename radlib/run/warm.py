@@ -47,13 +47,19 @@ def carry_out(command: list[str], environment: dict[str, str]) -> tuple[int, lis
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     seconds: list[tuple[str, float]] = []
+    # Ctrl-C is for the forks: the server that imports for them would answer with a traceback.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forkserver.ensure_running()
+    signal.signal(signal.SIGINT, before)
+    stopping = threading.Event()
     with Listener(family="AF_UNIX") as listener:
-        arguments = (listener, context, seconds)
+        arguments = (listener, context, seconds, stopping)
         threading.Thread(target=_serve, args=arguments, daemon=True).start()
         process = subprocess.Popen(command, env={**environment, ADDRESS: listener.address})
         try:
             return process.wait(), seconds
         except KeyboardInterrupt:  # the command got it, too: its own sentence comes first
+            stopping.set()
             process.wait()
             raise
 
@@ -80,17 +86,19 @@ def forwarded(module: str, arguments: Sequence[str]) -> int | None:
     return code if code >= 0 else 128 - code
 
 
-def _serve(listener: Listener, context, seconds: list) -> None:
+def _serve(listener: Listener, *shared) -> None:
     with contextlib.suppress(OSError):  # the listener is closed
         while True:
-            threading.Thread(target=_attend, args=(listener.accept(), context, seconds), daemon=True).start()
+            threading.Thread(target=_attend, args=(listener.accept(), *shared), daemon=True).start()
 
 
-def _attend(connection: Connection, context, seconds: list) -> None:
+def _attend(connection: Connection, context, seconds: list, stopping: threading.Event) -> None:
     """Fork for one request, and see to it that whoever asked and the fork end together."""
     request, start = connection.recv(), time.perf_counter()
     process = context.Process(target=_run, args=request)
     process.start()
+    if stopping.is_set():  # Ctrl-C came before there was this fork to hear it
+        process.kill()
     if process.sentinel not in wait([process.sentinel, connection]):
         process.kill()
     process.join()
@@ -104,6 +112,7 @@ def _run(
     module: str, arguments: list[str], folder: str, environment: dict[str, str], own_session: bool
 ) -> None:
     threading.Thread(target=_end_with_server, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if own_session:
         os.setsid()
     os.environ.clear()
