@@ -9,6 +9,7 @@ python -m radlib.run verify --study open
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nStopped: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped. What is finished is kept; make study goes on with the rest.", file=sys.stderr)
+        if "DVC_STAGE" not in os.environ:  # a stage leaves the last word to the command that runs them all
+            print("\nStopped. What is finished is kept; make study goes on with the rest.", file=sys.stderr)
         return 130
 
 
