@@ -8,6 +8,7 @@ module whose input can be stored once (everything before it is frozen) and the p
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import timm
 import torch
@@ -24,6 +25,7 @@ KERAS_EPSILONS = {
     "inception_resnet_v2": 1e-3,
 }
 KERAS = "keras"
+AUXILIARY = "AuxLogits."  # a second classifier half-way through InceptionV3, for training alone
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,19 @@ def create(backbone: str, classes: int = 0, variant: str = "") -> nn.Module:
     if variant:
         _as_keras(model, backbone, variant)
     return model
+
+
+@cache
+def layout(backbone: str, classes: int = 0) -> dict[str, Tensor]:
+    """The state dict of a network as meta tensors: names, shapes and dtypes without numbers."""
+    with torch.device("meta"):
+        return create(backbone, classes).state_dict()
+
+
+def without_classifier(state: dict[str, Tensor], backbone: str) -> dict[str, Tensor]:
+    """A state dict without what timm's network has only because it tells classes apart."""
+    classifier = layout(backbone, classes=2).keys() - layout(backbone).keys()
+    return {k: v for k, v in state.items() if k not in classifier and not k.startswith(AUXILIARY)}
 
 
 def _as_keras(model: nn.Module, backbone: str, variant: str) -> None:

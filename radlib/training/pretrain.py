@@ -89,7 +89,8 @@ def pretrain_backbone(
     result = training.result(source)
     if save and team.leads:
         path = study.model_file(source, backbone)
-        save_weights(path, training.model.state_dict(), training.preprocessing)
+        state = backbones.without_classifier(training.model.state_dict(), backbone)
+        save_weights(path, state, training.preprocessing)
         write_table(result.history, path.with_name(f"{backbone}.history.csv"))
         write_json(result.summary, path.with_suffix(".json"))
     return result
