@@ -1,5 +1,6 @@
 """DICOM against pydicom's own steps, on the files that pydicom ships and on small ones written here."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.pixels import apply_modality_lut, apply_windowing, get_decoder
 
-from radlib.datasets.dicom import DicomRef, check_window, decode, hashed, patient_of, windowed
+from radlib.datasets.dicom import (
+    DicomRef,
+    check_window,
+    decode,
+    decode_by_rule,
+    hashed,
+    patient_of,
+    read_header,
+)
+from radlib.datasets.grey import windowed
 from radlib.datasets.record import FileRef
 from radlib.errors import UserError
 from tests.published_files import dicom_bytes
@@ -141,7 +151,7 @@ def test_what_is_no_picture_is_one_sentence_with_the_name(name, sentence):
 
 
 def test_windows_that_are_none_are_refused():
-    with pytest.raises(UserError, match=r"a.dcm: window 40 / 0 is none; give the option 'window"):
+    with pytest.raises(UserError, match=r"a.dcm: window 40 / 0 is none .*; give the option 'window"):
         decode(dicom_bytes(np.eye(16, dtype=np.uint16), WindowCenter=40, WindowWidth=0), "a.dcm")
     for bad in ([40], "brain", [40, "80"], [True, 80], 80):
         with pytest.raises(UserError, match="option 'window' is"):
@@ -169,11 +179,140 @@ def test_the_patient_is_a_salted_hash_read_without_the_pixels(tmp_path):
 
 def test_a_reference_reads_its_file(tmp_path):
     ref = DicomRef(FileRef(SHIPPED, "CT_small.dcm"), window=(40, 400))
-    values, digest = ref.read_pixels()
+    values, digest, rule = ref.read_pixels()
     assert np.array_equal(values, pixels("CT_small.dcm", window=(40, 400))) and len(digest) == 64
+    assert rule == "RescaleSlope and RescaleIntercept, padding black, window given"
     assert ref.name == str(SHIPPED / "CT_small.dcm")
     with pytest.raises(UserError, match="cannot read .*none.dcm"):
         DicomRef(FileRef(tmp_path, "none.dcm")).read_pixels()
+
+
+# Where scanners write the same thing in other places -------------------------------------------------------
+def group(**values) -> pydicom.Dataset:
+    """A functional group of a frame: rescale and window as Enhanced CT and MR hold them."""
+    rescale, window, item = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    for keyword, value in values.items():
+        setattr(rescale if keyword.startswith("Rescale") else window, keyword, value)
+    item.PixelValueTransformationSequence, item.FrameVOILUTSequence = [rescale], [window]
+    return item
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    shared=st.booleans(),
+    function=st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]),
+    window=st.sampled_from([None, (40.0, 400.0)]),
+)
+def test_frames_of_enhanced_objects_equal_their_classic_slices(seed, shared, function, window):
+    rng = np.random.default_rng(seed)
+    slices = rng.integers(0, 4096, (3, 16, 16)).astype(np.uint16)
+    values = [
+        {
+            "RescaleSlope": float(rng.integers(1, 4)), "RescaleIntercept": float(rng.integers(-2048, 1)),
+            "WindowCenter": float(rng.integers(-600, 600)), "WindowWidth": float(rng.integers(2, 2000)),
+            "VOILUTFunction": function,
+        }
+        for _ in slices
+    ]  # fmt: skip
+    if shared:
+        values = values[:1] * 3
+        groups = {"SharedFunctionalGroupsSequence": [group(**values[0])]}
+    else:
+        other = group(RescaleSlope=9.0, RescaleIntercept=9.0, WindowCenter=9.0, WindowWidth=9.0)
+        each = [group(**one) for one in values]
+        groups = {"SharedFunctionalGroupsSequence": [other], "PerFrameFunctionalGroupsSequence": each}
+    several = {"NumberOfFrames": 3, "PixelData": slices.tobytes(), "Modality": "CT"}
+    enhanced = dicom_bytes(slices[0], **several, **groups)
+    for frame, (stored, own) in enumerate(zip(slices, values, strict=True)):
+        classic, rule = decode_by_rule(dicom_bytes(stored, Modality="CT", **own), "x", window)
+        found, rule_of_frame = decode_by_rule(enhanced, "x", window, frame)
+        assert np.array_equal(found, classic) and found.mean() == classic.mean()
+        assert rule_of_frame == rule.replace("Intercept", "Intercept of the frame")
+
+
+@pytest.mark.parametrize(
+    ("tags", "slope", "intercept"), [({"RescaleIntercept": -1024}, 1, -1024), ({"RescaleSlope": 2}, 2, 0)]
+)
+def test_half_a_rescale_is_the_other_half_changing_nothing(tags, slope, intercept):
+    stored = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    units = slope * stored.astype(float) + intercept
+    expected = np.clip((units - (500 - 0.5)) / 999 + 0.5, 0, 1) * 255
+    found, rule = decode_by_rule(dicom_bytes(stored, Modality="CT", **tags), "x", (500, 1000))
+    assert np.abs(found - expected).max() <= 0.51 and rule == f"{next(iter(tags))}, window given"
+
+
+def test_a_window_in_hounsfield_units_is_refused_where_ct_has_none():
+    screen = dicom_bytes(np.eye(16, dtype=np.uint8), Modality="CT")
+    with pytest.raises(UserError, match="shot.dcm is CT without rescale .*leave the file out"):
+        decode(screen, "shot.dcm", (40, 400))
+    assert decode(screen, "shot.dcm").max() == 255
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("first", [0, 500])
+def test_a_voi_table_is_looked_up(bits, first):
+    rng = np.random.default_rng(bits)
+    table = np.sort(rng.integers(0, 2**bits, 1000))
+    item = pydicom.Dataset()
+    item.LUTDescriptor, item.LUTData = [1000, first, bits], table.astype("<u2").tobytes()
+    item["LUTDescriptor"].VR, item["LUTData"].VR = "US", "OW"
+    stored = rng.integers(0, 4096, (32, 32)).astype(np.uint16)
+    expected = table[np.clip(stored.astype(int) - first, 0, 999)] / (2**bits - 1) * 255
+    found, rule = decode_by_rule(dicom_bytes(stored, VOILUTSequence=[item]), "x")
+    assert np.abs(found - expected).max() <= 0.51 and rule == "stored values, VOI table"
+    both = {"WindowCenter": 2000, "WindowWidth": 4000}
+    plain = decode(dicom_bytes(stored, **both), "x")
+    assert np.array_equal(decode(dicom_bytes(stored, VOILUTSequence=[item], **both), "x"), plain)
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(("padding", "written"), [(-2000, -2000), (-2000, 63536), (0, 0), (4000, 4000)])
+def test_padding_counts_for_no_range_and_is_black(kind, padding, written):
+    """The picture is that of its measured pixels alone."""
+    rng = np.random.default_rng(0)
+    stored = rng.integers(1, 3000, (16, 16)).astype(np.int16)
+    expected = decode(dicom_bytes(stored[:, 4:], PhotometricInterpretation=kind), "x")
+    stored[:, :4] = padding
+    data = pydicom.dcmread(io.BytesIO(dicom_bytes(stored)))
+    data.PhotometricInterpretation = kind
+    data.add_new("PixelPaddingValue", "US" if written > 2**15 else "SS", written)
+    buffer = io.BytesIO()
+    data.save_as(buffer)
+    found, rule = decode_by_rule(buffer.getvalue(), "x")
+    assert np.array_equal(found[:, 4:], expected) and not found[:, :4].any()
+    assert "padding black" in rule
+
+
+@pytest.mark.parametrize(
+    "syntax", ["ExplicitVRLittleEndian", "ImplicitVRLittleEndian", "ExplicitVRBigEndian"]
+)
+@pytest.mark.parametrize("meta", [True, False])
+def test_files_without_preamble_are_read_as_those_with_one(tmp_path, syntax, meta):
+    stored = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    whole = dicom_bytes(stored, PatientID="P1", Rows=16)
+    data = pydicom.dcmread(io.BytesIO(whole))
+    data.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+    if syntax == "ExplicitVRBigEndian":
+        data.PixelData = stored.astype(">u2").tobytes()
+    buffer = io.BytesIO()
+    if not meta:
+        del data.file_meta
+    encoding = {"implicit_vr": "Implicit" in syntax, "little_endian": "Little" in syntax}
+    pydicom.dcmwrite(buffer, data, **({} if meta else encoding))
+    bare = buffer.getvalue()
+    bare = bare[132:] if bare[128:132] == b"DICM" else bare
+    assert np.array_equal(decode(bare, "x"), decode(whole, "x"))
+    (tmp_path / "bare").write_bytes(bare)
+    file = FileRef(tmp_path / "bare")
+    assert patient_of(file, "7") == (hashed("P1", "7"), hashed("p1", "7"))
+    assert read_header(file, ["Rows"]).Rows == 16
+
+
+@pytest.mark.parametrize("text", [b"", b"a,b\n", b"\x02\x00", b"\x08\x00" * 300, b"\x00\x08" + bytes(99)])
+def test_what_only_begins_like_dicom_is_none(tmp_path, text):
+    (tmp_path / "file").write_bytes(text)
+    assert read_header(FileRef(tmp_path / "file"), ["Rows"]) is None
 
 
 @settings(max_examples=150, deadline=None)

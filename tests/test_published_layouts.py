@@ -327,6 +327,24 @@ def test_the_salt_is_the_study_s_seed_or_in_a_file_but_never_an_option(tmp_path,
         read("busi", tmp_path, salt_file="salt.txt")
 
 
+def test_01_data_counts_the_rules_by_which_dicom_became_grey(tmp_path, small_study):
+    root = published.rsna_haemorrhage(tmp_path, images=24)
+    for number in (0, 1, 3):  # other scanners: no rescale, and no window
+        bare = {"RescaleIntercept": -1024, "RescaleSlope": 1} if number == 3 else {}
+        file = root / "stage_2_train" / f"ID_{number:09x}.dcm"
+        published.dicom(file, number, PatientID=f"ID_p{number // 2}", **bare)
+    update = {"layout": "rsna_haemorrhage", "path": str(root), "options": {}, "size": 16, "folds": 2}
+    update |= {"negative": "negative", "positive": "positive"}
+    task = small_study.tasks["breast_us"].model_copy(update=update)
+    study = small_study.model_copy(update={"tasks": {"breast_us": task}, "segment": Segment()})
+    prepared = prepare(study, "breast_us", save=False, progress=lambda items, **_: items)
+    assert prepared.audit["dicom_rules"] == {
+        "RescaleSlope and RescaleIntercept, own range": {"negative": 0, "positive": 1},
+        "RescaleSlope and RescaleIntercept, window of the header": {"negative": 15, "positive": 6},
+        "stored values, own range": {"negative": 1, "positive": 1},
+    }
+
+
 def test_rsna_haemorrhage_subset_is_the_same_every_time_and_grows(tmp_path):
     root = published.rsna_haemorrhage(tmp_path, images=12)
     chosen = [{r.image_id for r in read("rsna_haemorrhage", root, subset=n)} for n in (4, 4, 8)]

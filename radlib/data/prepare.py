@@ -1,6 +1,7 @@
 """Published files to `data/<dataset>/`: choose, decode, audit, split, pack."""
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -137,11 +138,13 @@ class _Facts:
         self.width, self.height = (np.zeros(count, dtype=int) for _ in range(2))
         self.has_mask, self.empty_mask = (np.zeros(count, dtype=bool) for _ in range(2))
         self.sha256: list[str] = []
+        self.rule: list[str] = []
 
     def put(self, row: int, one: Decoded) -> bool:
         """Note image `row`; returns whether it has a mask that marks something."""
         self.height[row], self.width[row] = one.pixels.shape[:2]
         self.sha256.append(one.inputs[0])
+        self.rule.append(sys.intern(one.rule))
         self.has_mask[row] = one.mask is not None and one.mask.any()
         self.empty_mask[row] = one.mask is not None and not self.has_mask[row]
         return bool(self.has_mask[row])
@@ -153,6 +156,7 @@ class _Facts:
             "patient_id": [r.patient_id for r in records],
             "class_name": [r.class_name for r in records],
             "sha256": self.sha256,
+            "rule": self.rule,
         }
         return pd.DataFrame(
             {
@@ -223,8 +227,11 @@ def _report(
     per_class = manifest.groupby("class_name").agg(
         images=("image_id", "size"), patients=("patient_id", "nunique")
     )
+    converted = table[found.keep & (table["rule"] != "")]
+    rules = converted.groupby(["rule", "class_name"]).size().unstack(fill_value=0)
     return {
         **found.report,
+        "dicom_rules": rules.T.to_dict(),
         "listed": len(chosen.records) + len(chosen.dropped) + chosen.not_drawn,
         "not_drawn": chosen.not_drawn,
         "reasons": {str(k): int(v) for k, v in dropped["reason"].value_counts().sort_index().items()},

@@ -33,12 +33,13 @@ class Decoded:
     """One image before packing.
 
     pixels: uint8 (H, W) or (H, W, 3); mask: uint8 0/1 (H, W) or None; inputs: SHA-256 of the image's file (or
-    array) and of its masks' files.
+    array) and of its masks' files; rule: how DICOM values became grey (see `radlib.datasets.grey`), else "".
     """
 
     pixels: np.ndarray
     mask: np.ndarray | None
     inputs: tuple[str, ...]
+    rule: str = ""
 
 
 Load = Callable[[Record], Decoded]
@@ -134,24 +135,24 @@ def loader(colour: bool) -> Load:
     """How to read and decode a record's image and masks."""
 
     def load(record: Record) -> Decoded:
-        pixels, digest = _pixels(record.image, colour)
+        pixels, digest, rule = _pixels(record.image, colour)
         files = [(mask.read_bytes(), mask.name) for mask in record.masks if isinstance(mask, FileRef)]
         mask = decode_masks(files, pixels.shape[:2]) if record.masks else None
         digests = [digest, *(_sha256(data) for data, _ in files)]
         for outline in (m for m in record.masks if isinstance(m, Outline)):
             mask |= draw_outlines(outline.polygons, pixels.shape[:2])
             digests.append(_sha256(repr(outline.polygons).encode()))
-        return Decoded(pixels, mask, tuple(digests))
+        return Decoded(pixels, mask, tuple(digests), rule)
 
     return load
 
 
-def _pixels(image: FileRef | PixelsRef, colour: bool) -> tuple[np.ndarray, str]:
+def _pixels(image: FileRef | PixelsRef, colour: bool) -> tuple[np.ndarray, str, str]:
     if isinstance(image, FileRef):
         data = image.read_bytes()
-        return decode_image(data, image.name, colour), _sha256(data)
-    values, digest = image.read_pixels()
-    return as_picture(values, image.name, colour), digest
+        return decode_image(data, image.name, colour), _sha256(data), ""
+    values, digest, rule = image.read_pixels()
+    return as_picture(values, image.name, colour), digest, rule
 
 
 def _sha256(data: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from radlib.datasets.dicom import ToBytes, windowed
+from radlib.datasets.grey import ToBytes, windowed
 from radlib.errors import UserError
 from radlib.study.common import Strict
 

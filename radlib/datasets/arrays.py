@@ -29,7 +29,7 @@ class VolumeSlice:
     def name(self) -> str:
         return f"{self.path}, slice {self.index}"
 
-    def read_pixels(self) -> tuple[np.ndarray, str]:
+    def read_pixels(self) -> tuple[np.ndarray, str, str]:
         """See `PixelsRef`; reads the slice, not the volume."""
         volume = open_array(self.path)
         return _row(volume, self.index, self.name)
@@ -47,7 +47,7 @@ class ArchiveRow:
     def name(self) -> str:
         return f"{self.path}, {self.key} {self.index}"
 
-    def read_pixels(self) -> tuple[np.ndarray, str]:
+    def read_pixels(self) -> tuple[np.ndarray, str, str]:
         """See `PixelsRef`."""
         try:
             modified = self.path.stat().st_mtime_ns
@@ -117,11 +117,11 @@ def _unpacked(path: Path, key: str, modified: int) -> np.ndarray:
         raise UserError(f"{path} is no readable .npz file ({exc}); download it again") from exc
 
 
-def _row(array: np.ndarray, index: int, name: str) -> tuple[np.ndarray, str]:
+def _row(array: np.ndarray, index: int, name: str) -> tuple[np.ndarray, str, str]:
     if index >= len(array):
         raise UserError(f"{name} is beyond the last, {len(array) - 1}; download the file again")
     try:
         values = np.array(array[index])
     except _BROKEN as exc:
         raise UserError(f"{name} cannot be read ({exc}); download the file again") from exc
-    return values, hashlib.sha256(values.tobytes()).hexdigest()
+    return values, hashlib.sha256(values.tobytes()).hexdigest(), ""

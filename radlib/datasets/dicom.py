@@ -1,11 +1,7 @@
 """DICOM files to 8-bit pixels, and what little of a header is kept: a salted hash of the patient.
 
-Rules, in this order: stored values become modality units (rescale slope and intercept, or the modality's
-table); they are windowed to 0..255, by the option, else by the first window of the header, else over the
-image's own range; MONOCHROME1, in which low means bright, is inverted. Colour is RGB, YBR becomes RGB.
-
-Sources: DICOM PS3.3 C.11.1 (modality), C.11.2.1.2 and C.11.2.1.3 (window and its functions), C.7.6.3.1.2
-(photometric interpretation).
+Grey values go by the rules of `radlib.datasets.grey`. Colour is RGB, YBR becomes RGB. A file may lack the
+preamble and the file meta information with which the standard begins it.
 """
 
 import hashlib
@@ -13,25 +9,27 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
-from pydicom.multival import MultiValue
-from pydicom.pixels import apply_modality_lut, get_decoder, pixel_array
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from radlib.datasets.grey import ToBytes, Window, to_grey
 from radlib.datasets.patients import patient_key
 from radlib.datasets.record import FileRef
 from radlib.errors import UserError
 
-Window = tuple[float, float]
-ToBytes = Callable[[np.ndarray, str], np.ndarray]
-_PATIENT = 0x00100020
+_PATIENT, _SOP_CLASS = 0x00100020, 0x00080016
 _PREAMBLE = 128
+# The first group of a file without a preamble: file meta, or identification in either byte order.
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 # What pydicom and its decoders were seen to raise on damaged files.
@@ -60,80 +58,80 @@ class DicomRef:
     def name(self) -> str:
         return self.file.name
 
-    def read_pixels(self) -> tuple[np.ndarray, str]:
+    def read_pixels(self) -> tuple[np.ndarray, str, str]:
         """See `PixelsRef`; uint8 (H, W) or (H, W, 3)."""
         data = self.file.read_bytes()
-        return decode(data, self.name, self.window, self.frame), hashlib.sha256(data).hexdigest()
+        pixels, rule = decode_by_rule(data, self.name, self.window, self.frame)
+        return pixels, hashlib.sha256(data).hexdigest(), rule
 
 
 def decode(
     data: bytes, name: str, window: Window | ToBytes | None = None, frame: int | None = None
 ) -> np.ndarray:
-    """The picture in the bytes of a DICOM file by the rules above, uint8 (H, W) or (H, W, 3).
+    """The picture alone; see `decode_by_rule`."""
+    return decode_by_rule(data, name, window, frame)[0]
+
+
+def decode_by_rule(
+    data: bytes, name: str, window: Window | ToBytes | None = None, frame: int | None = None
+) -> tuple[np.ndarray, str]:
+    """The picture in the bytes of a DICOM file, and the rules that made it.
 
     Args:
-        window: as for `DicomRef`, or what makes uint8 of grey values in modality units itself, given them
-            and the name.
-
+        window: see `radlib.datasets.grey.to_grey`. frame: as for `DicomRef`.
+    Returns:
+        uint8 (H, W) or (H, W, 3); for example "RescaleSlope and RescaleIntercept, window of the header".
     Raises:
         UserError: damaged, no picture, several frames without a choice, a palette, a window that is none, or
             a compression that needs a plugin (which is named).
     """
     with named_faults(name):
-        header = pydicom.dcmread(io.BytesIO(data))
+        header = _read(io.BytesIO(data))
         index = _frame(header, name, frame)
         kind = header.get("PhotometricInterpretation")
         if kind not in (*_GREY, *_COLOUR):
             raise UserError(f"{name} has colours of the kind {str(kind)[:20]!r}, which is not read; use PNG")
         stored = _stored(header, name, index)
         if kind in _COLOUR:
-            return _eight_bits(stored, header, name)
-        values = np.asarray(apply_modality_lut(stored, header), dtype=np.float64)
-        grey = window(values, name) if callable(window) else _shown(values, window, header, name)
-        return 255 - grey if kind == "MONOCHROME1" else grey
+            return _eight_bits(stored, header, name), "colour"
+        return to_grey(stored, header, index, window, name)
 
 
-def _shown(values: np.ndarray, window: Window | None, header: pydicom.Dataset, name: str) -> np.ndarray:
-    window = window or _window_of(header)
-    function = header.get("VOILUTFunction", "LINEAR")
-    return windowed(values, window, function, name) if window else _own_range(values)
-
-
-def windowed(values: np.ndarray, window: Window, function: str = "LINEAR", name: str = "") -> np.ndarray:
-    """Values in modality units to uint8 0..255 by a window; `function` as DICOM names it.
+def _read(handle: BinaryIO, read: Callable = pydicom.dcmread, **options) -> pydicom.Dataset:
+    """A DICOM file.
 
     Raises:
-        UserError: a width that is none, or an unknown function.
+        InvalidDicomError: it has no preamble, and nothing else tells that it is DICOM.
     """
-    centre, width = window
-    least = 1 if function == "LINEAR" else 0
-    if not (np.isfinite(centre) and np.isfinite(width) and width >= least and width > 0):
-        raise UserError(
-            f"{name}: window {centre:g} / {width:g} is none; give the option 'window: [centre, width]'"
-        )
-    if function == "LINEAR":
-        # PS3.3 C.11.2.1.2.1: the window spans width - 1 steps between whole numbers.
-        share = (values - (centre - 0.5)) / max(width - 1, 1e-9) + 0.5
-    elif function == "LINEAR_EXACT":
-        share = (values - centre) / width + 0.5
-    elif function == "SIGMOID":
-        share = 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
-    else:
-        raise UserError(f"{name}: window function {function} is unknown; export the image to PNG")
-    return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    head = handle.read(_PREAMBLE + 4)
+    handle.seek(0)
+    whole = head[_PREAMBLE:] == b"DICM"
+    try:
+        if not whole and head[:2] not in _FIRST_GROUPS:
+            raise InvalidDicomError
+        header = read(handle, force=True, **options)
+        if not whole and UID(header.SOPClassUID).type != "SOP Class":
+            raise InvalidDicomError
+    except _BROKEN as exc:
+        raise (exc if whole else InvalidDicomError("not DICOM")) from exc
+    if "TransferSyntaxUID" not in header.file_meta:
+        implicit, little = header.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return header
 
 
-def read_header(file: FileRef, keywords: list[str]) -> pydicom.Dataset | None:
+def read_header(file: FileRef, keywords: Iterable[str]) -> pydicom.Dataset | None:
     """These elements of a header, read up to the pixels; None where the file is no DICOM file at all.
 
     Raises:
         UserError: a DICOM file whose header is damaged.
     """
     with named_faults(file.name), file.open() as handle:
-        if handle.read(_PREAMBLE + 4)[_PREAMBLE:] != b"DICM":
+        try:
+            return _read(handle, stop_before_pixels=True, specific_tags=["SOPClassUID", *keywords])
+        except InvalidDicomError:
             return None
-        handle.seek(0)
-        return pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=keywords)
 
 
 def patient_of(file: FileRef, salt: str) -> tuple[str, str]:
@@ -145,7 +143,8 @@ def patient_of(file: FileRef, salt: str) -> tuple[str, str]:
         UserError: no DICOM file, or one without a usable patient id.
     """
     with named_faults(file.name), file.open() as handle:
-        header = read_partial(handle, lambda tag, vr, length: tag > _PATIENT, specific_tags=[_PATIENT])
+        until = {"stop_when": lambda tag, vr, length: tag > _PATIENT, "specific_tags": [_SOP_CLASS, _PATIENT]}
+        header = _read(handle, read_partial, **until)
         patient = str(header.get("PatientID") or "").strip()
     if not patient:
         raise UserError(f"{file.name} names no patient (PatientID); images of one patient could be parted")
@@ -215,19 +214,6 @@ def _missing_plugins(header: pydicom.Dataset) -> str:
     except _BROKEN:
         return ""
     return missing[-1].partition(" requires ")[2].removeprefix("numpy and ") if missing else ""
-
-
-def _window_of(header: pydicom.Dataset) -> Window | None:
-    pair = [header.get(key) for key in ("WindowCenter", "WindowWidth")]
-    first = [value[0] if isinstance(value, MultiValue) else value for value in pair]
-    return None if any(value in (None, "") for value in first) else (float(first[0]), float(first[1]))
-
-
-def _own_range(values: np.ndarray) -> np.ndarray:
-    low, high = values.min(), values.max()
-    if low == high:
-        return np.zeros(values.shape, dtype=np.uint8)
-    return np.rint((values - low) / (high - low) * 255).astype(np.uint8)
 
 
 def _eight_bits(pixels: np.ndarray, header: pydicom.Dataset, name: str) -> np.ndarray:

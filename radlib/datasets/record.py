@@ -57,8 +57,9 @@ class PixelsRef(Protocol):
     def name(self) -> str:
         """As messages print it."""
 
-    def read_pixels(self) -> tuple[np.ndarray, str]:
-        """Values (H, W) or (H, W, 3) of any number type, and the SHA-256 of the bytes they came from.
+    def read_pixels(self) -> tuple[np.ndarray, str, str]:
+        """Values (H, W) or (H, W, 3) of any number type; the SHA-256 of the bytes they came from; and the
+        rules by which a DICOM file became grey, "" for others.
 
         Raises:
             UserError: not readable; the file is named.
