@@ -93,6 +93,8 @@ def choose(study_name: str, raw: str) -> None:
     if raw:
         _link_raw(study, Path(raw).expanduser())
     _check_raw(study)
+    _check_networks(study)
+    _check_weights(study)
     _drop_broken_lock(Path(".dvc/tmp/rwlock"))
 
 
@@ -110,7 +112,13 @@ def check(study_name: str, raw: str, quick: bool) -> int:
     study = load_study(path=_study_file(study_name)) if study_name else load_study()
     checked = check_data(study, Path(raw).expanduser() if raw else None, quick)
     print(report(study, checked, quick))
-    return int(any(one.errors for one in checked))
+    # PyTorch takes seconds to import, and most commands here do without it.
+    from radlib.networks.check_networks import network_faults
+
+    faults = network_faults(study)
+    for fault in faults:
+        print(f"Error: {fault}")
+    return int(any(one.errors for one in checked) or bool(faults))
 
 
 def print_plan(study_name: str, devices: int | None) -> None:
@@ -125,6 +133,7 @@ def print_plan(study_name: str, devices: int | None) -> None:
     if devices is not None and devices < 1:
         raise UserError(f"--devices {devices}: at least one device must compute; give a number from 1 on")
     study = load_study(path=_study_file(study_name)) if study_name else load_study()
+    _check_networks(study)
     print(planned(study, devices))
 
 
@@ -171,13 +180,23 @@ def _check_raw(study: Study) -> None:
             f"'{name}' of study '{study.name}' is not at {item.path} (or it is empty){where}, put it there, "
             "and type: make study RAW=/folder/with/downloads"
         )
+
+
+def _check_networks(study: Study) -> None:
+    """Every network must be able to do what the study asks of it."""
+    from radlib.networks.check_networks import network_faults
+
+    for fault in network_faults(study):
+        raise UserError(fault)
+
+
+def _check_weights(study: Study) -> None:
+    """Every published file must be there and hold the weights of its network."""
+    from radlib.networks.checkpoints import published_weights
+
     for name, checkpoint in study.checkpoints.items():
         for backbone in checkpoint.backbones:
-            if not study.checkpoint_file(name, backbone).is_file():
-                # PyTorch takes seconds to import, and most commands here do without it.
-                from radlib.networks.checkpoints import missing_file
-
-                raise missing_file(study, name, backbone)
+            published_weights(study, name, backbone)
 
 
 def run_notebook(name: str, parameters: dict[str, str]) -> Path:

@@ -16,8 +16,8 @@ from timm.models import get_pretrained_cfg
 from torch import Tensor
 
 from radlib.errors import UserError
+from radlib.networks import backbones
 from radlib.networks.backbones import KERAS, layout, without_classifier
-from radlib.networks.check_networks import kind_fault
 from radlib.networks.keras_files import read_keras
 from radlib.networks.torch_files import read_tensors, without_wrapper
 from radlib.networks.weights import Preprocessing, Weights, check_state, digest_state, save_weights
@@ -65,9 +65,7 @@ def published_weights(study: Study, name: str, backbone: str) -> tuple[Weights, 
     path = study.checkpoint_file(name, backbone)
     if not path.is_file():
         raise missing_file(study, name, backbone)
-    fault = kind_fault(backbone)
-    if fault:
-        raise UserError(f"checkpoints.{name}, {backbone}: {fault}")
+    backbones.check(backbone)
     preprocessing = preprocessing_of(study.checkpoints[name], backbone)
     state, variant = read_published(path, backbone)
     check_state(state, backbone, path)
@@ -87,7 +85,7 @@ def reference(weights: Weights, path: Path) -> dict:
         UserError: they are not finite, or are the same whatever the image.
     """
     network = weights.build().cpu().eval()
-    size = network.pretrained_cfg["input_size"][-1]
+    size = backbones.usual_size(weights.backbone)
     image = torch.from_numpy(reference_image(size)).permute(2, 0, 1) / 255
     with torch.no_grad():
         found = network.forward_features(weights.preprocessing(torch.stack([image, 1 - image])))

@@ -4,6 +4,7 @@ Nothing in a file is run: pickles are read with `weights_only=True`.
 """
 
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from torch import Tensor
 from radlib.errors import UserError
 from radlib.networks import backbones
 from radlib.networks.weights import read_safetensors
+
+# What PyTorch raises where a pickle is cut, changed, or asks for more than tensors.
+_DAMAGED = (
+    OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, AssertionError,
+    OverflowError, MemoryError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -25,13 +32,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         start = file.read(256)
     if start[8:9] == b"{":
         return read_safetensors(path)
-    other = _something_else(path, start)
-    if other:
-        raise UserError(f"{path} {other}")
     try:
+        other = _something_else(path, start)
+        if other:
+            raise UserError(f"{path} {other}")
         with path.open("rb") as file:  # given a path, PyTorch trusts its suffix
             found = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as exc:
+    except _DAMAGED as exc:
         raise UserError(
             f"{path} cannot be read as weights ({type(exc).__name__}): it is damaged, or holds more than "
             "tensors, which is never run; fetch it again, or save `model.state_dict()`"
@@ -48,7 +55,12 @@ def _something_else(path: Path, start: bytes) -> str:
     if start.lstrip().startswith(b"<"):
         return "is a web page, such as that of a login or an error; fetch the file itself"
     if not zipfile.is_zipfile(path):
-        return ""
+        pickled = start.startswith(pickle.PROTO)
+        return (
+            ""
+            if pickled
+            else "cannot be read as weights: it is damaged, or of no kind known here; fetch it again"
+        )
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if "model.weights.h5" in names:

@@ -107,8 +107,10 @@ def load_weights(study: Study, source: str, backbone: str) -> Weights:
     """First weights of (source, backbone): random numbers, or the file an earlier stage wrote.
 
     Raises:
-        UserError: the file is missing, damaged, or holds another architecture.
+        UserError: the file is missing, damaged, or holds another architecture, or the network is one that is
+            not understood.
     """
+    backbones.check(backbone)
     if is_random(source):
         return _random_weights(study, source, backbone)
     path = study.model_file(source, backbone)
@@ -142,8 +144,10 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as header:
             metadata = header.metadata() or {}
         return load_file(path), metadata
-    except (SafetensorError, OSError) as exc:
-        raise UserError(f"{path} is a damaged safetensors file ({exc}); fetch or make it again") from exc
+    except (SafetensorError, OSError, ValueError) as exc:
+        raise UserError(
+            f"{path} cannot be read as weights: its safetensors are damaged ({exc}); fetch or make it again"
+        ) from exc
 
 
 def check_state(state: dict[str, Tensor], backbone: str, path: Path) -> None:

@@ -43,12 +43,15 @@ def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrai
     Returns:
         what each backbone learnt.
     Raises:
-        UserError: the corpus has not been prepared, timm has no such backbone, or more processes should
-            share a batch than it has images for.
+        UserError: the corpus has not been prepared, a backbone is not understood or cannot be shown images of
+            that size, or more processes should share a batch than it has images for.
     """
     packed = open_packed(study.dataset_dir(source))
     images = int((packed.manifest["part_0"] == "train").sum()) * study.pretrain.epochs
     names = study.backbones_of(source)
+    for backbone in names:
+        backbones.check(backbone)
+        backbones.check_size(backbone, study.pretrain.size)
     pieces = [(study, source, backbone, save) for backbone in names]
     total, description = images * len(pieces), f"pretrain on {source}"
     if study.compute.backend == "ray":
