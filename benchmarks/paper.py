@@ -88,16 +88,17 @@ def carry_out(work: Path) -> int:
     environment = os.environ | {"PYTHONPATH": str(home)}
     python = [sys.executable, "-m"]
     for command in (
-        [*python, "radlib.pipeline", "check-data", "--raw", str(downloads)],
-        [*python, "radlib.pipeline", "choose", "--raw", str(downloads)],
+        [*python, "radlib.run", "check-data", "--raw", str(downloads)],
+        [*python, "radlib.run", "choose", "--raw", str(downloads)],
         [*python, "dvc", "repro"],
-        [*python, "radlib.pipeline", "record"],
+        [*python, "radlib.run", "record"],
     ):
         done = subprocess.run(command, cwd=home, env=environment, check=False)
         if done.returncode:
             return done.returncode
     report = home / "reports" / params["name"]
-    runs = {task: len(pd.read_parquet(home / f"results/{task}/runs.parquet")) for task in params["tasks"]}
+    results = home / "results" / params["name"]
+    runs = {task: len(pd.read_parquet(results / task / "runs.parquet")) for task in params["tasks"]}
     print(
         "\nruns:",
         ", ".join(f"{task} {count}" for task, count in runs.items()),

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 from tqdm.auto import tqdm as notebook_tqdm
@@ -12,6 +13,29 @@ PROGRESS_FILE = "RADLIB_PROGRESS_FILE"
 WHOLE = "{l_bar}{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}, {rate_fmt}]"
 
 
+# A first guess comes from the slow start (files, first batch) and would be hours for what takes seconds.
+GUESS_FROM = 0.03
+
+
+class _Patient:
+    """A bar that shows the time left only once there is something to tell it from."""
+
+    @property
+    def format_dict(self) -> dict:
+        shown = super().format_dict
+        if shown["total"] and shown["n"] < GUESS_FROM * shown["total"]:
+            shown["bar_format"] = (shown["bar_format"] or WHOLE).replace("{remaining}", "?")
+        return shown
+
+
+class _Bar(_Patient, tqdm):
+    pass
+
+
+class _NotebookBar(_Patient, notebook_tqdm):
+    pass
+
+
 def progress(iterable: Iterable | None = None, total: float | None = None, description: str = "", **options):
     """A bar with the time left: on the terminal that started the pipeline, or in the notebook.
 
@@ -19,9 +43,16 @@ def progress(iterable: Iterable | None = None, total: float | None = None, descr
     shows it on its own terminal.
     """
     path = os.environ.get(PROGRESS_FILE)
-    options = {"total": total, "desc": description, "leave": False, **options}
+    options = {"total": total, "desc": description, "leave": False, "smoothing": 0.05, **options}
     if path:
-        return tqdm(iterable, file=open(path, "a", buffering=1), mininterval=1.0, ncols=100, **options)  # noqa: SIM115, PTH123
+        return _Bar(iterable, file=open(path, "a", buffering=1), mininterval=1.0, ncols=100, **options)  # noqa: SIM115, PTH123
     if "ipykernel" in sys.modules:
-        return notebook_tqdm(iterable, **options)
-    return tqdm(iterable, **options)
+        return _NotebookBar(iterable, **options)
+    return _Bar(iterable, **options)
+
+
+def on_threads(function: Callable, items: Sequence, ahead: int) -> Iterator:
+    """`function` of every item, in order, on all processors; at most `ahead` results wait to be taken."""
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(items), ahead):
+            yield from pool.map(function, items[start : start + ahead])

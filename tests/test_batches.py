@@ -1,5 +1,6 @@
 """Batches: the arithmetic of augmentation and of parts."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +83,22 @@ def test_gather_scales_to_one_and_resizes():
     batch = batches.gather(images, np.array([2, 0]), 4)
     assert batch.shape == (2, 1, 4, 4)
     torch.testing.assert_close(batch.cpu(), torch.ones(2, 1, 4, 4))
+
+
+def test_the_next_item_is_made_while_one_is_used():
+    """It waits for nobody: the second is made although the first is still held; and failures arrive."""
+    made = [threading.Event() for _ in range(3)]
+
+    def items():
+        for number, event in enumerate(made):
+            event.set()
+            yield number
+        raise OSError("disk")
+
+    found = []
+    with pytest.raises(OSError, match="disk"):
+        for number in batches.ahead(items()):
+            found.append(number)
+            assert made[min(number + 1, 2)].wait(10)
+            assert number or not made[2].is_set()
+    assert found == [0, 1, 2]

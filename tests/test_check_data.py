@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from radlib import pipeline
 from radlib.data.check_data import check_data, report, with_raw
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
+from radlib.run.commands import main
 from radlib.study import load_study
 from radlib.study.datasets import Checkpoint
 from tests import published_files as published
@@ -271,16 +271,16 @@ def at_home(tmp_path, params, monkeypatch) -> Path:
 
 def test_the_command_exits_with_1_where_something_is_missing(at_home, raw, capsys):
     command = ["check-data", "--study", "mine", "--raw", str(raw)]
-    assert pipeline.main(command) == 0
+    assert main(command) == 0
     assert "Every listed image was opened." in capsys.readouterr().out
     (raw / "ddti/1_1.jpg").write_bytes(b"half a file")
-    assert pipeline.main(command) == 1
+    assert main(command) == 1
     assert "Error: " in capsys.readouterr().out
-    assert pipeline.main([*command, "--quick"]) == 0
-    assert pipeline.main(["check-data", "--study", "mine"]) == 1
-    assert pipeline.main(["check-data", "--study", "mine", "--raw", "nowhere"]) == 1
+    assert main([*command, "--quick"]) == 0
+    assert main(["check-data", "--study", "mine"]) == 1
+    assert main(["check-data", "--study", "mine", "--raw", "nowhere"]) == 1
     assert "RAW=nowhere is no folder" in capsys.readouterr().err
-    assert pipeline.main(["check-data", "--study", "other"]) == 1
+    assert main(["check-data", "--study", "other"]) == 1
     assert "no study 'other' in studies/; there are: mine" in capsys.readouterr().err
     assert sorted(path.name for path in at_home.iterdir()) == ["studies"]
 
@@ -288,15 +288,15 @@ def test_the_command_exits_with_1_where_something_is_missing(at_home, raw, capsy
 def test_a_network_that_cannot_work_is_an_error(at_home, raw, capsys):
     file = at_home / "studies" / "mine.yaml"
     file.write_text(file.read_text().replace("tf_efficientnet_lite0", "vit_tiny_patch16_224"))
-    assert pipeline.main(["check-data", "--study", "mine", "--raw", str(raw), "--quick"]) == 1
+    assert main(["check-data", "--study", "mine", "--raw", str(raw), "--quick"]) == 1
     assert "Error: backbones.vit_tiny_patch16_224: the features" in capsys.readouterr().out
-    assert pipeline.main(["choose", "--study", "mine", "--raw", str(raw)]) == 1
+    assert main(["choose", "--study", "mine", "--raw", str(raw)]) == 1
     assert "Stopped: backbones.vit_tiny_patch16_224: the features" in capsys.readouterr().err
 
 
 def test_the_chosen_study_is_checked_where_none_is_named(at_home, raw, capsys):
     (at_home / "studies" / "mine.yaml").rename(at_home / "params.yaml")
-    assert pipeline.main(["check-data", "--raw", str(raw), "--quick"]) == 0
+    assert main(["check-data", "--raw", str(raw), "--quick"]) == 0
     assert capsys.readouterr().out.startswith("Study 'smoke'")
 
 

@@ -19,11 +19,10 @@ from PIL import Image
 from radlib import datasets
 from radlib.data.prepare import prepare
 from radlib.database import SHIPPED, plan_database, read_salt, read_taxonomy, write_database
-from radlib.database.agreement import ADJUDICATED, ALL, MOST, ONE, TIE
-from radlib.database.exams import read_exams
+from radlib.database.exams import KINDS, read_exams
 from radlib.database.figures import agreement_figure, key_images
-from radlib.database.placing import BURNED_IN, NO_LABEL, OTHER_MODALITY
-from radlib.database.report import findings, label_table, region_table, study_lines, tree
+from radlib.database.placing import ADJUDICATED, ALL, MOST, NO_HOUNSFIELD, NO_LABEL, ONE, OTHER_MODALITY, TIE
+from radlib.database.report import counts, label_table, region_table, study_lines
 from radlib.datasets.dicom import hashed
 from radlib.errors import UserError
 from radlib.study.training import Segment
@@ -126,7 +125,7 @@ def test_nothing_of_a_header_is_in_any_byte_or_name(tmp_path):
     rows = [*hospital(tmp_path), f"{UID}.1.3,meniscal tear,Dr. Second"]
     out = written(tmp_path, plan(tmp_path, rows))
     files = [path for path in out.rglob("*") if path.is_file()]
-    assert len(files) == 24 + 5
+    assert len(files) == 24 + 7  # parts, agreement, left out, rules, mark
     names = [str(path.relative_to(out)).encode() for path in files]
     text = b"\n".join([*(path.read_bytes() for path in files), *names])
     words = set(re.findall(r"[A-Za-z0-9]{4,}", " ".join(SECRETS.values()))) - {"knee", "left"}
@@ -326,21 +325,96 @@ def test_burned_in_text_other_modalities_and_rare_labels_are_left_out_and_counte
     exam(tmp_path / "exams", 32, BodyPartExamined="HIP", BurnedInAnnotation="NO")
     rows += [f"{UID}.3.{n},normal,A" for n in (30, 31, 32)]
     database = plan(tmp_path, rows, least_patients=3)
-    assert database.left_out == {BURNED_IN: 1, OTHER_MODALITY: 1, "a label of too few patients": 1}
+    assert database.left_out == {KINDS["burned_in"]: 1, OTHER_MODALITY: 1, "a label of too few patients": 1}
     assert len(database.images) == 24
-    text = findings(database)
-    assert "27 pictures are annotated; 24 images of 12 patients are used" in text
-    assert "1 files passed over: no DICOM file" in text
-    assert "24 of the images used do not say whether text is burned" in text
+    shown = counts(database)["number"].to_dict()
+    assert shown["files", "pictures that the csv names"] == 27 and shown["patients", "used"] == 12
+    assert shown["files", "passed over: no DICOM file"] == shown["images", "left out: " + OTHER_MODALITY] == 1
+    assert shown["images", "used, and no header says that no text is burned in"] == 24
 
 
-def test_tables_and_tree_count_what_is_written(tmp_path):
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+OTHER_KINDS = [
+    ("scout", {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}),
+    ("scout", {"SeriesDescription": "3-plane Localiser"}),
+    ("scout", {"SeriesDescription": "survey_sag"}),
+    ("capture", {"SOPClassUID": CAPTURE}),
+    ("capture", {"SOPClassUID": f"{CAPTURE}.4"}),
+    ("capture", {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}),
+    ("capture", {"ImageType": ["DERIVED", "SECONDARY", "OTHER", "DOSE_INFO"]}),
+    ("burned_in", {"BurnedInAnnotation": "YES"}),
+    ("burned_in", {"BurnedInAnnotation": "Y"}),
+]
+PICTURES = [
+    {"ImageType": ["DERIVED", "SECONDARY", "MPR"]},
+    {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "SeriesDescription": "Bone survey"},
+    {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.4"},
+    {"BurnedInAnnotation": "NO", "SeriesDescription": "relocalization"},
+]
+
+
+def test_a_study_s_finding_does_not_hold_for_its_scouts_dose_sheets_and_screenshots(tmp_path):
+    """Twelve slices of twelve studies stay twelve images, unless the kinds are asked for by name."""
+    kinds = [*OTHER_KINDS, *((None, tags) for tags in PICTURES)]
+    for number in range(12):
+        of_study = {"StudyInstanceUID": f"{UID}.1.{number}", "PatientID": f"P{number}"}
+        exam(tmp_path / "exams", number, **of_study)
+        exam(tmp_path / "exams", 100 + number, **of_study | kinds[number][1])
+    exam(tmp_path / "exams", 112, StudyInstanceUID=f"{UID}.1.0", PatientID="P0", **kinds[12][1])
+    rows = [f"{UID}.1.{n},{'normal' if n % 2 else 'meniscal tear'},A" for n in range(12)]
+    names = [kind for kind, _ in kinds if kind]
+    database = plan(tmp_path, rows)
+    assert database.left_out == {KINDS[kind]: names.count(kind) for kind in KINDS}
+    assert len(database.images) == 12 + len(PICTURES)
+    for kind in KINDS:
+        database = plan(tmp_path, rows, include=[kind])
+        assert database.left_out == {KINDS[other]: names.count(other) for other in KINDS if other != kind}
+        assert len(database.images) == 12 + len(PICTURES) + names.count(kind)
+    for wrong in (["scouts"], "scout"):
+        with pytest.raises(UserError, match="give a list of these words: scout, capture, burned_in"):
+            plan(tmp_path, rows, include=wrong)
+
+
+def test_mixed_scanners_give_one_grey_and_the_rules_are_counted(tmp_path):
+    """One picture as classic CT, as Enhanced CT, with half a rescale, and without a preamble."""
+    values = noise(1).astype(np.uint16) * 16
+    rescale, item = pydicom.Dataset(), pydicom.Dataset()
+    rescale.RescaleSlope, rescale.RescaleIntercept = 1, -1024
+    item.PixelValueTransformationSequence = [rescale]
+    several = {"NumberOfFrames": 2, "PixelData": np.stack([values] * 2).tobytes()}
+    whole = {"RescaleSlope": 1, "RescaleIntercept": -1024}
+    scanners = [
+        whole,
+        several | {"SharedFunctionalGroupsSequence": [item]},
+        several | {"PerFrameFunctionalGroupsSequence": [item, item]},
+        {"RescaleIntercept": -1024},
+        whole,
+        {},
+    ]
+    ct = {"Modality": "CT", "BodyPartExamined": "CHEST"}
+    rows = [
+        f"{exam(tmp_path / 'exams', n, values, **ct, **tags)},normal,A" for n, tags in enumerate(scanners)
+    ]
+    file = tmp_path / "exams" / "Zuckermann4.dcm"
+    file.write_bytes(file.read_bytes()[132:])
+    database = plan(tmp_path, rows)
+    assert database.left_out == {NO_HOUNSFIELD: 1}
+    pixels = [database.pixels(row) for row in range(5)]
+    assert all(np.array_equal(one, pixels[0]) for one in pixels) and pixels[0].std() > 10
+    rules = database.rules().set_index("rule")["images"].to_dict()
+    assert rules == {
+        "RescaleSlope and RescaleIntercept": 2,
+        "RescaleSlope and RescaleIntercept of the frame": 2,
+        "RescaleIntercept": 1,
+    }
+    assert len(pd.read_csv(written(tmp_path, database) / "rules.csv")) == 3
+
+
+def test_tables_count_what_is_written(tmp_path):
     database = plan(tmp_path, hospital(tmp_path))
-    assert tree(database).splitlines() == [
-        "radiology_ai/", "    MR/", "        knee/", "            meniscal_tear/  12 images, 6 patients",
-        "            normal/  12 images, 6 patients",
-    ]  # fmt: skip
     table = label_table(database)
+    assert table.index.tolist() == ["radiology_ai/MR/knee/meniscal_tear", "radiology_ai/MR/knee/normal"]
+    assert (table["images"] == 12).all() and (table["patients"] == 6).all()
     parts = ["train patients", "validation patients", "test patients"]
     assert (table[parts].sum(axis=1) == 6).all() and (table[parts] > 0).all(axis=None)
     assert region_table(database).loc[("MR", "knee"), "labels found"] == 2
@@ -402,7 +476,7 @@ def test_an_unreadable_taxonomy_is_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("header", "rows", "sentence"),
     [
-        ("uid,finding", [f"{UID}.3.0,normal"], "has no column 'reader'; it has: uid, finding"),
+        ("uid,finding", [f"{UID}.3.0,normal"], "has no column 'reader'; it has: 'uid', 'finding'"),
         ("uid,finding,reader,regoin", [f"{UID}.3.0,normal,A,knee"], "unknown column regoin; allowed: uid"),
         ("uid,finding,reader", [], "has no row below its columns"),
         ("uid,finding,reader", [f"{UID}.3.0,,A", f"{UID}.3.1, ,A"], "line 2, 3 has no finding"),
@@ -460,6 +534,11 @@ def shortened_by_a_spreadsheet(folder: Path) -> None:
     exam(folder, 1, PatientID="2.02401E+11")
 
 
+def all_anonymous(folder: Path) -> None:
+    for number in range(2):
+        exam(folder, number, PatientID="ANONYMOUS")
+
+
 def no_region(folder: Path) -> None:
     exam(folder, 1, BodyPartExamined="ELBOW", StudyDescription="")
 
@@ -471,10 +550,11 @@ def no_region(folder: Path) -> None:
         (study_of_two_patients, f"give one study to two patients .*{UID}.1.1"),
         (damaged_header, "cut.dcm is no readable DICOM picture"),
         (no_patient, r"1 annotated pictures name no patient .PatientID.: .*Zuckermann1.dcm"),
+        (all_anonymous, "all 2 pictures, of 2 studies, name one patient .PatientID.; were the ids overwr"),
         (spelt_in_two_ways, r"one patient id is spelt in two ways: .*Zuckermann0.dcm.*Zuckermann1.dcm"),
         (
             shortened_by_a_spreadsheet,
-            r"Zuckermann1.dcm: the patient '2.02401E\+11' .*format the column as text",
+            r"Zuckermann1.dcm: the patient '2.02401E\+11' .*format the column",
         ),
         (no_region, "tells the region of 1 annotated pictures; headers say MR: ELBOW"),
     ],
@@ -539,6 +619,8 @@ def test_folders_without_pictures_and_folders_in_use_are_refused(tmp_path):
     with pytest.raises(UserError, match="out is there already"):
         write_database(database, tmp_path / "out", progress=silent)
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep me"
+    with pytest.raises(UserError, match="out lies in .*exams, where the exams are"):
+        write_database(database, tmp_path / "exams" / "out", progress=silent)
 
 
 # The notebook -----------------------------------------------------------------------------------------------
@@ -558,7 +640,7 @@ def test_the_notebook_runs_on_what_comes_with_pydicom_and_writes_where_it_is_tol
         "CT/brain/haemorrhage", "CT/brain/normal", "CT/lung/normal", "MR/abdomen/normal", "MR/brain/normal",
         "MR/knee/normal", "US/thyroid_nodule",
     }  # fmt: skip
-    assert names["planned"].left_out == {OTHER_MODALITY: 3, NO_LABEL: 1, TIE: 3}
+    assert names["planned"].left_out == {KINDS["scout"]: 1, OTHER_MODALITY: 3, NO_LABEL: 1, TIE: 3}
     assert set(names["planned"].agreement["method"]) == {"cohen", "fleiss"}
 
 

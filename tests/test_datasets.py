@@ -1,6 +1,9 @@
 """Readers against small datasets written here in the published layouts."""
 
+import os
 import re
+import shutil
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -49,7 +52,7 @@ def test_zip_is_read_in_place_and_equals_its_folders(class_folders, tmp_path):
     zipped = datasets.read("folders", tmp_path / "set.zip", options)
     assert summary(zipped) == summary(unpacked)
     assert summary(zipped) == [
-        ("cat/boxes.txt", None, None, "not an image file"),
+        ("cat/boxes.txt", None, None, "not an image file (.txt)"),
         ("cat/images/00000007_1.png", "00000007", "cat", ""),
         ("cat/images/00000007_2.png", "00000007", "cat", ""),
         ("dog/00000042_1.jpg", "00000042", "dog", ""),
@@ -88,6 +91,72 @@ def test_folders_are_listed_as_pathlib_lists_them(class_folders):
     assert "dog/linked.png" in listed and "dog/cats/boxes.txt" not in listed
 
 
+def test_what_cannot_be_used_is_listed_with_its_reason(class_folders):
+    train = class_folders / "train"
+    (train / "dog" / "gone.png").symlink_to(train / "nowhere.png")
+    (train / "dog" / "cats").symlink_to(train / "cat", target_is_directory=True)
+    (train / "dog" / "scan.nii").write_bytes(b"x")
+    (train / "dog" / "IM0001").write_bytes(b"x")
+    (train / "top.png").write_bytes(b"x")
+    (train / "dog" / "desktop.ini").write_text("hidden")
+    os.mkfifo(train / "dog" / "pipe.png")
+    records = datasets.read("folders", class_folders, {"root": "train"})
+    assert {r.image_id: r.drop for r in records if r.drop} == {
+        "cat/boxes.txt": "not an image file (.txt)",
+        "dog/scan.nii": "not an image file (.nii)",
+        "dog/IM0001": "not an image file (no ending)",
+        "dog/gone.png": "a link that leads nowhere; fetch the file",
+        "dog/cats": "a link to a folder, which is not followed; put the folder itself there",
+        "dog/pipe.png": "not an ordinary file",
+        "top.png": "not in a class folder",
+    }
+    assert sum(not r.drop for r in records) == 3
+    shutil.rmtree(train / "cat")
+    shutil.rmtree(train / "dog")
+    with pytest.raises(UserError, match="no images in class folders; .*; 1 left out: not in a class folder"):
+        datasets.read("folders", class_folders, {"root": "train"})
+
+
+PARTNERS = [
+    ("P1_l.png", "P1_l_mask.png"),
+    ("P1_l.jpg", "P1_l_MASK_2.PNG"),
+    ("P1_l.png", "P1_l-mask (3).tif"),
+    ("P1_l.png", "p1_l_seg.bmp"),
+    ("P1_l.png", "P1_l_segmentation.png"),
+    ("P1_l.png", "P1_l_gt.gif"),
+    ("P1_l.png", "P1_l_ground_truth.png"),
+    ("P1_l.png", "P1_l_label.png"),
+    ("P1/image.png", "P1/mask.png"),
+    ("P1_image.png", "P1_mask.png"),
+    ("P1_l.png", "masks/P1_l.png"),
+    ("images/P1_l.png", "masks/P1_l_mask.png"),
+    ("P1/images/a.png", "P1/labels/a.png"),
+]
+
+
+@pytest.mark.parametrize(("image", "mask"), PARTNERS)
+def test_masks_beside_their_images_are_masks(tmp_path, image, mask):
+    for name in (image, mask, "P2_mask.png", "P3_masked.png", "P4_label_1.png"):
+        picture(tmp_path / "ill" / name)
+    records = {r.image_id: r for r in datasets.read("folders", tmp_path, {})}
+    assert sorted(records) == sorted(
+        f"ill/{name}" for name in (image, "P2_mask.png", "P3_masked.png", "P4_label_1.png")
+    )
+    assert [ref.path / ref.member for ref in records[f"ill/{image}"].masks] == [tmp_path / "ill" / mask]
+    assert records["ill/P2_mask.png"].drop == "named as a mask, but its image is not there"
+    assert not records["ill/P3_masked.png"].drop and not records["ill/P4_label_1.png"].drop
+
+
+def test_a_mask_that_fits_two_images_is_refused_and_one_of_another_class_is_none(tmp_path):
+    for name in ("ill/1.png", "ill/1_mask.png", "well/1.png"):
+        picture(tmp_path / name)
+    masks = {r.image_id: len(r.masks) for r in datasets.read("folders", tmp_path, {})}
+    assert masks == {"ill/1.png": 1, "well/1.png": 0}
+    picture(tmp_path / "ill/1.jpg")
+    with pytest.raises(UserError, match=r"1_mask.png is the mask of ill/1.jpg or of ill/1.png; rename"):
+        datasets.read("folders", tmp_path, {})
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -98,7 +167,7 @@ def test_folders_are_listed_as_pathlib_lists_them(class_folders):
         ({"root": "test"}, "no folder"),
         (
             {"rot": "train"},
-            "has no option 'rot'; allowed: ignore, root, patient, consecutive, labels, classes",
+            "has no option 'rot'; allowed: ignore, patient_spellings, root, patient, consecutive, labels",
         ),
         ({"root": "train", "labels": {False: "cat"}}, "no class folder 'False'"),
     ],
@@ -145,6 +214,20 @@ def test_busi_joins_every_mask_of_an_image(tmp_path):
         datasets.read("busi", tmp_path / "busi", {})
 
 
+def test_busi_takes_any_image_suffix_and_lists_what_it_does_not_use(tmp_path):
+    for name in ("benign/benign (1)", "malignant/malignant (1)", "normal/normal (1)"):
+        picture(tmp_path / f"{name}.jpg")
+        picture(tmp_path / f"{name}_mask.PNG")
+    (tmp_path / "readme.txt").write_text("")
+    (tmp_path / "benign/benign (2).png").symlink_to(tmp_path / "nowhere.png")
+    records = datasets.read("busi", tmp_path, {})
+    assert [len(r.masks) for r in records if not r.drop] == [1, 1, 1]
+    assert {r.image_id: r.drop for r in records if r.drop} == {
+        "readme.txt": "not an image file (.txt)",
+        "benign/benign (2).png": "a link that leads nowhere; fetch the file",
+    }
+
+
 def ddti(root: Path, labels: str) -> Path:
     for image_id in ("1_1", "2_1(1)", "2_1(2)", "3_1", "9_1"):
         picture(root / "images" / f"{image_id}.png")
@@ -170,6 +253,15 @@ def test_ddti_refuses_a_mask_without_an_image(tmp_path):
     picture(root / "masks" / "8_1.png")
     with pytest.raises(UserError, match="masks/8_1.png has no image of that name"):
         datasets.read("ddti", root, {})
+
+
+def test_ddti_takes_any_image_suffix(tmp_path):
+    root = ddti(tmp_path, "1_1,4a,1\n2_1(1),4a,1\n2_1(2),4a,1\n3_1,2,0\n9_1,2,0\n")
+    (root / "images/1_1.png").rename(root / "images/1_1.JPG")
+    (root / "images/notes.txt").write_text("")
+    records = {r.image_id: r for r in datasets.read("ddti", root, {})}
+    assert [ref.member for ref in records["1_1"].masks] == ["masks/1_1.png"]
+    assert records["images/notes.txt"].drop == "not an image file (.txt)" and len(records) == 6
 
 
 def test_ddti_takes_the_authors_part_of_the_whole_image(tmp_path):
@@ -211,7 +303,7 @@ def test_table_keeps_leading_zeros_and_translates_labels(tmp_path):
     ]
     assert [len(r.masks) for r in records] == [1, 0, 0]
     several = datasets.read("table", table(tmp_path, "a.png,1,007,m.png; b.png\n"), TABLE)
-    assert [ref.path.name for ref in several[0].masks] == ["m.png", "b.png"]
+    assert [ref.member for ref in several[0].masks] == ["m.png", "b.png"]
 
 
 def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_it_is(tmp_path):
@@ -225,17 +317,213 @@ def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_
         ("../../secret.png,1,1,\n", {}, "points outside"),
         ("/etc/hosts,1,1,\n", {}, "points outside"),
         ("c.png,1,1,\n", {}, "names c.png, but there is no file"),
-        ("a.png,1,,\n", {}, "image a.png has no 'person'"),
+        ("a.png,1,,\n", {}, "line 2 has no 'person'; fill it in"),
         ("a.png,2,1,\n", {}, "image a.png: label '2' is not in option 'labels': 0, 1"),
-        ("a.png,1,1,\n", {"label": "truth"}, "no column 'truth'; it has: file, diagnosis, person, lesion"),
+        (
+            "a.png,1,1,\n",
+            {"label": "truth"},
+            "no column 'truth'; it has: 'file', 'diagnosis', 'person', 'lesion'",
+        ),
         ("a.png,1,1,\n", {"csv": "other.csv"}, "no table .*other.csv"),
         ("a.png,1,1,\n", {"labels": {True: "ill"}}, "quote them"),
-        (",1,1,\n", {}, "empty 'file'"),
+        (",1,1,\n", {}, "line 2 has no 'file'"),
     ],
 )
 def test_table_mistakes_are_named(tmp_path, rows, options, sentence):
     with pytest.raises(UserError, match=sentence):
         datasets.read("table", table(tmp_path, rows), TABLE | options)
+
+
+def test_a_csv_that_lists_masks_among_its_images_is_refused(tmp_path):
+    picture(tmp_path / "pictures" / "a_mask.png")
+    options = TABLE | {"mask": None}
+    rows = "a.png,1,007,\na_mask.png,1,007,\n"
+    with pytest.raises(UserError, match="list.csv names a_mask.png as an image, which is the mask of a.png"):
+        datasets.read("table", table(tmp_path, rows), options)
+    assert len(datasets.read("table", table(tmp_path, rows.partition("\n")[2]), options)) == 1
+
+
+PLAIN = "file,diagnosis,person,lesion\na.png,1,007,m.png\nb.png,0,08,\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN.replace(",", ", "),
+        PLAIN.replace(",", " ,"),
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace("\n", "\r\n") + ",,,\r\n",
+        "\ufeff" + PLAIN.replace("\n", "\r"),
+        "\n".join('"' + line.replace(",", '", "') + '"' for line in PLAIN.splitlines()),
+    ],
+)
+def test_csv_files_as_people_have_them_say_the_same(tmp_path, text):
+    plain = datasets.read("table", table(tmp_path, "a.png,1,007,m.png\nb.png,0,08,\n"), TABLE)
+    (tmp_path / "list.csv").write_bytes(text.encode())
+    assert datasets.read("table", tmp_path, TABLE) == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            PLAIN.replace("m.png", "m.png,"),
+            "Expected 4 fields in line 2, saw 5.*the first line is the header",
+        ),
+        (PLAIN + "a.png,1,1,,\n", "Expected 4 fields in line 4, saw 5"),
+        (PLAIN + '"a.png,1,1,\n', "cannot be read as csv .EOF inside string"),
+        (
+            PLAIN.replace("007", "M\u00fc").encode("latin-1"),
+            "list.csv is not in UTF-8 .*save it as CSV UTF-8",
+        ),
+        (PLAIN.encode("utf-16"), "not in UTF-8"),
+        (PLAIN.replace("007", "0\0007"), "holds NUL bytes"),
+        (PLAIN.replace("lesion", "file"), "two columns 'file'"),
+        (PLAIN.replace("person", "who "), "no column 'person'; it has: 'file', 'diagnosis', 'who', 'lesion'"),
+        (PLAIN + "./a.png,0,1,\n", "'a.png' and './a.png' are one file"),
+    ],
+)
+def test_csv_files_that_would_be_misread_are_refused(tmp_path, text, sentence):
+    table(tmp_path, "")
+    (tmp_path / "list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=sentence):
+        datasets.read("table", tmp_path, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("named", "file", "pattern"),
+    [
+        ("left\\a_\u00e9.png", "left/a_\u00e9.png", None),
+        ("left/A_\u00c9.PNG", "left/a_\u00e9.png", None),
+        ("left/a_\u00e9.png", "left/a_e\u0301.png", None),
+        ("./left/a", "left/a.png", None),
+        ("0", "000.png", "{image:0>3}.png"),
+    ],
+)
+def test_files_are_found_by_names_that_other_programs_changed(tmp_path, named, file, pattern):
+    picture(tmp_path / file)
+    (tmp_path / "list.csv").write_text(f"file,label\n{named},ill\n", encoding="utf-8")
+    options = {"csv": "list.csv", "image": "file"} | ({"file": pattern} if pattern else {})
+    (record,) = datasets.read("table", tmp_path, options)
+    assert record.image.read_bytes() == (tmp_path / file).read_bytes()
+    with pytest.raises(UserError, match="names .*, but there is no file|fits left/a.jpg, left/a.png"):
+        picture(tmp_path / "left/a.jpg")
+        (tmp_path / "list.csv").write_text("file,label\nleft/A,ill\nb,ill\n")
+        datasets.read("table", tmp_path, options)
+    with pytest.raises(UserError, match="option 'file' is '{name}.png'"):
+        datasets.read("table", tmp_path, options | {"file": "{name}.png"})
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_classes_have_one_unicode_form(tmp_path, form):
+    """Macs write decomposed names, editors composed ones; both look alike."""
+    name = unicodedata.normalize(form, "Läsion")
+    picture(tmp_path / name / "a.png")
+    assert datasets.read("folders", tmp_path, {})[0].class_name == "Läsion"
+    assert datasets.read("folders", tmp_path, {"labels": {"Läsion": "ill"}})[0].class_name == "ill"
+    (tmp_path / "list.csv").write_text(f"image,label\n{name}/a.png,{name}\n", encoding="utf-8")
+    assert datasets.read("table", tmp_path, {"csv": "list.csv"})[0].class_name == "Läsion"
+
+
+SPELLINGS = {
+    "case": str.lower,
+    "blank": lambda name: name.replace("P", "P\u2009"),
+    "zeros": lambda name: re.sub(r"(?<=\D)0+", "", name),
+    "invisible": lambda name: f"\ufeff{name}\u200b",
+    "decomposed": lambda name: unicodedata.normalize("NFD", name),
+    "wide": lambda name: name.replace("P", "\uff30"),
+}
+
+
+def spelt(tmp_path, study, ids, **options):
+    """A study of a csv in which image i is of patient ids[i]; every other image is ill."""
+    root = tmp_path / "raw"
+    for i, _ in enumerate(ids):
+        picture(root / f"{i}.png", i)
+    rows = [f'{i}.png,{"malignant" if i // 2 % 2 else "benign"},"{name}"' for i, name in enumerate(ids)]
+    (root / "list.csv").write_text("\n".join(["image,label,who", *rows]), encoding="utf-8")
+    options = {"csv": "list.csv", "patient": "who"} | options
+    return with_task(study, layout="table", path=str(root), options=options)
+
+
+@pytest.mark.parametrize("how", SPELLINGS)
+def test_two_spellings_of_one_person_stop_the_study_or_are_declared(small_study, tmp_path, how):
+    numbers = np.random.default_rng(len(how)).choice(np.arange(1, 99), 6, replace=False)
+    ids = [f"P\u00e9{number:03d}" for number in numbers]
+    pairs = [name for one in ids for name in (one, SPELLINGS[how](one))]
+    changed = [name for name in pairs if name not in ids]
+    with pytest.raises(
+        UserError, match=r"spelt in two ways: .*\d.png.* and .*option 'patient_spellings'"
+    ) as stop:
+        choose_records(spelt(tmp_path, small_study, pairs), "breast_us")
+    assert str(stop.value).isprintable()
+    for said, count in (("same", len(ids)), ("different", len(ids) + len(changed))):
+        chosen = choose_records(spelt(tmp_path, small_study, pairs, patient_spellings=said), "breast_us")
+        assert len({record.patient_id for record in chosen.records}) == count
+    consistent = choose_records(spelt(tmp_path, small_study, pairs[1::2] * 2), "breast_us")
+    assert {record.patient_id for record in consistent.records} == set(pairs[1::2])
+
+
+@pytest.mark.parametrize(
+    ("ids", "sentence"),
+    [
+        (["1", "2.02401E+11", "3", "2,5e+08"], r"image 1.png: the patient '2.02401E\+11' .*column as text"),
+        (["7", "7.0", "8", "9"], "some patients are numbers with a decimal .7.0. and others are not"),
+        (["P001", "1.0", "P002", "2.0"], "some patients are numbers with a decimal"),
+        (["anonymous"] * 4, "all images are of one patient, 'anonymous'"),
+    ],
+)
+def test_ids_that_a_spreadsheet_has_changed_are_refused(small_study, tmp_path, ids, sentence):
+    with pytest.raises(UserError, match=f"dataset 'breast_us': {sentence}"):
+        choose_records(spelt(tmp_path, small_study, ids), "breast_us")
+
+
+@pytest.mark.parametrize(
+    "ids", [["10", "1", "100", "0"], ["1e3", "1E4", "a0b", "ab"], ["1.0", "2.0", "1.0", "3.0"]]
+)
+def test_ids_that_differ_in_more_than_spelling_are_people_of_their_own(small_study, tmp_path, ids):
+    chosen = choose_records(spelt(tmp_path, small_study, ids), "breast_us")
+    assert [record.patient_id for record in chosen.records] == ids
+
+
+def test_the_patient_may_be_a_folder(small_study, tmp_path):
+    names = [
+        f"{c}/{c[0]}{k}/IM-{s:04d}.png" for c in ("benign", "malignant") for k in range(3) for s in range(2)
+    ]
+    for i, name in enumerate(names):
+        picture(tmp_path / "raw" / name, i)
+    for pattern in (r"([bm]\d)/", "([^/]+)/[^/]+$"):
+        chosen = choose_records(with_task(small_study, options={"patient": pattern}), "breast_us")
+        assert [record.patient_id for record in chosen.records] == [name.split("/")[1] for name in names]
+    for pattern in (r"(\d+)", r"^([^_]+)\."):
+        with pytest.raises(
+            UserError, match="finds patient '.*' in two folders: benign/b0.*with a / is searched"
+        ):
+            choose_records(with_task(small_study, options={"patient": pattern}), "breast_us")
+    with pytest.raises(UserError, match=r"several folders of a class .benign/b0, benign/b1., and no option"):
+        choose_records(with_task(small_study), "breast_us")
+    chosen = choose_records(with_task(small_study, options={"patient": "^(.+/.+)$"}), "breast_us")
+    assert [record.patient_id for record in chosen.records] == names
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("tops", [["train", "test"], ["around"]])
+def test_class_folders_a_floor_deeper_ask_for_root(small_study, tmp_path, zipped, tops):
+    names = [f"{top}/{c}/{n}.png" for top in tops for c in ("benign", "malignant") for n in range(2)]
+    for i, name in enumerate(names):
+        picture(tmp_path / "raw" / name, i)
+    path = tmp_path / "raw"
+    if zipped:
+        path = tmp_path / "raw.zip"
+        with zipfile.ZipFile(path, "w") as packed:
+            for name in names:
+                packed.writestr(name.replace("/", "\\"), (tmp_path / "raw" / name).read_bytes())
+    with pytest.raises(UserError, match=f"folders lie in {', '.join(sorted(tops))}; .*'root: {max(tops)}'"):
+        choose_records(with_task(small_study, path=str(path)), "breast_us")
+    chosen = choose_records(with_task(small_study, path=str(path), options={"root": tops[0]}), "breast_us")
+    assert [f"{tops[0]}/{r.image_id}" for r in chosen.records] == [n for n in names if n.startswith(tops[0])]
+    assert chosen.records[0].image.read_bytes() == (tmp_path / "raw" / names[0]).read_bytes()
 
 
 def test_authors_split_with_an_image_in_two_parts_is_refused(tmp_path):

@@ -9,7 +9,6 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from radlib import pipeline
 from radlib.data.prepare import prepare
 from radlib.machines.plan import plan
 from radlib.networks import backbones
@@ -17,6 +16,7 @@ from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.weights import load_weights
 from radlib.questions.auc.compute import compare_sources, load_results
 from radlib.report.published import TRANSFER
+from radlib.run.commands import main
 from radlib.study import Study, load_study
 from radlib.training.pretrain import pretrain
 from radlib.training.transfer import transfer
@@ -132,13 +132,13 @@ def at_home(tmp_path, monkeypatch):
 
 def test_public_part_of_the_study_goes_through_the_commands_of_the_readme(at_home, capsys):
     home, downloads = at_home
-    assert pipeline.main(["choose", "--study", "paper", "--raw", downloads]) == 1
+    assert main(["choose", "--study", "paper", "--raw", downloads]) == 1
     assert "'covid_ct' of study 'paper' is not at data/raw/covid19" in capsys.readouterr().err
     shutil.copy(home / "studies/paper.yaml", home / "params.yaml")
     (home / "params.yaml").write_text(public())
-    assert pipeline.main(["check-data", "--raw", downloads]) == 0
+    assert main(["check-data", "--raw", downloads]) == 0
     assert "Error: " not in capsys.readouterr().out
-    assert pipeline.main(["choose", "--raw", downloads]) == 0
+    assert main(["choose", "--raw", downloads]) == 0
     study = load_study()
     assert study.name == "paper_public" and set(study.tasks) == set(TRANSFER) - {"covid_ct"}
     assert (

@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from radlib.errors import UserError
-from radlib.pipeline import choose, clean, record
 from radlib.report.verify import verify
+from radlib.run.choose import choose
+from radlib.run.notebooks import clean
+from radlib.run.stages import record
 from radlib.study import load_study
 from radlib.training.transfer import transfer
 from tests.conftest import REPOSITORY
@@ -53,7 +55,7 @@ def stages_run(output: str) -> set[str]:
 
 def tables(folder: Path) -> dict[str, pd.DataFrame]:
     found = {}
-    for path in sorted(folder.glob("results/*/*.parquet")):
+    for path in sorted(folder.glob("results/smoke/*/*.parquet")):
         found[str(path.relative_to(folder))] = pd.read_parquet(path).drop(columns="seconds", errors="ignore")
     found["auc"] = pd.read_csv(folder / "reports/smoke/auc.csv")
     return found
@@ -66,7 +68,7 @@ def killed_and_resumed(tmp_path_factory):
     The kill leaves DVC's table of locks half written, as it may at any time; the pipeline must get over it.
     """
     folder = copy_repository(tmp_path_factory.mktemp("smoke") / "copy")
-    call(folder, "python", "-m", "radlib.pipeline", "choose", "--study", "smoke")
+    call(folder, "python", "-m", "radlib.run", "choose", "--study", "smoke")
     process = subprocess.Popen(
         ["dvc", "repro"], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -80,7 +82,7 @@ def killed_and_resumed(tmp_path_factory):
     process.wait()
     (folder / ".dvc" / "tmp" / "rwlock").write_text("")
     finished = {p: p.stat().st_mtime_ns for p in store.rglob("[!.]*.parquet")}
-    call(folder, "python", "-m", "radlib.pipeline", "choose")
+    call(folder, "python", "-m", "radlib.run", "choose")
     output = call(folder, "dvc", "repro")
     return folder, finished, output
 
@@ -108,7 +110,7 @@ def test_kill_leaves_the_tables_of_an_uninterrupted_run(killed_and_resumed, tmp_
         for name in ("runs", "predictions", "history"):
             expected = getattr(scratch, name).drop(columns="seconds", errors="ignore")
             pd.testing.assert_frame_equal(
-                stored[f"results/{task}/{name}.parquet"], expected, check_exact=True, check_dtype=False
+                stored[f"results/smoke/{task}/{name}.parquet"], expected, check_exact=True, check_dtype=False
             )
 
 
@@ -147,7 +149,7 @@ def test_the_recorded_report_is_what_its_predictions_give(killed_and_resumed):
 @pytest.mark.study
 def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touch(killed_and_resumed):
     folder, _, _ = killed_and_resumed
-    before = pd.read_parquet(folder / "results/breast_us/runs.parquet")
+    before = pd.read_parquet(folder / "results/smoke/breast_us/runs.parquet")
     assert stages_run(call(folder, "dvc", "repro")) == set()
 
     params = yaml.safe_load((folder / "params.yaml").read_text())
@@ -163,9 +165,9 @@ def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touc
     assert stages_run(call(folder, "dvc", "repro", "transfer@breast_us")) == {"transfer@breast_us"}
     new = {p for p in (folder / "store" / "runs").rglob("*.parquet")} - mark
     assert len(new) == 3 * 2
-    predictions = folder / "results" / "breast_us" / "predictions.parquet"
+    predictions = folder / "results" / "smoke" / "breast_us" / "predictions.parquet"
     changed = pd.read_parquet(predictions)
-    runs = pd.read_parquet(folder / "results/breast_us/runs.parquet")
+    runs = pd.read_parquet(folder / "results/smoke/breast_us/runs.parquet")
     assert set(runs["run"]) & set(before["run"]) == set(before.loc[before["train"] != "top10", "run"])
 
     predictions.write_bytes(b"damaged")

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import namedtuple
 
@@ -15,7 +16,8 @@ from PIL import Image
 
 from radlib.data import packing
 from radlib.data import prepare as prepare_module
-from radlib.data.figures import findings
+from radlib.data.check_data import check_data, report
+from radlib.data.figures import findings, lesion_shares
 from radlib.data.images import open_packed
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
@@ -143,8 +145,102 @@ def test_an_empty_mask_is_neither_a_lesion_nor_a_missing_mask(own_data):
     assert "1 images come with a mask that marks nothing" in said and "40 images have no mask" in said
 
 
+def test_odd_pictures_and_masks_are_named_before_and_after_preparing(own_data):
+    scans = own_data.root / "data" / "raw" / "mine" / "scans"
+    rough = np.asarray(Image.open(scans / "3.png")) // 16 * 16
+    Image.fromarray(rough).save(scans / "3.png")
+    large = np.full((20, 30), 255, dtype=np.uint8)
+    large[4:] = 0
+    Image.fromarray(255 - large).save(scans / "0_lesion.png")
+    (scans / "4.png").write_bytes(b"II*\0" + bytes(100))
+    prepared = prepare(own_data, "mine", save=False, progress=quiet)
+    reason = "a damaged TIFF, or of a kind that is not read"
+    assert prepared.dropped.values.tolist() == [["4.png", reason]] and len(prepared.manifest) == 59
+    sentences = prepared.audit["looks"]
+    assert [one in findings(prepared.audit) for one in sentences] == [True, True]
+    assert "1 pictures have fewer than 32 grey levels" in sentences[0] and "`3.png`" in sentences[0]
+    assert "1 masks mark more than half of their picture" in sentences[1] and "`0.png`" in sentences[1]
+    checked = check_data(own_data, progress=quiet)
+    (mine,) = (one for one in checked if one.name == "mine")
+    assert mine.left_out == {reason: 1} and mine.warnings == [f"'mine': {one}" for one in sentences]
+    assert f"Left out of 'mine': 1, {reason}" in report(own_data, checked).splitlines()
+    shares = lesion_shares(prepared)
+    assert shares.loc["tumour"].tolist() == [20, 16.7, 16.7, 80.0, 1, 0]
+    assert shares.loc["healthy", "images with a lesion"] == 0
+
+
+def test_masks_that_are_mostly_inverted_are_refused_before_anything_is_computed(own_data):
+    for file in (own_data.root / "data" / "raw" / "mine" / "scans").glob("*_lesion.png"):
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    sentence = r"dataset 'mine': the masks look inverted: 20 of 20 mark more than half .* \(first: 0.png\)"
+    with pytest.raises(UserError, match=sentence):
+        prepare(own_data, "mine", save=False, progress=quiet)
+    (mine,) = (one for one in check_data(own_data, progress=quiet) if one.name == "mine")
+    assert len(mine.errors) == 1 and re.match(sentence, mine.errors[0])
+
+
 def content(folder) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def linked_into_outputs(study, folder):
+    (study.raw / "linked").symlink_to(folder, target_is_directory=True)
+    return "data/raw/linked"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        lambda study, folder: str(folder),
+        lambda study, folder: str(folder / "scans"),
+        lambda study, folder: "data",
+        lambda study, folder: ".",
+        lambda study, folder: str(folder.relative_to(study.root)).upper(),
+        lambda study, folder: "results/mine",
+        lambda study, folder: "data/raw/../../models",
+        linked_into_outputs,
+    ],
+)
+@pytest.mark.parametrize("kind", ["tasks", "checkpoints"])
+def test_no_study_reads_where_it_writes(own_data, path, kind):
+    folder = own_data.dataset_dir("mine")
+    shutil.copytree(own_data.root / "data/raw/mine", folder)
+    params = yaml.safe_load((own_data.root / "params.yaml").read_text())
+    path = path(own_data, folder)
+    if kind == "tasks":
+        params["tasks"]["mine"]["path"] = path
+    else:
+        params["checkpoints"] = {"weights": {"path": path, "tags": dict.fromkeys(params["backbones"], "x")}}
+    (own_data.root / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError, match="lie in one another; keep what is yours elsewhere"):
+        load_study(path=own_data.root / "params.yaml")
+
+
+def test_no_dataset_is_called_like_the_folder_of_downloads(own_data):
+    params = (own_data.root / "params.yaml").read_text()
+    (own_data.root / "params.yaml").write_text(params.replace("  mine:", "  raw:"))
+    with pytest.raises(UserError, match="'raw' is where downloads lie"):
+        load_study(path=own_data.root / "params.yaml")
+
+
+def test_only_folders_that_carry_our_mark_are_removed(own_data):
+    folder = own_data.dataset_dir("mine")
+    scan = folder / "scans" / "1.png"
+    scan.parent.mkdir(parents=True)
+    scan.write_bytes(b"the only copy")
+    with pytest.raises(UserError, match="holds files that are not of this version's making"):
+        prepare(own_data, "mine", progress=quiet)
+    assert scan.read_bytes() == b"the only copy" and len(list(folder.parent.iterdir())) <= 2
+    elsewhere = folder.rename(own_data.root / "elsewhere")
+    folder.symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(UserError, match="is a file or a link"):
+        prepare(own_data, "mine", progress=quiet)
+    assert list(elsewhere.rglob("*.png"))
+    folder.unlink()
+    folder.mkdir()
+    prepare(own_data, "mine", progress=quiet)
+    prepare(own_data, "mine", progress=quiet)
+    assert open_packed(folder).images.shape[0] == 60
 
 
 def test_same_files_give_the_same_bytes_and_nothing_else(own_data):
@@ -153,9 +249,17 @@ def test_same_files_give_the_same_bytes_and_nothing_else(own_data):
     first = content(folder)
     prepare(own_data, "mine", progress=quiet)
     assert content(folder) == first
-    expected = ["audit.json", "dropped.csv", "images.npy", "manifest.parquet", "masks.npy", "meta.json"]
+    expected = [
+        packing.MARK,
+        "audit.json",
+        "dropped.csv",
+        "images.npy",
+        "manifest.parquet",
+        "masks.npy",
+        "meta.json",
+    ]
     assert sorted(first) == expected
-    assert sorted(p.name for p in folder.parent.iterdir()) == ["mine", "raw"]
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["mine"]
 
 
 def test_unsaved_is_equal_to_saved_and_writes_nothing(own_data):
@@ -260,13 +364,13 @@ def test_a_damaged_image_stops_before_anything_is_written(own_data):
     (own_data.root / "data/raw/mine/scans/7.png").write_bytes(b"half a file")
     with pytest.raises(UserError, match="scans/7.png is no readable image"):
         prepare(own_data, "mine", progress=quiet)
-    assert [p.name for p in (own_data.root / "data").iterdir()] == ["raw"]
+    assert not list(own_data.dataset_dir("mine").parent.iterdir())
 
 
 def test_a_full_disk_is_noticed_before_decoding(own_data, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(packing.shutil, "disk_usage", lambda _: usage(10, 10, 100))
-    with pytest.raises(UserError, match=r"no space left on the disk of .*data: about 1 MB are needed"):
+    with pytest.raises(UserError, match=r"no space left on the disk of .*data/\w+: about 1 MB are needed"):
         prepare(own_data, "mine", progress=quiet)
 
 
@@ -285,7 +389,7 @@ def test_a_disk_that_fills_up_leaves_the_old_dataset_whole(own_data, monkeypatch
     with pytest.raises(UserError, match="no space left"):
         prepare(own_data, "mine", progress=quiet)
     assert content(own_data.dataset_dir("mine")) == before
-    assert sorted(p.name for p in (own_data.root / "data").iterdir()) == ["mine", "raw"]
+    assert [p.name for p in own_data.dataset_dir("mine").parent.iterdir()] == ["mine"]
 
 
 def test_open_packed_tells_missing_from_damaged(own_data):

@@ -1,6 +1,7 @@
 """Pretraining: resumes to the same weights, and counts what it says it counts."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -60,6 +61,20 @@ def test_interrupted_training_resumes_to_the_same_weights(study, monkeypatch):
     rows = np.flatnonzero(packed.manifest["part_0"] == "train")
     found = load_weights(study, "radiology", SMALL).preprocessing
     assert found == channel_statistics(packed.images, rows)
+
+
+def test_reading_ahead_changes_no_bit(study, monkeypatch):
+    """Against reading each batch when it is asked for."""
+    found = pretrain(study, "radiology", save=True)[SMALL].history
+    ahead = weights(study)
+    for path in (study.store_dir / "pretrain").iterdir():
+        path.unlink()
+    monkeypatch.setattr(module.batches, "ahead", iter)
+    one_by_one = pretrain(study, "radiology", save=True)[SMALL].history
+    assert_equal(weights(study), ahead)
+    pd.testing.assert_frame_equal(
+        *(table.drop(columns="images_per_second") for table in (found, one_by_one)), check_exact=True
+    )
 
 
 def test_damaged_checkpoint_is_said_and_trained_again(study, capsys):

@@ -17,7 +17,8 @@ from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint, preprocessing_of
 from radlib.networks.keras_files import read_keras
 from radlib.networks.weights import Preprocessing, digest_state, load_weights
-from radlib.pipeline import choose, main
+from radlib.run.choose import choose
+from radlib.run.commands import main
 from radlib.study import load_study
 from radlib.study.training import Compute, Setting
 from radlib.training.transfer import transfer
@@ -380,9 +381,9 @@ def test_pipeline_imports_every_file_of_a_checkpoint(tmp_path, monkeypatch):
     choose("", "")
     stages = {stage.name: stage for stage in Repo(str(folder)).index.stages}
     stage = stages["checkpoint@published"]
-    assert [dependency.def_path for dependency in stage.deps] == ["data/raw/weights", "params.yaml"]
-    assert [out.def_path for out in stage.outs] == ["models/published"]
-    assert main(stage.cmd.removeprefix("python -m radlib.pipeline ").split()) == 0
+    assert [dependency.def_path for dependency in stage.deps] == ["data/raw/weights", "study.yaml"]
+    assert [out.def_path for out in stage.outs] == ["models/smoke/published"]
+    assert main(stage.cmd.removeprefix("python -m radlib.run ").split()) == 0
     assert all(load_weights(load_study(), "published", name).state for name in files)
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from radlib.data.figures import split_check
 from radlib.data.splits import (
     LEFT_OUT,
     assign_parts,
@@ -171,3 +172,9 @@ def test_published_folds_become_independent_where_a_group_is_tested_twice():
     assert apart["part_0"].tolist() == ["train", "test", LEFT_OUT, "train"]
     assert apart["part_1"].tolist() == ["test", LEFT_OUT, LEFT_OUT, "train"]
     assert apart["part_2"].tolist() == parts["part_2"].tolist()
+    # What is left out is in no part; the published split itself parts patient b.
+    people = pd.Series(["a", "b", "b", "d"], name="patient_id")
+    for split, in_two, left_out in ((apart, [0, 0, 0], [1, 2, 0]), (parts, [1, 1, 0], [0, 0, 0])):
+        check = split_check(pd.concat([people, split], axis=1))
+        assert check["patients in two parts"].tolist() == in_two
+        assert check["images left out"].tolist() == left_out

@@ -122,11 +122,7 @@ def test_source_notebook_is_stripped_short_and_parametrised(path):
         assert not any(values[name] for name in ("exams", "annotations", "salt_file", "taxonomy"))
         return
     assert values.pop("overrides") == {}
-    study = load_study(path=REPOSITORY / "params.yaml")
-    known = {"dataset": [*study.corpora, *study.tasks], "source": list(study.corpora)}
-    known |= {"task": list(study.tasks), "backbone": list(study.backbones)}
-    for name, value in values.items():
-        assert value in known[name]
+    assert all(value is None for value in values.values()), "the first of whichever study runs"
 
 
 def test_repository_names_no_machine():

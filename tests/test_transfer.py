@@ -222,3 +222,17 @@ def test_the_threshold_of_each_run_is_kept(study):
     called = result.predictions.merge(result.runs[["run", "val_threshold"]], on="run")
     right = (called["score"] >= called["val_threshold"]) == called["label"]
     assert right.mean() > 0.8  # the planted signal is plain
+
+
+def test_the_bar_moves_with_every_batch_and_ends_full(study):
+    """So that the time left is known in the first minute, also where an epoch takes an hour."""
+    packed, runs = open_packed(study.dataset_dir(TASK)), study.runs_of(TASK)
+    runs = [run for run in runs if run.source == "random"]
+    told = []
+    arm = transfer_arm.TransferArm(study, TASK, packed, load_weights(study, "random", SMALL), told.append)
+    for run in runs:
+        arm.compute(run)
+    assert sum(told) == pytest.approx(transfer_arm.arm_cost(study, packed, runs))
+    trained = (packed.manifest["part_0"] == "train").sum()
+    batches = -(-trained // study.transfer.batch_size)
+    assert len(told) >= batches * sum(study.transfer.epochs[run.train] for run in runs)

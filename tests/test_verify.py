@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from radlib import pipeline
 from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
 from radlib.questions.calibration import compute as reliability
@@ -23,6 +22,8 @@ from radlib.questions.validity import compute as validity
 from radlib.report import agreement, archive
 from radlib.report.origin import differences
 from radlib.report.verify import verify
+from radlib.run.commands import main
+from radlib.run.stages import record
 from radlib.stats.dice import MAP_FIGURES
 from radlib.store import write_table
 from radlib.study import load_study
@@ -70,7 +71,7 @@ def committed(tmp_path_factory):
     (root / "radlib" / "code.py").write_text("a = 1\n")
     lock(root)
     commit(root)
-    pipeline.record(study)
+    record(study)
     return root
 
 
@@ -270,10 +271,10 @@ def test_a_task_without_predictions_and_other_columns(copy):
 
 def test_an_unknown_report_names_the_known_ones(copy, monkeypatch, capsys):
     monkeypatch.chdir(copy)
-    assert pipeline.main(["verify", "--study", "moon"]) == 1
+    assert main(["verify", "--study", "moon"]) == 1
     assert "Stopped: no report 'moon' in reports/; there are: fabricated" in capsys.readouterr().err
     change_cell(copy / REPORT / "auc.csv", 2, "delta", "0.5")
-    assert pipeline.main(["verify", "--study", NAME]) == 1
+    assert main(["verify", "--study", NAME]) == 1
 
 
 def test_kept_predictions_hold_every_bit_and_name_nobody(committed):
@@ -311,6 +312,11 @@ def test_recording_twice_gives_the_same_bytes(committed):
     study = load_study(path=committed / "params.yaml")
     assert "Kept the predictions for make verify" in archive.keep(study)
     assert {p.name: p.read_bytes() for p in (committed / REPORT / "results").rglob("*.parquet")} == first
+    mine = committed / REPORT / "results" / "breast_us" / "notes.txt"
+    mine.write_text("the only copy")
+    with pytest.raises(UserError, match="notes.txt is no prediction of a study"):
+        archive.keep(study)
+    assert mine.read_text() == "the only copy"
 
 
 def test_too_large_predictions_are_not_kept_and_that_is_said(committed, tmp_path):
@@ -321,7 +327,7 @@ def test_too_large_predictions_are_not_kept_and_that_is_said(committed, tmp_path
     assert archive.is_kept(study.report_dir)
     assert "more than the 0.001 MB that a report keeps" in archive.keep(study, largest=1000)
     assert not archive.is_kept(study.report_dir) and not list(study.report_dir.iterdir())
-    shutil.rmtree(tmp_path / "results" / "breast_us")
+    shutil.rmtree(study.result_dir("breast_us"))
     with pytest.raises(UserError, match="task 'breast_us' has no results .* dvc repro"):
         archive.keep(study)
 

@@ -45,7 +45,8 @@ def audit(table: pd.DataFrame, prints: Fingerprints, near_bits: int, certain: bo
     whom it is not certain that their names are of people, where images are nearly identical.
 
     Args:
-        table: image_id, patient_id (None where unknown: then an image is its own patient) and class_name.
+        table: image_id, patient_id (None where unknown: then an image is its own patient), class_name, and
+            drop, why a picture was not read ("" if it was), where there may be such.
         prints: of the same rows. near_bits: hashes that differ in at most so many bits are near-identical.
         certain: every patient_id given is of one person, not of a document or a file.
     """
@@ -54,6 +55,8 @@ def audit(table: pd.DataFrame, prints: Fingerprints, near_bits: int, certain: bo
     patients = np.where(known, table["patient_id"].to_numpy(dtype=object), names)
     reasons = np.full(len(table), "", dtype=object)
     reasons[prints.constant] = CONSTANT
+    if "drop" in table:
+        reasons = np.where(table["drop"] == "", reasons, table["drop"])
     copies = _copies(prints, reasons)
     contradicting_copies = _drop_copies(reasons, copies, classes)
     codes = np.where(known, pd.factorize(patients)[0], -1)

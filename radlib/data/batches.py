@@ -4,6 +4,9 @@ All of it works on whole batches, on the device that computes; decoding was done
 """
 
 import math
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +23,12 @@ ROTATION, SHIFT, ZOOM = math.radians(10), 0.1, 0.1
 
 def gather(images: np.ndarray, rows: np.ndarray, size: int) -> Tensor:
     """Rows of a uint8 (n, S, S, C) array as float32 (B, C, size, size) in 0..1, on the device."""
-    batch = torch.from_numpy(read_rows(images, rows)).to(compute.device())
+    return as_input(torch.from_numpy(read_rows(images, rows)), size)
+
+
+def as_input(pixels: Tensor, size: int) -> Tensor:
+    """uint8 (B, S, S, C) as float32 (B, C, size, size) in 0..1, on the device."""
+    batch = pixels.to(compute.device(), non_blocking=True)
     batch = batch.permute(0, 3, 1, 2).float().div_(255)
     if batch.shape[-1] != size:
         batch = functional.interpolate(batch, (size, size), mode="bilinear", antialias=True)
@@ -51,8 +59,19 @@ def augment(batch: Tensor, maps: Tensor | None) -> Tensor:
     """Apply affine maps to a batch; what comes in from outside repeats the border."""
     if maps is None:
         return batch
-    grid = functional.affine_grid(maps.to(batch.device), list(batch.shape), align_corners=False)
+    maps = maps.to(batch.device, non_blocking=True)
+    grid = functional.affine_grid(maps, list(batch.shape), align_corners=False)
     return functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
+
+
+def ahead(items: Iterable[Any]) -> Iterator[Any]:
+    """The items in their order, none of them None; a thread makes the next one while this one is used."""
+    items = iter(items)
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def shuffled(rows: np.ndarray, batch_size: int, generator: torch.Generator) -> list[np.ndarray]:

@@ -1,6 +1,7 @@
 """What of a study's data is there, before anything is computed: one table, and a sentence for each fault."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from radlib.data.looks import Look, Looks, look
 from radlib.data.parts import with_parts
 from radlib.data.records import Load, choose_from, holds_something, list_records, loader
 from radlib.datasets import Record
@@ -16,6 +18,7 @@ from radlib.errors import UserError
 from radlib.progress import progress
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Dataset, Task
+from radlib.study.places import check_places
 from radlib.study.titles import aligned
 
 RAW = PurePosixPath("data/raw")
@@ -28,8 +31,8 @@ class Checked:
     """One dataset or checkpoint.
 
     found: yes, no, simulated, or how many of a checkpoint's files. images, patients, positive: counted; None
-    where there is nothing to count, and patients None where the publisher names none. warnings: counts that
-    differ. errors: what would stop the study.
+    where there is nothing to count, and patients None where the publisher names none. left_out: reason ->
+    how many files. warnings: counts that differ, odd pictures. errors: what would stop the study.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Checked:
     images: int | None = None
     patients: int | None = None
     positive: int | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -73,7 +77,12 @@ def with_raw(study: Study, raw: Path | None) -> Study:
         }
 
     fields = ("corpora", "tasks", "checkpoints")
-    return study.model_copy(update={name: moved(getattr(study, name)) for name in fields})
+    study = study.model_copy(update={name: moved(getattr(study, name)) for name in fields})
+    try:
+        check_places(study)
+    except ValueError as exc:
+        raise UserError(str(exc)) from exc
+    return study
 
 
 def _moved(path: str, raw: Path) -> str:
@@ -91,15 +100,15 @@ def _check_dataset(study: Study, name: str, quick: bool, progress: Callable) -> 
         records = list_records(study, name, progress)
     except UserError as exc:
         return Checked(name, "yes", errors=[str(exc)])
-    checked = Checked(name, "yes")
     usable = [record for record in records if not record.drop]
+    checked = Checked(name, "yes", left_out=Counter(record.drop for record in records if record.drop))
     _count(checked, config, usable)
     try:
         _check_split(study, name, choose_from(study, name, records, loader(config.colour)).records)
     except UserError as exc:
         checked.errors.append(str(exc))
     if not quick:
-        checked.errors += _unreadable(usable, config.colour, f"opening {name}", progress)
+        _open(checked, usable, config.colour, progress)
     return checked
 
 
@@ -164,31 +173,48 @@ def _count(checked: Checked, config: Corpus | Task, usable: list[Record]) -> Non
             )
 
 
-def _unreadable(records: list[Record], colour: bool, description: str, progress: Callable) -> list[str]:
-    """A sentence for every image or mask that cannot be decoded."""
-    bar = progress(_opened(records, colour), total=len(records), description=description, unit="img")
-    return [sentence for sentence in bar if sentence]
+def _open(checked: Checked, records: list[Record], colour: bool, progress: Callable) -> None:
+    """Note every image or mask that cannot be decoded, is left out, or looks odd."""
+    looks = Looks()
+    opened = progress(
+        _opened(records, colour), total=len(records), description=f"opening {checked.name}", unit="img"
+    )
+    for record, (error, drop, seen) in zip(records, opened, strict=True):
+        if error:
+            checked.errors.append(error)
+        elif drop:
+            checked.left_out[drop] += 1
+        else:
+            looks.put(record.image_id, seen)
+    checked.warnings += [f"'{checked.name}': {sentence}" for sentence in looks.sentences()]
+    try:
+        looks.check(checked.name)
+    except UserError as exc:
+        checked.errors.append(str(exc))
 
 
-def _opened(records: list[Record], colour: bool) -> Iterator[str]:
-    """What is wrong with each record, "" for nothing; on all cores, because decoders free the interpreter."""
+def _opened(records: list[Record], colour: bool) -> Iterator[tuple[str, str, Look | None]]:
+    """What is wrong with each record and why it is left out, "" for nothing, and its look.
+
+    On all cores, because decoders free the interpreter.
+    """
     load = loader(colour)
 
-    def sentences(some: list[Record]) -> list[str]:
-        return [_sentence(load, record) for record in some]
+    def several(some: list[Record]) -> list[tuple[str, str, Look | None]]:
+        return [_seen(load, record) for record in some]
 
     pieces = (records[start : start + _AT_ONCE] for start in range(0, len(records), _AT_ONCE))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(sentences, pieces):
+        for found in pool.map(several, pieces):
             yield from found
 
 
-def _sentence(load: Load, record: Record) -> str:
+def _seen(load: Load, record: Record) -> tuple[str, str, Look | None]:
     try:
-        load(record)
+        decoded = load(record)
     except UserError as exc:
-        return str(exc)
-    return ""
+        return str(exc), "", None
+    return "", decoded.drop, look(decoded.pixels, decoded.mask)
 
 
 # What the user reads ----------------------------------------------------------------------------------------
@@ -199,10 +225,17 @@ def report(study: Study, checked: list[Checked], quick: bool = False) -> str:
     )
     warnings = [f"Warning: {sentence}" for one in checked for sentence in one.warnings]
     errors = [f"Error: {sentence}" for one in checked for sentence in _shortened(one)]
+    left_out = [
+        f"Left out of '{one.name}': {count:,}, {reason}"
+        for one in checked
+        for reason, count in sorted(one.left_out.items())
+    ]
     done = "No image was opened (quick)." if quick else "Every listed image was opened."
     if not any(one.images for one in checked):
         done = "There was no image to open."
-    return "\n".join([f"Study '{study.name}': {study.title}", "", table, "", done, *warnings, *errors])
+    return "\n".join(
+        [f"Study '{study.name}': {study.title}", "", table, "", done, *left_out, *warnings, *errors]
+    )
 
 
 def _row(study: Study, one: Checked) -> dict[str, str]:

@@ -42,6 +42,21 @@ def class_counts(prepared: Prepared) -> pd.DataFrame:
     return counts if counts["with_mask"].any() else counts.drop(columns="with_mask")
 
 
+def lesion_shares(prepared: Prepared) -> pd.DataFrame:
+    """By class: how many images have a mask, and what share of the pixels it marks (%), empty ones apart."""
+    manifest = prepared.manifest
+    rows = np.flatnonzero(manifest["has_mask"])
+    shares = pd.Series([100 * prepared.masks[row].mean() for row in rows], dtype=float)
+    by_class = shares.groupby(manifest["class_name"].to_numpy()[rows])
+    table = by_class.describe()[["count", "min", "50%", "max"]].round(1)
+    table.columns = ["images with a lesion", "smallest (%)", "median (%)", "largest (%)"]
+    table["above half"] = by_class.apply(lambda some: (some > 50).sum())
+    table = table.reindex(sorted(set(manifest["class_name"])))
+    table["empty masks"] = manifest.groupby("class_name")["empty_mask"].sum()
+    counts = ["images with a lesion", "above half", "empty masks"]
+    return table.fillna(dict.fromkeys(counts, 0)).astype(dict.fromkeys(counts, int))
+
+
 def sizes(prepared: Prepared) -> pd.DataFrame:
     """Smallest, median and largest side of the published images, px."""
     sides = prepared.manifest[["width", "height"]].quantile([0, 0.5, 1]).astype(int)
@@ -113,6 +128,7 @@ def findings(report: dict[str, Any]) -> str:
         )
     if report["with_mask"] and report["without_mask"]:
         lines.append(f"{report['without_mask']} images have no mask and take no part where masks are needed.")
+    lines += report["looks"]
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -146,15 +162,17 @@ def _patients(report: dict[str, Any]) -> str:
 
 
 def split_check(manifest: pd.DataFrame) -> pd.DataFrame:
-    """By fold: patients of each part, and how many patients are in more than one (must be 0)."""
+    """By fold: patients of each part, how many patients are in more than one (must be 0), images left out."""
     rows = []
     for fold, column in enumerate(part_columns(manifest)):
         per_part = manifest.groupby(column)["patient_id"].nunique()
-        parts_per_patient = manifest.groupby("patient_id")[column].nunique()
+        held = manifest[manifest[column].isin(PARTS)]
+        parts_per_patient = held.groupby("patient_id")[column].nunique()
         rows.append({
             "fold": fold,
             **{f"{part} patients": int(per_part.get(part, 0)) for part in PARTS},
             "patients in two parts": int((parts_per_patient > 1).sum()),
+            "images left out": len(manifest) - len(held),
         })  # fmt: skip
     return pd.DataFrame(rows).set_index("fold")
 

@@ -17,6 +17,7 @@ import pandas as pd
 from radlib.errors import UserError
 
 CHUNK = 256
+MARK = ".written_by_radlib"
 LINES = 10_000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -25,21 +26,26 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def whole_folder(folder: Path, megabytes: int) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`; on success it takes that place, on failure it is removed.
 
+    What is in that place is removed where this function wrote it, as a file there says, and never otherwise.
+
     Args:
         megabytes: what the caller is going to write, checked before it starts.
     Raises:
-        UserError: no space left; says how much is needed and where.
+        UserError: somebody else's folder, or no space left; says how much is needed and where.
     """
     full = UserError(
         f"no space left on the disk of {folder.parent}: about {megabytes} MB are needed; free them and repeat"
     )
+    check_own(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder.parent).free < megabytes * 1_000_000:
         raise full
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield temporary
+        (temporary / MARK).touch()
         temporary.chmod(0o755)
+        check_own(folder)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
@@ -50,6 +56,17 @@ def whole_folder(folder: Path, megabytes: int) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(temporary)
+
+
+def check_own(folder: Path) -> None:
+    """UserError where something is in the place of `folder` that `whole_folder` did not write."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UserError(f"{folder} is a file or a link, and would be replaced; move it away")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise UserError(
+            f"{folder} holds files that are not of this version's making, and would be replaced; move the "
+            "folder away, or delete it if an earlier version wrote it"
+        )
 
 
 def blank_array(shape: tuple[int, ...], file: Path | None) -> np.ndarray:

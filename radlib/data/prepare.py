@@ -3,7 +3,6 @@
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,18 @@ from radlib.data import packing
 from radlib.data.audit import Audit, audit
 from radlib.data.fingerprints import THUMBNAIL, Fingerprint, Fingerprints, fingerprint
 from radlib.data.images import open_packed, to_square
+from radlib.data.looks import Look, Looks, look
 from radlib.data.masks import Masks, masks_of, pack
 from radlib.data.parts import with_parts
 from radlib.data.records import Chosen, Decoded, choose_records
 from radlib.data.splits import LEFT_OUT, part_columns
 from radlib.datasets import Record
-from radlib.progress import progress
+from radlib.progress import on_threads, progress
 from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Task
 
-_AT_ONCE = 64
+_AHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Prepared:
 class _Scratch:
     """All chosen images, decoded, before the audit: row i of `table` is images[i] and fingerprint i.
 
-    digest_raw: SHA-256 of the names and of the published files' digests.
+    digest_raw: SHA-256 of the names and of the published files' digests; looks: what is said of the images.
     """
 
     images: np.ndarray
@@ -58,6 +58,7 @@ class _Scratch:
     table: pd.DataFrame
     prints: Fingerprints
     digest_raw: str
+    looks: Looks
 
 
 def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = progress) -> Prepared:
@@ -83,7 +84,7 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
         bits = None if scratch.masks is None else pack([scratch.masks[row] for row in rows])
         meta = _meta(study, dataset, scratch, rows, bits, manifest)
         dropped = _dropped(chosen, found)
-        report = _report(chosen, scratch.table, found, dropped, manifest)
+        report = _report(chosen, scratch, found, dropped, manifest)
         if temporary is None:
             masks = None if bits is None else masks_of(bits, manifest)
             return Prepared(scratch.images[rows], masks, manifest, dropped, report, meta)
@@ -103,32 +104,33 @@ def _decode(
     images = packing.blank_array(shape, folder and folder / "images.raw")
     room = packing.blank_array((shape[0], THUMBNAIL, THUMBNAIL), folder and folder / "thumbnails.raw")
     masks, facts, prints, digest = [], _Facts(shape[0]), Fingerprints.blank(room), hashlib.sha256()
+    looks = Looks()
     decoded = zip(chosen.records, _in_order(chosen.load, chosen.records), strict=True)
     bar = progress(decoded, total=len(chosen.records), description=f"decoding {dataset}")
-    for row, (record, (one, print_)) in enumerate(bar):
+    for row, (record, (one, print_, seen)) in enumerate(bar):
         images[row] = to_square(one.pixels, shape[1], study.resize_of(dataset))
         masks.append(one.mask if facts.put(row, one) else None)
         prints.put(row, print_)
+        looks.put(record.image_id, seen)
         digest.update(f"{record.image_id} {' '.join(one.inputs)}\n".encode())
         if row % packing.CHUNK == 0:
             packing.release(images)
             packing.release(room)
+    looks.check(dataset)
     masks = masks if chosen.has_masks else None
-    return _Scratch(images, masks, facts.table(chosen.records), prints, digest.hexdigest())
+    return _Scratch(images, masks, facts.table(chosen.records), prints, digest.hexdigest(), looks)
 
 
 def _in_order(
     load: Callable[[Record], Decoded], records: list[Record]
-) -> Iterator[tuple[Decoded, Fingerprint]]:
+) -> Iterator[tuple[Decoded, Fingerprint, Look]]:
     """Decode on all processors, a few images ahead; in the order of the records."""
 
-    def one(record: Record) -> tuple[Decoded, Fingerprint]:
+    def one(record: Record) -> tuple[Decoded, Fingerprint, Look]:
         decoded = load(record)
-        return decoded, fingerprint(decoded.pixels)
+        return decoded, fingerprint(decoded.pixels), look(decoded.pixels, decoded.mask)
 
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(records), _AT_ONCE):
-            yield from pool.map(one, records[start : start + _AT_ONCE])
+    return on_threads(one, records, _AHEAD)
 
 
 class _Facts:
@@ -139,12 +141,14 @@ class _Facts:
         self.has_mask, self.empty_mask = (np.zeros(count, dtype=bool) for _ in range(2))
         self.sha256: list[str] = []
         self.rule: list[str] = []
+        self.drop: list[str] = []
 
     def put(self, row: int, one: Decoded) -> bool:
         """Note image `row`; returns whether it has a mask that marks something."""
         self.height[row], self.width[row] = one.pixels.shape[:2]
         self.sha256.append(one.inputs[0])
         self.rule.append(sys.intern(one.rule))
+        self.drop.append(one.drop)
         self.has_mask[row] = one.mask is not None and one.mask.any()
         self.empty_mask[row] = one.mask is not None and not self.has_mask[row]
         return bool(self.has_mask[row])
@@ -157,6 +161,7 @@ class _Facts:
             "class_name": [r.class_name for r in records],
             "sha256": self.sha256,
             "rule": self.rule,
+            "drop": self.drop,
         }
         return pd.DataFrame(
             {
@@ -222,8 +227,9 @@ def _dropped(chosen: Chosen, found: Audit) -> pd.DataFrame:
 
 
 def _report(
-    chosen: Chosen, table: pd.DataFrame, found: Audit, dropped: pd.DataFrame, manifest: pd.DataFrame
+    chosen: Chosen, scratch: _Scratch, found: Audit, dropped: pd.DataFrame, manifest: pd.DataFrame
 ) -> dict[str, Any]:
+    table = scratch.table
     per_class = manifest.groupby("class_name").agg(
         images=("image_id", "size"), patients=("patient_id", "nunique")
     )
@@ -239,6 +245,7 @@ def _report(
         "own_folds": all(r.parts is None for r in chosen.records),
         "left_out_of_a_fold": int((manifest[part_columns(manifest)] == LEFT_OUT).any(axis=1).sum()),
         "with_mask": int(manifest["has_mask"].sum()),
+        "looks": scratch.looks.sentences(),
         "empty_masks": int(table["empty_mask"].sum()),
         "without_mask": int((~(table["has_mask"] | table["empty_mask"])).sum()),
     }

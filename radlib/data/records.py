@@ -1,6 +1,7 @@
 """Which images a study takes from a dataset, before any is decoded, and how each is loaded."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,10 +12,12 @@ import numpy as np
 from PIL import Image
 
 from radlib import datasets, simulate
-from radlib.data.images import as_picture, decode_image, decode_masks, draw_outlines
+from radlib.data.files import SMALLEST_SIDE, UnreadKind
+from radlib.data.images import as_picture, decode_image
+from radlib.data.masks import decode_masks, draw_outlines
 from radlib.data.splits import choose_from_parts, choose_subset
-from radlib.datasets import FileRef, Outline, PixelsRef, Record, check_options
-from radlib.errors import UserError
+from radlib.datasets import FileRef, Outline, PixelsRef, Record, check_options, patients
+from radlib.errors import UserError, listed
 from radlib.progress import progress
 from radlib.seeds import seed_of
 from radlib.simulate import Sample
@@ -34,12 +37,14 @@ class Decoded:
 
     pixels: uint8 (H, W) or (H, W, 3); mask: uint8 0/1 (H, W) or None; inputs: SHA-256 of the image's file (or
     array) and of its masks' files; rule: how DICOM values became grey (see `radlib.datasets.grey`), else "".
+    drop: why the picture is not read ("" if it is); its pixels are black then.
     """
 
     pixels: np.ndarray
     mask: np.ndarray | None
     inputs: tuple[str, ...]
     rule: str = ""
+    drop: str = ""
 
 
 Load = Callable[[Record], Decoded]
@@ -92,7 +97,11 @@ def list_records(study: Study, dataset: str, progress: Callable = progress) -> l
 def choose_from(
     study: Study, dataset: str, records: list[Record], load: Load, masks_drawn: bool = False
 ) -> Chosen:
-    """Those of the listed images that the study takes; errors as `choose_records`."""
+    """Those of the listed images that the study takes; errors as `choose_records`.
+
+    Raises:
+        UserError: patient ids that may be two spellings of one person, or one id for all images, too.
+    """
     config = study.dataset(dataset)
     ignore = config.options.get("ignore", [])
     _check_names(dataset, records)
@@ -101,14 +110,21 @@ def choose_from(
     left_out = [r for r in records if r.class_name in ignore]
     dropped += [(r.image_id, f"class '{r.class_name}' is ignored") for r in left_out]
     records = [r for r in records if r.class_name not in ignore]
-    _check_classes(config, dataset, records)
+    _check_classes(config, dataset, records, [reason for _, reason in dropped])
+    try:
+        records = patients.checked(records, config.options.get(patients.OPTION))
+    except UserError as exc:
+        raise UserError(f"dataset '{dataset}': {exc}") from exc
+    if isinstance(config, Task) and config.layout == "folders":
+        _check_nested(dataset, records)
     chosen = _subset(study, dataset, records)
     return Chosen(chosen, load, sorted(dropped), len(records) - len(chosen), masks_drawn)
 
 
 def _options(study: Study, dataset: str) -> dict[str, Any]:
-    """What the reader gets: all options but `ignore`, which is the same for every layout."""
+    """What the reader gets: all options but those that are the same for every layout."""
     options = dict(study.dataset(dataset).options)
+    options.pop(patients.OPTION, None)
     if not isinstance(options.pop("ignore", []), list):
         raise UserError(f"dataset '{dataset}': option 'ignore' is a list of classes, for example [normal]")
     return options
@@ -135,9 +151,15 @@ def loader(colour: bool) -> Load:
     """How to read and decode a record's image and masks."""
 
     def load(record: Record) -> Decoded:
-        pixels, digest, rule = _pixels(record.image, colour)
+        image = record.image
+        data = image.read_bytes() if isinstance(image, FileRef) else b""
+        try:
+            pixels, digest, rule = _pixels(image, data, colour)
+        except UnreadKind as exc:
+            black = np.zeros((SMALLEST_SIDE, SMALLEST_SIDE, 3)[: 3 if colour else 2], dtype=np.uint8)
+            return Decoded(black, None, (_sha256(data),), drop=exc.reason)
         files = [(mask.read_bytes(), mask.name) for mask in record.masks if isinstance(mask, FileRef)]
-        mask = decode_masks(files, pixels.shape[:2]) if record.masks else None
+        mask = decode_masks(files, pixels.shape[:2], data) if record.masks else None
         digests = [digest, *(_sha256(data) for data, _ in files)]
         for outline in (m for m in record.masks if isinstance(m, Outline)):
             mask |= draw_outlines(outline.polygons, pixels.shape[:2])
@@ -147,9 +169,8 @@ def loader(colour: bool) -> Load:
     return load
 
 
-def _pixels(image: FileRef | PixelsRef, colour: bool) -> tuple[np.ndarray, str, str]:
+def _pixels(image: FileRef | PixelsRef, data: bytes, colour: bool) -> tuple[np.ndarray, str, str]:
     if isinstance(image, FileRef):
-        data = image.read_bytes()
         return decode_image(data, image.name, colour), _sha256(data), ""
     values, digest, rule = image.read_pixels()
     return as_picture(values, image.name, colour), digest, rule
@@ -192,13 +213,15 @@ def _check_names(dataset: str, records: list[Record]) -> None:
         seen.add(record.image_id)
 
 
-def _check_classes(config: Corpus | Task, dataset: str, records: list[Record]) -> None:
+def _check_classes(config: Corpus | Task, dataset: str, records: list[Record], dropped: list[str]) -> None:
     found = {r.class_name for r in records}
     if isinstance(config, Corpus):
         if len(found) < 2:
             raise UserError(f"dataset '{dataset}': pretraining needs two classes, there are {len(found)}")
         return
     wanted = {config.negative, config.positive}
+    if config.layout == "folders":
+        _check_root(dataset, wanted, records)
     for record in records:
         if record.class_name not in wanted:
             where = record.image.name if record.image else record.image_id
@@ -210,7 +233,34 @@ def _check_classes(config: Corpus | Task, dataset: str, records: list[Record]) -
         raise UserError(
             f"dataset '{dataset}': no image of class '{name}' at {config.path}; found: "
             f"{', '.join(sorted(found)) or 'none'}; correct negative, positive or option 'labels'"
+            + "".join(f"; {count} left out: {reason}" for reason, count in sorted(Counter(dropped).items()))
         )
+
+
+def _check_root(dataset: str, wanted: set[str], records: list[Record]) -> None:
+    """Class folders that lie a floor deeper: `train/ill/...`, or one folder around all of them."""
+    paths = [record.image_id.split("/") for record in records]
+    deep = {path[0] for path in paths if len(path) > 2 and path[1] in wanted}
+    if tops := sorted(deep - wanted):
+        raise UserError(
+            f"dataset '{dataset}': the class folders lie in {listed(tops)}; name one by the option "
+            f"'root', for example 'root: {tops[-1]}', or put all images into the same class folders"
+        )
+
+
+def _check_nested(dataset: str, records: list[Record]) -> None:
+    """Several folders in a class are often one for each patient."""
+    folder: dict[str, str] = {}
+    for record in records:
+        here = record.image_id.rpartition("/")[0]
+        other = folder.setdefault(record.class_name, here)
+        if record.patient_id is None and other != here:
+            raise UserError(
+                f"dataset '{dataset}': images lie in several folders of a class ({other}, {here}), and no "
+                "option 'patient' tells people apart; '([^/]+)/[^/]+$' takes the folder as the patient; if "
+                "nobody knows the patients, '^(.+/.+)$' takes each image by itself, with "
+                "patients_certain: false"
+            )
 
 
 def _subset(study: Study, dataset: str, records: list[Record]) -> list[Record]:

@@ -2,10 +2,9 @@
 
     exams.py         headers of a folder of DICOM files: which pictures are there, and whose
     annotations.py   the csv of findings, checked; which picture each of them means
-    taxonomy.py      the names of modalities, regions and labels: taxonomy.yaml, to be edited
-    placing.py       modality, region and label of each reading
-    windows.py       grey values to 8 bits
-    agreement.py     several readers of one picture: kappa by region, and which label counts
+    taxonomy.py      the names of modalities, regions and labels, and windows: taxonomy.yaml, to be edited
+    placing.py       modality, region and label of each reading, and which label counts
+    agreement.py     several readers of one picture: kappa by region
     build.py         all of this in order, and the folder that 01_data reads
     report.py        what 00_database shows; demo.py: what it shows where there are no exams
 

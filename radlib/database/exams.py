@@ -4,67 +4,66 @@ Every file is opened up to its pixels, whatever it is called. What is no DICOM f
 report, a directory, a treatment plan) or is not annotated is counted and passed over; a damaged header stops.
 """
 
-import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+import re
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from radlib.datasets.dicom import hashed_patient, named_faults, read_header
+from radlib.datasets.grey import ELEMENTS, units_rule
 from radlib.datasets.patients import one_spelling
 from radlib.datasets.record import FileRef, list_files
 from radlib.errors import UserError, listed
-from radlib.progress import progress
+from radlib.progress import on_threads, progress
 
-_WORDS = ["BodyPartExamined", "StudyDescription", "SeriesDescription"]
+WORDS = ["BodyPartExamined", "StudyDescription", "SeriesDescription"]
 _UIDS = ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"]
-_ELEMENTS = [
-    *_WORDS, *_UIDS, "PatientID", "Modality", "BurnedInAnnotation", "NumberOfFrames", "Rows", "Columns",
-    "SamplesPerPixel",
-]  # fmt: skip
-_AT_ONCE = 1024
+_TEXTS = [*_UIDS, *WORDS, "PatientID", "Modality", "BurnedInAnnotation", "ImageType", "SOPClassUID"]
+_COUNTS = ["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"]
+_AHEAD = 1024
 NO_DICOM, NO_PICTURE = "no DICOM file", "a DICOM file without a picture"
 NOT_NAMED = "a picture that the csv does not name"
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One DICOM file with pixels that the csv names.
-
-    instance, series, study: UIDs, as annotations name them. patient: salted hash, "" where the header has no
-    id; patient_key: hash of what other spellings of the id have in common. words: BodyPartExamined,
-    StudyDescription, SeriesDescription. burned_in: BurnedInAnnotation, "" where not stated.
-    values: rows x columns x samples of one frame.
-    """
-
-    file: FileRef
-    instance: str
-    series: str
-    study: str
-    patient: str
-    patient_key: str
-    modality: str
-    words: tuple[str, ...]
-    frames: int
-    burned_in: str
-    values: int
+# Kinds of picture that are left out unless they are asked for.
+KINDS = {
+    "scout": "a scout or localizer",
+    "capture": "a screenshot, dose sheet or other secondary capture",
+    "burned_in": "text burned into the picture (BurnedInAnnotation is YES)",
+}
+# A survey of bones or of the body is an examination, and no scout.
+_SCOUT = re.compile(r"\b(LOCALI[SZ]ER|SCOUT|TOPOGRAM|(?<!BONE )(?<!SKELETAL )(?<!BODY )SURVEY)\b")
+_SCREEN = re.compile(r"\b(SCREEN[ _]?(SAVE|SHOT)|CSA REPORT|DOSE[ _]INFO)\b")
+_SECONDARY_CAPTURE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.\d)?")
+_COLUMNS = [
+    "file", "instance", "series", "study", "patient", "patient_key", "modality", "words", "frames", "unfit",
+    "cleared", "rule", "values",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Exams:
-    """The pictures, in the order of their files' names; passed_over: reason -> number of other files."""
+    """What the csv names, and what else is there.
 
-    pictures: list[Picture]
+    pictures: a row per file, in the order of their names: file (`FileRef`); instance, series, study (UIDs);
+        patient ("" where the header names none) and patient_key (salted hashes); modality; words (see
+        `WORDS`); frames; unfit (why it is left out, or ""); cleared (whether the header says that no text is
+        burned in); rule (see `units_rule`); values (pixels x colours).
+    passed_over: reason -> number of other files.
+    """
+
+    pictures: pd.DataFrame
     passed_over: dict[str, int]
 
 
 def read_exams(
     folder: Path,
-    wanted: Container[str],
+    wanted: set[str],
     salt: str,
     progress: Callable = progress,
     patient_spellings: str | None = None,
+    include: Collection[str] = (),
 ) -> Exams:
     """Read all headers below a folder (or in a zip).
 
@@ -72,101 +71,93 @@ def read_exams(
         wanted: UIDs of pictures, series and studies; other pictures are not kept.
         salt: of the patients' hashes.
         patient_spellings: see `radlib.datasets.patients.one_spelling`.
+        include: those of `KINDS` that are taken in.
     Raises:
-        UserError: no such folder, no picture in it, damaged headers, a picture that is there twice, or a UID
-            of two patients; the files are named.
+        UserError: no such folder or kind, no picture, damaged headers, a picture that is there twice, or a
+            UID of two patients; the files are named.
     """
+    if isinstance(include, str) or set(include) - set(KINDS):
+        raise UserError(f"include is {include!r}; give a list of these words: {', '.join(KINDS)}")
     files = list(list_files(folder).values())
-    pictures, reasons, damaged = [], Counter(), []
-    bar = progress(_headers(files, wanted, salt), total=len(files), description="reading headers")
-    for found in bar:
-        if isinstance(found, Picture):
-            pictures.append(found)
-        elif isinstance(found, UserError):
-            damaged.append(str(found))
-        else:
-            reasons[found] += 1
+
+    def one(file: FileRef) -> dict | UserError | str:
+        try:
+            return _picture(file, wanted, salt, include)
+        except UserError as exc:
+            return exc
+
+    found = list(progress(on_threads(one, files, _AHEAD), total=len(files), description="reading headers"))
+    damaged = [str(one) for one in found if isinstance(one, UserError)]
     if damaged:
         raise UserError(listed(damaged, most=5, between="; "))
-    if not pictures and not reasons[NOT_NAMED]:
+    pictures = pd.DataFrame([one for one in found if isinstance(one, dict)], columns=_COLUMNS)
+    reasons = Counter(one for one in found if isinstance(one, str))
+    if pictures.empty and not reasons[NOT_NAMED]:
         raise UserError(
             f"{folder} holds no DICOM picture among {len(files)} files; name the folder of the exams"
         )
-    _check_instances(pictures)
-    spelt = one_spelling(
-        [picture.patient for picture in pictures],
-        [picture.patient_key for picture in pictures],
-        [picture.file.name for picture in pictures],
-        patient_spellings,
-    )
-    pictures = [replace(picture, patient=one) for picture, one in zip(pictures, spelt, strict=True)]
+    names = pictures["file"].map(lambda file: file.name)
+    _check_instances(pictures["instance"], names)
+    pictures["patient"] = one_spelling(pictures["patient"], pictures["patient_key"], names, patient_spellings)
     _check_patients(pictures)
     return Exams(pictures, dict(sorted(reasons.items())))
 
 
-def _headers(files: list[FileRef], wanted: Container[str], salt: str) -> Iterator[Picture | UserError | str]:
-    """Headers are short and disks slow to answer: many are asked for at once."""
-
-    def one(file: FileRef) -> Picture | UserError | str:
-        try:
-            return _picture(file, wanted, salt)
-        except UserError as exc:
-            return exc
-
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(files), _AT_ONCE):
-            yield from pool.map(one, files[start : start + _AT_ONCE])
-
-
-def _picture(file: FileRef, wanted: Container[str], salt: str) -> Picture | str:
-    header = read_header(file, _ELEMENTS)
+def _picture(file: FileRef, wanted: set[str], salt: str, include: Collection[str]) -> dict | str:
+    """The row of a picture, or why the file is passed over."""
+    header = read_header(file, [*_TEXTS, *_COUNTS, *ELEMENTS])
     if header is None:
         return NO_DICOM
     with named_faults(file.name):
         # pydicom converts an element when it is asked for, and finds the fault then.
-        text = {name: sys.intern(str(header.get(name) or "").strip()) for name in _ELEMENTS}
-        rows, columns, frames, samples = (
-            int(header.get(name) or 0) for name in ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel")
-        )
-    if not rows or not columns or not text["SOPInstanceUID"]:
-        return NO_PICTURE
+        text = {name: str(header.get(name) or "").strip() for name in _TEXTS}
+        rows, columns, frames, samples = (int(header.get(name) or 0) for name in _COUNTS)
+        groups = len(header.get("PerFrameFunctionalGroupsSequence") or [])
+        rules = sorted({units_rule(header, index) for index in range(max(groups, 1))})
     uids = [text[name] for name in _UIDS]
-    if not any(uid in wanted for uid in uids):
+    if not rows or not columns or not uids[0]:
+        return NO_PICTURE
+    if not wanted.intersection(uids):
         return NOT_NAMED
-    named = text["PatientID"]
-    patient, key = hashed_patient(named, salt, file.name) if named else ("", "")
-    return Picture(
-        file,
-        *uids,
-        patient=patient,
-        patient_key=key,
-        modality=text["Modality"],
-        words=tuple(text[name] for name in _WORDS),
-        frames=max(frames, 1),
-        burned_in=text["BurnedInAnnotation"].upper(),
-        values=rows * columns * max(samples, 1),
-    )
+    patient = hashed_patient(text["PatientID"], salt, file.name) if text["PatientID"] else ("", "")
+    kinds = [kind for kind in _kinds(text) if kind not in include]
+    words = tuple(text[name] for name in WORDS)
+    unfit, cleared = KINDS[kinds[0]] if kinds else "", text["BurnedInAnnotation"].upper() == "NO"
+    row = (
+        file, *uids, *patient, text["Modality"], words, max(frames, 1), unfit, cleared, " or ".join(rules),
+        rows * columns * max(samples, 1),
+    )  # fmt: skip
+    return dict(zip(_COLUMNS, row, strict=True))
 
 
-def _check_instances(pictures: list[Picture]) -> None:
-    seen: dict[str, Picture] = {}
-    twice = []
-    for picture in pictures:
-        first = seen.setdefault(picture.instance, picture)
-        if first is not picture:
-            twice.append(f"{first.file.name} = {picture.file.name}")
-    if twice:
-        raise UserError(f"pictures are there twice (one SOPInstanceUID): {listed(twice)}; delete one of each")
+def _kinds(text: dict[str, str]) -> list[str]:
+    said = f"{text['ImageType']} {text['SeriesDescription']}".upper().replace("_", " ")
+    is_kind = {
+        "scout": _SCOUT.search(said),
+        "capture": _SECONDARY_CAPTURE.fullmatch(text["SOPClassUID"]) or _SCREEN.search(said),
+        "burned_in": text["BurnedInAnnotation"].upper() in ("YES", "Y"),
+    }
+    return [kind for kind, found in is_kind.items() if found]
 
 
-def _check_patients(pictures: list[Picture]) -> None:
+def _check_instances(instances: pd.Series, names: pd.Series) -> None:
+    twice = instances.duplicated(keep=False)
+    if twice.any():
+        pairs = names[twice].groupby(instances[twice], sort=False).agg(" = ".join)
+        raise UserError(f"pictures are there twice (one SOPInstanceUID): {listed(pairs)}; delete one of each")
+
+
+def _check_patients(pictures: pd.DataFrame) -> None:
     """A study or series belongs to one patient; else images of one person would go by two hashes."""
+    if pictures["study"].nunique() > 1 and pictures["patient"].nunique() == 1 and pictures["patient"].iloc[0]:
+        raise UserError(
+            f"all {len(pictures)} pictures, of {pictures['study'].nunique()} studies, name one patient "
+            "(PatientID); were the ids overwritten? export the exams again, with a pseudonym per patient"
+        )
     for level in ("study", "series"):
-        patients: dict[str, set[str]] = defaultdict(set)
-        for picture in pictures:
-            patients[getattr(picture, level)].add(picture.patient)
-        shared = [uid for uid, of in patients.items() if uid and len(of) > 1]
-        if shared:
+        patients = pictures[pictures[level] != ""].groupby(level)["patient"].nunique()
+        shared = patients.index[patients > 1]
+        if len(shared):
             raise UserError(
                 f"the headers give one {level} to two patients (PatientID): {listed(shared)}; correct the "
                 "ids, or take these files out"

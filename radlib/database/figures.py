@@ -5,16 +5,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from radlib.database import Database
+from radlib.database.build import CLASS, Database
 from radlib.show.style import COLOURS, mark_simulated, quiet
 from radlib.study.titles import counted
-
-_CLASS = ["modality", "region", "label"]
 
 
 def key_images(database: Database, most: int = 6, most_classes: int = 10) -> Figure:
     """A row of images per label as they are written, of different patients first."""
-    groups = database.images.groupby(_CLASS)
+    groups = database.images.groupby(CLASS)
     chosen = np.linspace(0, len(groups) - 1, min(len(groups), most_classes)).astype(int)
     classes = [list(groups.groups)[number] for number in chosen]
     columns = min(most, int(groups.size().max()))
@@ -37,8 +35,13 @@ def _rows(images: pd.DataFrame, count: int) -> np.ndarray:
     return turn.sort_values(kind="stable").index.to_numpy()[:count]
 
 
-def agreement_figure(table: pd.DataFrame) -> Figure:
-    """Kappa of every region with its interval over patients; a dot alone has too few patients for one."""
+def agreement_figure(table: pd.DataFrame, truth: float | None = None) -> Figure:
+    """Kappa of every region with its interval over patients; a dot alone has too few patients for one.
+
+    Args:
+        table: see `radlib.database.agreement.agreement_table`.
+        truth: the kappa of simulated readers, as a dashed line.
+    """
     figure, axis = plt.subplots(figsize=(7, 1.2 + 0.35 * len(table)), layout="constrained")
     for y, row in enumerate(table.itertuples()):
         axis.plot([row.ci_low, row.ci_high], [y, y], color=COLOURS[0], lw=2, solid_capstyle="butt")
@@ -53,25 +56,8 @@ def agreement_figure(table: pd.DataFrame) -> Figure:
         "kappa, 95 % interval over patients (a dot alone: too few of them)\n"
         "0: as by chance, 1: readers always agree"
     )
+    if truth is not None:
+        axis.axvline(truth, color="0.25", lw=1, ls="--", zorder=1)
+        mark_simulated(figure)
     quiet(axis)
-    return figure
-
-
-def interval_by_patients(table: pd.DataFrame, truth: float) -> Figure:
-    """How wide the interval of kappa is by the number of patients read twice; simulated readers.
-
-    Args:
-        table: patients, kappa, ci_low and ci_high. truth: the kappa that was simulated.
-    """
-    figure, axis = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
-    axis.vlines(table["patients"], table["ci_low"], table["ci_high"], color=COLOURS[0], lw=2)
-    axis.plot(table["patients"], table["kappa"], "o", color=COLOURS[0])
-    axis.axhline(truth, color="0.25", ls="--", lw=1)
-    axis.set_xscale("log")
-    axis.set_xticks(table["patients"], table["patients"].astype(str))
-    axis.minorticks_off()
-    axis.set(xlabel="patients read by two readers", ylabel="kappa, 95 % interval", ylim=(None, 1.02))
-    axis.set_title(f"Simulated readers; dashed: the truth, kappa = {truth:g}", fontsize=10)
-    axis.spines[["top", "right"]].set_visible(False)
-    mark_simulated(figure)
     return figure

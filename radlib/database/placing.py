@@ -1,141 +1,138 @@
-"""Where each reading belongs: modality, region and label, by the csv or else by the header."""
+"""Where each reading belongs, by the csv or else by the header, and which label of an image counts.
 
-from dataclasses import dataclass
+The label that most readers gave counts. Where two labels have equally many, the adjudicator's finding
+decides; without one the picture is left out and counted.
+"""
 
+from functools import cache
+
+import numpy as np
 import pandas as pd
 
-from radlib.database.exams import Exams, Picture
+from radlib.database.annotations import IMAGE
 from radlib.database.taxonomy import Taxonomy
+from radlib.datasets.grey import NO_UNITS
 from radlib.errors import UserError, listed
 
-BURNED_IN = "text burned into the picture (BurnedInAnnotation is YES)"
 OTHER_MODALITY = "a modality that the taxonomy does not have"
+NO_HOUNSFIELD = "CT without rescale slope and intercept: its values are no Hounsfield units"
 NO_LABEL = "no label: all its readers name a finding of no_label"
-IMAGE = ["picture", "frame"]
+ONE, ALL, MOST = "one reader", "all readers agree", "most readers agree"
+ADJUDICATED, TIE = "adjudicator decided", "readers disagree, no adjudicator"
+_SAID = ("modality", "region", "adjudicator")
 
 
-@dataclass(frozen=True)
-class Placed:
-    """readings: picture, frame, reader, modality, region, patient, label, adjudicated (label or "").
-
-    left_out: reason -> number of images that were annotated and have no place; unread: readings of no_label.
-    """
-
-    readings: pd.DataFrame
-    left_out: dict[str, int]
-    unread: int
-
-
-def place(readings: pd.DataFrame, exams: Exams, taxonomy: Taxonomy) -> Placed:
+def place(readings: pd.DataFrame, taxonomy: Taxonomy) -> tuple[pd.DataFrame, dict[str, int], int]:
     """Give every reading its modality, region and label.
 
     Args:
         readings: see `radlib.database.annotations.readings_of`.
+    Returns:
+        The readings that count, with modality, region, label and adjudicated (a label or ""); reason ->
+        number of annotated images that have no place; and the number of readings of no_label.
     Raises:
         UserError: rows of one picture that contradict each other, a picture without a patient, a modality or
             region of the csv that the taxonomy lacks, a region that nobody tells, or findings that are no
             label there.
     """
-    readings = _one_place(readings, exams.pictures)
-    burned = readings["picture"].map(lambda place: exams.pictures[place].burned_in == "YES")
-    left_out = {BURNED_IN: _images(readings[burned])}
-    readings = _with_modality(readings[~burned], exams.pictures, taxonomy)
-    left_out[OTHER_MODALITY] = _images(readings[readings["modality"] == ""])
-    readings = _with_patient(readings[readings["modality"] != ""], exams.pictures)
-    readings = _with_region(readings, exams.pictures, taxonomy)
-    labelled = _with_label(readings, taxonomy)
+    readings = _with_modality(_one_place(readings), taxonomy)
+    fit = _with_region(readings[readings["unfit"] == ""], taxonomy)
+    unfit = pd.concat([readings[readings["unfit"] != ""], fit[fit["unfit"] != ""]])
+    labelled = _with_label(fit[fit["unfit"] == ""], taxonomy)
     read = labelled[labelled["label"] != ""].reset_index(drop=True)
-    left_out[NO_LABEL] = _images(labelled) - _images(read)
-    return Placed(read, {why: count for why, count in left_out.items() if count}, len(labelled) - len(read))
+    left_out = unfit.drop_duplicates(IMAGE)["unfit"].value_counts().to_dict()
+    left_out[NO_LABEL] = len(labelled.drop_duplicates(IMAGE)) - len(read.drop_duplicates(IMAGE))
+    return read, left_out, len(labelled) - len(read)
 
 
-def _images(readings: pd.DataFrame) -> int:
-    return len(readings.drop_duplicates(IMAGE))
-
-
-def _one_place(readings: pd.DataFrame, pictures: list[Picture]) -> pd.DataFrame:
+def _one_place(readings: pd.DataFrame) -> pd.DataFrame:
     """What one row of a picture says of its place holds for all; they must not say two things."""
-    readings = readings.copy()
-    for column in ("modality", "region", "adjudicator"):
-        said = readings[readings[column] != ""].drop_duplicates([*IMAGE, column])
-        twice = said[said.duplicated(IMAGE)]
-        if len(twice):
-            names = [pictures[place].instance for place in twice["picture"]]
+    said = readings.assign(**{name: readings[name].mask(readings[name] == "") for name in _SAID})
+    images = said.groupby(IMAGE)
+    for column in _SAID:
+        twice = images[column].transform("nunique") > 1
+        if twice.any():
+            names = readings.loc[twice, "instance"].unique()
             raise UserError(f"rows of one picture name two values of {column}: {listed(names)}; keep one")
-        known = said.set_index(IMAGE)[column]
-        keys = pd.MultiIndex.from_frame(readings[IMAGE])
-        readings[column] = known.reindex(keys).fillna("").to_numpy()
-    return readings
+    return readings.assign(**{column: images[column].transform("first").fillna("") for column in _SAID})
 
 
-def _with_modality(readings: pd.DataFrame, pictures: list[Picture], taxonomy: Taxonomy) -> pd.DataFrame:
+def _with_modality(readings: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
     known = list(taxonomy.modalities)
     wrong = sorted(set(readings["modality"]) - {"", *known})
     if wrong:
         raise UserError(f"the csv names the modality {listed(wrong)}; the taxonomy has: {', '.join(known)}")
-    of_header = readings["picture"].map(lambda place: pictures[place].modality)
-    modality = readings["modality"].where(readings["modality"] != "", of_header)
-    return readings.assign(modality=modality.where(modality.isin(known), ""))
+    modality = readings["modality"].where(readings["modality"] != "", readings["header_modality"])
+    other = (readings["unfit"] == "") & ~modality.isin(known)
+    return readings.assign(modality=modality, unfit=readings["unfit"].mask(other, OTHER_MODALITY))
 
 
-def _with_patient(readings: pd.DataFrame, pictures: list[Picture]) -> pd.DataFrame:
-    readings = readings.assign(patient=readings["picture"].map(lambda place: pictures[place].patient))
-    unknown = readings.loc[readings["patient"] == "", "picture"].unique()
-    if len(unknown):
-        names = [pictures[place].file.name for place in unknown]
+def _with_region(readings: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
+    nobody = readings[readings["patient"] == ""].drop_duplicates("picture")
+    if len(nobody):
         raise UserError(
-            f"{len(unknown)} annotated pictures name no patient (PatientID): {listed(names)}; images of one "
-            "patient could be parted: delete their rows, or fill the element in"
+            f"{len(nobody)} annotated pictures name no patient (PatientID): "
+            f"{listed(file.name for file in nobody['file'])}; images of one patient could be parted: delete "
+            "their rows, or fill the element in"
         )
-    return readings
-
-
-def _with_region(readings: pd.DataFrame, pictures: list[Picture], taxonomy: Taxonomy) -> pd.DataFrame:
-    named = readings[readings["region"] != ""].drop_duplicates(["modality", "region"])
-    pairs = zip(named["modality"], named["region"], strict=True)
-    wrong = [f"{modality}/{region}" for modality, region in pairs if not taxonomy.has(modality, region)]
+    named = readings[readings["region"] != ""]
+    pairs = dict.fromkeys(zip(named["modality"], named["region"], strict=True))
+    wrong = ["/".join(pair) for pair in pairs if not taxonomy.has(*pair)]
     if wrong:
         raise UserError(f"the csv names the region {listed(wrong)}, which the taxonomy lacks; add it there")
-    told: dict[tuple, str | None] = {}
-    regions = []
-    for place, modality, region in readings[["picture", "modality", "region"]].itertuples(index=False):
-        key = (modality, pictures[place].words)
-        if not region and key not in told:
-            told[key] = taxonomy.region_of(*key)
-        regions.append(region or told[key])
-    readings = readings.assign(region=regions)
+    tell, keys = cache(taxonomy.region_of), ["modality", "words", "region"]
+    regions = [region or tell(code, words) for code, words, region in readings[keys].itertuples(index=False)]
+    readings = readings.assign(region=pd.Series(regions, readings.index, dtype=object))
     untold = readings[readings["region"].isna()].drop_duplicates("picture")
     if len(untold):
-        pairs = zip(untold["modality"], untold["picture"], strict=True)
-        words = {f"{modality}: {' | '.join(pictures[place].words)}" for modality, place in pairs}
+        headers = zip(untold["modality"], untold["words"], strict=True)
+        words = sorted({f"{modality}: {' | '.join(words)}" for modality, words in headers})
         raise UserError(
             f"neither the csv nor the header tells the region of {len(untold)} annotated pictures; headers "
-            f"say {listed(sorted(words), most=10, between='; ')}; add a word to the taxonomy, or a column "
-            "region to the csv"
+            f"say {listed(words, most=10, between='; ')}; add a word to the taxonomy, or a column region to "
+            "the csv"
         )
-    return readings
+    windows = map(taxonomy.window_of, readings["modality"], readings["region"])
+    in_units = np.array([isinstance(window, tuple) for window in windows], dtype=bool)
+    lacking = in_units & (readings["modality"] == "CT") & readings["rule"].str.startswith(NO_UNITS)
+    return readings.assign(unfit=readings["unfit"].mask(lacking, NO_HOUNSFIELD))
 
 
 def _with_label(readings: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
     """Adds label and adjudicated, "" where the finding is one of no_label."""
-    unknown: dict[str, None] = {}
-
-    def label(modality: str, region: str, finding: str) -> str:
-        if not finding or taxonomy.is_no_label(finding):
-            return ""
-        found = taxonomy.label_of(modality, region, finding)
-        if found is None:
-            unknown[f"'{finding}' ({modality}/{region})"] = None
-        return found or ""
-
-    def labels(column: str) -> list[str]:
-        columns = (readings["modality"], readings["region"], readings[column])
-        return [label(*one) for one in zip(*columns, strict=True)]
-
-    readings = readings.assign(label=labels("finding"), adjudicated=labels("adjudicator"))
+    unknown = {}
+    for column, label in (("finding", "label"), ("adjudicator", "adjudicated")):
+        findings = list(zip(readings["modality"], readings["region"], readings[column], strict=True))
+        labels = [taxonomy.label_of(*one) for one in findings]
+        unknown |= {one: None for one, label in zip(findings, labels, strict=True) if label is None}
+        readings = readings.assign(**{label: labels})
     if unknown:
+        names = [f"'{finding}' ({modality}/{region})" for modality, region, finding in unknown]
         raise UserError(
-            f"the taxonomy has no label for the finding {listed(unknown, most=30)}; add it to a label there, "
+            f"the taxonomy has no label for the finding {listed(names, most=30)}; add it to a label there, "
             "or to no_label, which leaves its readings out"
         )
-    return readings.drop(columns=["finding", "adjudicator"])
+    return readings
+
+
+def decide(readings: pd.DataFrame) -> pd.DataFrame:
+    """One row per picture and frame: its label, and how it came about.
+
+    Args:
+        readings: see `place`.
+    Returns:
+        The columns of `readings`, with label ("" where readers disagree) and decision.
+    """
+    votes = readings.groupby([*IMAGE, "label"], as_index=False).size()
+    of_image = votes.groupby(IMAGE)["size"]
+    for name, how in (("readers", "sum"), ("most", "max"), ("labels", "size")):
+        votes[name] = of_image.transform(how)
+    votes = votes[votes["size"] == votes["most"]].copy()
+    tied = votes.duplicated(IMAGE, keep=False)
+    votes["decision"] = np.select([tied, votes["readers"] == 1, votes["labels"] == 1], [TIE, ONE, ALL], MOST)
+    images = readings.drop_duplicates(IMAGE).drop(columns=["reader", "label"])
+    images = images.merge(votes.drop_duplicates(IMAGE)[[*IMAGE, "label", "decision"]], on=IMAGE)
+    judged = (images["decision"] == TIE) & (images["adjudicated"] != "")
+    images.loc[images["decision"] == TIE, "label"] = images["adjudicated"]
+    images.loc[judged, "decision"] = ADJUDICATED
+    return images

@@ -1,20 +1,30 @@
-"""Modality, region and label of a picture: `taxonomy.yaml`, read and checked, and what is looked up in it."""
+"""Modality, region, label and window of a picture: `taxonomy.yaml`, read and checked, and looked up in."""
 
 import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import yaml
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from radlib.database.windows import Window
+from radlib.datasets.grey import ToBytes, own_range, windowed
 from radlib.errors import UserError, listed
 from radlib.study.common import Strict
 
 SHIPPED = Path(__file__).parent / "taxonomy.yaml"
 Code = Literal["CT", "MR", "US"]
 Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class Percentiles(Strict):
+    """Of each picture: MR signal has no unit, so every picture is its own measure."""
+
+    percentiles: tuple[float, float] = Field(description="shown as 0 and 255; 0 <= low < high <= 100")
+
+
+Window = tuple[float, float] | Percentiles | Literal["stored"]
 
 
 class Region(Strict):
@@ -43,7 +53,7 @@ class Taxonomy(Strict):
             for name, region in modality.regions.items():
                 if region.window is None and modality.window is None:
                     raise ValueError(f"{code}/{name} has no window, nor has {code}")
-                _check_findings(f"{code}/{name}", region, self.no_label)
+        self._labels  # noqa: B018 (a finding of two labels is an error now, not at its first use)
         ultrasound = self.modalities["US"].regions.values() if "US" in self.modalities else []
         labels = [label for region in ultrasound for label in region.labels]
         shared = sorted({label for label in labels if labels.count(label) > 1})
@@ -55,13 +65,9 @@ class Taxonomy(Strict):
 
     @cached_property
     def _labels(self) -> dict[tuple[str, str], dict[str, str]]:
-        """(modality, region) -> finding -> label."""
+        """(modality, region) -> finding -> label, "" for the findings of no_label."""
         return {
-            (code, name): {
-                _plain(finding): label
-                for label, findings in region.labels.items()
-                for finding in (label, *findings)
-            }
+            (code, name): _meanings(f"{code}/{name}", region, self.no_label)
             for code, modality in self.modalities.items()
             for name, region in modality.regions.items()
         }
@@ -70,12 +76,8 @@ class Taxonomy(Strict):
         return (modality, region) in self._labels
 
     def label_of(self, modality: str, region: str, finding: str) -> str | None:
-        """The label that a finding stands for there, or None where the taxonomy does not know it."""
-        return self._labels[modality, region].get(_plain(finding))
-
-    def is_no_label(self, finding: str) -> bool:
-        """Whether a finding says that the picture shall not be used."""
-        return _plain(finding) in {_plain(one) for one in self.no_label}
+        """The label that a finding stands for there: "" for one of no_label or none, None where unknown."""
+        return self._labels[modality, region].get(_plain(finding)) if finding else ""
 
     def region_of(self, modality: str, texts: tuple[str, ...]) -> str | None:
         """The region in the first of the header's texts that names exactly one; None where none does."""
@@ -93,6 +95,28 @@ class Taxonomy(Strict):
     def window_of(self, modality: str, region: str) -> Window:
         of = self.modalities[modality]
         return of.regions[region].window or of.window
+
+
+def to_bytes(window: Window) -> ToBytes:
+    """What turns values in modality units into uint8 by a window of the taxonomy (see taxonomy.yaml).
+
+    A window of two numbers is DICOM's LINEAR function whatever the header asks for, so that pictures of one
+    class are shown alike.
+    """
+
+    def show(values: np.ndarray, name: str) -> np.ndarray:
+        if isinstance(window, Percentiles):
+            return own_range(values, *np.percentile(values, window.percentiles))
+        if isinstance(window, tuple):
+            return windowed(values, window, "LINEAR", name)
+        if values.min() < 0 or values.max() > 255:
+            raise UserError(
+                f"{name} has values from {values.min():g} to {values.max():g}, which do not fit into 8 bits "
+                "as they are; give the taxonomy a window for its modality"
+            )
+        return np.rint(values).astype(np.uint8)
+
+    return show
 
 
 def read_taxonomy(path: Path = SHIPPED) -> Taxonomy:
@@ -116,13 +140,16 @@ def read_taxonomy(path: Path = SHIPPED) -> Taxonomy:
         raise UserError(f"{path.name}: {f'{key}: ' if key else ''}{what}; compare it with {SHIPPED}") from exc
 
 
-def _check_findings(where: str, region: Region, no_label: list[str]) -> None:
-    meaning = {_plain(finding): "no label" for finding in no_label}
+def _meanings(where: str, region: Region, no_label: list[str]) -> dict[str, str]:
+    meaning = {_plain(finding): "" for finding in no_label}
     for label, findings in region.labels.items():
-        for finding in {_plain(one) for one in (label, *findings)}:
-            if meaning.setdefault(finding, label) != label:
-                first = meaning[finding]
-                raise ValueError(f"{where}: the finding '{finding}' means {first} and {label}; keep one")
+        for finding in map(_plain, (label, *findings)):
+            first = meaning.setdefault(finding, label)
+            if first != label:
+                raise ValueError(
+                    f"{where}: the finding '{finding}' means {first or 'no label'} and {label}; keep one"
+                )
+    return meaning
 
 
 def _plain(finding: str) -> str:

@@ -51,7 +51,7 @@ def check_options(function: Callable, layout: str, options: dict[str, Any], give
     allowed = [p.name for p in parameters]
     for name in options:
         if name not in allowed:
-            listed = ", ".join(["ignore", *allowed])
+            listed = ", ".join(["ignore", "patient_spellings", *allowed])
             raise UserError(f"layout '{layout}' has no option '{name}'; allowed: {listed}")
     for parameter in parameters:
         if parameter.default is inspect.Parameter.empty and parameter.name not in options:

@@ -1,6 +1,9 @@
 """Tables as published, and the authors' own split files: one csv of image names per fold and part."""
 
+import csv
+import io
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -13,19 +16,64 @@ PARTS = ("train", "validation", "test")
 def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     """A csv as text (leading zeros and the word None survive), with the columns that are needed.
 
+    Commas, semicolons or tabs part the cells, whichever shows the columns; empty rows are left out.
+    Row i of the index is line i + 2 of the file.
+
     Raises:
-        UserError: no such file, not a table, or a column missing.
+        UserError: no such file, not a table, or a column that is missing or there twice.
+    """
+    cells = read_cells(path, columns)
+    header = cells.iloc[0].str.strip().tolist()
+    for column in columns:
+        if header.count(column) != 1:
+            how = "two columns" if column in header else "no column"
+            raise UserError(f"{path} has {how} '{column}'; it has: {', '.join(map(repr, header))}")
+    table = cells.iloc[1:].set_axis(header, axis=1).set_axis(range(len(cells) - 1), axis=0)
+    return table[(table != "").any(axis=1)]
+
+
+def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Every cell of a csv as text, its first line too, which says how many cells a line has.
+
+    Args:
+        columns: names in the first line, if it is a header: they tell what parts the cells.
+    Raises:
+        UserError: no such file, another encoding than UTF-8, or a line that is longer than the first.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as exc:
         raise UserError(f"no table {path}; download it with the images or correct the option") from exc
-    except (ValueError, pd.errors.ParserError, OSError) as exc:
-        raise UserError(f"{path} cannot be read as csv ({exc}); save it as UTF-8 csv") from exc
-    for column in columns:
-        if column not in table.columns:
-            raise UserError(f"{path} has no column '{column}'; it has: {', '.join(table.columns)}")
-    return table
+    except UnicodeDecodeError as exc:
+        raise UserError(f"{path} is not in UTF-8 ({exc.reason}); save it as CSV UTF-8") from exc
+    except OSError as exc:
+        raise UserError(f"{path} cannot be read ({exc}); put a whole copy in its place") from exc
+    if "\0" in text:
+        raise UserError(f"{path} holds NUL bytes, so it is damaged or no csv; save it again as CSV UTF-8")
+    lines = io.StringIO(text, newline=None)
+    separator = _separator(lines.readline(), columns)
+    lines.seek(0)
+    try:
+        cells = pd.read_csv(
+            lines, sep=separator, header=None, dtype=str, keep_default_na=False, skipinitialspace=True
+        )
+    except ValueError as exc:
+        reason = str(exc).strip().removeprefix("Error tokenizing data. C error: ")
+        raise UserError(
+            f"{path} cannot be read as csv ({reason}); mend that line: the first line is the header, and "
+            f"no other has more cells (a '{separator}' at its end makes one, or one in text without quotes)"
+        ) from exc
+    return cells.fillna("")
+
+
+def _separator(header: str, columns: Sequence[str]) -> str:
+    """What parts the cells of a header: the first of these that shows most of the columns."""
+
+    def shown(separator: str) -> int:
+        cells = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
+        return len({cell.strip() for cell in cells} & set(columns))
+
+    return max(",;\t", key=shown)
 
 
 def read_parts(root: Path, files: dict[str, str], column: str) -> dict[str, dict[int, str]]:

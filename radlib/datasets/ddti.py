@@ -9,10 +9,11 @@ default is our own split by patient, because the published folds were drawn for 
 """
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from radlib.datasets.authors import parts_by_stem, read_table
-from radlib.datasets.record import FileRef, Record
+from radlib.datasets.partners import split_masks
+from radlib.datasets.record import FileRef, Record, is_image, list_all, no_image
 from radlib.errors import UserError
 
 _CLASS = {"0": "benign", "1": "malignant"}
@@ -33,17 +34,23 @@ def read(path: Path, *, folds: str = "own") -> list[Record]:
             unknown `folds`.
     """
     parts = parts_by_stem(path, FOLDS, "img_dir", folds)
-    images = sorted((path / "images").glob("*.png"))
-    if not images:
-        raise UserError(f"no images/*.png in {path}; expected images/, masks/ and labels.csv as published")
-    orphans = {file.name for file in (path / "masks").glob("*.png")} - {file.name for file in images}
+    files, unusable = list_all(path)
+    files = {name: ref for name, ref in files.items() if name.startswith(("images/", "masks/"))}
+    # Without a class folder, both lie in the same.
+    masks, orphans = split_masks(f"/{name}" for name in files if is_image(name))
+    if not masks:
+        raise UserError(f"no images in {path}/images; expected images/, masks/ and labels.csv as published")
     if orphans:
-        raise UserError(f"{path}/masks/{min(orphans)} has no image of that name; download the set again")
+        raise UserError(f"{path}{min(orphans)} has no image of that name; download the set again")
     labels = _labels(path / "labels.csv")
-    records = [_record(file, labels, parts) for file in images]
-    without_image = sorted(set(labels) - {file.stem for file in images})
+    records = [
+        _record(files[name[1:]], tuple(files[mask[1:]] for mask in lesions), labels, parts)
+        for name, lesions in masks.items()
+    ]
+    without_image = sorted(set(labels) - {record.image_id for record in records})
     absent = [Record(i, _case(i), labels[i], None, drop="label row without an image") for i in without_image]
-    return records + absent
+    others = [Record(n, None, None, ref, drop=no_image(n)) for n, ref in files.items() if not is_image(n)]
+    return records + absent + others + unusable
 
 
 def _labels(path: Path) -> dict[str, str | None]:
@@ -57,10 +64,13 @@ def _labels(path: Path) -> dict[str, str | None]:
     return labels
 
 
-def _record(file: Path, labels: dict[str, str | None], parts: dict[str, dict[int, str]] | None) -> Record:
-    image_id = file.stem
-    mask = file.parents[1] / "masks" / file.name
-    masks = (FileRef(mask),) if mask.is_file() else ()
+def _record(
+    file: FileRef,
+    masks: tuple[FileRef, ...],
+    labels: dict[str, str | None],
+    parts: dict[str, dict[int, str]] | None,
+) -> Record:
+    image_id = PurePosixPath(file.member).stem
     label = labels.get(image_id)
     whole_image = re.sub(r"\(\d+\)$", "", image_id)
     drop = ""
@@ -71,7 +81,7 @@ def _record(file: Path, labels: dict[str, str | None], parts: dict[str, dict[int
     elif parts is not None and whole_image not in parts:
         drop = "not in the authors' split files"
     own_parts = parts.get(whole_image) if parts else None
-    return Record(image_id, _case(image_id), label, FileRef(file), masks, own_parts, drop)
+    return Record(image_id, _case(image_id), label, file, masks, own_parts, drop)
 
 
 def _case(image_id: str) -> str:

@@ -17,14 +17,14 @@ from typing import Any
 
 from radlib.datasets.authors import parts_by_stem
 from radlib.datasets.ddti import FOLDS
-from radlib.datasets.record import FileRef, Outline, Record
+from radlib.datasets.record import FileRef, Outline, Record, is_image, list_all, no_image
 from radlib.errors import UserError
 
 TIRADS = {
     "2": "benign", "3": "benign",
     "4a": "malignant", "4b": "malignant", "4c": "malignant", "5": "malignant",
 }  # fmt: skip
-_IMAGE = re.compile(r"([^_]+)_\d+\.jpg", re.IGNORECASE)
+_IMAGE = re.compile(r"([^_]+)_\d+\.\w+")
 
 
 def read(path: Path, *, folds: str = "own") -> list[Record]:
@@ -37,11 +37,23 @@ def read(path: Path, *, folds: str = "own") -> list[Record]:
         UserError: no images, a case without its XML, a damaged XML, or a score that is none.
     """
     parts = parts_by_stem(path, FOLDS, "img_dir", folds)
-    images = sorted(file for file in path.iterdir() if _IMAGE.fullmatch(file.name)) if path.is_dir() else []
+    files, records = list_all(path) if path.is_dir() else ({}, [])
+    images = [path / name for name in files if _IMAGE.fullmatch(name) and is_image(name)]
     if not images:
         raise UserError(f"no images such as 1_1.jpg in {path}; expected the .jpg and .xml files as published")
     cases: dict[str, tuple[str | None, dict[str, Outline]]] = {}
-    records = []
+    known = {file.name for file in images}
+    records += [
+        Record(
+            name,
+            None,
+            None,
+            ref,
+            drop="not called as an image of a case" if is_image(name) else no_image(name),
+        )
+        for name, ref in files.items()
+        if name not in known and not name.endswith(".xml") and not name.startswith("folds/")
+    ]
     for file in images:
         case = _IMAGE.fullmatch(file.name).group(1)
         if case not in cases:

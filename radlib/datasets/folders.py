@@ -1,15 +1,20 @@
 """Class folders, or a zip of them read in place: `<root>/<class>/.../<image>`."""
 
 import re
+from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
+from radlib.datasets.partners import NO_IMAGE, split_masks
 from radlib.datasets.record import (
     FileRef,
     Record,
     class_of,
+    in_path,
     is_image,
-    list_files,
+    list_all,
+    no_image,
     patient_in,
     patient_pattern,
 )
@@ -25,41 +30,89 @@ def read(
     labels: dict[str, str] | None = None,
     classes: list[str] | None = None,
 ) -> list[Record]:
-    """One record per file; the first folder below `root` is the class.
+    """One record per file but masks, which go to their images; the first folder below `root` is the class.
 
     Args:
         path: a folder or a zip file.
         root: the folder inside `path` that holds the class folders.
-        patient: regular expression, searched in the file name; its first group is the patient.
+        patient: regular expression whose first group is the patient; searched in the file's name or, where it
+            holds a `/`, in the path below `root`: `([^/]+)/[^/]+$` takes the folder of an image.
         consecutive: of one class, files whose whole names are numbers that follow one another are of one
             patient: files numbered through were often cut from one scan.
         labels: folder name -> class; without it the folder's name is the class.
         classes: folders that must be there.
     Raises:
-        UserError: missing class folder, no image at all, or a name that `patient` does not match.
+        UserError: missing class folder, no image at all, a name that `patient` does not match, or a patient
+            by file names in several folders of a class, which may be people of their own.
     """
-    files = list_files(path, root)
-    folders = sorted({name.split("/")[0] for name in files if "/" in name})
+    files, unusable = list_all(path, root)
+    folders = sorted({normalize("NFC", name.split("/")[0]) for name in files if "/" in name})
     missing = [name for name in [*(labels or {}), *(classes or [])] if str(name) not in folders]
     if missing:
-        raise UserError(f"no class folder '{missing[0]}' in {path / root}; it has: {', '.join(folders)}")
+        raise UserError(
+            f"no class folder '{missing[0]}' in {path / root}; it has: {', '.join(folders)}; "
+            f"option 'root' names the folder that holds the class folders{_counted(unusable)}"
+        )
     pattern = None if patient is None else patient_pattern(patient)
-    records = [_record(name, ref, pattern, labels) for name, ref in files.items()]
+    masks, orphans = split_masks(name for name in files if "/" in name and is_image(name))
+    drops = dict.fromkeys(orphans, NO_IMAGE)
+    attached = {mask for several in masks.values() for mask in several}
+    records = [
+        _record(name, ref, pattern, labels, tuple(files[mask] for mask in masks.get(name, [])), drops)
+        for name, ref in files.items()
+        if name not in attached
+    ] + unusable
+    if pattern is not None and not in_path(pattern):
+        _check_folders(records, pattern)
     if consecutive:
         records = _joined_runs(records)
     if not any(not r.drop for r in records):
-        raise UserError(f"{path / root} holds no images in class folders; it has {len(files)} other files")
+        raise UserError(
+            f"{path / root} holds no images in class folders; put them there, or set option 'root' to the "
+            f"folder that holds the class folders{_counted(records)}"
+        )
     return records
 
 
-def _record(name: str, ref: FileRef, pattern: re.Pattern | None, labels: dict | None) -> Record:
+def _record(
+    name: str,
+    ref: FileRef,
+    pattern: re.Pattern | None,
+    labels: dict | None,
+    masks: tuple,
+    drops: dict[str, str],
+) -> Record:
     if not is_image(name):
-        return Record(name, None, None, ref, drop="not an image file")
+        return Record(name, None, None, ref, drop=no_image(name))
     if "/" not in name:
         return Record(name, None, None, ref, drop="not in a class folder")
+    if name in drops:
+        return Record(name, None, None, ref, drop=drops[name])
     class_name = class_of(name.split("/")[0], labels, ref.name)
     patient = None if pattern is None else patient_in(name, pattern)
-    return Record(name, patient, class_name, ref)
+    return Record(name, patient, class_name, ref, masks)
+
+
+def _counted(records: list[Record]) -> str:
+    """What was seen and is not used, by reason."""
+    counts = Counter(record.drop for record in records)
+    return "".join(f"; {count} left out: {reason}" for reason, count in sorted(counts.items()))
+
+
+def _check_folders(records: list[Record], pattern: re.Pattern) -> None:
+    """Where every patient has a folder, files are often named alike in each: `P017/IM-0001.png`."""
+    first: dict[tuple[str, str], str] = {}
+    for record in records:
+        name = record.image_id
+        if record.patient_id is None or name.count("/") < 2:
+            continue
+        other = first.setdefault((record.class_name, record.patient_id), name)
+        if PurePosixPath(other).parent != PurePosixPath(name).parent:
+            raise UserError(
+                f"option 'patient' ({pattern.pattern}) finds patient '{record.patient_id}' in two "
+                f"folders: {other}, {name}; an expression with a / is searched in the whole path: "
+                "'([^/]+)/[^/]+$' takes the folder as the patient, '/([^/_]+)[^/]*$' the file's name up to _"
+            )
 
 
 def _joined_runs(records: list[Record]) -> list[Record]:

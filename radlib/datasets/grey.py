@@ -62,11 +62,14 @@ def to_grey(
 
 def units_rule(header: Dataset, index: int) -> str:
     """How frame `index` becomes modality units, from the `ELEMENTS` of its header: "rescale, inverted"."""
+    photometric = str(header.get("PhotometricInterpretation"))
+    if not photometric.startswith("MONOCHROME"):
+        return "colour"
     own = _own(header, index)
     there = [key for key in _UNITS if key in own]
     rule = " and ".join(there) if there else NO_UNITS
     rule += " of the frame" if any(not _has(header, key) for key in there) else ""
-    rule += ", inverted" if header.get("PhotometricInterpretation") == "MONOCHROME1" else ""
+    rule += ", inverted" if photometric == "MONOCHROME1" else ""
     return rule + (", padding black" if _has(header, "PixelPaddingValue") else "")
 
 

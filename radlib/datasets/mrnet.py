@@ -13,10 +13,8 @@ from 0 too; their lists do not say).
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from radlib.datasets.arrays import VolumeSlice, open_array
-from radlib.datasets.authors import read_list
+from radlib.datasets.authors import read_cells, read_list
 from radlib.datasets.record import Record, below
 from radlib.errors import UserError
 
@@ -79,12 +77,7 @@ def _check(finding: str, plane: str, slices: int | str, folds: str, exported: bo
 
 def _exams(file: Path) -> list[tuple[str, str]]:
     """Exam and class of every line of a table without a header."""
-    try:
-        table = pd.read_csv(file, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError as exc:
-        raise UserError(f"no table {file}; download MRNet as published") from exc
-    except (ValueError, OSError) as exc:
-        raise UserError(f"{file} cannot be read as csv ({exc}); download it again") from exc
+    table = read_cells(file)
     if table.shape[1] != 2:
         raise UserError(f"{file} has {table.shape[1]} columns; expected exam and label, without a header")
     return [(exam, _label(value, f"{file}: exam {exam}")) for exam, value in table.to_numpy().tolist()]

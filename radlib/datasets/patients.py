@@ -8,7 +8,9 @@ plain form and kept as they are; only the user can say whether two spellings are
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from radlib.datasets.record import Record
 from radlib.errors import UserError, listed
 
 SAME, DIFFERENT = "same", "different"
@@ -42,6 +44,36 @@ def patient_key(patient: str, where: str) -> str:
     return plain(patient)
 
 
+def checked(records: list[Record], spellings: str | None = None) -> list[Record]:
+    """The records, with one id for each patient.
+
+    Args:
+        spellings: the option `patient_spellings`, see `one_spelling`.
+    Raises:
+        UserError: one patient for all images, or ids that spreadsheets or typists have changed.
+    """
+    named = [record for record in records if record.patient_id is not None]
+    patients = [record.patient_id for record in named]
+    key_of: dict[str, str] = {}
+    for record in named:
+        if record.patient_id not in key_of:
+            key_of[record.patient_id] = _key(record)
+    if len(named) == len(records) > 1 and len(set(patients)) == 1:
+        raise UserError(
+            f"all images are of one patient, '{patients[0]}', so they cannot be split; correct the column or "
+            "the expression that names the patient"
+        )
+    check_floats(key_of, check_option(spellings))
+    keys = [key_of[patient] for patient in patients]
+    spelt = one_spelling(patients, keys, [record.image_id for record in named], spellings)
+    new = {record.image_id: one for record, one in zip(named, spelt, strict=True) if one != record.patient_id}
+    return [replace(r, patient_id=new[r.image_id]) if r.image_id in new else r for r in records]
+
+
+def _key(record: Record) -> str:
+    return record.patient_key or patient_key(record.patient_id, f"image {record.image_id}")
+
+
 def one_spelling(
     patients: Sequence[str], keys: Sequence[str], places: Sequence[str], spellings: str | None = None
 ) -> list[str]:
@@ -68,16 +100,20 @@ def one_spelling(
     )
 
 
-def check_floats(patients: Iterable[str]) -> None:
-    """UserError where some ids became numbers with a decimal (`1.0` for 001 or P001) and others did not."""
+def check_floats(patients: Iterable[str], spellings: str | None) -> None:
+    """UserError where some ids became numbers with a decimal (`1.0` for 001 or P001) and others did not.
+
+    `spellings` of "same" tells of 1 and `1.0` that they are one person, but not of P001.
+    """
     floats, others = [], []
-    for patient in dict.fromkeys(patients):
+    for patient in patients:
         (floats if _FLOAT.fullmatch(patient) else others).append(patient)
-    if floats and others:
+    told = spellings == DIFFERENT or (spellings == SAME and all(other.isdecimal() for other in others))
+    if floats and others and not told:
         raise UserError(
             f"some patients are numbers with a decimal ({listed(floats, most=3)}) and others are not "
             f"({listed(others, most=3)}): a program has changed ids, and one person may have two; format the "
-            "column as text and fill in the ids again"
+            f"column as text and fill in the ids again ('{OPTION}: {DIFFERENT}' says that all are right)"
         )
 
 

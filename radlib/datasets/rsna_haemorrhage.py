@@ -9,17 +9,17 @@ minutes for all 752 803; `subset` takes fewer images. With the authors' split, p
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from radlib.datasets.authors import read_list, read_table
 from radlib.datasets.dicom import DicomRef, check_window, hashed_patient, patient_of
-from radlib.datasets.record import FileRef, Record, below
+from radlib.datasets.record import Record, below
 from radlib.datasets.salt import read_salt
 from radlib.errors import UserError
+from radlib.progress import on_threads
 
 TABLE, IMAGES = "stage_2_train.csv", "stage_2_train"
 _CLASS = {"0": "negative", "1": "positive"}
@@ -28,7 +28,7 @@ _FOLDS = {
     "validation": "folds/hemorrhage_val.csv",
     "test": "folds/hemorrhage_test.csv",
 }
-_AT_ONCE = 4096
+_AHEAD = 4096  # headers are short, and disks slow to answer
 
 
 def read(
@@ -74,7 +74,7 @@ def read(
     names = [name for name in names if name not in unusable]
     files = below(path / IMAGES, [f"{name}.dcm" for name in names], path / TABLE)
     if folds == "own":
-        hashes = _patients(files, salt, progress)
+        hashes = progress(on_threads(lambda file: patient_of(file, salt), files, _AHEAD), total=len(files))
         known, parts = dict(zip(names, hashes, strict=True)), None
     else:
         known, parts = _authors(path, salt)
@@ -113,18 +113,6 @@ def _labels(path: Path) -> dict[str, str]:
 
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
-
-
-def _patients(files: list[FileRef], salt: str, progress: Callable) -> list[tuple[str, str]]:
-    """Hash and key of every file's patient. Headers are short and disks slow, so many are asked at once."""
-
-    def hashes() -> Iterator[tuple[str, str]]:
-        with ThreadPoolExecutor() as pool:
-            for start in range(0, len(files), _AT_ONCE):
-                some = files[start : start + _AT_ONCE]
-                yield from pool.map(lambda file: patient_of(file, salt), some)
-
-    return list(progress(hashes(), total=len(files)))
 
 
 def _authors(path: Path, salt: str) -> tuple[dict[str, tuple[str, str]], dict[str, dict[int, str]]]:

@@ -139,7 +139,7 @@ def _compute(
             last = model.forward_features(batch)
             append("pooled", last.float().mean((2, 3)).cpu())
             if len(mapped):
-                append("maps", _joined(last[np.isin(batch_rows, mapped)]))
+                append("maps", _joined(last[np.flatnonzero(np.isin(batch_rows, mapped))]))
             advance(len(batch_rows))
     for hook in hooks:
         hook.remove()

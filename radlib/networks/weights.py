@@ -45,8 +45,10 @@ class Preprocessing:
         if self.channels == "BGR":
             images = images.flip(1)
         shape = (1, 3, 1, 1)
-        mean = torch.tensor(self.mean, device=images.device).view(shape)
-        std = torch.tensor(self.std, device=images.device).view(shape)
+        mean, std = (
+            torch.tensor(numbers).view(shape).to(images.device, non_blocking=True)
+            for numbers in (self.mean, self.std)
+        )
         return (images - mean) / std
 
 

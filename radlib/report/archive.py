@@ -48,7 +48,7 @@ def keep(study: Study, largest: float = LARGEST) -> str:
         for task in study.tasks:
             _keep_task(_tables(study, task), folder / task)
         size = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
-        shutil.rmtree(target, ignore_errors=True)
+        _remove_kept(target)
         if size > largest:
             return (
                 f"The predictions take {size / 1e6:.1f} MB, more than the {largest / 1e6:g} MB that a report "
@@ -56,6 +56,16 @@ def keep(study: Study, largest: float = LARGEST) -> str:
             )
         folder.rename(target)
     return f"Kept the predictions for make verify: {size / 1e6:.1f} MB"
+
+
+def _remove_kept(target: Path) -> None:
+    """Remove what `keep` wrote before; UserError where there is anything else."""
+    files = [path for path in target.rglob("*") if not path.is_dir()]
+    foreign = [path for path in files if path.suffix != ".parquet" or path.parents[1] != target]
+    if foreign:
+        raise UserError(f"{foreign[0]} is no prediction of a study, and would be removed; move it away")
+    if files:
+        shutil.rmtree(target)
 
 
 def is_kept(report: Path) -> bool:

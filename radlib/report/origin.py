@@ -1,24 +1,57 @@
 """Which code, parameters and machine made a report, and what is different here."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import yaml
+import nbformat
 
 from radlib.errors import UserError
+from radlib.report import sources
+from radlib.report.sources import git
+from radlib.study import Study
+from radlib.study.files import read_params
 
 CODE = ["radlib", "notebooks", "dvc.yaml"]
+_NOT_OF_THE_MACHINE = ("commit", "dirty", "notebooks", "changed_notebooks")
 _MOST = 8  # changed parameters that are listed
 
 
 def code_version(root: Path) -> dict[str, Any]:
     """`commit`, and `dirty`: whether `CODE` differs from it; both None where there is no git repository."""
     # The last commit of this very folder: a copy inside another repository is not that one's code.
-    commit = _git(root, "log", "-1", "--format=%H", "--", ".") or None
-    dirty = None if commit is None else bool(_git(root, "status", "--porcelain", "--", *CODE))
+    commit = git(root, "log", "-1", "--format=%H", "--", ".") or None
+    dirty = None if commit is None else bool(git(root, "status", "--porcelain", "--", *CODE))
     return {"commit": commit, "dirty": dirty}
+
+
+def notebooks(study: Study) -> dict[str, Any]:
+    """`notebooks`: the digest of the code of each that was run; `changed_notebooks`: not as committed."""
+    digests = {name: sources.digest(one) for name, one in sources.executed(study.report_dir).items()}
+    names = sorted({name.split("-")[0] for name in digests})
+    changed = [name for name in names if not sources.is_committed(study.root, name)]
+    return {"notebooks": digests, "changed_notebooks": changed}
+
+
+def tinkered(report: Path) -> list[str]:
+    """Notebooks of a report that ran with overrides or with code that no commit holds, one sentence each.
+
+    Raises:
+        UserError: provenance.json is damaged.
+    """
+    recorded = _recorded(report) or {}
+    digests = recorded.get("notebooks", {})
+    said = [
+        f"notebook {name} was run from code that is not committed"
+        for name in recorded.get("changed_notebooks", [])
+    ]
+    for name, one in sources.executed(report).items():
+        overrides = sources.parameters(one).get("overrides")
+        if overrides:
+            said.append(f"notebook {name} was run with overrides = {overrides}, not by params.yaml alone")
+        if name in digests and digests[name] != sources.digest(one):
+            said.append(f"notebook {name} holds other code than the study ran")
+    return said
 
 
 def differences(report: Path, here: dict[str, Any], root: Path) -> list[str]:
@@ -35,9 +68,9 @@ def differences(report: Path, here: dict[str, Any], root: Path) -> list[str]:
     found = [
         f"{key}: {recorded.get(key, 'not recorded')} in the report, {here.get(key, 'not recorded')} here"
         for key in dict.fromkeys([*here, *recorded])
-        if key not in ("commit", "dirty") and recorded.get(key) != here.get(key)
+        if key not in _NOT_OF_THE_MACHINE and recorded.get(key) != here.get(key)
     ]
-    return found + _parameters(report, root) + _code(recorded, root)
+    return found + _parameters(report, root) + _code(recorded, root) + _notebooks(recorded, root)
 
 
 def _recorded(report: Path) -> dict | None:
@@ -51,15 +84,18 @@ def _recorded(report: Path) -> dict | None:
 
 
 def _parameters(report: Path, root: Path) -> list[str]:
-    """Against the study file of that name, where there is one."""
+    """Against the study file of that name, or params.yaml where it is that study."""
     now = root / "studies" / f"{report.name}.yaml"
     if not now.is_file():
-        return [f"parameters: there is no studies/{now.name} to compare with"]
-    was, is_now = (_flat(yaml.safe_load(path.read_text())) for path in (report / "params.yaml", now))
+        now = root / "params.yaml"
+    is_now = _flat(read_params(now)) if now.is_file() else {}
+    if is_now.get("name") != report.name:
+        return []
+    was = _flat(read_params(report / "params.yaml"))
     keys = [key for key in dict.fromkeys([*was, *is_now]) if was.get(key) != is_now.get(key)]
     said = [
         f"parameters: {key} is {was.get(key, 'not set')} in the report, {is_now.get(key, 'not set')} in "
-        f"studies/{now.name}"
+        f"{now.relative_to(root)}"
         for key in keys[:_MOST]
     ]
     return said + ([f"parameters: and {len(keys) - _MOST} more"] if len(keys) > _MOST else [])
@@ -80,7 +116,7 @@ def _code(recorded: dict, root: Path) -> list[str]:
     short = commit[:10]
     dirty = [f"code: the study ran with changes to commit {short} that are not committed"]
     said = dirty if recorded.get("dirty") else []
-    changed = _git(root, "diff", "--name-only", commit, "--", *CODE)
+    changed = git(root, "diff", "--name-only", commit, "--", *CODE)
     if changed is None:
         return [*said, f"code: commit {short} is not in this repository, so code cannot be compared"]
     if changed:
@@ -89,10 +125,10 @@ def _code(recorded: dict, root: Path) -> list[str]:
     return said
 
 
-def _git(root: Path, *arguments: str) -> str | None:
-    """What git answers; None where it cannot: no git, no repository, no such commit."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
+def _notebooks(recorded: dict, root: Path) -> list[str]:
+    digests = {}
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        digests[path.stem] = sources.digest(nbformat.read(path, as_version=4))
+    ran = {name.split("-")[0]: digest for name, digest in recorded.get("notebooks", {}).items()}
+    other = [name for name in sorted(ran) if name in digests and ran[name] != digests[name]]
+    return [f"code: notebook {name} is another one here than the study ran" for name in other]

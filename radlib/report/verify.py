@@ -47,7 +47,7 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
         retrain: compute the whole study again, instead of the comparisons alone.
         root: the repository's folder.
     Returns:
-        the text for the reader, and whether no table is different or missing.
+        the text for the reader, and whether no table is different or missing, nor a notebook tinkered with.
     Raises:
         UserError: there is no such report, or what it holds is damaged or of another version.
     """
@@ -60,8 +60,11 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
             found = _from_predictions(report, study.model_copy(update={"root": Path(scratch)}))
     written = _written(report)
     found = [_as_written(verdict, report / verdict.table, written.get(verdict.table)) for verdict in found]
-    reasons = origin.differences(report, compute.provenance(), root.resolve())
-    return _said(report, retrain, found, reasons), not any(v.verdict in FAILED for v in found)
+    tinkered = origin.tinkered(report)
+    reasons = [*tinkered, *origin.differences(report, compute.provenance(), root.resolve())]
+    return _said(report, retrain, found, reasons), not tinkered and not any(
+        v.verdict in FAILED for v in found
+    )
 
 
 def _report(root: Path, name: str) -> Path:
@@ -176,7 +179,7 @@ def _trained_again(report: Path, study: Study, clone: Path) -> Path:
         (clone / "data").mkdir()
         (clone / "data" / "raw").symlink_to(raw.resolve(), target_is_directory=True)
     python = [sys.executable, "-m"]
-    for command in (["radlib.pipeline", "choose"], ["dvc", "repro"]):
+    for command in (["radlib.run", "choose"], ["dvc", "repro"]):
         _call([*python, *command], clone, "the study stopped in the clone")
     return clone / "reports" / study.name
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from radlib.study.common import RANDOM, Name, is_random
 from radlib.study.datasets import Dataset
+from radlib.study.places import check_places
 from radlib.study.training import Segment, Transfer
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ def check_names(study: Study) -> None:
     Raises:
         ValueError: one sentence; pydantic makes it part of its own.
     """
+    _nothing_twice(study)
+    if study.name == "raw":
+        raise ValueError(
+            "a study cannot be called 'raw', for data/raw holds the downloads; choose another name"
+        )
     known = [*study.corpora, *study.checkpoints, RANDOM]
     _only("sources", study.sources, known)
     _settings_agree(study, "transfer", study.transfer)
@@ -43,6 +49,39 @@ def check_names(study: Study) -> None:
             raise ValueError(f"'{name}' is no usable name: lower case letters, digits and _ only")
         if is_random(name):
             raise ValueError(f"'{name}' is what random weights are called; choose another name")
+        if name == "raw":
+            raise ValueError("'raw' is where downloads lie (data/raw); choose another name")
+    check_places(study)
+
+
+def _nothing_twice(study: Study) -> None:
+    """What stands in a list twice would be computed twice, and counted as two."""
+    lists = {"sources": study.sources, "compare.pairs": study.compare.pairs}
+    lists |= {"transfer.seeds": study.transfer.seeds, "controls.seeds": study.controls.seeds}
+    for where in ("segment", "confounds", "label_efficiency", "matched_labels"):
+        part = getattr(study, where)
+        for key in ("tasks", "backbones", "sources", "pairs", "train"):
+            lists[f"{where}.{key}"] = getattr(part, key, None) or []
+    for name, items in (*study.corpora.items(), *study.tasks.items()):
+        lists[f"{name}.backbones"] = getattr(items, "backbones", None) or []
+        lists[f"{name}.train"] = getattr(items, "train", None) or []
+    for where in ("transfer", "segment"):
+        lists[f"{where}.settings"] = [
+            f"{setting.train}, lr {setting.lr:g}, {backbone}"
+            for setting in getattr(study, where).settings
+            for backbone in setting.backbones or study.backbones
+        ]
+    for where, items in lists.items():
+        twice = [item for place, item in enumerate(items) if item in items[:place]]
+        if twice:
+            raise ValueError(f"{where} holds {_said(twice[0])} twice; once is enough")
+    for a, b in [*study.compare.pairs, study.compare.headline, *study.matched_labels.pairs]:
+        if a == b:
+            raise ValueError(f"a pair sets {a} against itself; name two sources")
+
+
+def _said(item: object) -> str:
+    return f"[{', '.join(item)}]" if isinstance(item, tuple) else f"'{item}'"
 
 
 def _settings_agree(study: Study, where: str, options: Transfer | Segment) -> None:

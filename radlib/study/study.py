@@ -8,17 +8,18 @@ on here, a published checkpoint, or random numbers); a *task* is a labelled data
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from radlib.errors import UserError
 from radlib.study.common import Name, Strict
 from radlib.study.consistency import check_names
 from radlib.study.datasets import Checkpoint, Corpus, Data, Dataset, Task
+from radlib.study.files import read_params
 from radlib.study.questions import Compare, Confounds, Controls, LabelEfficiency, MatchedLabels, Validity
 from radlib.study.training import Backbone, Compute, Pretrain, Segment, Transfer
 
@@ -66,14 +67,15 @@ class Study(Strict):
         checkpoint = self.checkpoints[name]
         return self.root / checkpoint.path / checkpoint.file_of(backbone)
 
+    # Under the study's name: another study may call another dataset, source or task the same.
     def dataset_dir(self, dataset: str) -> Path:
-        return self.root / "data" / dataset
+        return self.root / "data" / self.name / dataset
 
     def model_file(self, source: str, backbone: str) -> Path:
-        return self.root / "models" / source / f"{backbone}.safetensors"
+        return self.root / "models" / self.name / source / f"{backbone}.safetensors"
 
     def result_dir(self, task: str) -> Path:
-        return self.root / "results" / task
+        return self.root / "results" / self.name / task
 
     @property
     def report_dir(self) -> Path:
@@ -84,6 +86,19 @@ class Study(Strict):
         return self.root / "store"
 
     # What it holds ----------------------------------------------------------------------------------
+    def pick(self, name: str | None, names: Iterable[str], what: str) -> str:
+        """The name of a notebook's first cell; None: the first that this study has.
+
+        Raises:
+            UserError: there is none, or none of that name.
+        """
+        known = list(names)
+        if not known:
+            raise UserError(f"study '{self.name}' has no {what}, so there is nothing to do here")
+        if name is not None and name not in known:
+            raise UserError(f"no {what} '{name}' in study '{self.name}'; there are: {', '.join(known)}")
+        return known[0] if name is None else name
+
     def dataset(self, name: str) -> Corpus | Task:
         datasets = {**self.corpora, **self.tasks}
         if name not in datasets:
@@ -162,30 +177,33 @@ def load_study(overrides: dict[str, Any] | None = None, path: str | Path | None 
     """Read `params.yaml` (found in this folder or above) and apply dotted overrides.
 
     Args:
-        overrides: for example `{"transfer.epochs.all": 5}`; only keys that exist are accepted.
+        overrides: for example `{"transfer.epochs.all": 5}`; only keys of the study are accepted, those that
+            the file leaves out among them.
         path: another study file; its folder (or the one above `studies/`) becomes the root.
     Raises:
-        UserError: file missing, not YAML, unknown key, or impossible value; the key is named.
+        UserError: file missing, not UTF-8 or not YAML; a key that is unknown, there twice, or of an
+            impossible value, which is named.
     """
     path = Path(path) if path else _find_params()
-    if not path.is_file():
-        raise UserError(f"no study file {path}; choose one of studies/*.yaml")
-    try:
-        params = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        reason = getattr(exc, "problem", None) or str(exc).splitlines()[0]
-        raise UserError(f"{path} is not valid YAML{line} ({reason}); mend it there") from exc
-    if not isinstance(params, dict):
-        raise UserError(f"{path} holds no study: expected keys such as name, tasks and transfer")
-    params = copy.deepcopy(params)
-    for key, value in (overrides or {}).items():
-        _override(params, key, value)
+    params = read_params(path)
+    study = _validated(params, path)
+    if not overrides:
+        return study
+    if not isinstance(overrides, dict):
+        raise UserError(
+            f"overrides is {overrides!r}; write keys and values, such as {{'transfer.epochs.frozen': 5}}"
+        )
+    complete = study.model_dump(mode="json")
+    for key, value in overrides.items():
+        _override(params, complete, key, value)
+    return _validated(params, path)
+
+
+def _validated(params: dict, path: Path) -> Study:
     folder = path.resolve().parent
-    params["root"] = folder.parent if folder.name == "studies" else folder
+    root = folder.parent if folder.name == "studies" else folder
     try:
-        return Study.model_validate(params)
+        return Study.model_validate({**copy.deepcopy(params), "root": root})
     except ValidationError as exc:
         raise UserError(_one_sentence(exc, path)) from exc
 
@@ -198,16 +216,22 @@ def _find_params() -> Path:
     raise UserError(f"no params.yaml in {here} or above it; start from the repository's folder")
 
 
-def _override(params: dict, dotted: str, value: Any) -> None:
+def _override(params: dict, complete: dict, dotted: str, value: Any) -> None:
+    """Set one key of `params`; `complete` has the keys that the file leaves out, too."""
+    if not isinstance(dotted, str):
+        raise UserError(
+            f"overrides: {dotted!r} is no key; write it as text, such as 'transfer.epochs.frozen'"
+        )
     *parents, leaf = dotted.split(".")
     node: Any = params
+    known: Any = complete
     for depth, key in enumerate([*parents, leaf]):
-        if not isinstance(node, dict) or key not in node:
+        if not isinstance(known, dict) or key not in known:
             where = ".".join(dotted.split(".")[:depth]) or "the top level"
-            allowed = ", ".join(map(str, node)) if isinstance(node, dict) else "none"
+            allowed = ", ".join(map(str, known)) if isinstance(known, dict) else "none"
             raise UserError(f"overrides: no key '{dotted}'; allowed at {where}: {allowed}")
         if depth < len(parents):
-            node = node[key]
+            node, known = node.setdefault(key, {}), known[key]
     node[leaf] = value
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from radlib.data import batches
+from radlib.machines.workers import Advance
 
 Loss = Callable[[np.ndarray, int, torch.Generator], Tensor]
 
@@ -33,7 +34,7 @@ def fit(
     epochs: int,
     batch_size: int,
     generator: torch.Generator,
-    epoch_done: Callable[[], None],
+    advance: Advance,
 ) -> Fit:
     """Train `learner`; it ends with the weights of the epoch with the lowest validation loss (as published).
 
@@ -42,6 +43,7 @@ def fit(
         loss_of: (rows, epoch, generator) -> the loss of a batch.
         validate: figures of the validation part after an epoch, `val_loss` among them.
         diverged: the figures of a run whose validation loss is never finite; `best_epoch` is then 0.
+        advance: told after every batch which part of an epoch it was.
     """
     trained = [p for p in learner.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=lr, fused=True)
@@ -54,10 +56,10 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            total += float(loss.detach()) * len(rows)
+            total += loss.detach().double() * len(rows)
+            advance(len(rows) / len(train))
         figures = validate()
-        epoch_done()
-        history.append({"epoch": epoch + 1, "train_loss": total / len(train), **figures})
+        history.append({"epoch": epoch + 1, "train_loss": float(total) / len(train), **figures})
         if figures["val_loss"] < best.validation["val_loss"]:
             best = Fit(epoch + 1, figures, history)
             kept = _trained_state(learner)

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
+from torch import Tensor
 from torch.nn import functional
 
 from radlib import compute
 from radlib.code import code_digest
 from radlib.data import batches
 from radlib.data.images import Packed, open_packed
-from radlib.data.packing import release
+from radlib.data.packing import read_rows, release
 from radlib.errors import UserError
 from radlib.machines.groups import together
 from radlib.machines.team import ALONE, Team
@@ -109,7 +110,7 @@ class _Training:
         part = packed.manifest["part_0"].to_numpy()
         self.rows = {name: np.flatnonzero(part == name) for name in ("train", "validation", "test")}
         self.labels = torch.from_numpy(packed.manifest["label"].to_numpy(dtype=np.int64, copy=True))
-        self.classes = int(self.labels.max()) + 1
+        self.classes = int(packed.manifest["label"].max()) + 1
         self.preprocessing = channel_statistics(packed.images, self.rows["train"])
         compute.start_run(seed)
         self.model = backbones.create(backbone, self.classes)
@@ -171,18 +172,18 @@ class _Training:
         generator = compute.start_run(seed_of(self.seed, "epoch", epoch))
         self.model.train()
         start, total = time.perf_counter(), 0.0
-        for rows in self._epoch_batches(epoch):
-            maps = batches.draw_augmentation(len(rows), "full", generator)
-            share = self.team.share(len(rows))
-            with compute.autocast():
-                logits = self.network(self._input(rows[share], maps[share]))
-                loss = functional.cross_entropy(logits, self.labels[rows[share]].to(logits.device))
+        parts = self._epoch_batches(epoch)
+        drawn = batches.ahead(self._drawn(rows, generator) for rows in parts)
+        for rows, batch in zip(parts, drawn, strict=True):
+            loss = self._loss(*batch)
             self.optimizer.zero_grad(set_to_none=True)
             (loss * self.team.weight(len(rows))).backward()
             self.optimizer.step()
             self.schedule.step()
-            total += float(loss.detach()) * len(share)
+            # Not as a number, for which a graphics card would be waited for in every step.
+            total += loss.detach().double() * len(batch[0])
             advance(len(rows))
+        total = float(total)
         seconds = time.perf_counter() - start
         scores, labels = self._scores(self.rows["validation"])
         log_loss = functional.cross_entropy(torch.from_numpy(scores), torch.from_numpy(labels))
@@ -196,17 +197,31 @@ class _Training:
             }
         )
 
-    def _input(self, rows: np.ndarray, maps: torch.Tensor | None) -> torch.Tensor:
-        batch = batches.augment(batches.gather(self.packed.images, rows, self.size), maps)
+    def _drawn(self, rows: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """This process' share of a batch: pixels uint8 (B, S, S, C), affine maps (B, 2, 3), labels (B,)."""
+        maps = batches.draw_augmentation(len(rows), "full", generator)
+        share = self.team.share(len(rows))
+        rows = rows[share]
+        return self._pixels(rows), compute.pinned(maps[share]), compute.pinned(self.labels[rows])
+
+    def _loss(self, pixels: Tensor, maps: Tensor, labels: Tensor) -> Tensor:
+        with compute.autocast():
+            logits = self.network(self._input(pixels, maps))
+            return functional.cross_entropy(logits, labels.to(logits.device, non_blocking=True))
+
+    def _pixels(self, rows: np.ndarray) -> Tensor:
+        return compute.pinned(torch.from_numpy(read_rows(self.packed.images, rows)))
+
+    def _input(self, pixels: Tensor, maps: Tensor | None) -> Tensor:
+        batch = batches.augment(batches.as_input(pixels, self.size), maps)
         return self.preprocessing(batch).contiguous(memory_format=torch.channels_last)
 
     def _scores(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.model.eval()
         with compute.inference():
-            logits = [
-                self.model(self._input(r, None)).float().cpu()
-                for r in self.team.deal(batches.in_order(rows, 2 * self.options.batch_size))
-            ]
+            parts = self.team.deal(batches.in_order(rows, 2 * self.options.batch_size))
+            pixels = batches.ahead(self._pixels(part) for part in parts)
+            logits = [self.model(self._input(some, None)).float().cpu() for some in pixels]
         return torch.cat(self.team.collect(logits)).numpy(), self.labels[rows].numpy()
 
 

@@ -131,7 +131,7 @@ class _Arm(Arm):
 
         return fit(
             learner, train, loss_of, lambda: self._validate(learner, validation), {"val_dice": 0.0}, run.lr,
-            options.epochs[run.train], options.batch_size, generator, lambda: self.advance(step),
+            options.epochs[run.train], options.batch_size, generator, lambda part: self.advance(part * step),
         )  # fmt: skip
 
     def _validate(self, learner, rows: np.ndarray) -> dict[str, float]:

@@ -124,7 +124,7 @@ class TransferArm(Arm):
         return fit(
             learner, train, loss_of, lambda: _evaluate(learner, validation, self.labels, options.batch_size),
             {"val_auc": 0.5}, run.lr, options.epochs[run.train], options.batch_size, generator,
-            lambda: self.advance(step),
+            lambda part: self.advance(part * step),
         )  # fmt: skip
 
     def _localise(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[float, pd.DataFrame]:

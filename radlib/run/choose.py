@@ -1,0 +1,188 @@
+"""Which study runs: `params.yaml` as the user writes it, `study.yaml` with every value, for DVC to read.
+
+DVC reads a parameter only where a file states it, and a study file may leave out what has a default. So
+`study.yaml` holds the whole study under one key, `study`. `make study` writes it, and the first stage of
+every `dvc repro` writes it again, so an edited `params.yaml` is never passed over.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from radlib.data.records import GENERATORS, holds_something
+from radlib.datasets import READERS
+from radlib.errors import UserError
+from radlib.store import atomic_path
+from radlib.study import Study, load_study
+
+COMPLETE = "study.yaml"
+
+
+def choose(study_name: str, raw: str) -> None:
+    """Copy `studies/<name>.yaml` to `params.yaml` and link `data/raw` to the downloads; check both first."""
+    if study_name:
+        chosen = study_file(study_name)
+        load_study(path=chosen)
+        _keep_own_params()
+        shutil.copyfile(chosen, "params.yaml")
+    study = load_study()
+    if raw:
+        _link_raw(study, Path(raw).expanduser())
+    check_raw(study)
+    check_networks(study)
+    _check_weights(study)
+    write_complete(study)
+    _drop_broken_lock(Path(".dvc/tmp/rwlock"))
+    _work_without_git(study.root)
+
+
+# study.yaml -----------------------------------------------------------------------------------------------
+def complete(study: Study) -> dict[str, Any]:
+    """Every value of a study, and which backbones each source has weights for, which several keys decide."""
+    weights = {name: study.backbones_of(name) for name in [*study.corpora, *study.checkpoints]}
+    return {"study": {**study.model_dump(mode="json"), "backbones_of": weights}}
+
+
+def write_complete(study: Study) -> None:
+    with atomic_path(study.root / COMPLETE) as temporary:
+        temporary.write_text(
+            "# Written by make study from params.yaml, with every value that it leaves out; edit that one.\n"
+            + yaml.safe_dump(complete(study), sort_keys=False, allow_unicode=True),
+            encoding="utf-8",
+        )
+
+
+def complete_in_dvc(study: Study) -> None:
+    """The first stage. Values may have changed since DVC started: it reads them later; names may not.
+
+    Raises:
+        UserError: data are missing, or DVC laid out its stages by other names or paths.
+    """
+    check_raw(study)
+    known = _read(study.root)
+    write_complete(study)
+    if known is None or _names(known) != _names(complete(study)):
+        raise UserError(
+            "params.yaml has another name, task, data set or path than when dvc laid out its stages; it is "
+            "taken over now: type the command again"
+        )
+
+
+def check_unchanged(study: Study) -> None:
+    """A stage must run what DVC notes of it.
+
+    Raises:
+        UserError: params.yaml was edited since the first stage ran.
+    """
+    known = _read(study.root)
+    if known is not None and known != complete(study):
+        raise UserError(
+            "params.yaml was changed while the study ran; type make study (or dvc repro) again: what is "
+            "finished is kept"
+        )
+
+
+def _read(root: Path) -> dict | None:
+    path = root / COMPLETE
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _names(whole: dict) -> list:
+    """What dvc.yaml makes stages and paths of."""
+    study = whole["study"]
+    groups = [{k: v["path"] for k, v in study[kind].items()} for kind in ("corpora", "tasks", "checkpoints")]
+    return [study["name"], *groups, study["segment"]["tasks"]]
+
+
+# What must be there ---------------------------------------------------------------------------------------
+def study_file(name: str) -> Path:
+    file = Path("studies") / f"{name}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(p.stem for p in Path("studies").glob("*.yaml")))
+        raise UserError(f"no study '{name}' in studies/; there are: {known}")
+    return file
+
+
+def check_raw(study: Study) -> None:
+    """Everything the study reads must be there before hours are spent."""
+    for name, item in {**study.corpora, **study.tasks}.items():
+        if item.layout not in {**GENERATORS, **READERS}:
+            known = ", ".join([*GENERATORS, *READERS])
+            raise UserError(f"'{name}' has the unknown layout '{item.layout}'; allowed: {known}")
+        if item.simulated or holds_something(study.raw_path(item)):
+            continue
+        where = f"; get it from {item.url}" if item.url else ""
+        raise UserError(
+            f"'{name}' of study '{study.name}' is not at {item.path} (or it is empty){where}, put it there, "
+            "and type: make study RAW=/folder/with/downloads"
+        )
+    for name, checkpoint in study.checkpoints.items():
+        for backbone in checkpoint.backbones:
+            if not study.checkpoint_file(name, backbone).is_file():
+                # PyTorch takes seconds to import, and most studies do without it here.
+                from radlib.networks.checkpoints import missing_file
+
+                raise missing_file(study, name, backbone)
+
+
+def check_networks(study: Study) -> None:
+    """Every network must be able to do what the study asks of it."""
+    from radlib.networks.check_networks import network_faults
+
+    for fault in network_faults(study):
+        raise UserError(fault)
+
+
+def _check_weights(study: Study) -> None:
+    """Every published file must hold the weights of its network."""
+    for name, checkpoint in study.checkpoints.items():
+        from radlib.networks.checkpoints import published_weights
+
+        for backbone in checkpoint.backbones:
+            published_weights(study, name, backbone)
+
+
+def _keep_own_params() -> None:
+    """A params.yaml that equals no study file holds somebody's work, which nothing here may overwrite."""
+    params = Path("params.yaml")
+    known = [path.read_bytes() for path in Path("studies").glob("*.yaml")]
+    if params.is_file() and params.read_bytes() not in known:
+        raise UserError(
+            "params.yaml holds changes of yours that STUDY= would overwrite; leave STUDY out to run it as it "
+            "is, or save it first under a name of its own: cp params.yaml studies/mine.yaml"
+        )
+
+
+def _link_raw(study: Study, target: Path) -> None:
+    if not target.is_dir():
+        raise UserError(f"RAW={target} is no folder; name the one that holds your downloads")
+    if study.raw.is_symlink():
+        study.raw.unlink()
+    elif study.raw.exists():
+        raise UserError(f"{study.raw} is a folder of its own; move it away or leave RAW out")
+    study.raw.parent.mkdir(parents=True, exist_ok=True)
+    study.raw.symlink_to(target.resolve(), target_is_directory=True)
+
+
+# DVC ------------------------------------------------------------------------------------------------------
+def _drop_broken_lock(path: Path) -> None:
+    """DVC writes this file in place: a kill in that moment leaves half of it, and DVC refuses to start."""
+    if path.is_file():
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            path.unlink()
+
+
+def _work_without_git(root: Path) -> None:
+    """Where the folder was downloaded as a zip, tell DVC so, in the file that holds its local settings."""
+    local = root / ".dvc" / "config.local"
+    inside = any((folder / ".git").exists() for folder in [root.resolve(), *root.resolve().parents])
+    if not inside and local.parent.is_dir() and not local.exists():
+        local.write_text("[core]\n    no_scm = true\n")
+        print(
+            "There is no git repository here: the study runs, but no report can name the version of its code."
+        )

@@ -1,0 +1,44 @@
+"""`dvc repro`, and what is kept of a finished study beside its tables."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from radlib.run.warm import carry_out
+from radlib.store import write_json
+from radlib.study import Study
+
+
+def repro(stage: str = "") -> int:
+    """Run what is missing or changed; DVC's exit status.
+
+    DVC and the notebooks get the same Ctrl-C as this process. It waits for them, so that its own sentence is
+    the last one.
+
+    Raises:
+        KeyboardInterrupt: after DVC has ended.
+    """
+    folder = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"}
+    command = [sys.executable, "-m", "dvc", "repro", *filter(None, [stage])]
+    code, seconds = carry_out(command, environment)
+    if seconds:
+        width = max(len(name) for name, _ in seconds)
+        print("\nSeconds by stage, of those that ran:")
+        for name, value in [*seconds, ("all", sum(value for _, value in seconds))]:
+            print(f"  {name:{width}}  {value:6.1f}")
+    return code
+
+
+def record(study: Study) -> None:
+    """Beside the tables: the predictions behind them, which code and machine made them, dvc's lock file."""
+    from radlib import compute
+    from radlib.report import archive, origin
+
+    print(archive.keep(study))
+    made = {**compute.provenance(), **origin.code_version(study.root), **origin.notebooks(study)}
+    write_json(made, study.report_dir / "provenance.json")
+    for name in ("params.yaml", "dvc.lock"):
+        shutil.copyfile(study.root / name, study.report_dir / name)
+    print(f"\nRead the result in {study.report_dir.relative_to(study.root)}/index.html")

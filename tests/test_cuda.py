@@ -1,0 +1,128 @@
+"""CUDA without a graphics card: every learner through forward pass and loss, and no tensor left elsewhere.
+
+PyTorch's `FakeTensorMode` computes shapes, types and devices without numbers, and "cuda" is a device to it;
+it names a mixture of devices as a card would. Backward passes, mixed precision and numbers need a card.
+"""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from radlib import compute
+from radlib.data import batches
+from radlib.data.images import open_packed
+from radlib.machines.team import ALONE
+from radlib.networks import features, localise
+from radlib.networks.weights import load_weights
+from radlib.study import Run
+from radlib.training import pretrain, segment, transfer_arm
+from tests.conftest import SMALL
+from tests.test_segment import TASK, with_lesions
+
+pytestmark = pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'")
+CUDA = torch.device("cuda", 0)
+
+
+class Reached(Exception):
+    """A learner and its loss, where the loop would begin."""
+
+
+def move(module: nn.Module, device: torch.device, memory_format=None) -> nn.Module:
+    """`nn.Module.to`, which cannot exchange parameters that hold no numbers."""
+    for some in module.modules():
+        for name, own in some._parameters.items():
+            if own is not None:
+                some._parameters[name] = nn.Parameter(own.detach().to(device), own.requires_grad)
+        for name, own in some._buffers.items():
+            some._buffers[name] = own if own is None else own.to(device)
+    return module
+
+
+@pytest.fixture
+def study(small_study):
+    """Without scaling of features, for which a number is read from them."""
+    study = with_lesions(small_study)
+    return study.model_copy(update={"transfer": study.transfer.model_copy(update={"standardise": False})})
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """As on a machine with a card."""
+
+    def reached(learner, train, loss_of, *_):
+        learner.set_training(True)
+        raise Reached(learner, loss_of(train[:6], 0, torch.Generator()))
+
+    monkeypatch.setattr(transfer_arm, "fit", reached)
+    monkeypatch.setattr(segment, "fit", reached)
+    monkeypatch.setattr(compute, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(compute, "precision", lambda: "bfloat16")
+    monkeypatch.setattr(nn.Module, "to", move)
+    monkeypatch.setattr(batches, "shuffled", lambda rows, size, _: batches.in_order(rows, size))
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def begun(arm, run) -> tuple[nn.Module, torch.Tensor]:
+    with pytest.raises(Reached) as reached:
+        arm.compute(run)
+    return reached.value.args
+
+
+@pytest.mark.parametrize("train", ["frozen", "top10", "all"])
+def test_transfer(study, train, fake):
+    packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", SMALL)
+    arm = transfer_arm.TransferArm(study, TASK, packed, weights, lambda _: None)
+    mapped = np.flatnonzero(packed.manifest["has_mask"])
+    count = len(packed.manifest)
+    with fake:
+        pooled, boundary = torch.zeros(2, count, 1280), torch.zeros(2, count, 320, 1, 1, dtype=torch.bfloat16)
+        maps = torch.zeros(len(mapped), 1280, 1, 1, dtype=torch.bfloat16)
+        arm.features = features.Features(pooled, boundary, maps, mapped)
+        learner, loss = begun(arm, Run(TASK, "random", SMALL, train, 0.01, 0, 0))
+        assert loss.device == CUDA and loss.dtype == torch.float32
+        scores = transfer_arm._logits(learner, np.arange(20), 4)
+        assert scores.device.type == "cpu" and scores.shape == (20,)
+        evidence = localise._evidence(learner.head, learner.maps(mapped[:3]).float())
+        assert evidence.device == CUDA and evidence.shape == (3, 1, 1)
+
+
+@pytest.mark.parametrize("train", ["frozen", "all"])
+def test_segmentation(study, train, fake):
+    packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", SMALL)
+    arm = segment._Arm(study, TASK, packed, weights, lambda _: None)
+    with fake:
+        learner, loss = begun(arm, Run(TASK, "random", SMALL, train, 0.01, 0, 0))
+        assert loss.device == CUDA and loss.dtype == torch.float32
+        for found in segment._logits(learner, arm.pictures.rows[:5], 4):
+            assert found.device.type == "cpu" and found.shape == (5, 64, 64)
+
+
+@pytest.mark.parametrize("backbone", [SMALL, "densenet121"])
+def test_features(study, backbone, fake):
+    """What goes to the store lies on the processor, a list of maps included."""
+    packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", backbone)
+    count = len(packed.manifest)
+    stored = {}
+    with fake:
+        features._compute(
+            lambda name, batch: stored.setdefault(name, []).append(batch),
+            weights.build(), packed, weights, 64, torch.zeros(count, 2, 3), True, lambda _: None,
+            np.arange(9),
+        )  # fmt: skip
+    for name, dtype in {"pooled": torch.float32, "boundary": torch.bfloat16, "maps": torch.bfloat16}.items():
+        assert {(batch.device.type, batch.dtype) for batch in stored[name]} == {("cpu", dtype)}
+    assert [len(batch) for batch in stored["maps"]] == [9]
+
+
+def test_pretraining(study, fake):
+    packed = open_packed(study.dataset_dir(TASK))
+    with fake:
+        training = pretrain._Training(study, packed, SMALL, 32, 0, ALONE)
+        for rows in training._epoch_batches(0)[:2]:
+            loss = training._loss(*training._drawn(rows, torch.Generator()))
+            assert loss.device == CUDA and loss.dtype == torch.float32
+        with compute.inference():
+            scores = training.model(training._input(training._pixels(training.rows["test"]), None))
+        assert scores.device == CUDA
