@@ -117,3 +117,9 @@ def write_results(study: Study, task: str, runs: pd.DataFrame, predictions: pd.D
     if not (folder / "localisation.parquet").is_file():
         columns = ["run", "image_id", "patient_id", "fold", *MAP_FIGURES]
         pd.DataFrame(columns=columns).to_parquet(folder / "localisation.parquet", index=False)
+
+
+def covers(found, truth: float, confidence: float = 0.95) -> bool:
+    """Whether the interval of an `Estimate` covers the true value."""
+    low, high = found.interval(confidence)
+    return low <= truth <= high

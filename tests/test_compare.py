@@ -11,11 +11,13 @@ from sklearn.metrics import roc_auc_score
 
 from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
-from radlib.questions.auc.findings import auc_lesson, closing, direction, headline_sentence
+from radlib.questions.auc.findings import auc_findings, headline_sentence
+from radlib.questions.auc.table import AUC, OVERALL, auc_of_sources, read_tables
 from radlib.report import published
 from radlib.report import tables as report_tables
 from radlib.report.metrics import save_metrics
 from radlib.study import load_study
+from radlib.training.results import load_results
 from tests.conftest import REPOSITORY
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
@@ -37,7 +39,7 @@ def planted(tmp_path_factory):
     """Radiology far ahead of photographs, photographs equal to random."""
     study = make_study(tmp_path_factory.mktemp("planted"), ("thyroid_us", "breast_us"))
     fabricate(study, {"radiology": 1.6, "photographs": 0.8, "random": 0.8})
-    results = compare.load_results(study)
+    results = load_results(study)
     return study, results, compare.compare_sources(study, results)
 
 
@@ -112,7 +114,7 @@ def test_results_do_not_depend_on_the_order_of_tasks_or_rows(planted, tmp_path):
         runs, predictions = read_results(study, task)
         shuffled = predictions.sample(frac=1, random_state=1)
         write_results(other, task, runs.sample(frac=1, random_state=2), shuffled)
-    again = compare.compare_sources(other, compare.load_results(other)).table
+    again = compare.compare_sources(other, load_results(other)).table
     key = ["task", "estimate", "source_a", "source_b"]
     pd.testing.assert_frame_equal(
         again.sort_values(key, ignore_index=True), found.table.sort_values(key, ignore_index=True)
@@ -126,7 +128,7 @@ def test_equal_sources_are_rarely_told_apart(tmp_path):
         root.mkdir()
         study = make_study(root, compare={"pairs": [], "headline": list(HEADLINE), "resamples": 400})
         fabricate(study, {"radiology": 1.0, "photographs": 1.0, "random": 1.0}, seed=100 + seed)
-        row = compare.compare_sources(study, compare.load_results(study)).table.iloc[0]
+        row = compare.compare_sources(study, load_results(study)).table.iloc[0]
         hits += row["ci_low"] > 0 or row["ci_high"] < 0
     assert hits <= 4  # binomial(20, .05): more than 4 has probability 0.003
 
@@ -204,7 +206,7 @@ def test_pair_with_a_partial_source_uses_common_settings(tmp_path):
         compare={"pairs": [["radiology", "imagenet"]], "headline": list(HEADLINE), "resamples": 400},
     )
     fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5, "imagenet": 1.0})
-    results = compare.load_results(study)
+    results = load_results(study)
     table = compare.compare_sources(study, results).table
     assert row_of(table)["n_runs"] == 2 * 4 * 2
     partial = row_of(table, ("radiology", "imagenet"))
@@ -225,7 +227,7 @@ def test_pair_without_common_runs_is_left_out_and_said(tmp_path):
         compare={"pairs": [["one", "two"]], "headline": list(HEADLINE), "resamples": 400},
     )
     fabricate(study, {"radiology": 1.5, "photographs": 1.0, "one": 1.0, "two": 1.0})
-    found = compare.compare_sources(study, compare.load_results(study))
+    found = compare.compare_sources(study, load_results(study))
     assert set(found.table["source_a"]) == {"radiology"}
     assert any("one − two has no runs in common" in note for note in found.notes)
 
@@ -234,7 +236,7 @@ def test_too_few_resamples_for_holm_are_said(tmp_path):
     options = {"pairs": [], "headline": list(HEADLINE), "resamples": 100}
     study = make_study(tmp_path, ("a", "b", "c"), compare=options)
     fabricate(study, {"radiology": 2.0, "photographs": 0.5, "random": 0.5})
-    found = compare.compare_sources(study, compare.load_results(study))
+    found = compare.compare_sources(study, load_results(study))
     assert (found.table["p_holm"] >= 0.05).all()
     assert any("too few for Holm's correction over 3 tasks" in note for note in found.notes)
 
@@ -305,21 +307,21 @@ def test_broken_results_are_refused(planted, tmp_path, damage):
     study = make_study(tmp_path)
     write_results(study, "thyroid_us", *damage(*read_results(source, "thyroid_us")))
     with pytest.raises(UserError, match=BROKEN[damage]):
-        compare.load_results(study)
+        load_results(study)
 
 
 def test_unharmed_copy_is_accepted_and_foreign_runs_are_left_out(planted, tmp_path):
     study = make_study(tmp_path, sources=["radiology", "photographs"], compare={
         "pairs": [], "headline": list(HEADLINE), "resamples": 400})  # fmt: skip
     write_results(study, "thyroid_us", *read_results(planted[0], "thyroid_us"))
-    results = compare.load_results(study)
+    results = load_results(study)
     assert set(results.runs["source"]) == set(HEADLINE)
     assert results.notes == ["Thyroid US: 8 stored runs lie outside this study"]
 
 
 def test_missing_results_name_task_and_remedy(tmp_path):
     with pytest.raises(UserError, match="task 'thyroid_us' has no runs.parquet .* dvc repro"):
-        compare.load_results(make_study(tmp_path))
+        load_results(make_study(tmp_path))
 
 
 def test_two_weights_under_one_name_are_refused(planted, tmp_path):
@@ -328,7 +330,7 @@ def test_two_weights_under_one_name_are_refused(planted, tmp_path):
         runs, predictions = read_results(planted[0], task)
         write_results(study, task, runs.assign(weights_digest=runs["weights_digest"] + task), predictions)
     with pytest.raises(UserError, match="started from different weights"):
-        compare.load_results(study)
+        load_results(study)
 
 
 # Files and words ------------------------------------------------------------------------------------------
@@ -337,9 +339,10 @@ def test_two_weights_under_one_name_are_refused(planted, tmp_path):
 def test_saved_tables_and_metrics(planted, tmp_path):
     study = planted[0].model_copy(update={"root": tmp_path})
     with pytest.raises(UserError, match="no auc.csv .* dvc repro auc"):
-        compare.read_tables(study)
-    compare.save_tables(study, planted[2])
-    table, overall = compare.read_tables(study)
+        read_tables(study)
+    AUC.write(study, planted[2].table)
+    OVERALL.write(study, planted[2].overall)
+    table, overall = read_tables(study)
     assert len(table) == 8 and len(overall) == 4
     assert table["delta"].to_numpy() == pytest.approx(planted[2].table["delta"].to_numpy(), rel=1e-4)
     dice = pd.DataFrame([["breast_us", "localisation", "dice", *HEADLINE, 0.1, 0.0, 0.2]])
@@ -358,44 +361,55 @@ def test_saved_tables_and_metrics(planted, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict", "word"),
+    ("low", "high", "verdict", "words"),
     [
-        (0.01, 0.05, "better", "AUC was better after Simulated radiology than after Simulated photographs"),
-        (-0.05, -0.01, "worse", "AUC was worse after Simulated radiology than after Simulated photographs"),
-        (-0.01, 0.02, "undecided", "undecided: no difference in AUC was shown between Simulated radiology"),
+        (0.01, 0.05, "better", "AUC was higher with {a} than with {b} by 0.030 (95 % CI 0.010 to 0.050)"),
+        (-0.05, -0.01, "worse", "AUC was lower with {a} than with {b} by 0.030 (95 % CI 0.010 to 0.050)"),
+        (-0.01, 0.02, "undecided", "No difference in AUC was shown between {a} and {b}, nor that they are"),
+        (
+            -0.01,
+            0.02,
+            "equivalent",
+            "AUC was equivalent with {a} and with {b}: difference +0.005 (95 % CI −0",
+        ),
+        (0.01, 0.05, "no verdict: 2 of 8 runs of x diverged", "{a} against {b}, no verdict: 2 of 8 runs"),
     ],
 )
-def test_headline_words_follow_from_the_verdict(planted, low, high, verdict, word):
+def test_headline_words_follow_from_the_verdict(planted, low, high, verdict, words):
     study, _, found = planted
-    ends = {"ci_low": low, "ci_high": high, "delta": (low + high) / 2, "verdict": verdict}
-    overall, table = found.overall.assign(**ends), found.table.assign(**ends, verdict_holm=verdict)
-    text = headline_sentence(study, table, overall)
-    first = text.split("Task by task")[0]
-    assert word in first
-    assert "160 tested patients" in first
-    assert f"{low:+.3f} to {high:+.3f}".replace("-", "−") in first
-    for sentence in (text, *auc_lesson(study, table, overall), closing(study, overall)):
-        assert "equivalent" not in sentence and "the same AUC" not in sentence
-    assert ("does not show that the sources are equal" in text) == (low < 0 < high)
+    overall = found.overall.assign(ci_low=low, ci_high=high, delta=(low + high) / 2, verdict=verdict)
+    text = headline_sentence(study, overall)
+    assert words.format(a="Simulated radiology", b="Simulated photographs") in text
+    assert "160 tested patients" in text
 
 
-def test_tasks_that_only_pass_uncorrected_are_told_apart(planted):
+def test_findings_of_tasks_are_those_after_the_correction(planted):
     study, _, found = planted
     table = found.table.assign(verdict="better", verdict_holm="undecided")
-    text = headline_sentence(study, table, found.overall)
-    assert "better before, but not after the correction in 2 (Thyroid US, Breast US)" in text
+    said = auc_findings(study, table, found.overall)
+    assert [f.verdict for f in said if f.subject.endswith((": Thyroid US", ": Breast US"))] == 2 * [
+        "undecided"
+    ]
+    mean = next(f for f in said if "mean over the settings" in f.subject)
+    row = row_of(found.overall)
+    assert (mean.value, mean.low, mean.high) == (row["delta"], row["ci_low"], row["ci_high"])
 
 
-def test_touching_zero_is_no_difference():
-    assert direction(0.0, 0.1) == "no difference shown"
-    assert direction(float("nan"), float("nan")) == "no difference shown"
+def test_auc_of_every_source_and_task_is_on_one_table(planted):
+    study, results, found = planted
+    wide = auc_of_sources(study, found.table)
+    means = results.runs.groupby(["task", "source"])["test_auc"].mean()
+    assert wide.loc["Breast US", "Random weights"] == f"{means['breast_us', 'random']:.3f}"
+    assert wide.shape == (2, 3)
 
 
 def test_published_values_stand_beside_ours(planted):
     study, _, found = planted
     shown = report_tables.beside_published(study, found.table.assign(ci_low=0.039, ci_high=0.041))
-    assert list(shown["interval holds it"]) == ["yes", "yes"] and list(shown["same data"]) == ["no", "no"]
+    assert list(shown["interval covers it"]) == ["yes", "yes"] and list(shown["same data"]) == ["no", "no"]
     assert list(published.pretraining_table(["resnet50", "unknown"])["published top-1, %"]) == [72.3]
+    none = {name: task.model_copy(update={"published_delta": None}) for name, task in study.tasks.items()}
+    assert report_tables.beside_published(study.model_copy(update={"tasks": none}), found.table) is None
 
 
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("studies/*.yaml")), ids=lambda path: path.stem)
@@ -423,8 +437,11 @@ def test_data_and_pretraining_tables(planted, tmp_path):
         manifest = pd.DataFrame({"patient_id": ["a", "a", "b"], "label": [0, 1, 1]})
         manifest.to_parquet(folder / "manifest.parquet")
         (folder / "dropped.csv").write_text("image_id,reason\nx,blank\n")
+        audit = {"patients_published": name in study.tasks, "patients_guessed": False}
+        (folder / "audit.json").write_text(json.dumps(audit))
     data = report_tables.data_table(study)
-    assert data.loc["Thyroid US", ["patients", "images", "positive", "dropped"]].tolist() == [2, 3, "2", 1]
+    assert data.loc["Thyroid US", ["patients", "images", "positive", "dropped"]].tolist() == ["2", 3, "2", 1]
+    assert data.loc["Simulated photographs", "patients"] == "not named"
     model = study.model_file("radiology", "resnet50").with_suffix(".json")
     model.parent.mkdir(parents=True)
     accuracy = {"top1": 0.5, "top5": 0.9, "balanced_accuracy": 0.25}

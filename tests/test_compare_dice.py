@@ -7,13 +7,13 @@ import pytest
 
 from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.questions.auc.compute import load_results
 from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions.figure import chosen_cases, dice_by_source, lesion_forest, overlays
-from radlib.questions.lesions.findings import headline_lesions, lesion_lesson
-from radlib.report import tables as report_tables
+from radlib.questions.lesions.findings import lesion_findings
+from radlib.questions.lesions.table import DICE
 from radlib.stats.dice import BASELINES, MAP_FIGURES
+from radlib.training.results import load_results
 from tests.conftest import write_packed
 from tests.fabricated import fabricate, make_study
 
@@ -84,9 +84,9 @@ def test_table_holds_the_contract_and_the_plain_means(planted):
 def test_saved_table_is_read_again(planted, tmp_path):
     study = planted[0].model_copy(update={"root": tmp_path})
     with pytest.raises(UserError, match="no dice.csv .* dvc repro dice"):
-        compare_dice.read_table(study)
-    compare_dice.save_table(study, planted[3])
-    assert compare_dice.read_table(study)["delta"].to_numpy() == pytest.approx(planted[3]["delta"], rel=1e-4)
+        DICE.read(study)
+    DICE.write(study, planted[3])
+    assert DICE.read(study)["delta"].to_numpy() == pytest.approx(planted[3]["delta"], rel=1e-4)
 
 
 def test_study_without_masks_gives_an_empty_table(tmp_path):
@@ -95,13 +95,12 @@ def test_study_without_masks_gives_an_empty_table(tmp_path):
     results = load_results(study)
     located = lesions.load_localised(study, results)
     table = compare_dice.compare_found(study, [located])
-    assert located.tasks == [] and len(table) == 0 and list(table) == compare_dice.COLUMNS
-    compare_dice.save_table(study, table)
-    assert len(compare_dice.read_table(study)) == 0
-    assert len(report_tables.lesions_shown(study, table)) == 0
+    assert located.tasks == [] and len(table) == 0 and list(table) == DICE.names
+    DICE.write(study, table)
+    assert len(DICE.read(study)) == 0
+    assert len(DICE.shown(study, table)) == 0
     assert len(compare_dice.thresholds_table(located)) == 0
-    assert headline_lesions(study, table) == []
-    assert lesion_lesson(study, table, compare_dice.means_table(study, located)) == []
+    assert lesion_findings(study, table) == []
 
 
 def test_missing_run_is_one_sentence(planted, tmp_path):
@@ -118,23 +117,24 @@ def test_missing_run_is_one_sentence(planted, tmp_path):
         lesions.load_localised(other, results)
 
 
-def test_words_follow_the_numbers(planted):
-    study, results, located, table = planted
-    means = compare_dice.means_table(study, located)
-    said = lesion_lesson(study, table, means)
+def test_findings_follow_the_numbers(planted):
+    study, _, _, table = planted
+    (found,) = lesion_findings(study, table)
     row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
-    assert f"{row['mean_a']:.3f} after Simulated radiology, {row['mean_b']:.3f} after" in said[0]
-    assert "higher" in said[0] and "published gain of +64.6%" in said[0] and "does not lie" in said[0]
-    assert "only Simulated radiology did better on average" in said[2]
-    assert headline_lesions(study, table) == said[:1]
+    assert (found.value, found.low, found.high) == (row["delta"], row["ci_low"], row["ci_high"])
+    assert found.verdict.startswith("higher; relative gain +") and found.verdict.endswith("published +65%")
+    (uncorrected,) = lesion_findings(study, table.assign(p_holm=0.06))
+    assert uncorrected.verdict.startswith("no difference shown;")
+    (blind,) = lesion_findings(study, table.assign(guess=0.9))
+    assert blind.verdict.startswith("neither finds the lesion: an ellipse in the middle has 0.900;")
 
 
 def test_figures_show_what_the_tables_hold(planted):
     study, results, located, table = planted
-    forest = lesion_forest(study, table, "localisation")
-    assert [t.get_text() for t in forest.axes[0].get_yticklabels()] == [
-        f"Thyroid US: {lesions.METRICS[name]}" for name in MAP_FIGURES
-    ]
+    panel = lesion_forest(study, table).axes[0]
+    assert [t.get_text() for t in panel.get_yticklabels()] == ["Thyroid US:\nclass-activation maps"]
+    marks = [line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o"]
+    assert marks == [table[table["metric"] == "dice"]["delta"].iloc[0]]
     spread = dice_by_source(study, located)
     shown = [t.get_text() for t in spread.axes[0].get_yticklabels()]
     assert shown == ["Simulated radiology", "Simulated photographs", "Random weights", "whole image",

@@ -1,5 +1,7 @@
 """Segmentation and letterboxing compared, with planted truth."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -11,8 +13,8 @@ from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions import resize as compare_resize
 from radlib.questions.lesions.figure import chosen_cases, overlays, random_predictions, resize_forest
-from radlib.questions.lesions.findings import headline_lesions, resize_lesson
-from radlib.report import tables as report_tables
+from radlib.questions.lesions.findings import collapse_findings, lesion_findings, resize_findings
+from radlib.questions.lesions.table import RESIZE
 from radlib.stats.dice import MASK_FIGURES
 from radlib.study.training import Segment, SegmentSetting
 from radlib.training.results import RUN
@@ -83,14 +85,14 @@ def test_sources_are_compared_on_the_original_task_alone(planted):
     assert row["ci_low"] < 0.1 < row["ci_high"] and row["ci_high"] - row["ci_low"] < 0.02
     distance = table[(table["metric"] == "hausdorff95") & (table["source_a"] == "radiology")].iloc[0]
     assert distance["ci_low"] < -2 < distance["ci_high"] < 0
-    said = headline_lesions(study, table)
-    assert len(said) == 1 and "Dice of U-Nets" in said[0] and "published" not in said[0]
+    (found,) = lesion_findings(study, table)
+    assert found.subject.startswith("Dice of U-Nets") and found.verdict == "higher"
 
 
 def test_letterbox_gain_is_found_where_it_was_planted(planted):
     study, found = planted
     table = compare_resize.compare_resize(study, [found])
-    assert list(table) == compare_resize.COLUMNS
+    assert list(table) == RESIZE.names
     every = table[(table["metric"] == "dice") & (table["source"] == compare_resize.EVERY_SOURCE)]
     every = every.set_index("aspect")
     assert every.loc[compare_resize.ALL, "delta"] == pytest.approx(GAIN / 3, abs=0.003)
@@ -100,9 +102,9 @@ def test_letterbox_gain_is_found_where_it_was_planted(planted):
     assert (every["n_images"] == [IMAGES, IMAGES / 3, IMAGES / 3, IMAGES / 3]).all()
     assert every["n_runs"].eq(3 * 2).all()
     assert set(table["source"]) == {compare_resize.EVERY_SOURCE, *study.sources}
-    said = resize_lesson(study, table, [])
-    assert len(said) == 1 and said[0].count("higher, +0.0") == 2 and "side 2.00 to 2.00" in said[0]
-    assert len(report_tables.resize_shown(study, table)) == len(table)
+    assert [f.verdict for f in resize_findings(study, table)] == ["higher", "higher"]
+    shown = RESIZE.shown(study, table)
+    assert len(shown) == len(table) and "all sources" in shown.index.get_level_values("source")
     panel = resize_forest(study, table).axes[0]
     assert len(panel.get_yticklabels()) == 4
     plt.close("all")
@@ -116,8 +118,6 @@ def test_square_images_are_said_to_be_square(planted, tmp_path):
     masks = [np.ones((20, 20), dtype=bool)] * IMAGES
     write_packed(other.dataset_dir(TASK), np.zeros((IMAGES, 16, 16, 1), np.uint8), manifest, masks=masks)
     assert compare_resize.square_tasks(other, found) == [TASK]
-    assert "every image with a mask is square" in resize_lesson(study, pd.DataFrame(
-        columns=compare_resize.COLUMNS), [TASK])[0]  # fmt: skip
 
 
 def test_other_images_under_the_same_name_are_refused(planted, tmp_path):
@@ -145,3 +145,20 @@ def test_pictures_show_masks_and_dice(planted):
     cases = chosen_cases(study, found, TASK)
     assert {axis.get_ylabel() for axis in overlay.axes} >= {f"{k}\n{v}" for k, v in cases.items()}
     plt.close("all")
+
+
+def test_collapsed_networks_are_counted_and_the_difference_is_given_without_them(planted):
+    """Half of one source's networks draw nothing: what they miss is no difference of sources."""
+    study, found = planted
+    runs = found.runs[TASK]
+    lost = runs.loc[(runs["source"] == "photographs") & (runs["fold"] == 0), "run"]
+    images = found.images[TASK].copy()
+    images.loc[images["run"].isin(lost), "dice"] = 0.0
+    spoilt = replace(found, images={**found.images, TASK: images})
+    assert collapse_findings(study, found)[0].verdict == f"none, of {len(runs)}"
+    counted, without = collapse_findings(study, spoilt)
+    assert counted.verdict == f"{len(lost)} after Simulated photographs, of {len(runs)}"
+    (all_of_them,) = lesion_findings(study, compare_dice.compare_found(study, [spoilt]))
+    assert all_of_them.value > 0.3 and without.value == pytest.approx(0.1, abs=0.02)
+    empty = images.assign(dice=1.0)
+    assert lesions.collapsed(empty) == [], "an image without a lesion, on which nothing is drawn"

@@ -28,7 +28,7 @@ from radlib.questions.confounds.compute import (
     Crossed,
 )
 from radlib.questions.confounds.figure import PUBLISHED, cells_figure
-from radlib.questions.confounds.findings import NOTHING_ASKED, confounds_lesson
+from radlib.questions.confounds.findings import confounds_findings
 from radlib.seeds import seed_of
 from radlib.show.style import STAMP
 from radlib.stats.bootstrap import FoldScores, bootstrap_delta, bootstrap_mean_auc, mean_auc
@@ -175,8 +175,8 @@ def test_changes_are_paired_differences_of_differences(crossed):
     seed = seed_of(study.seed, "bootstrap", "thyroid_us")
     own, shared = (bootstrap_delta(a, b, study.compare.resamples, seed) for a, b in sides)
     row = cell(table, "thyroid_us", CHANGE, SHARED, ROC)
-    assert row["delta"] == pytest.approx(shared.delta - own.delta)
-    draws = np.sort(shared.draws - own.draws)
+    assert row["delta"] == pytest.approx(shared.value - own.value)
+    draws = np.sort(shared.replicates - own.replicates)
     assert row["ci_low"] in draws and row["ci_high"] in draws
     assert row["ci_low"] < row["delta"] < row["ci_high"]
     assert row["share"] == pytest.approx(row["delta"] / 0.04)
@@ -216,21 +216,20 @@ def test_gains_are_compared_with_pairs_of_the_published_kind_alone(crossed):
         study = parts[0].model_copy(update={"compare": compare})
         table = confounds.compare_cells(study, both)
         assert table["published"].notna().all() == table["share"].notna().any() == known
-        said = " ".join(confounds_lesson(study, table))
-        assert ("no gain of such a pair was published" in said) == (not known)
+        said = [found.verdict for found in confounds_findings(study, table)]
+        assert all(("of the published gain" in verdict) == known for verdict in said)
 
 
-def test_answer_gives_the_share_of_the_published_gain_in_words(crossed):
+def test_findings_give_the_change_and_its_share_of_the_published_gain(crossed):
     parts, _, table = crossed
-    said = confounds_lesson(parts[0], table)
-    row = cell(table, EVERY_TASK, CHANGE, ONE_SIDED, ROC)
+    found = confounds_findings(parts[0], table)
+    assert [f.subject.split(" by ")[1].split(":")[0] for f in found] == [
+        "micro-averaged AUC", "one preprocessing for all", "both"]  # fmt: skip
+    row = cell(table, EVERY_TASK, CHANGE, SHARED, ROC)
+    assert (found[1].value, found[1].low, found[1].high) == (row["delta"], row["ci_low"], row["ci_high"])
     share = f"{row['share']:+.0%} ({row['share_low']:+.0%} to {row['share_high']:+.0%})"
-    assert f"that preprocessing shown to Simulated photographs alone {share}" in said[0].replace("−", "-")
-    assert "of the published gain of +0.040" in said[0]
-    assert "at all: the one preprocessing for all (higher)" in said[0]
-    clean = cell(table, EVERY_TASK, DIFFERENCE, OWN, ROC)
-    assert f"the difference itself is {clean['delta']:+.3f} (95% interval" in said[1].replace("−", "-")
-    assert confounds_lesson(parts[0], table.iloc[:0]) == [NOTHING_ASKED]
+    assert found[1].verdict.replace("−", "-") == f"higher; {share} of the published gain"
+    assert confounds_findings(parts[0], table.iloc[:0]) == []
 
 
 def test_figure_draws_every_cell_with_its_interval(crossed, tmp_path):

@@ -18,7 +18,8 @@ from radlib.networks.features import Features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.questions.controls import compute as controls
 from radlib.questions.controls.figure import controls_figure
-from radlib.questions.controls.findings import NO_CONTROLS, all_passed, controls_box, controls_shown, verdict
+from radlib.questions.controls.findings import NO_CONTROLS, all_passed, control_findings, controls_box
+from radlib.questions.controls.table import CONTROLS
 from radlib.seeds import seed_of
 from radlib.stats.replicates import mean_of_trainings
 from radlib.study import load_study
@@ -190,7 +191,7 @@ def test_permuted_labels_notice_test_labels_that_are_fitted_and_choices_by_test_
 
 def test_negative_controls_show_nothing_and_are_kept(study):
     found = controls.run_controls(study)
-    assert list(found.table) == controls.COLUMNS
+    assert list(found.table) == CONTROLS.names
     assert list(found.table["expected"]) == ["holds 0", "holds 0.5", "holds 0.5", "holds 0"]
     assert found.table["passed"].all()
     assert (found.table["n_patients"] == 16).all() and (found.table["n_runs"] == [4, 6, 6, 6]).all()
@@ -254,7 +255,7 @@ def made_up(study, *passed: bool) -> controls.Controlled:
     ]
     table = pd.DataFrame(
         [
-            dict(zip(controls.COLUMNS, (*row, ok, 0.6, np.nan, 40, 10, 0, True), strict=True))
+            dict(zip(CONTROLS.names, (*row, ok, 0.6, np.nan, 40, 10, 0, True), strict=True))
             for row, ok in zip(rows, passed, strict=True)
         ]
     )
@@ -265,16 +266,12 @@ def made_up(study, *passed: bool) -> controls.Controlled:
 @pytest.mark.parametrize("passed", [(True, True), (False, True), (True, False), (False, False)])
 def test_words_and_figure_follow_the_table(study, passed):
     found = made_up(study, *passed)
-    said = verdict(study, found.table)
-    assert len(said) == max(1, passed.count(False))
+    said = control_findings(study, found.table)
+    assert [f.verdict for f in said] == ["passed" if p else "FAILED" for p in passed]
     if all(passed):
-        assert said == [
-            "All 2 figures of the controls came out as they must: random weights and shuffled labels show "
-            "nothing, to within ± 0.040 in AUC; Simulated radiology beats random weights on its own classes "
-            "by +0.080 [+0.020, +0.140]."
-        ]
+        assert controls_box(study, found.table) == "**Controls.** All 2 figures came out as they must."
     assert (controls_box(study, found.table).count("#B00020") == 1) == (not all(passed))
-    assert list(controls_shown(study, found.table)["passed"]) == ["yes" if p else "NO" for p in passed]
+    assert list(CONTROLS.shown(study, found.table)["passed"]) == ["yes" if p else "NO" for p in passed]
     figure = controls_figure(study, found)
     (panel,) = figure.axes
     means = {line.get_xdata()[0] for line in panel.lines if line.get_marker() in ("o", "X")}
@@ -287,12 +284,12 @@ def test_table_comes_back_as_it_was_written_also_without_controls(study):
         made_up(study, True, False).table,
         controls.run_controls(with_controls(study, Controls())).table,
     ):
-        controls.save_table(study, table)
-        read = controls.read_table(study)
-        pd.testing.assert_frame_equal(read, table, check_dtype=False)
+        CONTROLS.write(study, table)
+        read = CONTROLS.read(study)
+        pd.testing.assert_frame_equal(read, table.replace("", np.nan), check_dtype=False)
         assert all_passed(read) is (False if len(table) else None)
     assert controls_box(study, read) == f"**Controls.** {NO_CONTROLS}"
-    assert controls_shown(study, read).empty
+    assert CONTROLS.shown(study, read).empty
 
 
 def test_sources_without_a_common_backbone_are_one_sentence(study):

@@ -19,21 +19,18 @@ from radlib.networks.features import Features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.questions.label_efficiency.compute import (
     BOTH,
-    COLUMNS,
     TESTED,
     Efficiency,
     _resolution_notes,
     corrected,
     label_efficiency,
-    read_table,
-    save_table,
 )
 from radlib.questions.label_efficiency.figure import efficiency_figure
-from radlib.questions.label_efficiency.findings import efficiency_lesson
-from radlib.report.tables import efficiency_shown
+from radlib.questions.label_efficiency.findings import efficiency_findings
+from radlib.questions.label_efficiency.table import EFFICIENCY
 from radlib.seeds import seed_of
 from radlib.show.style import STAMP, UNDECIDED, source_colours
-from radlib.stats.bootstrap import FoldScores, bootstrap_delta
+from radlib.stats.bootstrap import FoldScores, bootstrap_delta, mean_auc
 from radlib.store import load_run
 from radlib.study import Run
 from radlib.study.questions import LabelEfficiency
@@ -161,9 +158,9 @@ def test_all_patients_are_the_run_of_the_grid_and_a_second_call_computes_nothing
     assert {path: path.stat().st_mtime_ns for path in stored} == times
     whole = found.table[found.table["fraction"] == 1].iloc[0]
     a, b = (scores_of(grid, source) for source in PAIR)
-    expected = bootstrap_delta(a, b, 1000, seed_of(study.seed, "bootstrap", TASK), 0.95)
-    for column in ("auc_a", "auc_b", "delta", "ci_low", "ci_high"):
-        assert whole[column] == getattr(expected, column)
+    expected = bootstrap_delta(a, b, 1000, seed_of(study.seed, "bootstrap", TASK))
+    assert (whole["auc_a"], whole["auc_b"], whole["delta"]) == (mean_auc(a), mean_auc(b), expected.value)
+    assert (whole["ci_low"], whole["ci_high"]) == expected.interval(0.95)
     smallest = found.table.iloc[0]
     assert smallest["excess"] == pytest.approx(smallest["delta"] - whole["delta"])
     assert smallest["excess_low"] < smallest["excess"] < smallest["excess_high"]
@@ -178,7 +175,7 @@ def test_table_agrees_with_the_stored_runs(small_study):
     study = prepared(small_study, 160)
     found = label_efficiency(study)
     rows = found.table.set_index("fraction")
-    assert list(found.table) == COLUMNS and list(rows.index) == [0.1, 0.3, 1.0]
+    assert list(found.table) == EFFICIENCY.names and list(rows.index) == [0.1, 0.3, 1.0]
     # Of 80 patients 48 train, 24 of each class; two images a patient.
     assert list(rows["n_train_patients"]) == [2 * 2, 2 * 7, 48]
     assert list(rows["n_runs"]) == [6, 6, 2] and list(rows["repeats"]) == [3, 3, 1]
@@ -194,8 +191,8 @@ def test_table_agrees_with_the_stored_runs(small_study):
             assert rows.loc[fraction, column] == pytest.approx(np.mean(values), abs=1e-6)
     trained = {(r.get("fraction", 1.0), r["n_train"]) for r, _ in runs}
     assert trained == {(0.1, 8), (0.3, 28), (1.0, 96)}
-    save_table(study, found.table)
-    assert list(read_table(study)) == COLUMNS
+    EFFICIENCY.write(study, found.table)
+    assert list(EFFICIENCY.read(study)) == EFFICIENCY.names
 
 
 def test_curve_rises_as_theory_says(small_study, monkeypatch):
@@ -263,7 +260,7 @@ def test_too_few_draws_for_an_interval_are_refused_before_training(small_study):
 
 def test_a_study_without_tasks_has_an_empty_table(small_study):
     found = label_efficiency(small_study.model_copy(update={"label_efficiency": LabelEfficiency()}))
-    assert list(found.table) == COLUMNS and found.table.empty and not found.notes
+    assert list(found.table) == EFFICIENCY.names and found.table.empty and not found.notes
 
 
 @pytest.mark.parametrize("fractions", [[0.5, 0.1], [0.1, 0.1], [0.0, 1.0], [0.5, 1.5]])
@@ -288,71 +285,49 @@ def row(fraction: float, patients: int, low: float, high: float, holds: bool = T
 FADING = [
     row(0.1, 8, 0.05, 0.15), row(0.25, 20, -0.01, 0.07), row(0.5, 40, -0.009, 0.008), row(1, 80, -0.01, 0.01)
 ]  # fmt: skip
-SENTENCES = [
-    (
-        FADING,
-        [
-            "From 20 training patients on no difference is shown** after Holm's correction; with 8 Simulated "
-            "radiology is ahead. From 40 on it lies",
-        ],
-    ),
-    (FADING[:2], ["From 20 training patients on", "that sources stop mattering is not shown"]),
-    (FADING[:1], ["From 8 training patients on Simulated radiology is ahead**, after Holm", "beyond ±0.01"]),
-    (FADING[2:], ["holds 0 at every size", "equivalent throughout"]),
+WORDS = [
+    (FADING, "no difference shown from 20 training patients on, equivalence from 40 on"),
+    (FADING[:2], "no difference shown from 20 training patients on, and no equivalence"),
+    (FADING[:1], "Simulated radiology is ahead from 8 training patients on"),
+    (FADING[2:], "no difference shown from 40 training patients on, equivalence from 40 on"),
     (
         [row(0.1, 8, -0.02, 0.1), row(0.5, 40, -0.09, -0.01), row(1, 80, -0.09, -0.03)],
-        ["From 40 training patients on Simulated photographs is ahead**, after Holm's correction too. At"],
+        "Simulated photographs is ahead from 40 training patients on",
     ),
     (
         [row(0.1, 8, 0.05, 0.15), row(0.5, 40, 0.02, 0.09, holds=False), row(1, 80, 0.03, 0.09)],
-        [
-            "From 80 training patients on Simulated radiology is ahead**, after Holm's correction too. With "
-            "40 training patients Simulated radiology is ahead before, but not after the correction."
-        ],
+        "Simulated radiology is ahead from 80 training patients on",
     ),
     (
         [row(0.1, 8, 0.05, 0.15, holds=False), row(0.5, 40, -0.1, -0.01, holds=False), row(1, 80, -0.1, 0.1)],
-        [
-            "**After Holm's correction no difference is shown at any size.** With 8 training patients "
-            "Simulated radiology is ahead before, but not after the correction. With 40 training patients "
-            "Simulated photographs is ahead before, but not after the correction."
-        ],
+        "no difference shown from 8 training patients on, and no equivalence",
     ),
     (
         [row(0.5, 40, -0.1, 0.1), row(1, 80, -0.009, 0.008, holds=False)],
-        ["below which a difference does not matter, before, but not after the correction: that sources stop"],
+        "no difference shown from 40 training patients on, and no equivalence",
     ),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(("rows", "expected"), SENTENCES)
-def test_sentence_says_from_which_size_on(tmp_path, rows, expected):
-    said = efficiency_lesson(make_study(tmp_path), pd.DataFrame(rows), ["a note"])
-    for part in expected:
-        assert part in said[0]
-    assert said[-1] == "a note"
+@pytest.mark.parametrize(("rows", "expected"), WORDS)
+def test_finding_says_from_which_size_on(tmp_path, rows, expected):
+    assert efficiency_findings(make_study(tmp_path), pd.DataFrame(rows))[0].verdict == expected
 
 
 @pytest.mark.parametrize(
     ("low", "high", "p", "expected"),
     [
-        (0.01, 0.09, 0.04, "**little data favour Simulated radiology**, after Holm's correction too"),
-        (-0.09, -0.01, 0.04, "**little data favour Simulated photographs**, after Holm's correction too"),
-        (
-            -0.09,
-            -0.01,
-            0.06,
-            "that little data favour Simulated photographs is shown before, but not after the correction",
-        ),
-        (-0.01, 0.09, 0.5, "that little data favour either source is not shown"),
+        (0.01, 0.09, 0.04, "higher"),
+        (-0.09, -0.01, 0.04, "lower"),
+        (-0.09, -0.01, 0.06, "no difference shown"),
+        (-0.01, 0.09, 0.5, "no difference shown"),
     ],
 )
-def test_sentence_says_whom_little_data_favour(tmp_path, low, high, p, expected):
+def test_finding_says_whom_little_data_favour(tmp_path, low, high, p, expected):
     moved = {"excess": (low + high) / 2, "excess_low": low, "excess_high": high, "excess_p_holm": p}
     table = pd.DataFrame([row(0.1, 8, -0.1, 0.1) | moved, FADING[-1]])
-    said = efficiency_lesson(make_study(tmp_path), table, [])
-    assert expected in said[0]
-    assert "there is one training for every fold and backbone" in said[1] and "too narrow" in said[1]
+    found = efficiency_findings(make_study(tmp_path), table)[1]
+    assert found.subject.endswith("fewest minus most patients") and found.verdict == expected
 
 
 # Several tasks --------------------------------------------------------------------------------------------
@@ -415,9 +390,9 @@ def test_note_where_nothing_could_pass_the_correction(tmp_path):
 
 
 def test_table_for_readers_has_the_corrected_p_and_none_where_nothing_is_tested(tmp_path):
-    table = pd.DataFrame(FADING).reindex(columns=COLUMNS).assign(simulated=True)
+    table = pd.DataFrame(FADING).reindex(columns=EFFICIENCY.names).assign(simulated=True)
     table.loc[0, "excess_p_holm"] = 0.0004
-    shown = efficiency_shown(make_study(tmp_path), table)
+    shown = EFFICIENCY.shown(make_study(tmp_path), table)
     assert list(shown["p (Holm)"]) == ["0.010", "0.900", "0.900", "0.900"]
     assert list(shown["p of it (Holm)"]) == ["< 0.001", "", "", ""]
 

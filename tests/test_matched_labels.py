@@ -11,22 +11,21 @@ from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.questions.auc.compute import compare_sources
 from radlib.questions.matched_labels.compute import (
     ALL_TASKS,
-    COLUMNS,
     matched_labels,
-    read_table,
-    save_table,
     study_of_matched,
     table_of,
 )
 from radlib.questions.matched_labels.figure import matched_figure
-from radlib.questions.matched_labels.findings import matched_lesson, matched_sentence
-from radlib.questions.matched_labels.shares import SHARE, draw, pair_roles, with_shares
+from radlib.questions.matched_labels.findings import matched_findings
+from radlib.questions.matched_labels.shares import pair_roles, replicates, with_shares
+from radlib.questions.matched_labels.table import MATCHED, SHARE
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_mean_auc, interval
+from radlib.stats.estimate import BOTH, PATIENTS
 from radlib.study.questions import MatchedLabels
 from radlib.study.training import Setting
 from radlib.training import transfer
-from radlib.training.results import BOTH, PATIENTS, RUN, load_results
+from radlib.training.results import RUN, load_results
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.fabricated import fabricate, make_study
 
@@ -78,19 +77,18 @@ def test_only_the_source_beside_the_grid_is_trained(study):
 
 def test_table_holds_every_pair_and_the_mean_over_tasks(study):
     table = table_of(matched_labels(study))
-    assert list(table) == COLUMNS
+    assert list(table) == MATCHED.names
     pairs = list(zip(table["task"], table["source_a"], table["source_b"], strict=True))
     assert pairs == [(task, *pair) for task in (TASK, ALL_TASKS) for pair in (FIRST, LEFT, ADDED)]
     whole, left, added = table["delta"].iloc[:3]
     assert whole == pytest.approx(left + added), "the three differences are of the same runs"
-    save_table(study, table)
-    assert list(read_table(study)) == COLUMNS
-    panel = matched_figure(study_of_matched(study), table).axes[0]
-    drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
+    MATCHED.write(study, table)
+    assert list(MATCHED.read(study)) == MATCHED.names
+    lines = [line for panel in matched_figure(study_of_matched(study), table).axes for line in panel.lines]
+    drawn = {tuple(np.round(line.get_xdata(), 9)) for line in lines if len(line.get_xdata()) == 2}
     for _, row in table.iterrows():
         assert (round(row["ci_low"], 9), round(row["ci_high"], 9)) in drawn
-    said = matched_lesson(study, table)
-    assert said[0].startswith("Over 1 task: ") and said[1].startswith("Breast US: ")
+    assert len(matched_findings(study, table)) == 3
 
 
 def test_part_of_the_study_holds_its_settings_alone(study):
@@ -128,10 +126,10 @@ def test_share_is_of_the_very_draws_of_the_intervals(tmp_path, seeds):
     study, results, (table, overall) = fabricated_pairs(
         tmp_path, seeds, {"radiology": 1.5, "photographs": 1.0, "random": 0.2}
     )
-    drawn = [draw(study, results, row) for _, row in table.iterrows()]
+    drawn = [replicates(study, results, row) for _, row in table.iterrows()]
     assert set(table["interval_holds"]) == {PATIENTS if len(seeds) == 1 else BOTH}
     for one, (_, row) in zip(drawn, table.iterrows(), strict=True):
-        assert interval(one.draws, 0.95, *one.sample) == (row["ci_low"], row["ci_high"])
+        assert one.interval(0.95) == (row["ci_low"], row["ci_high"])
     assert table.loc[table["source_a"] == "radiology", SHARE].isna().all(axis=None)
     whole, left = overall.iloc[0], overall.iloc[1]
     assert left["share"] == pytest.approx(left["delta"] / whole["delta"])
@@ -164,31 +162,20 @@ def test_no_share_where_the_whole_is_not_shown(tmp_path):
     assert overall[SHARE].isna().all(axis=None) and list(overall["delta"].abs() > 0.02) == [False, True]
 
 
-WORDS = [
-    ((0.10, 0.08, 0.12), (0.05, 0.02, 0.08), (0.5, 0.19, 0.91), "about 50% (19% to 91%) of the"),
-    (
-        (0.10, 0.08, 0.12), (0.01, -0.02, 0.04), (0.1, -0.2, 0.4),
-        "With matched labels **no difference is shown**, and −20% to 40% of the whole may be left: ",
-    ),
-    ((0.10, 0.08, 0.12), (-0.05, -0.08, -0.02), (-0.5, -0.9, -0.2), "**the difference turns round**: "),
-    ((0.10, 0.001, 0.2), (0.05, 0.02, 0.08), NONE, "**a difference is left**; which share of the whole"),
-    ((0.01, -0.02, 0.04), (0.05, 0.02, 0.08), NONE, "is shown that labels could explain**. With"),
-    ((0.01, -0.02, 0.04), (0.05, 0.02, 0.08), NONE, "With matched labels **one is shown**: "),
-    ((0.01, -0.02, 0.04), (0.05, -0.02, 0.08), NONE, "With matched labels **no difference is shown**: "),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("whole", "left", "share", "expected"), WORDS)
-def test_sentence_says_what_is_left(study, whole, left, share, expected):
-    added = (whole[0] - left[0], -0.01, 0.03)
-    columns = ["source_a", "source_b", "n_tasks", "delta", "ci_low", "ci_high", *SHARE]
-    rows = [
-        (*p, 5, *d, *s)
-        for p, d, s in zip((FIRST, LEFT, ADDED), (whole, left, added), (NONE, share, NONE), strict=True)
-    ]
-    said = matched_sentence(study, pd.DataFrame(rows, columns=columns))
-    assert expected in said
-    assert "That the finer labels matter is not shown" in said
+@pytest.mark.parametrize(
+    ("left", "share", "expected"),
+    [
+        ((0.05, 0.02, 0.08), (0.5, 0.19, 0.91), "higher; 50% (19% to 91%) of the first difference is left"),
+        ((0.01, -0.02, 0.04), (0.1, -0.2, 0.4), "no difference shown; 10% (−20% to 40%) of the first"),
+        ((-0.05, -0.08, -0.02), (-0.5, -0.9, -0.2), "lower; −50% (−90% to −20%) of the first"),
+        ((0.05, 0.02, 0.08), NONE, "higher"),
+    ],
+)
+def test_finding_says_what_is_left(study, left, share, expected):
+    row = dict(zip(["delta", "ci_low", "ci_high", *SHARE], [*left, *share], strict=True))
+    table = pd.DataFrame([{"task": ALL_TASKS, "source_a": LEFT[0], "source_b": LEFT[1], **row}])
+    (found,) = matched_findings(study, table)
+    assert found.verdict.startswith(expected) and (found.value, found.low, found.high) == left
 
 
 def test_roles_follow_from_the_pairs():

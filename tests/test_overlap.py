@@ -10,7 +10,8 @@ from PIL import Image, ImageFilter
 from radlib.questions.auc.compute import compare_sources
 from radlib.questions.overlap import compute as overlap
 from radlib.questions.overlap.compute import Matches, best_matches, judge
-from radlib.questions.overlap.findings import NO_CORPUS, overlap_lesson, overlap_limits, overlap_shown
+from radlib.questions.overlap.findings import overlap_findings
+from radlib.questions.overlap.table import OVERLAP
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import FoldScores, bootstrap_delta
 from radlib.training.results import load_results
@@ -215,9 +216,7 @@ def by_hand(study, seen: set[str], pair: tuple[str, str]):
             )
         sides.append(folds)
     options = study.compare
-    return bootstrap_delta(
-        *sides, options.resamples, seed_of(study.seed, "bootstrap", TASK), options.confidence
-    )
+    return bootstrap_delta(*sides, options.resamples, seed_of(study.seed, "bootstrap", TASK))
 
 
 def test_the_difference_without_them_is_the_hands_own(study):
@@ -225,7 +224,7 @@ def test_the_difference_without_them_is_the_hands_own(study):
     tested = pack_task(study, planted)
     results = load_results(study)
     table = overlap.compare_overlap(study, results)
-    assert list(table) == overlap.COLUMNS
+    assert list(table) == OVERLAP.names
     photographs, rows = (table[table["source"] == source] for source in ("photographs", "radiology"))
     assert len(photographs) == 1 and photographs["n_found"].item() == 0
     assert photographs[["source_a", "delta", "delta_without"]].isna().all(axis=None)
@@ -241,9 +240,9 @@ def test_the_difference_without_them_is_the_hands_own(study):
     for name in ("delta", "ci_low", "ci_high"):
         assert row[name] == pytest.approx(auc[name], abs=1e-12)
     hand = by_hand(study, set(tested["image_id"][planted]), HEADLINE)
-    assert row["delta_without"] == pytest.approx(hand.delta, abs=1e-12)
-    assert row["ci_low_without"] == pytest.approx(hand.ci_low, abs=1e-12)
-    assert row["ci_high_without"] == pytest.approx(hand.ci_high, abs=1e-12)
+    assert row["delta_without"] == pytest.approx(hand.value, abs=1e-12)
+    ends = row["ci_low_without"], row["ci_high_without"]
+    assert ends == pytest.approx(hand.interval(0.95), abs=1e-12)
     assert row["delta_without"] != row["delta"]
     left = tested.drop(index=planted)
     assert row["n_images_without"] == 154 and row["n_positive_without"] == left["label"].sum()
@@ -272,10 +271,8 @@ def test_where_nothing_is_found_no_row_is_added_and_nothing_is_claimed(study):
     pack_task(study, [])
     table = overlap.compare_overlap(study, load_results(study))
     assert list(table["source"]) == list(HEADLINE) and (table["n_found"] == 0).all()
-    assert overlap_limits(study, table) == []
-    said = overlap_lesson(study, table)
-    assert said[0] == "No image is found in Simulated radiology of: Thyroid US."
-    assert "lower bounds" in said[-1] and "learnt from cannot" not in said[-1]
+    (found,) = overlap_findings(study, table)
+    assert found.verdict == "none found"
 
 
 def test_a_class_that_vanishes_is_said_not_computed(study):
@@ -294,37 +291,34 @@ def test_a_class_that_vanishes_is_said_not_computed(study):
     row = table[table["source"] == "radiology"].iloc[0]
     assert row["not_compared"] == "without them the test part of fold 1 lacks a class"
     assert np.isnan(row["delta_without"]) and np.isfinite(row["delta"])
-    assert "none can be given without" in overlap_limits(study, table)[0]
+    without = overlap_findings(study, table)[1]
+    assert without.value is None and without.verdict.startswith(
+        "none can be given: without them the test part"
+    )
 
 
 # What is said ---------------------------------------------------------------------------------------------
 
 
-def test_sentences_are_those_of_the_written_table(study):
+def test_findings_are_those_of_the_written_table(study):
     pack_task(study, [2, 3, 40])
     table = overlap.compare_overlap(study, load_results(study))
-    overlap.save_table(study, table)
-    again = overlap.read_table(study)
+    OVERLAP.write(study, table)
+    again = OVERLAP.read(study)
     row = table.iloc[0]
-    numbers = f"{row['delta']:+.3f}", f"{row['delta_without']:+.3f}"
-    limits = overlap_limits(study, again)
-    assert limits == overlap_limits(study, table) and len(limits) == 1
-    assert (
-        "3 of 160 images of Thyroid US lie in Simulated radiology, 2 of them in its training part"
-        in limits[0]
-    )
-    assert all(number in limits[0] for number in numbers)
-    said = overlap_lesson(study, again)
-    assert said == overlap_lesson(study, table) and numbers[1] in said[0]
-    shown = overlap_shown(study, again)
-    assert shown["a − b"].iloc[0].startswith(numbers[0]) and shown["a − b"].iloc[1] == ""
+    found, without = overlap_findings(study, again)
+    assert found.subject == "Images of Thyroid US that lie in Simulated radiology"
+    assert found.verdict.startswith("3 of 160, ")
+    assert without.value == pytest.approx(row["delta_without"], abs=1e-5)
+    shown = OVERLAP.shown(study, again)
+    assert shown["a − b"].iloc[0].startswith(f"{row['delta']:+.3f} (") and shown["a − b"].iloc[1] == ""
     assert set(shown["images are"]) == {"simulated"}
 
 
 def test_a_study_without_corpora_says_so(study):
     pack_task(study, [])
     table = overlap.compare_overlap(study.model_copy(update={"sources": ["random"]}), load_results(study))
-    assert table.empty and overlap_lesson(study, table) == [NO_CORPUS] and overlap_limits(study, table) == []
+    assert table.empty and overlap_findings(study, table) == []
 
 
 def test_below_the_upper_threshold_what_else_is_near_decides():

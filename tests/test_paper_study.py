@@ -14,11 +14,12 @@ from radlib.machines.plan import plan
 from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.weights import load_weights
-from radlib.questions.auc.compute import compare_sources, load_results
+from radlib.questions.auc.compute import compare_sources
 from radlib.report.published import TRANSFER
 from radlib.run.commands import main
 from radlib.study import Study, load_study
 from radlib.training.pretrain import pretrain
+from radlib.training.results import load_results
 from radlib.training.transfer import transfer
 from tests import paper_files
 from tests import published_files as published

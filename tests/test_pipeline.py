@@ -9,20 +9,28 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 import yaml
+from dvc.dependency.param import ParamsDependency
+from dvc.repo import Repo
+from PIL import Image
 
 from radlib.errors import UserError
 from radlib.report.verify import verify
-from radlib.run.choose import choose
+from radlib.run.choose import check_unchanged, choose, complete_in_dvc, write_complete
 from radlib.run.notebooks import clean
 from radlib.run.stages import record
 from radlib.study import load_study
 from radlib.training.transfer import transfer
 from tests.conftest import REPOSITORY
 
+OWN_TASK = {
+    "layout": "folders", "path": "data/raw/my_images", "title": "My task", "size": 32, "folds": 1,
+    "negative": "healthy", "positive": "ill", "options": {"patient": "^([^_]+)_"},
+}  # fmt: skip
 COPIED = ["dvc.yaml", "params.yaml", "Makefile", ".dvc/config", ".dvcignore"]
 PYTHON = Path(sys.executable)
 
@@ -61,6 +69,25 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
     return found
 
 
+def short_study(folder: Path) -> None:
+    """The smoke study without what the types fill in; its second task is own, as in docs/own_data.md."""
+    params = yaml.safe_load((folder / "studies" / "smoke.yaml").read_text())
+    for key in ("dropout", "standardise", "seeds"):
+        del params["transfer"][key]
+    del params["tasks"]["haemorrhage_ct"], params["matched_labels"], params["notes"]
+    params["tasks"]["my_task"] = OWN_TASK
+    params["controls"]["task"] = "my_task"
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    rng = np.random.default_rng(0)
+    for patient in range(80):
+        ill = patient % 2
+        path = folder / "data/raw/my_images" / ("ill" if ill else "healthy") / f"P{patient:03d}_left.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.normal(110, 25, (32, 32))
+        pixels[10:22, 10:22] += 60 * ill
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+
+
 @pytest.fixture(scope="module")
 def killed_and_resumed(tmp_path_factory):
     """The smoke study, killed by SIGKILL in the middle of a grid, then run to its end.
@@ -68,7 +95,8 @@ def killed_and_resumed(tmp_path_factory):
     The kill leaves DVC's table of locks half written, as it may at any time; the pipeline must get over it.
     """
     folder = copy_repository(tmp_path_factory.mktemp("smoke") / "copy")
-    call(folder, "python", "-m", "radlib.run", "choose", "--study", "smoke")
+    short_study(folder)
+    call(folder, "python", "-m", "radlib.run", "choose")
     process = subprocess.Popen(
         ["dvc", "repro"], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -123,7 +151,7 @@ def test_report_is_complete_and_says_simulated(killed_and_resumed):
     counts = "n_patients n_images n_positive n_runs resamples simulated"
     contract = f"{names} {counts}".split()
     assert set(contract) <= set(auc.columns)
-    assert auc["simulated"].all()
+    assert (auc["simulated"] == (auc["task"] != "my_task")).all()
     assert set(auc["estimate"]) == {"grid_mean", "best_by_validation"}
     dice = pd.read_csv(report / "dice.csv")
     assert set(dice["method"]) == {"localisation", "segmentation"} and dice["simulated"].all()
@@ -150,7 +178,7 @@ def test_the_recorded_report_is_what_its_predictions_give(killed_and_resumed):
 def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touch(killed_and_resumed):
     folder, _, _ = killed_and_resumed
     before = pd.read_parquet(folder / "results/smoke/breast_us/runs.parquet")
-    assert stages_run(call(folder, "dvc", "repro")) == set()
+    assert stages_run(call(folder, "dvc", "repro")) == {"study"}
 
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["transfer"]["epochs"]["top10"] = 1
@@ -158,11 +186,11 @@ def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touc
     mark = {p for p in (folder / "store" / "runs").rglob("*.parquet")}
     status = call(folder, "dvc", "status", "--json").splitlines()
     stale = set(json.loads(next(line for line in status if line.startswith("{"))))
-    assert {"transfer@breast_us", "transfer@haemorrhage_ct", "auc", "dice"} <= stale
+    assert {"transfer@breast_us", "transfer@my_task", "auc", "dice"} <= stale
     assert {"confounds", "label_efficiency", "matched_labels", "beyond", "summary"} <= stale
     assert not any(stage.startswith(("corpus", "task", "pretrain", "segment", "validity")) for stage in stale)
     # One of the stages stands for all: a notebook takes seconds to start.
-    assert stages_run(call(folder, "dvc", "repro", "transfer@breast_us")) == {"transfer@breast_us"}
+    assert stages_run(call(folder, "dvc", "repro", "transfer@breast_us")) == {"study", "transfer@breast_us"}
     new = {p for p in (folder / "store" / "runs").rglob("*.parquet")} - mark
     assert len(new) == 3 * 2
     predictions = folder / "results" / "smoke" / "breast_us" / "predictions.parquet"
@@ -214,6 +242,91 @@ def test_missing_downloads_stop_before_anything_is_computed(inside_copy):
     (empty / "ddti_thyroid").mkdir()
     with pytest.raises(UserError, match="'thyroid_us' .* is not at data/raw/ddti_thyroid .or it is empty"):
         choose("open", str(empty))
+
+
+def stages_of(folder: Path) -> dict:
+    return {stage.addressing: stage for stage in Repo(str(folder)).index.stages}
+
+
+@pytest.mark.parametrize("name", ["demo", "open", "own", "paper", "smoke", "short"])
+def test_dvc_finds_every_parameter_of_every_study(inside_copy, name):
+    """With a task more, as docs/own_data.md adds it, and nothing that the types can fill in."""
+    params = yaml.safe_load(
+        (inside_copy / "studies" / f"{'own' if name == 'short' else name}.yaml").read_text()
+    )
+    params["tasks"]["one_more"] = OWN_TASK
+    if name == "short":
+        params["checkpoints"], params["transfer"] = {}, {**params["transfer"], "seeds": [1]}
+        params = {k: v for k, v in params.items() if k not in ("segment", "notes", "controls", "confounds")}
+    (inside_copy / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    write_complete(load_study())
+    stages = stages_of(inside_copy)
+    assert {"study", "task@one_more", "transfer@one_more", "summary"} <= set(stages)
+    read = [dep for stage in stages.values() for dep in stage.deps if isinstance(dep, ParamsDependency)]
+    assert len(read) == len(stages) - 1
+    assert all(set(dep.get_hash().value) == set(dep.params) for dep in read)
+
+
+def test_a_corpus_with_one_more_backbone_is_pretrained_again(inside_copy):
+    params = yaml.safe_load((inside_copy / "params.yaml").read_text())
+    seen = []
+    for backbones in (["resnet50"], ["resnet50", "densenet121"]):
+        params["corpora"]["radiology"]["backbones"] = backbones
+        (inside_copy / "params.yaml").write_text(yaml.safe_dump(params))
+        write_complete(load_study())
+        stages = stages_of(inside_copy)
+        names = ("pretrain@radiology", "pretrain@photographs", "transfer@acl_mri", "segment@breast_us")
+        seen.append([stages[name].deps[-1].get_hash().value for name in names])
+    assert [a != b for a, b in zip(*seen, strict=True)] == [True, False, True, True]
+
+
+def test_an_edited_study_is_never_passed_over(inside_copy):
+    """Values reach DVC in the run itself, for it reads them after its first stage; names do not."""
+    params = inside_copy / "params.yaml"
+    with pytest.raises(UserError, match="type the command again"):
+        complete_in_dvc(load_study())
+    complete_in_dvc(load_study())
+    params.write_text(params.read_text().replace("seed: 2022", "seed: 2023"))
+    with pytest.raises(UserError, match="params.yaml was changed while the study ran; type make study"):
+        check_unchanged(load_study())
+    complete_in_dvc(load_study())
+    check_unchanged(load_study())
+    params.write_text(params.read_text().replace("name: demo", "name: other"))
+    with pytest.raises(UserError, match="has another name, task, data set or path .* type the command again"):
+        complete_in_dvc(load_study())
+
+
+def test_dvc_stops_in_one_sentence_before_data_are_linked(inside_copy):
+    shutil.copy("studies/own.yaml", "params.yaml")
+    write_complete(load_study())
+    output = call(inside_copy, "dvc", "repro", "task@my_task", code=255)
+    assert "Stopped: 'my_task' of study 'own' is not at data/raw/my_images" in output
+    assert "Errno" not in output and "Traceback" not in output
+
+
+def test_a_folder_without_git_is_enough(inside_copy):
+    shutil.rmtree(".git")
+    choose("smoke", "")
+    assert "task@breast_us" in stages_of(inside_copy)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["study", "study=open"], "'study=' is not known here; type STUDY=open"),
+        (["study", "open"], "'open' is not known here; type make study STUDY=open"),
+        (["study", "RWA=/x"], "type one of PYTHON= STUDY= STAGE= RAW="),
+        (["stduy"], "type one of help study check-data plan verify"),
+    ],
+)
+def test_a_misspelt_word_stops_make_before_anything_runs(words, sentence):
+    done = subprocess.run(["make", "-n", *words], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 2 and sentence in done.stderr and "radlib.run" not in done.stdout
+
+
+def test_make_alone_says_what_it_can_do():
+    done = subprocess.run(["make"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert "make study STUDY=open RAW=/my/downloads" in done.stdout
 
 
 def test_executed_notebook_is_cleaned_of_what_differs():

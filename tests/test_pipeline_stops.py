@@ -1,12 +1,66 @@
-"""A notebook that stops. In a file of its own, so that it runs beside the whole study of test_pipeline."""
+"""Notebooks that stop. In a file of its own, so that it runs beside the whole study of test_pipeline."""
 
+import subprocess
+
+import nbformat
+import pytest
+
+from radlib.errors import UserError
+from radlib.report import origin
+from radlib.run.notebooks import run_notebook
+from radlib.study import load_study
 from tests.test_pipeline import call, copy_repository
 
+PARAMETERS = "overrides = {'seed': 3}\nsave = False"
 
-def test_notebook_that_stops_prints_one_sentence(tmp_path):
-    folder = copy_repository(tmp_path / "copy")
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    copy = copy_repository(tmp_path / "copy")
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def write(folder, *code: str, name: str = "20_small") -> None:
+    cells = [nbformat.v4.new_code_cell(text) for text in (PARAMETERS, *code)]
+    cells[0].metadata["tags"] = ["parameters"]
+    language = {"language_info": {"name": "python"}}
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata=language), folder / "notebooks" / f"{name}.ipynb"
+    )
+
+
+def commit(folder) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["add", "."], [*who, "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+
+
+def test_notebook_that_stops_prints_one_sentence(folder):
     call(folder, "python", "-m", "radlib.run", "choose", "--study", "smoke")
     output = call(folder, "python", "-m", "radlib.run", "notebook", "03_transfer", "task=breast_us", code=1)
     assert "Stopped: dataset 'breast_us' is not prepared" in output
     assert "Traceback" not in output
     assert not (folder / "reports" / "smoke" / "notebooks" / "03_transfer-breast_us.ipynb").exists()
+
+
+def test_a_killed_kernel_is_one_sentence_and_leaves_its_notebook(folder):
+    write(folder, "print('so far')", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    before = {path.name for path in folder.iterdir()}
+    with pytest.raises(UserError, match="notebook 20_small was killed, as happens when memory is full; free"):
+        run_notebook("20_small", {})
+    assert "so far" in (folder / "logs" / "20_small.ipynb").read_text()
+    assert {path.name for path in folder.iterdir()} <= before | {"logs"}, "no sockets"
+
+
+def test_overrides_left_in_a_notebook_change_nothing_and_other_edits_are_said(folder, capsys):
+    write(folder, "assert overrides == {} and save\nprint('first')")
+    commit(folder)
+    run_notebook("20_small", {})
+    assert "not the committed one" not in capsys.readouterr().out
+    report = load_study().report_dir
+    assert origin.notebooks(load_study())["changed_notebooks"] == [] and origin.tinkered(report) == []
+    write(folder, "print('second')")
+    run_notebook("20_small", {})
+    assert "Note: notebooks/20_small.ipynb is not the committed one" in capsys.readouterr().out
+    assert origin.notebooks(load_study())["changed_notebooks"] == ["20_small"]

@@ -9,10 +9,11 @@ from matplotlib.colors import to_rgb
 
 from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
-from radlib.questions.auc.figure import forest, grid_means, model_figure, roc_curves, setting_dots
+from radlib.questions.auc.figure import auc_forest, model_figure, roc_curves, setting_map
 from radlib.report.figure import NOT_SAME, SAME, headline_figure
 from radlib.show.style import STAMP, UNDECIDED, draw_interval, of_pair, source_colours
 from radlib.stats.models import mixed_model
+from radlib.training.results import load_results
 from tests.fabricated import fabricate, make_study
 
 matplotlib.use("Agg")
@@ -22,7 +23,7 @@ matplotlib.use("Agg")
 def compared(tmp_path_factory):
     study = make_study(tmp_path_factory.mktemp("plots"), ("thyroid_us", "breast_us"))
     fabricate(study, {"radiology": 1.6, "photographs": 0.8, "random": 0.8})
-    results = compare.load_results(study)
+    results = load_results(study)
     return study, results, compare.compare_sources(study, results)
 
 
@@ -41,10 +42,9 @@ def texts(figure):
 
 
 def all_figures(study, results, found):
-    yield forest(study, found.table, found.overall)
+    yield auc_forest(study, found.table, found.overall)
     yield roc_curves(study, compare.roc_bands(study, results, points=11))
-    yield setting_dots(study, compare.setting_deltas(study, results))
-    yield grid_means(study, compare.grid_table(study, results))
+    yield setting_map(study, compare.setting_deltas(study, results))
     yield model_figure(study, mixed_model(results.runs, "photographs"))
     yield headline_figure(study, found.table, found.overall)
 
@@ -87,7 +87,7 @@ def test_colours_follow_the_order_of_sources(compared):
 
 def test_forest_draws_the_intervals_of_the_table(compared):
     study, _, found = compared
-    panel = forest(study, found.table, found.overall).axes[0]
+    panel = auc_forest(study, found.table, found.overall).axes[0]
     rows = of_pair(found.table, ("radiology", "photographs"), "grid_mean")
     assert [line.get_xdata()[0] for line in drawn_points(panel, "o")] == pytest.approx(list(rows["delta"]))
     drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
@@ -98,8 +98,19 @@ def test_forest_draws_the_intervals_of_the_table(compared):
     assert shown[0] < rows["ci_low"].min() and rows["ci_high"].max() < shown[1]
 
 
-@pytest.mark.parametrize("low, high, colour", [(0.1, 0.2, 0), (-0.2, -0.1, 1), (-0.1, 0.1, None)])
-def test_interval_takes_the_colour_of_the_source_ahead(compared, low, high, colour):
+@pytest.mark.parametrize(
+    "low, high, p_holm, colour",
+    [
+        (0.1, 0.2, 0.01, 0),
+        (-0.2, -0.1, 0.01, 1),
+        (-0.1, 0.1, 0.9, None),
+        (0.1, 0.2, 0.06, None),
+        (-0.2, -0.1, np.nan, 1),
+    ],
+)
+def test_interval_takes_the_colour_of_the_source_ahead_after_the_correction(
+    compared, low, high, p_holm, colour
+):
     study = compared[0]
     row = pd.Series(
         {
@@ -108,13 +119,16 @@ def test_interval_takes_the_colour_of_the_source_ahead(compared, low, high, colo
             "delta": (low + high) / 2,
             "source_a": "radiology",
             "source_b": "random",
+            "p_holm": p_holm,
         }
     )
     colours = source_colours(study)
     expected = UNDECIDED if colour is None else colours[("radiology", "random")[colour]]
     _, panel = plt.subplots()
-    draw_interval(panel, row, 0, colours)
+    draw_interval(panel, study, row, 0)
     assert {to_rgb(line.get_color()) for line in panel.lines} == {to_rgb(expected)}
+    (mark,) = drawn_points(panel, "o")
+    assert to_rgb(mark.get_markerfacecolor()) == to_rgb("white" if colour is None else expected), "filled"
 
 
 def test_headline_marks_published_values_as_other_data(compared):
@@ -131,12 +145,12 @@ def test_headline_marks_published_values_as_other_data(compared):
     assert SAME in texts(figure) and NOT_SAME not in texts(figure)
 
 
-def test_setting_dots_show_every_setting_once_per_task(compared):
+def test_setting_map_shows_every_setting_once_per_task_and_their_mean(compared):
     study, results, _ = compared
     deltas = compare.setting_deltas(study, results)
-    figure = setting_dots(study, deltas)
-    drawn = np.concatenate([c.get_offsets()[:, 0] for panel in figure.axes for c in panel.collections])
-    assert sorted(drawn) == pytest.approx(sorted(deltas["delta"]))
+    drawn = np.asarray(setting_map(study, deltas).axes[0].images[0].get_array())
+    assert sorted(np.ravel(drawn[:, :-1])) == pytest.approx(sorted(deltas["delta"]))
+    assert drawn[:, -1] == pytest.approx(drawn[:, :-1].mean(axis=1))
     runs = results.of_task("thyroid_us").query("train == 'all'").groupby("source")["test_auc"].mean()
     expected = runs["radiology"] - runs["photographs"]
     assert deltas.query("task == 'thyroid_us' and train == 'all'")["delta"].item() == pytest.approx(expected)
@@ -144,7 +158,7 @@ def test_setting_dots_show_every_setting_once_per_task(compared):
 
 def test_grid_table_is_mean_and_sd_over_settings(compared):
     study, results, _ = compared
-    row = compare.grid_table(study, results).query("task == 'breast_us' and source == 'random'").iloc[0]
+    row = compare.auc_by_source(study, results).query("task == 'breast_us' and source == 'random'").iloc[0]
     runs = results.of_task("breast_us").query("source == 'random'")
     settings = runs.groupby(["train", "lr"])["test_auc"].mean()
     assert row["n_settings"] == 4

@@ -8,24 +8,22 @@ import pandas as pd
 import pytest
 
 from radlib.errors import UserError
-from radlib.questions.auc import compute as compare
 from radlib.questions.calibration import compute as reliability
+from radlib.questions.calibration.figure import calibration_forest, reliability_diagrams
+from radlib.questions.calibration.findings import calibration_findings
+from radlib.questions.calibration.table import CALIBRATION
 from radlib.questions.ranking import compute as ranks
-from radlib.questions.ranking.figure import (
-    LARGEST_DOT,
-    calibration_forest,
-    improvement_forest,
-    place_dots,
-    reliability_diagrams,
-)
-from radlib.questions.ranking.findings import beyond_lesson, calibration_shown, improvement_shown, ranks_shown
+from radlib.questions.ranking.figure import LARGEST_DOT, improvement_forest, place_dots
+from radlib.questions.ranking.findings import improvement_findings, places_table, ranking_findings
+from radlib.questions.ranking.table import IMPROVEMENT, RANKS
 from radlib.show.style import STAMP
 from radlib.stats.auc import aucs
 from radlib.stats.bootstrap import bootstrap_mean_auc, bootstrap_run_aucs
+from radlib.stats.estimate import BOTH, PATIENTS
 from radlib.stats.folds import FoldScores
 from radlib.stats.ranks import improvement_interval, place_shares, wins
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
-from radlib.training.results import BOTH, PATIENTS
+from radlib.training.results import load_results
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
 HEADLINE = ("radiology", "photographs")
@@ -43,7 +41,7 @@ def planted(tmp_path_factory):
         sources=["radiology", "photographs", "imagenet", "random"], checkpoints={"imagenet": CHECKPOINT},
     )  # fmt: skip
     fabricate(study, {"radiology": 1.8, "photographs": 0.7, "random": 0.7, "imagenet": 1.2})
-    results = compare.load_results(study)
+    results = load_results(study)
     return study, results, ranks.draw_tasks(study, results)
 
 
@@ -81,7 +79,7 @@ def test_sources_are_ranked_on_the_backbones_they_share(planted):
         (["resnet50"], ["radiology", "photographs", "imagenet", "random"]),
     ]
     table = ranks.rank_table(study, drawn)
-    assert list(table) == ranks.RANK_COLUMNS and table["simulated"].all()
+    assert list(table) == RANKS.names and table["simulated"].all()
     assert set(table["resampled"]) == {PATIENTS}
     assert len(table) == (2 + 1) * (3 * 3 + 4 * 4)
     runs = results.of_task("breast_us").query("backbone == 'resnet50'").groupby("source")["test_auc"].mean()
@@ -108,7 +106,7 @@ def test_planted_order_is_stable_where_sources_differ_and_not_where_they_are_equ
 def test_improvement_is_the_share_of_pairs_won(planted):
     study, results, drawn = planted
     table = ranks.improvement_table(study, drawn)
-    assert list(table) == ranks.IMPROVEMENT_COLUMNS
+    assert list(table) == IMPROVEMENT.names
     rows = table.set_index(["task", "source_a"])
     runs = results.of_task("thyroid_us").set_index("source")
     keys = ["backbone", "train", "lr", "fold"]
@@ -153,7 +151,7 @@ def test_several_seeds_are_resampled_alike_for_all_sources(tmp_path):
     transfer = study.transfer.model_copy(update={"seeds": [0, 1]})
     study = study.model_copy(update={"transfer": transfer})
     fabricate(study, {"radiology": 1.2, "photographs": 1.0, "random": 0.8})
-    drawn = ranks.draw_tasks(study, compare.load_results(study))["thyroid_us"]
+    drawn = ranks.draw_tasks(study, load_results(study))["thyroid_us"]
     assert drawn.luck == BOTH
     runs = drawn.runs.assign(weight=drawn.weights[7])
     assert (runs.groupby(["train", "lr", "fold", "seed"])["weight"].nunique() == 1).all()
@@ -181,7 +179,7 @@ def measured(planted):
 def test_calibration_table_holds_sources_and_the_difference_of_the_headline(planted, measured):
     study, results, _ = planted
     found, table = measured
-    assert list(table) == reliability.COLUMNS
+    assert list(table) == CALIBRATION.names
     assert len(table) == 3 * (2 * (4 + 1) + 1)
     runs, predictions = read_results(study, "thyroid_us")
     mine = predictions.merge(runs[runs["source"] == "radiology"][["run", "val_threshold"]], on="run")
@@ -219,29 +217,26 @@ def test_runs_without_threshold_are_refused(planted, tmp_path):
         runs, predictions = read_results(study, task)
         write_results(other, task, runs.drop(columns="val_threshold"), predictions)
     with pytest.raises(UserError, match="without the column val_threshold; run dvc repro"):
-        reliability.measure(other, compare.load_results(other))
+        reliability.measure(other, load_results(other))
 
 
 # Words, figures and files ---------------------------------------------------------------------------------
 
 
-def test_words_follow_the_numbers(planted, measured):
+def test_findings_follow_the_numbers(planted, measured):
     study, _, drawn = planted
     places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
-    said = beyond_lesson(study, places, won, measured[1])
-    assert len(said) == 2 + 1 + 3 + 1
-    assert "by the mean over tasks, Simulated radiology comes first, in 100% of resamples" in said[0]
-    assert "the first place goes to Simulated radiology on 2" in said[0] and "on resnet50:" in said[1]
-    assert "more than half in 2 and less than half in 0 of 2" in said[2]
-    assert "balanced accuracy" in said[5].lower() and "higher, which is better" in said[5]
-    worse = measured[1].assign(value=0.1, ci_low=0.05, ci_high=0.2)
-    again = beyond_lesson(study, places, won, worse)
-    assert "higher, which is worse, +0.100" in again[3]
-    shown = ranks_shown(study, places[places["n_sources"] == 4])
-    assert shown.filter(like="place ").sum(axis=1).to_numpy() == pytest.approx(100, abs=0.2)
+    said = ranking_findings(study, places)
+    assert said[0].verdict == "Simulated radiology" and said[0].value == 1 and len(said) == 2
+    (win,) = improvement_findings(study, won)
+    assert win.verdict == "more than half on 2 tasks, less than half on 0, of 2"
+    found = calibration_findings(study, measured[1])
+    assert found[2].subject.startswith("Balanced accuracy") and found[2].verdict == "higher, which is better"
+    worse = calibration_findings(study, measured[1].assign(value=0.1, ci_low=0.05, ci_high=0.2))
+    assert worse[0].verdict == "higher, which is worse" and worse[0].value == 0.1
+    shown = places_table(study, places[places["n_sources"] == 4])
+    assert shown.filter(like="in place ").sum(axis=1).to_numpy() == pytest.approx(100, abs=0.2)
     assert list(shown.index[-4:].get_level_values("task")) == [ranks.MEAN] * 4
-    assert len(improvement_shown(study, won)) == 6
-    assert len(calibration_shown(study, measured[1])) == len(measured[1])
 
 
 def test_figures_draw_what_the_tables_hold(planted, measured):
@@ -272,8 +267,9 @@ def test_tables_are_written(planted, measured, tmp_path):
     study, _, drawn = planted
     other = study.model_copy(update={"root": tmp_path})
     places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
-    ranks.save_tables(other, places, won)
-    reliability.save_table(other, measured[1])
+    RANKS.write(other, places)
+    IMPROVEMENT.write(other, won)
+    CALIBRATION.write(other, measured[1])
     for name, table in (("ranks", places), ("improvement", won), ("calibration", measured[1])):
         read = pd.read_csv(other.report_dir / f"{name}.csv")
         assert list(read) == list(table) and len(read) == len(table)

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image, ImageStat
 
 from radlib.data.images import open_packed
-from radlib.questions.confounds.figure import shortcuts_figure
-from radlib.questions.confounds.findings import shortcuts_lesson
 from radlib.questions.shortcuts import compute as shortcuts
 from radlib.questions.shortcuts.compute import EVERYTHING, GROUPS
+from radlib.questions.shortcuts.figure import shortcuts_figure
+from radlib.questions.shortcuts.findings import shortcuts_findings
 from radlib.show.style import STAMP
 from radlib.training.results import load_results
 from tests.conftest import write_packed
@@ -94,8 +94,8 @@ def test_planted_shortcut_is_found_and_an_absent_one_is_not(study, plant, found,
             assert table.loc[group, "auc"] > 0.9, group
         else:
             assert table.loc[group, "ci_low"] <= 0.5 <= table.loc[group, "ci_high"], group
-    said = shortcuts_lesson(study, table.reset_index())
-    assert ("has less**" in said[0]) == bool(found)
+    (said,) = shortcuts_findings(study, table.reset_index())
+    assert said.verdict.endswith("has less") == bool(found)
 
 
 def test_figures_of_an_image_are_those_of_pillow(study):

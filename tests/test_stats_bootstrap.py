@@ -22,6 +22,7 @@ from radlib.stats.bootstrap import (
 )
 from radlib.stats.delong import delong_difference
 from radlib.stats.folds import fold_patients, patient_weights
+from tests.fabricated import covers
 
 
 @pytest.fixture(autouse=True)
@@ -150,17 +151,20 @@ def test_images_of_a_patient_in_any_order_and_under_any_name():
 def test_a_side_compared_with_itself():
     a = [fold_of(1, 2, patients=30)]
     found = bootstrap_delta(a, a, 1000, 0)
-    assert (found.delta, found.ci_low, found.ci_high, found.p_value) == (0, 0, 0, 1)
+    assert (found.value, found.interval(0.95)[0], found.interval(0.95)[1], found.p_value()) == (0, 0, 0, 1)
 
 
 def test_sides_exchanged_change_the_sign():
     a = [fold_of(1, 2, "p", 30), fold_of(2, 2, "q", 30)]
     b = other_side(a, 7, 3)
     there, back = bootstrap_delta(a, b, 999, 0), bootstrap_delta(b, a, 999, 0)
-    assert there.delta == -back.delta == mean_auc(a) - mean_auc(b)
-    assert (there.ci_low, there.ci_high) == (-back.ci_high, -back.ci_low)
-    assert there.p_value == back.p_value
-    assert there.ci_low < there.delta < there.ci_high
+    assert there.value == -back.value == mean_auc(a) - mean_auc(b)
+    assert (there.interval(0.95)[0], there.interval(0.95)[1]) == (
+        -back.interval(0.95)[1],
+        -back.interval(0.95)[0],
+    )
+    assert there.p_value() == back.p_value()
+    assert there.interval(0.95)[0] < there.value < there.interval(0.95)[1]
 
 
 # Against theory and known truth --------------------------------------------------------------------------
@@ -192,18 +196,18 @@ def test_coverage_by_patients_and_not_by_images():
     for number in range(600):
         a, b, truth = study(rng, per_class=50, images=4, between=0.6)
         found = bootstrap_delta(a, b, 600, number)
-        by_patient += found.ci_low <= truth <= found.ci_high
+        by_patient += covers(found, truth)
         each = [[FoldScores(s[0].labels, np.arange(len(s[0].labels)), s[0].scores)] for s in (a, b)]
         if number < 200:
             image = bootstrap_delta(*each, 600, number)
-            by_image += image.ci_low <= truth <= image.ci_high
+            by_image += covers(image, truth)
     assert 0.93 <= by_patient / 600 <= 0.97
     assert by_image / 200 < 0.88
 
 
 def test_standard_error_is_delongs_for_independent_images():
     a, b, _ = study(np.random.default_rng(2), per_class=300, images=1, between=0.5)
-    se = bootstrap_delta(a, b, 4000, 0).draws.std()
+    se = bootstrap_delta(a, b, 4000, 0).replicates.std()
     assert se == pytest.approx(delong_difference(a, b, clustered=False).se, rel=0.05)
 
 
@@ -215,7 +219,7 @@ def test_standard_error_is_obuchowskis_for_clusters_runs_and_folds():
         for side, fold in ((a, one[0]), (b, other[0])):
             runs = fold.scores + 0.3 * rng.normal(size=(3, len(fold.labels)))
             side.append(FoldScores(fold.labels, fold.patients + 1000 * number, runs))
-    se = bootstrap_delta(a, b, 4000, 0).draws.std()
+    se = bootstrap_delta(a, b, 4000, 0).replicates.std()
     assert se == pytest.approx(delong_difference(a, b).se, rel=0.05)
     assert se > 1.2 * delong_difference(a, b, clustered=False).se
 

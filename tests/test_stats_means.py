@@ -19,15 +19,17 @@ def figures(patients: int, seed: int, delta: float = 0.0, images: int = 3, folds
 
 def test_one_image_a_patient_agrees_with_scipy_bootstrap():
     a, b, ids, folds = figures(80, 1, 0.02, images=1, folds=1)
-    found = bootstrap_mean_difference(a, b, ids, folds, 20_000, 0, 0.95)
-    assert found.delta == pytest.approx(np.mean(a - b))
+    found = bootstrap_mean_difference(a, b, ids, folds, 20_000, 0)
+    assert found.difference.value == pytest.approx(np.mean(a - b))
     plain = stats.bootstrap(
         (a - b,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
     )
-    assert found.draws.std() == pytest.approx(plain.standard_error, rel=0.03)
+    assert found.difference.replicates.std() == pytest.approx(plain.standard_error, rel=0.03)
     # The expanded percentile of a mean is Student's interval, up to the bootstrap's own noise and skewness.
     low, high = stats.t.interval(0.95, 79, loc=np.mean(a - b), scale=stats.sem(a - b))
-    assert (found.ci_low, found.ci_high) == pytest.approx((low, high), abs=0.003)
+    assert (found.difference.interval(0.95)[0], found.difference.interval(0.95)[1]) == pytest.approx(
+        (low, high), abs=0.003
+    )
     assert found.wilcoxon_p == stats.wilcoxon(a - b).pvalue
 
 
@@ -35,7 +37,7 @@ def test_unequal_patients_follow_a_plain_loop():
     rng = np.random.default_rng(2)
     ids = np.repeat(np.arange(12), rng.integers(1, 6, 12))
     a, b = rng.random(len(ids)), rng.random(len(ids))
-    found = bootstrap_mean_difference(a, b, ids, ids % 3, 4000, 5, 0.9)
+    found = bootstrap_mean_difference(a, b, ids, ids % 3, 4000, 5)
     loop = []
     for _ in range(4000):
         rows = []
@@ -44,17 +46,17 @@ def test_unequal_patients_follow_a_plain_loop():
             for patient in rng.choice(own, len(own)):
                 rows += list(np.flatnonzero(ids == patient))
         loop.append(a[rows].mean() - b[rows].mean())
-    assert found.draws.mean() == pytest.approx(np.mean(loop), abs=0.01)
-    assert found.draws.std() == pytest.approx(np.std(loop), rel=0.06)
-    assert stats.ks_2samp(found.draws, loop).pvalue > 0.001
+    assert found.difference.replicates.mean() == pytest.approx(np.mean(loop), abs=0.01)
+    assert found.difference.replicates.std() == pytest.approx(np.std(loop), rel=0.06)
+    assert stats.ks_2samp(found.difference.replicates, loop).pvalue > 0.001
 
 
 def test_interval_covers_the_truth_and_the_image_bootstrap_would_not():
     covered = image_wise = 0
     for seed in range(400):
         a, b, ids, folds = figures(50, seed, 0.03)
-        found = bootstrap_mean_difference(a, b, ids, folds, 400, seed, 0.95)
-        covered += found.ci_low <= 0.03 <= found.ci_high
+        found = bootstrap_mean_difference(a, b, ids, folds, 400, seed)
+        covered += found.difference.interval(0.95)[0] <= 0.03 <= found.difference.interval(0.95)[1]
         low, high = stats.t.interval(0.95, len(a) - 1, loc=np.mean(a - b), scale=stats.sem(a - b))
         image_wise += low <= 0.03 <= high
     assert 0.92 <= covered / 400 <= 0.975  # three standard errors are 0.033
@@ -63,13 +65,13 @@ def test_interval_covers_the_truth_and_the_image_bootstrap_would_not():
 
 def test_gain_is_relative_to_b_and_undefined_at_zero():
     a, b, ids, folds = figures(30, 3, 0.1)
-    found = bootstrap_mean_difference(a, b, ids, folds, 500, 0, 0.95)
-    assert found.relative_gain == pytest.approx(found.mean_a / found.mean_b - 1)
-    assert found.gain_low < found.relative_gain < found.gain_high
-    nothing = bootstrap_mean_difference(a, 0 * b, ids, folds, 500, 0, 0.95)
-    assert np.isnan([nothing.relative_gain, nothing.gain_low, nothing.gain_high]).all()
-    same = bootstrap_mean_difference(a, a, ids, folds, 500, 0, 0.95)
-    assert same.delta == 0 and same.p_value == 1 and same.wilcoxon_p == 1
+    found = bootstrap_mean_difference(a, b, ids, folds, 500, 0)
+    assert found.gain.value == pytest.approx(found.mean_a / found.mean_b - 1)
+    assert found.gain.interval(0.95)[0] < found.gain.value < found.gain.interval(0.95)[1]
+    nothing = bootstrap_mean_difference(a, 0 * b, ids, folds, 500, 0)
+    assert nothing.gain is None
+    same = bootstrap_mean_difference(a, a, ids, folds, 500, 0)
+    assert same.difference.value == 0 and same.difference.p_value() == 1 and same.wilcoxon_p == 1
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_gain_is_relative_to_b_and_undefined_at_zero():
 )
 def test_what_cannot_be_compared_is_one_sentence(change, sentence):
     with pytest.raises(UserError, match=sentence):
-        bootstrap_mean_difference(*change(*figures(10, 0)), 100, 0, 0.95)
+        bootstrap_mean_difference(*change(*figures(10, 0)), 100, 0)
 
 
 def test_one_training_of_each_setting_is_the_plain_bootstrap_and_several_widen_it():
@@ -92,14 +94,17 @@ def test_one_training_of_each_setting_is_the_plain_bootstrap_and_several_widen_i
     luck = rng.normal(0, 0.04, (2, 6, 1))
     trained_a, trained_b = a + luck[0] - luck[0].mean(), b + luck[1] - luck[1].mean()
     settings = np.repeat([0, 1, 2], 2)
-    one = bootstrap_mean_difference(a, b, ids, folds, 2000, 0, 0.95)
-    both = bootstrap_mean_difference(trained_a, trained_b, ids, folds, 2000, 0, 0.95, settings)
-    assert both.delta == pytest.approx(one.delta)
+    one = bootstrap_mean_difference(a, b, ids, folds, 2000, 0)
+    both = bootstrap_mean_difference(trained_a, trained_b, ids, folds, 2000, 0, settings)
+    assert both.difference.value == pytest.approx(one.difference.value)
     assert both.wilcoxon_p == pytest.approx(one.wilcoxon_p)
     # Trainings add the variance of a mean of three settings of two seeds on each of two folds.
     within = [np.diff((luck[0] - luck[1])[settings == s, 0])[0] ** 2 / 2 for s in range(3)]
     added = np.sum(within) / 9 / 2 / 2
-    assert both.draws.var() == pytest.approx(one.draws.var() + added, rel=0.1)
-    assert both.ci_high - both.ci_low > one.ci_high - one.ci_low
-    same = bootstrap_mean_difference(a[np.newaxis], b[np.newaxis], ids, folds, 2000, 0, 0.95)
-    np.testing.assert_array_equal(same.draws, one.draws)
+    assert both.difference.replicates.var() == pytest.approx(one.difference.replicates.var() + added, rel=0.1)
+    assert (
+        both.difference.interval(0.95)[1] - both.difference.interval(0.95)[0]
+        > one.difference.interval(0.95)[1] - one.difference.interval(0.95)[0]
+    )
+    same = bootstrap_mean_difference(a[np.newaxis], b[np.newaxis], ids, folds, 2000, 0)
+    np.testing.assert_array_equal(same.difference.replicates, one.difference.replicates)

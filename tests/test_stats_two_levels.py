@@ -8,10 +8,11 @@ from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from radlib.errors import UserError
-from radlib.stats.bootstrap import bootstrap_delta
+from radlib.stats.bootstrap import bootstrap_delta, mean_auc
 from radlib.stats.folds import FoldScores, fold_patients, patient_weights
 from radlib.stats.simulation import Design, draw_latent, level_of, scores, true_difference
 from radlib.stats.two_levels import bootstrap_both_levels, run_weights
+from tests.fabricated import covers
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +46,8 @@ def test_equals_a_loop_over_scikit_learn():
                 delta = roc_auc_score(labels, a[number].scores[run, images])
                 delta -= roc_auc_score(labels, b[number].scores[run, images])
                 expected[i] += run_counts[i, run] * delta / 12
-    np.testing.assert_allclose(found.draws[:30], expected, rtol=0, atol=1e-12)
-    assert found.delta == pytest.approx(found.auc_a - found.auc_b)
+    np.testing.assert_allclose(found.replicates[:30], expected, rtol=0, atol=1e-12)
+    assert found.value == pytest.approx(mean_auc(a) - mean_auc(b))
 
 
 @pytest.mark.parametrize("seeds", [2, 3])
@@ -70,9 +71,9 @@ def test_luck_of_training_is_held_by_both_levels_and_not_by_one():
         a, b, settings, these, any_training = drawn(Design((40, 40), settings=2, seeds=3, luck=0.4), seed)
         one = bootstrap_delta(a, b, 400, seed)
         both = bootstrap_both_levels(a, b, settings, 400, seed)
-        one_these += one.ci_low <= these <= one.ci_high
-        one_any += one.ci_low <= any_training <= one.ci_high
-        both_any += both.ci_low <= any_training <= both.ci_high
+        one_these += covers(one, these)
+        one_any += covers(one, any_training)
+        both_any += covers(both, any_training)
     assert one_these / 150 > 0.9
     assert one_any / 150 < 0.8
     assert 0.91 <= both_any / 150 <= 0.99
@@ -83,7 +84,7 @@ def test_without_luck_the_interval_is_a_little_wider_than_that_of_one_level():
     for seed in range(10):
         a, b, settings, _, _ = drawn(Design((40, 40), settings=4, seeds=3), seed)
         found = bootstrap_delta(a, b, 800, seed), bootstrap_both_levels(a, b, settings, 800, seed)
-        widths.append([f.ci_high - f.ci_low for f in found])
+        widths.append([f.interval(0.95)[1] - f.interval(0.95)[0] for f in found])
     one, both = np.mean(widths, axis=0)
     assert one < both < 1.25 * one
 
@@ -97,4 +98,4 @@ def test_what_cannot_be_resampled_is_one_sentence():
         bootstrap_both_levels(a, fewer, settings, 400, 0)
     lucky = drawn(Design((60, 60), settings=1, seeds=2, luck=2.0), 0)
     with pytest.raises(UserError, match="degrees of freedom; .*(more patients or more seeds|take at least)"):
-        bootstrap_both_levels(*lucky[:3], 400, 0)
+        bootstrap_both_levels(*lucky[:3], 400, 0).interval(0.95)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from radlib.errors import UserError
+from radlib.progress import PROGRESS_FILE, progress
 from radlib.study import load_study
 from tests.conftest import REPOSITORY
 
@@ -70,6 +71,23 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             "is a variant of breast_us, so its 'layout' must be the same",
         ),
         ({"data": {"resize": "crop"}}, "'data.resize': Input should be 'stretch' or 'letterbox'"),
+        ({"name": "raw"}, "a study cannot be called 'raw'"),
+        ({"transfer.seeds": [0, 0]}, "transfer.seeds holds '0' twice; once is enough"),
+        ({"sources": ["radiology", "random", "radiology"]}, "sources holds 'radiology' twice"),
+        ({"compare.pairs": [["radiology", "random"]] * 2}, "compare.pairs holds [radiology, random] twice"),
+        ({"compare.headline": ["random", "random"]}, "a pair sets random against itself"),
+        (
+            {"transfer.settings": [{"train": "all", "lr": 1}, {"train": "all", "lr": 1.0}]},
+            "transfer.settings holds 'all, lr 1, inception_resnet_v2' twice",
+        ),
+        ({"tasks.thyroid_us.negative": False}, "got False, which YAML takes for no text: write it in quotes"),
+        (
+            {"tasks.thyroid_us.options": None},
+            "'tasks.thyroid_us.options': Input should be a valid dictionary, but",
+        ),
+        (["transfer.seeds", [0]], "overrides is ['transfer.seeds', [0]]; write keys and values, such as"),
+        ("transfer.seeds=[0]", "overrides is 'transfer.seeds=[0]'; write keys and values"),
+        ({("transfer", "seeds"): [1]}, "overrides: ('transfer', 'seeds') is no key; write it as text"),
     ],
 )
 def test_impossible_values_are_one_sentence(overrides, sentence):
@@ -84,10 +102,19 @@ def test_impossible_values_are_one_sentence(overrides, sentence):
         ("name: demo\ntasks: [", "is not valid YAML at line 2 .*mend it there"),
         ("", "holds no study"),
         ("name: x\nmoon: 1", "unknown key|Field required"),
+        (
+            "title: Schilddrüse".encode("latin-1"),
+            r"is not saved as UTF-8 \(line 1\); save it again",
+        ),
+        ("name: x\ntitle: y".encode("utf-16"), r"is not saved as UTF-8 \(line 1\)"),
+        ("name: x".encode("utf-16-le"), "is not valid YAML .*#x0000.*mend it there"),
+        (b"name: x\ntitle: a\0b", "is not valid YAML .*#x0000.*mend it there"),
+        ("name: x\ntasks: {}\ntitle: y\ntasks: {}", "'tasks' stands twice, at lines 2 and 4.*join the two"),
+        ("tasks:\n  a: {folds: 2, title: x, folds: 3}", "'folds' stands twice, at lines 2 and 2"),
     ],
 )
 def test_broken_study_file_is_one_sentence(tmp_path, text, sentence):
-    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "params.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=sentence) as caught:
         load_study(path=tmp_path / "params.yaml")
     assert "\n" not in str(caught.value)
@@ -140,3 +167,37 @@ def test_a_task_may_ask_for_a_larger_input_but_not_a_smaller_one(small_study):
         task = small_study.tasks["breast_us"].model_copy(update={"input": wanted})
         study = small_study.model_copy(update={"tasks": {"breast_us": task}})
         assert study.input_size("breast_us", backbone) == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_a_file_of_a_windows_editor_is_read(tmp_path, encoding):
+    text = (REPOSITORY / "studies" / "own.yaml").read_text().replace("My data set", "Schilddrüse")
+    (tmp_path / "params.yaml").write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    assert load_study(path=tmp_path / "params.yaml").title == "Schilddrüse"
+
+
+def test_overrides_reach_what_a_short_file_leaves_out():
+    own = REPOSITORY / "studies" / "own.yaml"
+    changed = load_study(
+        {"transfer.dropout": 0.2, "compute.workers": 1, "confounds.shared.channels": "RGB"}, own
+    )
+    assert (changed.transfer.dropout, changed.compute.workers) == (0.2, 1)
+    assert changed.confounds.shared.channels == "RGB" and load_study(None, own) == load_study(path=own)
+
+
+def test_a_notebook_begins_with_what_the_study_has(small_study):
+    assert small_study.pick(None, small_study.tasks, "task") == "breast_us"
+    with pytest.raises(UserError, match="no task 'moon' in study 'smoke'; there are: breast_us, haemorrhage"):
+        small_study.pick("moon", small_study.tasks, "task")
+    with pytest.raises(UserError, match="study 'smoke' has no corpus, so there is nothing to do here"):
+        small_study.pick(None, [], "corpus")
+
+
+def test_no_time_left_is_told_from_the_slow_start(tmp_path, monkeypatch):
+    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "bars"))
+    with progress(total=1000, description="x") as bar:
+        bar.start_t -= 60  # seconds that the files took
+        bar.update(1)
+        assert "<?" in str(bar)
+        bar.update(499)
+        assert "<01:00" in str(bar)

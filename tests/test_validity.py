@@ -13,7 +13,8 @@ from radlib.errors import UserError
 from radlib.questions.validity import compute as validity
 from radlib.questions.validity.compute import ANY, HOLDS, NARROW, THESE, WIDE
 from radlib.questions.validity.figure import coverage_figure
-from radlib.questions.validity.findings import validity_lesson, validity_shown
+from radlib.questions.validity.findings import validity_findings
+from radlib.questions.validity.table import VALIDITY
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.means import bootstrap_mean_difference
@@ -104,7 +105,7 @@ def test_reported_and_t_tests_are_the_studys_own_and_scipys(tmp_path):
     latent, levels, seed = drawn(FOLDS, batch, 1)
     a, b = scores(latent, levels)
     reported = bootstrap_delta(a, b, 300, seed)
-    assert ends(rows, "reported") == (reported.ci_low, reported.ci_high)
+    assert ends(rows, "reported") == reported.interval(0.95)
     assert [len(fold.labels) for fold in a] == [int((latent.folds == i).sum()) for i in (0, 1)]
     by_run = [[[roc_auc_score(f.labels, s) for s in f.scores] for f in side] for side in (a, b)]
     for method, sides in (("t_folds", np.mean(by_run, axis=2)), ("t_runs", np.reshape(by_run, (2, -1)))):
@@ -118,9 +119,9 @@ def test_dice_methods_are_the_studys_own_and_scipys(tmp_path):
     latent, levels, seed = drawn(DICE, batch, 0)
     a, b = figures(latent, levels)
     found = bootstrap_mean_difference(
-        a.mean(axis=0), b.mean(axis=0), latent.patients, latent.folds, 300, seed, 0.95
+        a.mean(axis=0), b.mean(axis=0), latent.patients, latent.folds, 300, seed
     )
-    assert ends(rows, "reported") == (found.ci_low, found.ci_high)
+    assert ends(rows, "reported") == found.difference.interval(0.95)
     means = [[side[:, latent.folds == fold].mean() for fold in (0, 1)] for side in (a, b)]
     expected = stats.ttest_rel(*means).confidence_interval(0.95)
     assert ends(rows, "t_folds") == pytest.approx(tuple(expected), abs=1e-12)
@@ -179,7 +180,7 @@ def test_equal_seeds_give_equal_numbers_whatever_was_finished(simulated, tmp_pat
 
 def test_coverage_of_the_drawn_studies(simulated):
     study, intervals, table = simulated
-    assert list(table) == validity.COLUMNS
+    assert list(table) == VALIDITY.names
     row = table.query("positive == 40 and true_delta > 0 and method == 'reported'").iloc[0]
     own = intervals.query("cell == 0 and true_delta > 0 and method == 'reported'")
     assert row["coverage"] == own["low"].le(0.08 + 1e-12).mul(own["high"].ge(0.08 - 1e-12)).mean()
@@ -236,9 +237,11 @@ def test_wrong_intervals_are_found_to_be_wrong(simulated, half_width, verdict):
     assert null["rejected_low"] < 2 * stats.norm.sf(half_width) < null["rejected_high"]
     power = table[table["true_delta"] == 3].iloc[0]["rejected"]
     assert power == pytest.approx(stats.norm.sf(half_width - 3), abs=0.03)
-    promise = validity_lesson(study, table)[1]
-    assert ("outside 94% to 96% in 2 of 2 cells" in promise) == (verdict != HOLDS)
-    assert ("agrees with 94% to 96% in all 2 cells" in promise) == (verdict == HOLDS)
+    promise = validity_findings(study, table)[0].verdict
+    broken = 0 if verdict == HOLDS else 2
+    assert promise.endswith(
+        f"outside 94 % to 96 % by more than the simulation's own error in {broken} of 2 cells"
+    )
 
 
 def test_monte_carlo_error_is_wilsons():
@@ -253,12 +256,10 @@ def test_monte_carlo_error_is_wilsons():
 
 def test_words_and_figure_follow_the_table(simulated):
     study, _, table = simulated
-    lesson = " ".join(validity_lesson(study, table))
-    assert "No cell has 50 patients of each class" in lesson
-    assert "the luck of which patients are tested" in lesson and "*any training*" in lesson
-    shown = validity_shown(table, "reported")
-    assert len(shown) == (table["method"] == "reported").sum()
-    assert shown.index[0][0] == "AUC 0.75, 40 + 60 patients"
+    subjects = [found.subject for found in validity_findings(study, table)]
+    assert not any("50 patients of each class" in subject for subject in subjects)
+    assert sum("*any training*" in subject for subject in subjects) == 2
+    assert len(VALIDITY.shown(study, table)) == len(table)
     figure = coverage_figure(study, table)
     panel = next(p for p in figure.axes if "reported" in p.get_title())
     dots = sorted(line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o")
@@ -269,7 +270,7 @@ def test_words_and_figure_follow_the_table(simulated):
 
 def test_table_is_written(simulated):
     study, _, table = simulated
-    validity.save_table(study, table)
+    VALIDITY.write(study, table)
     read = pd.read_csv(study.report_dir / "validity.csv")
     assert read["coverage"].to_numpy() == pytest.approx(table["coverage"].to_numpy(), rel=1e-5)
 

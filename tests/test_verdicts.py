@@ -7,16 +7,18 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
-from radlib.questions.auc.findings import auc_lesson, closing, conclusions, headline_sentence
+from radlib.questions.auc.findings import headline_sentence, resampled_sentence
 from radlib.questions.verdicts import verdict
+from radlib.report.limits import limits
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.equivalence import equivalence
+from radlib.stats.estimate import BOTH, PATIENTS
 from radlib.stats.folds import smaller_class
 from radlib.stats.models import holm
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
 from radlib.stats.two_levels import bootstrap_both_levels
-from radlib.training.results import BOTH, PATIENTS, paired_runs, settings_by_fold, trained_again
+from radlib.training.results import load_results, paired_runs, settings_by_fold, trained_again
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
 HEADLINE = ("radiology", "photographs")
@@ -54,7 +56,7 @@ def test_equivalence_is_rarely_claimed_of_a_difference_as_large_as_the_margin():
         for delta in (0.1, 0.0):
             a, b = scores(latent, (level_of(0.75 + delta), level_of(0.75)))
             sample = {"patients": smaller_class(a), "folds": len(a)}
-            found = equivalence(bootstrap_delta(a, b, 400, seed).draws, 0.1, 0.95, **sample)
+            found = equivalence(bootstrap_delta(a, b, 400, seed).replicates, 0.1, 0.95, **sample)
             wrong += (found.p_value < 0.05) * (delta > 0)
             right += (found.p_value < 0.05) * (delta == 0)
     assert wrong <= 13  # binomial(120, .05): more than 13 has probability 0.003
@@ -93,7 +95,7 @@ def compared(
     transfer = study.transfer.model_copy(update={"seeds": list(seeds)})
     study = study.model_copy(update={"compare": options, "transfer": transfer})
     fabricate(study, strength)
-    results = compare.load_results(study)
+    results = load_results(study)
     return study, results, compare.compare_sources(study, results)
 
 
@@ -106,9 +108,8 @@ def test_planted_differences_get_their_words(tmp_path):
     study, _, found = compared(tmp_path)
     assert mean_of(found, HEADLINE)["verdict"] == "better"
     assert mean_of(found, ("photographs", "random"))["verdict"] == "undecided"
-    text = headline_sentence(study, found.table, found.overall)
-    assert "**AUC was better after Simulated radiology than after Simulated photographs**" in text
-    assert "better in 2 (Thyroid US, Breast US)" in text
+    text = headline_sentence(study, found.overall)
+    assert "**AUC was higher with Simulated radiology than with Simulated photographs by" in text
 
 
 def test_a_wide_region_makes_the_same_differences_equivalent_or_trifles(tmp_path):
@@ -118,9 +119,7 @@ def test_a_wide_region_makes_the_same_differences_equivalent_or_trifles(tmp_path
     assert -0.5 < row["tost_low"] < row["delta"] < row["tost_high"] < 0.5
     assert row["ci_low"] < row["tost_low"] and row["tost_high"] < row["ci_high"]
     assert mean_of(found, ("photographs", "random"))["verdict"] == "equivalent"
-    text = headline_sentence(study, found.table, found.overall)
-    assert "but by less than matters**" in text and "lies within ± 0.5, which the study declared" in text
-    assert "does not show that" not in text
+    assert "but by less than matters: " in headline_sentence(study, found.overall)
 
 
 def test_runs_that_diverged_leave_no_verdict_and_are_counted_in_it(tmp_path):
@@ -132,7 +131,7 @@ def test_runs_that_diverged_leave_no_verdict_and_are_counted_in_it(tmp_path):
         runs.loc[broken, ["val_loss", "val_auc", "test_auc"]] = [np.inf, 0.0, 0.5]
         predictions.loc[predictions["run"].isin(runs.loc[broken, "run"]), "score"] = 0.5
         write_results(study, task, runs, predictions)
-    found = compare.compare_sources(study, compare.load_results(study))
+    found = compare.compare_sources(study, load_results(study))
     of = found.table[found.table["estimate"] == "grid_mean"].groupby("task").first()
     n = of.loc["thyroid_us", "n_runs"]
     for column in ("verdict", "verdict_holm"):
@@ -140,9 +139,8 @@ def test_runs_that_diverged_leave_no_verdict_and_are_counted_in_it(tmp_path):
     word = f"no verdict: 4 of {2 * n} runs of photographs diverged"
     assert mean_of(found, HEADLINE)["verdict"] == word
     assert mean_of(found, HEADLINE, "best_by_validation")["verdict"] == "better"
-    text = headline_sentence(study, found.table, found.overall)
-    assert f"**{word}**" in text and "lies within" not in text and "better" not in text
-    assert word in closing(study, found.overall)
+    text = headline_sentence(study, found.overall)
+    assert word in text and "higher" not in text and "better" not in text
 
 
 def test_equivalence_too_is_corrected_over_tasks(tmp_path):
@@ -154,16 +152,15 @@ def test_equivalence_too_is_corrected_over_tasks(tmp_path):
             assert (row.verdict == "undecided") == (row.ci_low <= 0 <= row.ci_high and row.p_tost >= 0.05)
 
 
-# The luck of training -------------------------------------------------------------------------------------
+# Variation between trainings ------------------------------------------------------------------------------
 
 
 def test_one_seed_holds_patients_alone_and_says_so(tmp_path):
     study, _, found = compared(tmp_path)
     assert set(found.table["interval_holds"]) == {PATIENTS} == set(found.overall["interval_holds"])
-    text = " ".join(auc_lesson(study, found.table, found.overall))
-    assert "**not the luck of training**. Every setting was trained with 1 seed;" in text
-    assert any("cannot say how it varies with another training" in s
-               for s in conclusions(study, found.overall))  # fmt: skip
+    text = resampled_sentence(study, found.overall)
+    assert "**not between trainings** (1 seed per setting)" in text
+    assert any("Another training, with another seed" in s for s in limits(study, found.overall))
 
 
 def test_several_seeds_hold_the_luck_of_training(tmp_path):
@@ -180,12 +177,11 @@ def test_several_seeds_hold_the_luck_of_training(tmp_path):
     ]
     expected = bootstrap_both_levels(a, b, names, 2000, seed)
     row = found.table[grid & (found.table["task"] == "breast_us")].iloc[0]
-    assert row["delta"] == pytest.approx(expected.delta)
-    assert (row["ci_low"], row["ci_high"]) == pytest.approx((expected.ci_low, expected.ci_high), abs=0.005)
-    text = " ".join(auc_lesson(study, found.table, found.overall))
-    assert "**the luck of which patients were tested and the luck of training**" in text
-    assert any("It can say how the mean over settings varies with another training: 2 seeds" in s
-               for s in conclusions(study, found.overall))  # fmt: skip
+    assert row["delta"] == pytest.approx(expected.value)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(expected.interval(0.95), abs=0.005)
+    text = resampled_sentence(study, found.overall)
+    assert "**between test patients and between trainings** (2 seeds per setting)" in text
+    assert not any("Another training" in s for s in limits(study, found.overall))
 
 
 def test_a_few_repeated_trainings_are_not_resampled(tmp_path):

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -13,12 +14,17 @@ import yaml
 
 from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
+from radlib.questions.auc.table import AUC, OVERALL
 from radlib.questions.calibration import compute as reliability
+from radlib.questions.calibration.table import CALIBRATION
 from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions import resize as compare_resize
+from radlib.questions.lesions.table import DICE, RESIZE
 from radlib.questions.ranking import compute as ranks
+from radlib.questions.ranking.table import IMPROVEMENT, RANKS
 from radlib.questions.validity import compute as validity
+from radlib.questions.validity.table import VALIDITY
 from radlib.report import agreement, archive
 from radlib.report.origin import differences
 from radlib.report.verify import verify
@@ -56,23 +62,37 @@ def committed(tmp_path_factory):
     sides = pd.DataFrame({"image_id": ["a"], "has_mask": [False], "width": [1], "height": [1]})
     sides.to_parquet(study.dataset_dir("breast_us") / "manifest.parquet")
     results = load_results(study)
-    compare.save_tables(study, compare.compare_sources(study, results))
+    found = compare.compare_sources(study, results)
+    AUC.write(study, found.table)
+    OVERALL.write(study, found.overall)
     located = lesions.load_localised(study, results)
-    compare_dice.save_table(study, compare_dice.compare_found(study, [located]))
-    validity.save_table(study, validity.coverage_table(study, validity.simulate(study)))
-    compare_resize.save_table(study, compare_resize.compare_resize(study, [located]))
+    DICE.write(study, compare_dice.compare_found(study, [located]))
+    VALIDITY.write(study, validity.coverage_table(study, validity.simulate(study)))
+    RESIZE.write(study, compare_resize.compare_resize(study, [located]))
     drawn = ranks.draw_tasks(study, results)
-    ranks.save_tables(study, ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn))
-    reliability.save_table(study, reliability.calibration_table(study, reliability.measure(study, results)))
+    RANKS.write(study, ranks.rank_table(study, drawn))
+    IMPROVEMENT.write(study, ranks.improvement_table(study, drawn))
+    CALIBRATION.write(study, reliability.calibration_table(study, reliability.measure(study, results)))
     write_table(pd.DataFrame({"task": [TASK], "delta": [0.1]}), study.report_dir / "other.csv")
     (root / "studies").mkdir()
     shutil.copy(root / "params.yaml", root / "studies" / f"{NAME}.yaml")
+    for folder in (root / "notebooks", root / REPORT / "notebooks"):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_notebook(folder, "overrides = {}\nsave = False")
     (root / "radlib").mkdir()
     (root / "radlib" / "code.py").write_text("a = 1\n")
     lock(root)
     commit(root)
     record(study)
     return root
+
+
+def write_notebook(folder, given: str, code: str = "1 + 1") -> None:
+    cells = [
+        nbformat.v4.new_code_cell(given, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(code),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "04_auc.ipynb")
 
 
 def lock(root) -> None:
@@ -348,3 +368,34 @@ def test_a_second_training_may_move_a_quarter_of_the_half_width(tmp_path):
     assert judged(delta="0.119") == judged(ci_low="0.001", p_value="0.04") == "within tolerance"
     assert judged(delta="0.121") == judged(ci_high="0.21") == judged(n_images="8") == judged(task="b")
     assert judged(task="b") == "different"
+
+
+def test_a_report_of_notebooks_with_overrides_does_not_hold(copy):
+    write_notebook(copy / REPORT / "notebooks", "overrides = {'transfer.epochs.frozen': 1}\nsave = True")
+    said, holds = verify(NAME, root=copy)
+    assert (
+        not holds and "04_auc was run with overrides = {'transfer.epochs.frozen': 1}, not by params" in said
+    )
+
+
+def test_other_code_in_a_notebook_is_named(copy):
+    write_notebook(copy / "notebooks", "overrides = {'seed': 2}\nsave = True", "2 + 2")
+    said, holds = verify(NAME, root=copy)
+    assert holds and "code: notebook 04_auc is another one here than the study ran" in said
+    write_notebook(copy / REPORT / "notebooks", "overrides = {}", "2 + 2")
+    said, holds = verify(NAME, root=copy)
+    assert not holds and "notebook 04_auc holds other code than the study ran" in said
+    path = copy / REPORT / "provenance.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"changed_notebooks": ["04_auc"]}))
+    assert "notebook 04_auc was run from code that is not committed" in verify(NAME, root=copy)[0]
+
+
+def test_an_own_study_is_compared_with_params_yaml(copy, monkeypatch, capsys):
+    (copy / "studies" / f"{NAME}.yaml").unlink()
+    monkeypatch.chdir(copy)
+    assert main(["verify"]) == 0
+    assert "parameters:" not in capsys.readouterr().out
+    text = (copy / "params.yaml").read_text()
+    (copy / "params.yaml").write_text(text.replace("resamples: 200", "resamples: 300"))
+    main(["verify"])
+    assert "in the report, 300 in params.yaml" in capsys.readouterr().out

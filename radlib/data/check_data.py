@@ -78,10 +78,7 @@ def with_raw(study: Study, raw: Path | None) -> Study:
 
     fields = ("corpora", "tasks", "checkpoints")
     study = study.model_copy(update={name: moved(getattr(study, name)) for name in fields})
-    try:
-        check_places(study)
-    except ValueError as exc:
-        raise UserError(str(exc)) from exc
+    check_places(study)
     return study
 
 

@@ -60,8 +60,17 @@ class Counts:
 
 def counts_of(study: Study, dataset: str) -> Counts | None:
     """Numbers of images, or None where nothing is packed and the study states none."""
-    manifest = study.dataset_dir(dataset) / "manifest.parquet"
-    return _packed(pd.read_parquet(manifest)) if manifest.is_file() else _expected(study, dataset)
+    path = study.dataset_dir(dataset) / "manifest.parquet"
+    if path.is_file():
+        counts = _packed(pd.read_parquet(path))
+        if len(counts.folds) == _folds(study, dataset):  # else it was packed before the study asked for these
+            return counts
+    return _expected(study, dataset)
+
+
+def _folds(study: Study, dataset: str) -> int:
+    config = study.dataset(dataset)
+    return config.folds if isinstance(config, Task) else 1
 
 
 def _packed(manifest: pd.DataFrame) -> Counts:
@@ -82,11 +91,11 @@ def _packed(manifest: pd.DataFrame) -> Counts:
 
 def _expected(study: Study, dataset: str) -> Counts | None:
     config = study.dataset(dataset)
+    folds = _folds(study, dataset)
     stated = [getattr(config.expected, "images", None), getattr(config, "max_images", None)]
     known = [number for number in stated if number is not None]
     if not known:
         return None
-    folds = config.folds if isinstance(config, Task) else 1
     tested = TEST_SHARE if folds == 1 else 1 / folds
     shares = {"train": 1 - tested - VALIDATION_SHARE, "validation": VALIDATION_SHARE, "test": tested}
     has_masks = dataset in study.segment.tasks  # then every image may have one; nobody has looked yet

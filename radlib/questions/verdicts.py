@@ -12,10 +12,9 @@ With c = `compare.confidence` and m = `compare.equivalence`:
 read with p-values after Holm's correction, of both kinds, because every task is another chance to be wrong.
 """
 
-import numpy as np
 import pandas as pd
 
-from radlib.stats.equivalence import equivalence
+from radlib.stats.estimate import Estimate
 from radlib.study import Study
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
@@ -60,12 +59,13 @@ def of_finished_runs(word: str, sides: list[pd.DataFrame]) -> str:
     return f"{NO_VERDICT}: {', '.join(said)}" if said else word
 
 
-def tested_equivalence(study: Study, draws: np.ndarray, sample: tuple[int, int, float | None]) -> dict:
-    """The columns `EQUIVALENCE` of one difference.
-
-    Args:
-        draws: (resamples,); sample: patients, folds and degrees of freedom, as in `interval`.
-    """
-    margin = study.compare.equivalence
-    found = equivalence(draws, margin, study.compare.confidence, *sample)
-    return dict(zip(EQUIVALENCE, [margin, found.low, found.high, found.p_value], strict=True))
+def difference_columns(study: Study, found: Estimate) -> dict:
+    """Columns of a difference: `delta`, its interval and p, what was resampled, and `EQUIVALENCE`."""
+    confidence, margin = study.compare.confidence, study.compare.equivalence
+    low, high = found.interval(confidence)
+    equal = found.equivalence(margin, confidence)
+    return {
+        "delta": found.value, "ci_low": low, "ci_high": high, "p_value": found.p_value(),
+        "interval_holds": found.resampled,
+        **dict(zip(EQUIVALENCE, [margin, equal.low, equal.high, equal.p_value], strict=True)),
+    }  # fmt: skip

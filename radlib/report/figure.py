@@ -1,11 +1,10 @@
-"""Figure of 07_summary: our difference with its interval beside the published one."""
+"""Figure of the summary: our difference with its interval beside the published one."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from radlib.questions.lesions.measured import METHODS
 from radlib.show.style import (
     BAND,
     UNDECIDED,
@@ -16,7 +15,6 @@ from radlib.show.style import (
     of_pair,
     quiet,
     signed,
-    source_colours,
     span,
 )
 from radlib.study import Study
@@ -40,17 +38,16 @@ def headline_figure(
     limit = span(some["ci_low"], some["ci_high"], mean["ci_low"], mean["ci_high"], pd.Series(published))
     difference_axis(quiet(panel), study, pair, rows, limit)
     equivalence_band(panel, study)
-    colours = source_colours(study)
     for y, task in enumerate(tasks):
-        draw_interval(panel, some.loc[task], y, colours)
+        draw_interval(panel, study, some.loc[task], y)
         _published_marker(panel, study, task, y)
     panel.axhline(len(tasks) - 0.5, color="0.75", lw=0.8)
-    draw_interval(panel, mean, len(tasks), colours, marker="s", size=8)
+    draw_interval(panel, study, mean, len(tasks), marker="s", size=8)
     for y, row in enumerate([*(some.loc[task] for task in tasks), mean]):
         panel.text(1.01, y, signed(row), transform=panel.get_yaxis_transform(), fontsize=8, va="center")
     panel.set_xlabel(f"difference in AUC, {pair_title(study, pair)}, {study.compare.confidence:.0%} interval")
     figure.legend(
-        handles=_legend(study, tasks), loc="outside upper center", ncols=3, frameon=False, fontsize=8
+        handles=_legend(study, tasks), loc="outside upper center", ncols=2, frameon=False, fontsize=8
     )
     mark_simulated(figure, study)
     return figure
@@ -64,8 +61,12 @@ def _published_marker(panel, study: Study, task: str, y: float) -> None:
 
 
 def _legend(study: Study, tasks: list[str]) -> list[Line2D]:
-    handles = [Line2D([], [], color=UNDECIDED, marker="o", lw=2, label="this study (grey: interval holds 0)")]
-    handles.append(Line2D([], [], color=BAND, lw=8, label="too small to matter"))
+    dot = {"color": UNDECIDED, "marker": "o", "lw": 2}
+    handles = [
+        Line2D([], [], **dot, label="this study (filled and coloured: shown after Holm's correction)"),
+        Line2D([], [], **dot, mfc="white", label="this study, no difference shown after the correction"),
+        Line2D([], [], color=BAND, lw=8, label="too small to matter"),
+    ]
     for same, edge, label in ((True, "black", SAME), (False, "0.5", NOT_SAME)):
         given = [study.tasks[task] for task in tasks if study.tasks[task].published_delta is not None]
         if any(task.same_data_as_published == same for task in given):
@@ -73,20 +74,3 @@ def _legend(study: Study, tasks: list[str]) -> list[Line2D]:
                 Line2D([], [], color="none", marker="D", mfc="white", mec=edge, mew=1.3, label=label)
             )
     return handles
-
-
-def dice_figure(study: Study, table: pd.DataFrame) -> Figure:
-    """Headline pair: difference in Dice of every task with lesion masks, by maps and by U-Nets."""
-    pair = tuple(study.compare.headline)
-    a, b = (table[f"source_{side}"] == source for side, source in zip("ab", pair, strict=True))
-    some = table[a & b & (table["metric"] == "dice")]
-    rows = [f"{task_title(study, row.task)}: {METHODS[row.method]}" for row in some.itertuples()]
-    figure, panel = plt.subplots(figsize=(8.4, 1.6 + 0.44 * len(rows)), layout="constrained")
-    difference_axis(quiet(panel), study, pair, rows, span(some["ci_low"], some["ci_high"]))
-    for y, (_, row) in enumerate(some.iterrows()):
-        draw_interval(panel, row, y, source_colours(study))
-        panel.text(1.01, y, signed(row), transform=panel.get_yaxis_transform(), fontsize=8, va="center")
-    confidence = f"{study.compare.confidence:.0%} interval (grey: holds 0)"
-    panel.set_xlabel(f"difference in Dice, {pair_title(study, pair)}, {confidence}")
-    mark_simulated(figure, study)
-    return figure

@@ -19,12 +19,17 @@ import yaml
 from radlib import compute
 from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
+from radlib.questions.auc.table import AUC, OVERALL
 from radlib.questions.calibration import compute as reliability
+from radlib.questions.calibration.table import CALIBRATION
 from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions import resize as compare_resize
+from radlib.questions.lesions.table import DICE, RESIZE
 from radlib.questions.ranking import compute as ranks
+from radlib.questions.ranking.table import IMPROVEMENT, RANKS
 from radlib.questions.validity import compute as validity
+from radlib.questions.validity.table import VALIDITY
 from radlib.report import agreement, archive, origin
 from radlib.report.agreement import DIFFERENT, FAILED, MISSING, NOT_COMPUTED, WITHIN, Verdict
 from radlib.study import Study, load_study
@@ -32,7 +37,6 @@ from radlib.study.questions import Cell
 from radlib.study.titles import aligned
 from radlib.training.results import load_results
 
-VALIDITY = "validity.csv"
 _NOT_KEPT = "the report keeps no predictions to compute it from; make study STUDY={} makes one that does"
 _TOLERATED = {
     False: "Tolerated: one unit of the sixth digit, the last printed; another processor may round otherwise.",
@@ -89,22 +93,25 @@ def _study_of(report: Path) -> Study:
 
 
 def _auc(study: Study) -> None:
-    compare.save_tables(study, compare.compare_sources(study, load_results(study)))
+    found = compare.compare_sources(study, load_results(study))
+    AUC.write(study, found.table)
+    OVERALL.write(study, found.overall)
 
 
 def _dice(study: Study) -> None:
     located = lesions.load_localised(study, load_results(study, lesions.lesion_tasks(study)))
     methods = [found for found in (located, lesions.load_segmented(study)) if found.tasks]
-    compare_dice.save_table(study, compare_dice.compare_found(study, methods))
-    compare_resize.save_table(study, compare_resize.compare_resize(study, methods))
+    DICE.write(study, compare_dice.compare_found(study, methods))
+    RESIZE.write(study, compare_resize.compare_resize(study, methods))
 
 
 def _beyond(study: Study) -> None:
     results = load_results(study)
     drawn = ranks.draw_tasks(study, results)
-    ranks.save_tables(study, ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn))
+    RANKS.write(study, ranks.rank_table(study, drawn))
+    IMPROVEMENT.write(study, ranks.improvement_table(study, drawn))
     measured = reliability.measure(study, results)
-    reliability.save_table(study, reliability.calibration_table(study, measured))
+    CALIBRATION.write(study, reliability.calibration_table(study, measured))
 
 
 WAYS: dict[tuple[str, ...], Callable[[Study], None]] = {
@@ -150,11 +157,10 @@ def _simulated_again(report: Path, study: Study) -> Verdict:
     cell = min(study.validity.cells, key=_images_drawn)
     options = study.validity.model_copy(update={"cells": [cell]})
     small = study.model_copy(update={"validity": options})
-    validity.save_table(small, validity.coverage_table(small, validity.simulate(small)))
-    keys = validity.COLUMNS[: validity.COLUMNS.index("studies")]
-    return agreement.compare(
-        VALIDITY, report / VALIDITY, study.report_dir / VALIDITY, agreement.last_digit, keys
-    )
+    VALIDITY.write(small, validity.coverage_table(small, validity.simulate(small)))
+    keys = VALIDITY.names[: VALIDITY.names.index("studies")]
+    file = VALIDITY.file
+    return agreement.compare(file, report / file, study.report_dir / file, agreement.last_digit, keys)
 
 
 def _images_drawn(cell: Cell) -> int:

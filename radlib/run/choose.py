@@ -12,11 +12,13 @@ from typing import Any
 
 import yaml
 
+from radlib.data.packing import check_own
 from radlib.data.records import GENERATORS, holds_something
 from radlib.datasets import READERS
 from radlib.errors import UserError
 from radlib.store import atomic_path
 from radlib.study import Study, load_study
+from radlib.study.places import check_places
 
 COMPLETE = "study.yaml"
 
@@ -107,7 +109,13 @@ def study_file(name: str) -> Path:
 
 
 def check_raw(study: Study) -> None:
-    """Everything the study reads must be there before hours are spent."""
+    """Everything the study reads must be there before hours are spent, and nothing of the user's in its way.
+
+    DVC removes what a stage writes before it starts the stage, so this must come first.
+    """
+    check_places(study)
+    for name in {**study.corpora, **study.tasks}:
+        check_own(study.dataset_dir(name))
     for name, item in {**study.corpora, **study.tasks}.items():
         if item.layout not in {**GENERATORS, **READERS}:
             known = ", ".join([*GENERATORS, *READERS])

@@ -18,6 +18,7 @@ from radlib.study.titles import source_title
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 UNDECIDED = "#6E6E6E"
 BAND = "0.9"
+ON_ONE_LINE = 30  # characters of two sources above a panel
 STAMP = "simulated images: shows the machinery, not evidence"
 
 
@@ -84,37 +85,90 @@ def quiet(axes: Axes) -> Axes:
     return axes
 
 
+def ahead(study: Study, row: pd.Series) -> str | None:
+    """The source that a difference is shown for, after Holm's correction where the row is one of several."""
+    if pd.notna(row.get("p_holm", row.get("p_value"))):
+        p = row["p_holm"] if pd.notna(row.get("p_holm")) else row["p_value"]
+        shown = p < 1 - study.compare.confidence
+    else:
+        shown = row["ci_low"] > 0 or row["ci_high"] < 0
+    if not shown or row["delta"] == 0 or str(row.get("verdict", "")).startswith("no verdict"):
+        return None
+    return row["source_a"] if row["delta"] > 0 else row["source_b"]
+
+
 def draw_interval(
-    axes: Axes, row: pd.Series, y: float, colours: dict[str, str], marker: str = "o", size: float = 7
+    axes: Axes, study: Study, row: pd.Series, y: float, marker: str = "o", size: float = 7
 ) -> None:
-    """A difference with its interval; in the colour of the source ahead, grey where the interval holds 0."""
-    colour = UNDECIDED
-    if row["ci_low"] > 0:
-        colour = colours[row["source_a"]]
-    elif row["ci_high"] < 0:
-        colour = colours[row["source_b"]]
+    """A difference with its interval: filled and in the colour of the source ahead, hollow if none is."""
+    source = ahead(study, row)
+    colour = source_colours(study)[source] if source else UNDECIDED
     axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=2, solid_capstyle="butt", zorder=3)
-    axes.plot(row["delta"], y, marker, color=colour, ms=size, zorder=4)
+    face = colour if source else "white"
+    axes.plot(row["delta"], y, marker, color=colour, mfc=face, mew=1.4, ms=size, zorder=4)
 
 
-def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], rows: list[str], limit: float) -> None:
-    """Rows from the top down; x is AUC difference, with the direction that favours each source."""
+def forest(
+    study: Study, table: pd.DataFrame, title: str, what: str = "AUC", band: bool = False, across: int = 2
+) -> Figure:
+    """Differences with their intervals: a panel per pair on one scale, a row per word of `row`.
+
+    Args:
+        table: `row` (its label; one that begins with "mean" is a diamond below a line), `source_a`,
+            `source_b`, `delta`, `ci_low`, `ci_high`, and `p_holm` or `p_value` where there are some.
+        what: the figure that is subtracted; band: whether to show the region of equivalence.
+    """
+    pairs = list(dict.fromkeys(zip(table["source_a"], table["source_b"], strict=True)))
+    rows = list(dict.fromkeys(table["row"]))
+    figure, panels, _, _ = panel_rows(len(pairs), across, (1.8, 0.4), (3.7, 1.3 + 0.42 * len(rows)))
+    limit = span(table["ci_low"], table["ci_high"], table["delta"])
+    for panel, (pair, some) in zip(panels, [(p, _of(table, p)) for p in pairs], strict=True):
+        difference_axis(quiet(panel), study, pair, rows, limit, what)
+        if band:
+            equivalence_band(panel, study)
+        for _, row in some.iterrows():
+            mean = row["row"].startswith("mean")
+            _written_interval(panel, study, row, rows.index(row["row"]), "D" if mean else "o")
+        if rows[-1].startswith("mean"):
+            panel.axhline(len(rows) - 1.55, color="0.75", lw=0.8)
+    figure.suptitle(
+        f"{title}: difference in {what} and {study.compare.confidence:.0%} interval\n"
+        f"(hollow: not shown after Holm's correction{'; band: too small to matter' if band else ''})",
+        fontsize=10,
+    )
+    mark_simulated(figure, study)
+    return figure
+
+
+def _of(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
+    return table[(table["source_a"] == pair[0]) & (table["source_b"] == pair[1])]
+
+
+def _written_interval(panel: Axes, study: Study, row: pd.Series, y: float, marker: str) -> None:
+    """The interval, and its numbers at the edge away from it."""
+    draw_interval(panel, study, row, y + 0.1, marker)
+    x, side = (0.01, "left") if row["delta"] > 0 else (0.99, "right")
+    across = panel.get_yaxis_transform()
+    panel.text(x, y - 0.25, signed(row), transform=across, fontsize=7, color="0.35", ha=side, va="center")
+
+
+def difference_axis(
+    axes: Axes, study: Study, pair: tuple[str, str], rows: list[str], limit: float, what: str = "AUC"
+) -> None:
+    """Rows from the top down; x is a difference, with the direction that favours each source."""
     axes.axvline(0, color="0.25", lw=1, zorder=1)
     axes.set(
-        xlim=(-limit, limit), ylim=(len(rows) - 0.4, -1.1), yticks=np.arange(len(rows)), yticklabels=rows
+        xlim=(-limit, limit), ylim=(len(rows) - 0.4, -0.7), yticks=np.arange(len(rows)), yticklabels=rows
     )
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel("difference in AUC")
+    axes.set_xlabel(f"difference in {what}")
     colours = source_colours(study)
-    ahead = [f"{source_title(study, source)}\nahead" for source in pair]
-    for x, words, source, side in (
-        (0.03, f"← {ahead[1]}", pair[1], "left"),
-        (0.97, f"{ahead[0]} →", pair[0], "right"),
-    ):
-        axes.text(
-            x, 1, words, color=colours[source], fontsize=8, ha=side, va="bottom", transform=axes.transAxes
-        )
+    a, b = (source_title(study, source) for source in pair)
+    place = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8, "va": "bottom"}
+    above = 14 if len(a) + len(b) > ON_ONE_LINE else 3
+    axes.annotate(f"← {b} higher", (0, 1), (0, 3), ha="left", color=colours[pair[1]], **place)
+    axes.annotate(f"{a} higher →", (1, 1), (0, above), ha="right", color=colours[pair[0]], **place)
 
 
 def equivalence_band(axes: Axes, study: Study) -> None:

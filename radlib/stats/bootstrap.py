@@ -29,6 +29,7 @@ import numpy as np
 
 from radlib.errors import UserError
 from radlib.stats.auc import aucs, descending_steps
+from radlib.stats.estimate import Estimate
 from radlib.stats.flattened import both_columns, patients_of_both
 from radlib.stats.folds import (
     FoldPatients,
@@ -40,11 +41,10 @@ from radlib.stats.folds import (
     run_shares,
     smaller_class,
 )
-from radlib.stats.intervals import interval, p_value
+from radlib.stats.intervals import interval
 from radlib.stats.pairs import count_pairs, resamples_at_once
 
 __all__ = [
-    "Difference",
     "FoldScores",
     "RocBand",
     "bootstrap_delta",
@@ -52,26 +52,8 @@ __all__ = [
     "bootstrap_run_aucs",
     "interval",
     "mean_auc",
-    "p_value",
     "roc_band",
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class Difference:
-    """Mean AUC of two sides and their difference a - b, with interval, p-value and (resamples,) draws.
-
-    degrees: degrees of freedom of the interval where they are not patients less folds.
-    """
-
-    auc_a: float
-    auc_b: float
-    delta: float
-    ci_low: float
-    ci_high: float
-    p_value: float
-    draws: np.ndarray
-    degrees: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,22 +137,14 @@ def bootstrap_run_aucs(fold: FoldScores, resamples: int, seed: int, number: int)
     return draws
 
 
-def bootstrap_delta(
-    a: Sequence[FoldScores], b: Sequence[FoldScores], resamples: int, seed: int, confidence: float = 0.95
-) -> Difference:
-    """Difference of mean AUC, a - b: expanded percentile interval and the p-value that agrees with it.
-
-    The interval excludes 0 exactly where p_value < 1 - confidence; see `radlib.stats.intervals`.
+def bootstrap_delta(a: Sequence[FoldScores], b: Sequence[FoldScores], resamples: int, seed: int) -> Estimate:
+    """Difference of mean AUC, a - b, over other test patients.
 
     Raises:
-        UserError: as `bootstrap_mean_auc`; or too few resamples or patients for that confidence.
+        UserError: as `bootstrap_mean_auc`.
     """
     drawn = bootstrap_mean_auc({"a": a, "b": b}, resamples, seed)
-    draws = drawn["a"] - drawn["b"]
-    auc_a, auc_b = mean_auc(a), mean_auc(b)
-    sample = {"patients": smaller_class(a), "folds": len(a)}
-    low, high = interval(draws, confidence, **sample)
-    return Difference(auc_a, auc_b, auc_a - auc_b, low, high, p_value(draws, **sample), draws)
+    return Estimate(mean_auc(a) - mean_auc(b), drawn["a"] - drawn["b"], smaller_class(a), len(a))
 
 
 def roc_band(

@@ -9,36 +9,31 @@ Where every setting was trained with several seeds, the trainings of each settin
 `radlib.stats.two_levels`; the interval then holds both kinds of luck.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import wilcoxon
 
 from radlib.errors import UserError
+from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.stats.folds import draw_counts
-from radlib.stats.intervals import interval, p_value
 from radlib.stats.two_levels import run_weights, satterthwaite
 
 
 @dataclass(frozen=True, eq=False)
 class MeanDifference:
-    """Means of two sides, a - b with interval and p-value, and the relative gain (a - b) / b with interval.
+    """Means of two sides, their difference a - b, and the relative gain (a - b) / b.
 
-    wilcoxon_p: of the patients' mean differences, as a check by another method; draws: (resamples,).
+    gain: None where b's mean is 0 in the data or in a resample.
+    wilcoxon_p: of the patients' mean differences, as a check by another method.
     """
 
     mean_a: float
     mean_b: float
-    delta: float
-    ci_low: float
-    ci_high: float
-    p_value: float
-    relative_gain: float
-    gain_low: float
-    gain_high: float
+    difference: Estimate
+    gain: Estimate | None
     wilcoxon_p: float
     n_patients: int
-    draws: np.ndarray
 
 
 def bootstrap_mean_difference(
@@ -48,7 +43,6 @@ def bootstrap_mean_difference(
     folds: np.ndarray,
     resamples: int,
     seed: int,
-    confidence: float,
     settings: np.ndarray | None = None,
 ) -> MeanDifference:
     """Compare two figures of the same images.
@@ -56,10 +50,8 @@ def bootstrap_mean_difference(
     Args:
         a, b: (n,) float, one figure per image and side; with settings, (R, n), one per training and image.
         patients: (n,) ids; folds: (n,) the fold in which the image is tested.
-        resamples, confidence: for example 2000 and 0.95; seed: the draws depend on it and on the patients.
+        resamples: for example 2000; seed: the draws depend on it and on the patients.
         settings: (R,) the setting of each training, at least two of each, if these are to be resampled.
-    Returns:
-        the difference; the gain is NaN, and so are its ends, where b's mean is 0 in the data or a resample.
     Raises:
         UserError: lengths that differ, figures that are no numbers, a patient in two folds, or a single
             patient in a fold.
@@ -78,15 +70,13 @@ def bootstrap_mean_difference(
         spare = len(numbers) * (len(settings) - len(np.unique(settings)))
         alone = (of_patients[0] - of_patients[1]).var()
         sample = (*sample, satterthwaite(alone, draws.var(), len(ids) - len(numbers), spare))
-    low, high = interval(draws, confidence, *sample)
-    gains = _gain(means[0], means[1])
-    finite = np.isfinite(gains).all()
-    gain_low, gain_high = interval(gains, confidence, *sample) if finite else (np.nan, np.nan)
+    resampled = PATIENTS if settings is None else BOTH
+    gains, gain = _gain(means[0], means[1]), float(_gain(a.mean(), b.mean()))
+    found = Estimate(float(a.mean() - b.mean()), draws, *sample, resampled=resampled)
     return MeanDifference(
-        mean_a=float(a.mean()), mean_b=float(b.mean()), delta=float(a.mean() - b.mean()),
-        ci_low=low, ci_high=high, p_value=p_value(draws, *sample),
-        relative_gain=float(_gain(a.mean(), b.mean())), gain_low=gain_low, gain_high=gain_high,
-        wilcoxon_p=_wilcoxon((sums[0] - sums[1]).mean(axis=0) / images), n_patients=len(ids), draws=draws,
+        float(a.mean()), float(b.mean()), found,
+        replace(found, value=gain, replicates=gains) if np.isfinite([*gains, gain]).all() else None,
+        _wilcoxon((sums[0] - sums[1]).mean(axis=0) / images), len(ids),
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def auc_intervals(
         a, b: one entry per fold, run r of one side paired with run r of the other.
         settings: (runs,) the setting of each run; both levels where every setting has two runs or more.
     """
-    found = bootstrap_delta(a, b, resamples, seed, confidence)
+    found = bootstrap_delta(a, b, resamples, seed)
     patients = np.concatenate([fold.patients for fold in a])
     by_image = bootstrap_mean_auc({"a": _as_images(a), "b": _as_images(b)}, resamples, seed)
     # Ranks are what costs time: one pass serves both of DeLong's variances, BCa and the t-tests.
@@ -54,9 +54,9 @@ def auc_intervals(
     components = [runs.mean(axis=0) for runs in by_run]
     differences = [runs[:, fold.labels == 1].mean(axis=1) for runs, fold in zip(by_run, a, strict=True)]
     intervals = {
-        "reported": (found.ci_low, found.ci_high),
-        "percentile": interval(found.draws, confidence),
-        "bca": bca(found.draws, found.delta, _influence(a, components), patients, confidence),
+        "reported": found.interval(confidence),
+        "percentile": interval(found.replicates, confidence),
+        "bca": bca(found.replicates, found.value, _influence(a, components), patients, confidence),
         "images": interval(by_image["a"] - by_image["b"], confidence),
         **t_intervals(np.stack(differences), confidence),
     }
@@ -64,8 +64,8 @@ def auc_intervals(
         check = delong_of_components(a, components, clustered, confidence)
         intervals[name] = (check.ci_low, check.ci_high)
     if np.unique(settings, return_counts=True)[1].min() > 1:
-        both = bootstrap_both_levels(a, b, [settings] * len(a), resamples, seed, confidence)
-        intervals["both_levels"] = (both.ci_low, both.ci_high)
+        both = bootstrap_both_levels(a, b, [settings] * len(a), resamples, seed)
+        intervals["both_levels"] = both.interval(confidence)
     return intervals
 
 
@@ -75,17 +75,17 @@ def figure_intervals(
 ) -> dict[str, Interval]:  # fmt: skip
     """The same for a mean figure such as Dice, from (runs, n) figures of both sides."""
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
-    found = bootstrap_mean_difference(mean_a, mean_b, patients, folds, resamples, seed, confidence)
+    found = bootstrap_mean_difference(mean_a, mean_b, patients, folds, resamples, seed).difference
     images = np.arange(len(patients))
-    by_image = bootstrap_mean_difference(mean_a, mean_b, images, folds, resamples, seed, confidence)
+    by_image = bootstrap_mean_difference(mean_a, mean_b, images, folds, resamples, seed).difference
     difference = mean_a - mean_b
     influence = (difference - difference.mean()) / len(difference)
     by_fold = np.stack([(a - b)[:, folds == number].mean(axis=1) for number in np.unique(folds)])
     return {
-        "reported": (found.ci_low, found.ci_high),
-        "percentile": interval(found.draws, confidence),
-        "bca": bca(found.draws, found.delta, influence, patients, confidence),
-        "images": interval(by_image.draws, confidence),
+        "reported": found.interval(confidence),
+        "percentile": interval(found.replicates, confidence),
+        "bca": bca(found.replicates, found.value, influence, patients, confidence),
+        "images": interval(by_image.replicates, confidence),
         **t_intervals(by_fold, confidence),
     }
 

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from radlib.errors import UserError
-from radlib.stats.bootstrap import Difference, bootstrap_run_aucs, mean_auc
+from radlib.stats.bootstrap import bootstrap_run_aucs, mean_auc
+from radlib.stats.estimate import BOTH, Estimate
 from radlib.stats.folds import FoldScores, check_paired, draw_counts, run_shares, smaller_class
-from radlib.stats.intervals import interval, p_value
 
 RUNS = 2  # number of the draws of runs in the seeds of their generators, beside the two strata of patients
 
@@ -32,14 +32,13 @@ def bootstrap_both_levels(
     settings: Sequence[np.ndarray],
     resamples: int,
     seed: int,
-    confidence: float = 0.95,
-) -> Difference:
-    """Difference of mean AUC, a - b, with an interval for other patients *and* other trainings.
+) -> Estimate:
+    """Difference of mean AUC, a - b, over other patients *and* other trainings.
 
     Args:
         a, b: one entry per fold, run r of one side paired with run r of the other.
         settings: per fold, (runs,) the setting of each run; runs of one setting differ in their seed alone.
-        resamples, seed, confidence: as `bootstrap_delta`, whose patients are drawn here too.
+        resamples, seed: as `bootstrap_delta`, whose patients are drawn here too.
     Raises:
         UserError: as `bootstrap_delta`; sides with other numbers of runs, or a setting with a single run.
     """
@@ -55,10 +54,7 @@ def bootstrap_both_levels(
     patients, folds = smaller_class(a), len(a)
     spare = sum(len(names) - len(np.unique(names)) for names in settings)
     degrees = satterthwaite(of_patients.var(), of_both.var(), patients - folds, spare)
-    low, high = interval(of_both, confidence, patients, folds, degrees)
-    p = p_value(of_both, patients, folds, degrees)
-    auc_a, auc_b = mean_auc(a), mean_auc(b)
-    return Difference(auc_a, auc_b, auc_a - auc_b, low, high, p, of_both, degrees)
+    return Estimate(mean_auc(a) - mean_auc(b), of_both, patients, folds, degrees, BOTH)
 
 
 def _run_deltas(a: FoldScores, b: FoldScores, resamples: int, seed: int, number: int) -> np.ndarray:

@@ -9,9 +9,11 @@ TRAIN = {"frozen": "frozen", "top10": "top 10 layers", "all": "all layers"}
 
 
 def source_title(study: Study, source: str) -> str:
-    """A corpus' or checkpoint's title; 'Random weights' for the source that is no pretraining at all."""
+    """A corpus' or checkpoint's title; 'Random weights' without pretraining; words stay, as 'all sources'."""
     known = {**study.corpora, **study.checkpoints}
-    return (known[source].title or source) if source in known else "Random weights"
+    if source in known:
+        return known[source].title or source
+    return source if " " in source else "Random weights"
 
 
 def pair_title(study: Study, pair: tuple[str, str]) -> str:
@@ -20,7 +22,8 @@ def pair_title(study: Study, pair: tuple[str, str]) -> str:
 
 
 def task_title(study: Study, task: str) -> str:
-    return study.tasks[task].title
+    """A task's title; what is no task stays as it is, as 'mean over tasks'."""
+    return study.tasks[task].title if task in study.tasks else task
 
 
 def setting_title(backbone: str, train: str, lr: float) -> str:

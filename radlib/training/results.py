@@ -16,7 +16,6 @@ SETTING = ["backbone", "train", "lr"]
 REMEDY = "run dvc repro to compute it again"
 RUN = [*SETTING, "fold", "seed"]
 SPARE = 3
-PATIENTS, BOTH = "patients", "patients and trainings"  # the luck that an interval holds
 _SOURCE_RUN = ["source", *RUN]
 _FIGURES = ["val_loss", "val_auc", "test_auc"]
 _RUN_COLUMNS = ["run", "task", *_SOURCE_RUN, *_FIGURES, "data_digest", "weights_digest"]

@@ -6,65 +6,28 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import norm
 
-from radlib.show.style import (
-    difference_axis,
-    draw_interval,
-    equivalence_band,
-    mark_simulated,
-    of_pair,
-    panel_rows,
-    quiet,
-    signed,
-    source_colours,
-    span,
-)
+from radlib.questions.auc.table import of_estimate
+from radlib.show.style import forest, mark_simulated, panel_rows, quiet, source_colours, span
 from radlib.stats.bootstrap import RocBand
 from radlib.stats.models import MixedModelResult
 from radlib.study import Study
-from radlib.study.titles import ESTIMATES, TRAIN, ordered_pairs, pair_title, source_title, task_title
+from radlib.study.titles import ESTIMATES, TRAIN, pair_title, source_title, task_title
 
 
-def forest(study: Study, table: pd.DataFrame, overall: pd.DataFrame, estimate: str = "grid_mean") -> Figure:
+def auc_forest(
+    study: Study, table: pd.DataFrame, overall: pd.DataFrame, estimate: str = "grid_mean"
+) -> Figure:
     """Difference of every task with its interval, one panel per pair, the mean over tasks as a diamond."""
-    pairs = [pair for pair in ordered_pairs(study) if len(of_pair(table, pair, estimate))]
-    tasks = [task for task in study.tasks if task in set(table["task"])]
-    rows = [task_title(study, task) for task in tasks] + ["mean over tasks"]
-    figure, panels, _, _ = panel_rows(len(pairs), 3, (1.8, 0), (3.7, 1.8 + 0.42 * len(rows)))
-    colours = source_colours(study)
-    for panel, pair in zip(panels, pairs, strict=True):
-        some = of_pair(table, pair, estimate).set_index("task")
-        mean = of_pair(overall, pair, estimate).iloc[0]
-        limit = span(some["ci_low"], some["ci_high"], some["delta"], mean["ci_low"], mean["ci_high"])
-        difference_axis(quiet(panel), study, pair, rows, limit)
-        equivalence_band(panel, study)
-        for y, task in enumerate(tasks):
-            if task in some.index:
-                _written_interval(panel, some.loc[task], y, colours)
-        panel.axhline(len(tasks) - 0.55, color="0.75", lw=0.8)
-        _written_interval(panel, mean, len(tasks), colours, marker="D")
-        panel.set_title(f"{pair_title(study, pair)}\n", fontsize=10, pad=16)
-    holds = table.loc[table["estimate"] == estimate, "interval_holds"].iloc[0]
-    figure.suptitle(
-        f"AUC by source, {ESTIMATES[estimate]}: difference and {study.compare.confidence:.0%} interval "
-        f"over {holds}\n(grey mark: holds 0; grey band: too small to matter)", fontsize=10,
-    )  # fmt: skip
-    mark_simulated(figure, study)
-    return figure
-
-
-def _written_interval(
-    panel: Axes, row: pd.Series, y: float, colours: dict[str, str], marker: str = "o"
-) -> None:
-    """The interval, and its numbers at the edge away from it."""
-    draw_interval(panel, row, y + 0.1, colours, marker)
-    x, side = (0.01, "left") if row["delta"] > 0 else (0.99, "right")
-    across = panel.get_yaxis_transform()
-    panel.text(x, y - 0.25, signed(row), transform=across, fontsize=7, color="0.35", ha=side, va="center")
+    tasks = of_estimate(table, estimate)
+    tasks = tasks.assign(row=[task_title(study, task) for task in tasks["task"]])
+    rows = pd.concat([tasks, of_estimate(overall, estimate).assign(row="mean over tasks")])
+    return forest(study, rows, f"{ESTIMATES[estimate].capitalize()}", band=True, across=2)
 
 
 def roc_curves(study: Study, bands: dict[str, dict[str, RocBand]]) -> Figure:
@@ -97,70 +60,37 @@ def roc_curves(study: Study, bands: dict[str, dict[str, RocBand]]) -> Figure:
     return figure
 
 
-def setting_dots(study: Study, deltas: pd.DataFrame) -> Figure:
-    """Headline difference of every setting: a row per setting, a dot per task, a bar at the mean.
+def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
+    """Headline difference of every setting and task as a coloured number, and the mean over tasks.
 
-    One training per dot and fold, so single dots carry no interval; the figure shows where a source
-    matters, not whether a setting's difference is more than chance.
+    One training per number and fold, so it carries no interval; the figure shows where a source matters, not
+    whether a setting's difference is more than chance.
     """
-    regimes = [train for train in TRAIN if train in set(deltas["train"])]
-    parts = {train: deltas[deltas["train"] == train] for train in regimes}
-    heights = [part[["backbone", "lr"]].drop_duplicates().shape[0] + 0.8 for part in parts.values()]
-    figure, axes = plt.subplots(
-        len(regimes), 1, figsize=(7.6, 1.7 + 0.26 * sum(heights)), sharex=True, squeeze=False,
-        height_ratios=heights, layout="constrained",
-    )  # fmt: skip
-    pair = tuple(study.compare.headline)
-    for panel, (train, part) in zip(axes[:, 0], parts.items(), strict=True):
-        _setting_rows(quiet(panel), study, part, pair)
-        panel.set_ylabel(TRAIN[train], fontsize=10)
-    limit = span(deltas["delta"])
-    axes[0, 0].set_xlim(-limit, limit)
-    axes[-1, 0].set_xlabel(f"difference in AUC, {pair_title(study, pair)}")
-    figure.suptitle("Where does the source matter? One dot per task, black bar: their mean", fontsize=10)
-    mark_simulated(figure, study)
-    return figure
-
-
-def _setting_rows(panel: Axes, study: Study, part: pd.DataFrame, pair: tuple[str, str]) -> None:
-    colours = source_colours(study)
-    order = [(b, lr) for b in study.backbones for lr in sorted(part["lr"].unique(), reverse=True)]
-    groups = dict(iter(part.groupby(["backbone", "lr"])["delta"]))
-    order = [key for key in order if key in groups]
-    panel.axvline(0, color="0.25", lw=1, zorder=1)
-    for y, key in enumerate(order):
-        values = groups[key].to_numpy()
-        # Spread evenly over the row's height, so that equal dots stay visible.
-        heights = y + (np.linspace(-0.26, 0.26, len(values)) if len(values) > 1 else np.zeros(1))
-        ahead = [colours[pair[0]] if v > 0 else colours[pair[1]] for v in values]
-        panel.scatter(values, heights, c=ahead, s=18, alpha=0.8, lw=0, zorder=3)
-        panel.plot([values.mean()] * 2, [y - 0.38, y + 0.38], color="black", lw=2.2, zorder=4)
-    panel.set(ylim=(len(order) - 0.4, -0.6), yticks=range(len(order)))
-    panel.set_yticklabels([f"{backbone}, lr {lr:g}" for backbone, lr in order], fontsize=8)
-
-
-def grid_means(study: Study, grid: pd.DataFrame) -> Figure:
-    """Mean AUC over settings with its SD, as published: a spread between settings, not an interval."""
-    tasks = [task for task in study.tasks if task in set(grid["task"])]
-    figure, panel = plt.subplots(figsize=(7.6, 1.7 + 0.5 * len(tasks)), layout="constrained")
-    quiet(panel)
-    colours, sources = source_colours(study), [s for s in study.sources if s in set(grid["source"])]
-    offsets = np.linspace(-0.24, 0.24, len(sources)) if len(sources) > 1 else np.zeros(1)
-    for source, offset, marker in zip(sources, offsets, "os^DvP*", strict=False):
-        some = grid[grid["source"] == source].set_index("task").reindex(tasks)
-        panel.errorbar(
-            some["mean"], np.arange(len(tasks)) + offset, xerr=some["sd"].fillna(0), fmt=marker, ms=5,
-            color=colours[source], lw=1.3, capsize=2.5, label=source_title(study, source),
-        )  # fmt: skip
-    panel.axvline(0.5, color="0.6", lw=0.8, ls=":")
-    panel.set(
-        ylim=(len(tasks) - 0.5, -0.5), yticks=range(len(tasks)), xlabel="test AUC, mean ± SD over settings"
+    a, b = (source_colours(study)[source] for source in study.compare.headline)
+    tasks = [task for task in study.tasks if task in set(deltas["task"])]
+    wide = deltas.pivot(index=["train", "backbone", "lr"], columns="task", values="delta")[tasks]
+    order = {train: place for place, train in enumerate(TRAIN)}
+    wide = wide.sort_index(
+        level=["train", "backbone"], key=lambda x: x.map(order) if x.name == "train" else x
     )
-    panel.set_yticklabels([task_title(study, task) for task in tasks])
-    low = np.nanmin(grid["mean"] - grid["sd"].fillna(0))
-    high = np.nanmax(grid["mean"] + grid["sd"].fillna(0))
-    panel.set_xlim(min(0.48, low - 0.02), max(1.0, high + 0.01))
-    figure.legend(loc="outside upper center", ncols=len(sources), frameon=False)
+    wide = wide.assign(mean=wide.mean(axis=1))
+    figure, panel = plt.subplots(
+        figsize=(2.6 + 1.0 * wide.shape[1], 1.4 + 0.27 * len(wide)), layout="constrained"
+    )
+    limit = span(deltas["delta"])
+    shades = LinearSegmentedColormap.from_list("ahead", [b, "white", a])
+    panel.imshow(wide.to_numpy(), shades, aspect="auto", vmin=-limit, vmax=limit)
+    for (y, x), value in np.ndenumerate(wide.to_numpy()):
+        if np.isfinite(value):
+            panel.text(x, y, f"{value:+.3f}".replace("-", "−"), ha="center", va="center", fontsize=7)
+    names = [task_title(study, task).replace(" ", "\n", 1) for task in tasks] + ["mean"]
+    panel.set_xticks(range(wide.shape[1]), names, fontsize=8)
+    settings = [f"{TRAIN[train]}, {backbone}, lr {lr:g}" for train, backbone, lr in wide.index]
+    panel.set_yticks(range(len(wide)), settings, fontsize=7)
+    panel.tick_params(length=0)
+    figure.suptitle(
+        f"Difference in AUC, {pair_title(study, study.compare.headline)}, by setting", fontsize=10
+    )
     mark_simulated(figure, study)
     return figure
 

@@ -12,9 +12,9 @@ import pandas as pd
 
 from radlib.errors import UserError
 from radlib.progress import progress
+from radlib.questions.calibration.table import CALIBRATION
 from radlib.questions.ranking.compute import MEAN
 from radlib.seeds import seed_of
-from radlib.stats.bootstrap import interval
 from radlib.stats.calibration import (
     FIGURES,
     Reliability,
@@ -25,21 +25,10 @@ from radlib.stats.calibration import (
     recentred,
     reliability,
 )
+from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import FoldScores, run_shares, smaller_class
-from radlib.stats.intervals import resamples_needed
-from radlib.store import write_table
 from radlib.study import Study
 from radlib.training.results import REMEDY, Results, headline_runs
-
-TITLES = {
-    "brier": "Brier score",
-    "ece": "expected calibration error",
-    "balanced_accuracy": "balanced accuracy at the validation threshold",
-}
-COLUMNS = [
-    "task", "figure", "source", "against", "value", "ci_low", "ci_high", "reference", "bins", "n_runs",
-    "n_patients", "n_images", "n_positive", "resamples", "simulated",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +41,9 @@ class Measured:
     curve: Reliability
     about: dict
     sample: tuple[int, int]
+
+    def estimate(self, figure: str) -> Estimate:
+        return Estimate(self.values[figure], self.draws[figure], *self.sample)
 
 
 def measure(study: Study, results: Results) -> dict[str, dict[str, Measured]]:
@@ -107,7 +99,7 @@ def _always_the_share(folds: list[FoldScores]) -> float:
 
 
 def calibration_table(study: Study, found: dict[str, dict[str, Measured]]) -> pd.DataFrame:
-    """`COLUMNS`: a row per task, figure and source, and the headline difference with its mean over tasks.
+    """`CALIBRATION`: a row per task, figure and source, and the headline difference with its mean over tasks.
 
     reference: what chance gives. For the Brier score the share of positives as every image's score; for the
     calibration error its mean if these scores were the true probabilities; for balanced accuracy one half.
@@ -118,33 +110,20 @@ def calibration_table(study: Study, found: dict[str, dict[str, Measured]]) -> pd
         differences = []
         for task, sources in found.items():
             for source, one in sources.items():
-                row = _row(study, one.draws[figure], one.values[figure], one.sample)
+                row = _row(study, one.estimate(figure))
                 known = {"task": task, "figure": figure, "source": source, **one.about}
                 rows.append(known | row | {"reference": one.references[figure]})
-            one, other = sources[a], sources[b]
-            draws = one.draws[figure] - other.draws[figure]
-            differences.append((draws, one.values[figure] - other.values[figure], one.sample))
+            differences.append(sources[a].estimate(figure) - sources[b].estimate(figure))
             between = {"figure": figure, "source": a, "against": b}
-            rows.append({"task": task, **between, **one.about, **_row(study, *differences[-1])})
-        rows.append({"task": MEAN, **between, **_row(study, *_mean_difference(study, differences))})
-    table = pd.DataFrame(rows, columns=COLUMNS)
+            rows.append({"task": task, **between, **sources[a].about, **_row(study, differences[-1])})
+        mean = mean_of(differences, study.compare.confidence)
+        rows.append({"task": MEAN, **between, **_row(study, mean)})
+    table = CALIBRATION.frame(rows)
     counts = ["bins", "n_runs", "n_patients", "n_images", "n_positive"]
     return table.astype(dict.fromkeys(counts, "Int64"))
 
 
-def _row(study: Study, draws: np.ndarray, value: float, sample: tuple[int, int]) -> dict:
-    low, high = interval(draws, study.compare.confidence, *sample)
-    known = {"resamples": len(draws), "simulated": study.simulated}
-    return {"value": value, "ci_low": low, "ci_high": high, **known}
-
-
-def _mean_difference(study: Study, differences: list[tuple]) -> tuple:
-    """Each task counts the same; the correction for few patients is the strongest of any task's."""
-    draws, values, samples = zip(*differences, strict=True)
-    widest = max(samples, key=lambda sample: resamples_needed(study.compare.confidence, *sample))
-    return np.mean(draws, axis=0), float(np.mean(values)), widest
-
-
-def save_table(study: Study, table: pd.DataFrame) -> None:
-    """Write calibration.csv of `reports/<study>/`."""
-    write_table(table, study.report_dir / "calibration.csv")
+def _row(study: Study, found: Estimate) -> dict:
+    low, high = found.interval(study.compare.confidence)
+    known = {"resamples": len(found.replicates), "simulated": study.simulated}
+    return {"value": found.value, "ci_low": low, "ci_high": high, **known}

@@ -20,11 +20,11 @@ from radlib.machines.workers import Advance
 from radlib.networks.features import NOTHING
 from radlib.networks.weights import Preprocessing, Weights
 from radlib.progress import progress
+from radlib.questions.confounds.table import CONFOUNDS
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
 from radlib.stats.folds import FoldScores, smaller_class, tested
 from radlib.stats.intervals import interval, p_value, resamples_needed
-from radlib.store import write_table
 from radlib.study import Study
 from radlib.study.common import RANDOM
 from radlib.study.titles import ordered_pairs, pair_title, task_title
@@ -32,11 +32,6 @@ from radlib.training.grid import Finished, carry_out
 from radlib.training.results import REMEDY, Results, check_results, load_results, paired_runs
 from radlib.training.transfer_arm import TransferArm, arm_cost
 
-COLUMNS = [
-    "task", "source_a", "source_b", "what", "preprocessing", "metric", "a", "a_low", "a_high", "b", "b_low",
-    "b_high", "delta", "ci_low", "ci_high", "p_value", "published", "share", "share_low", "share_high",
-    "n_tasks", "n_patients", "n_images", "n_positive", "n_runs", "resamples", "simulated",
-]  # fmt: skip
 OWN, SHARED, ONE_SIDED = "own", "shared", "one-sided"
 PREPROCESSINGS = {
     OWN: "each weights' own",
@@ -127,7 +122,7 @@ def _train_shared(part: Study, task: str) -> Finished:
 
 
 def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
-    """A row (`COLUMNS`) per task, pair and cell, and one for what each cell changes.
+    """A row (`CONFOUNDS`) per task, pair and cell, and one for what each cell changes.
 
     `difference` rows hold the AUC of both sources and their difference in a cell. `change` rows hold the same
     minus the first cell (own preprocessing, ROC); `share` is that change as a part of the published gain, for
@@ -150,7 +145,7 @@ def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
         if len(some) > 1:
             gain = float(np.mean([gains[m.task] for m in some]))
             rows += _rows(study, _mean(study, some), gain, len(some))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return CONFOUNDS.frame(rows)
 
 
 def majority_table(study: Study, results: Results) -> pd.DataFrame:
@@ -179,11 +174,6 @@ def without_common_runs(study: Study, table: pd.DataFrame) -> list[str]:
         for pair in pairs_of(study)
         if (task, *pair) not in there
     ]
-
-
-def save_table(study: Study, table: pd.DataFrame) -> None:
-    """Write confounds.csv of `reports/<study>/`."""
-    write_table(table, study.report_dir / "confounds.csv")
 
 
 def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -> _Measured | None:

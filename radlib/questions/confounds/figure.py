@@ -1,4 +1,4 @@
-"""Figures of 09_confounds: what preprocessing and metric do to a difference, and what shortcuts are worth."""
+"""Figure of 09_confounds: what preprocessing and metric do to a difference."""
 
 import numpy as np
 import pandas as pd
@@ -8,15 +8,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from radlib.questions.confounds.compute import CELLS, CHANGE, DIFFERENCE, EVERY_TASK, METRICS, PREPROCESSINGS
-from radlib.questions.shortcuts.compute import GROUPS, TITLES, Shortcuts
-from radlib.show.style import COLOURS, mark_simulated, panel_rows, quiet, source_colours, span
+from radlib.show.style import COLOURS, mark_simulated, panel_rows, quiet, span
 from radlib.study import Study
-from radlib.study.titles import pair_title, source_title, task_title
+from radlib.study.titles import pair_title, task_title
 
 MARKERS = dict(zip(PREPROCESSINGS, "os^", strict=True))
 COLOUR_OF = dict(zip(METRICS, COLOURS, strict=False))
 PUBLISHED = "--"
-SHORTCUT = "#6E6E6E"
 
 
 def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
@@ -78,41 +76,3 @@ def _legend(table: pd.DataFrame) -> list[Line2D]:
     handles += [Line2D([], [], color=COLOUR_OF[name], lw=3, label=METRICS[name]) for name in METRICS]
     published = Line2D([], [], color="black", ls=PUBLISHED, lw=1.2, label="published gain (other sources)")
     return [*handles, published]
-
-
-def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
-    """AUC of the shortcut classifier by set of features, above the sources' AUC, one panel per task."""
-    tasks = list(dict.fromkeys(found.table["task"]))
-    colours = source_colours(study)
-    sources = [source for source in study.sources if source in set(found.sources["source"])]
-    names = [*(TITLES[group] for group in GROUPS), *(source_title(study, s) for s in sources)]
-    figure, panels, lowest, _ = panel_rows(
-        len(tasks), 3, (1.9, 0.4), (2.9, 0.9 + 0.25 * len(names)), sharex=True
-    )
-    for panel, task in zip(panels, tasks, strict=True):
-        quiet(panel).axvline(0.5, color="0.6", lw=0.8, ls=":")
-        shortcuts = found.table[found.table["task"] == task].set_index("features")
-        networks = found.sources[found.sources["task"] == task].set_index("source")
-        for y, group in enumerate(GROUPS):
-            _auc(panel, shortcuts.loc[group], y, SHORTCUT, "s")
-        for y, source in enumerate(sources, len(GROUPS)):
-            if source in networks.index:
-                _auc(panel, networks.loc[source], y, colours[source], "o")
-        panel.axhline(len(GROUPS) - 0.5, color="0.75", lw=0.8)
-        panel.set_title(task_title(study, task), fontsize=10)
-        panel.tick_params(axis="y", labelsize=8)
-    for panel in lowest:
-        panel.set_xlabel("test AUC")
-    panels[0].set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
-    panels[0].set_yticklabels(names)
-    figure.suptitle(
-        f"AUC without looking (squares) and of the sources (mean over their runs), "
-        f"{study.compare.confidence:.0%} intervals over patients", fontsize=10,
-    )  # fmt: skip
-    mark_simulated(figure, study)
-    return figure
-
-
-def _auc(panel: Axes, row: pd.Series, y: float, colour: str, marker: str) -> None:
-    panel.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=1.8, solid_capstyle="butt")
-    panel.plot(row["auc"], y, marker, color=colour, ms=5, zorder=4)

@@ -23,11 +23,12 @@ import pandas as pd
 
 from radlib.errors import UserError
 from radlib.networks.weights import random_source
+from radlib.questions.controls.table import CONTROLS, OWN_CLASSES, PERMUTED_LABELS, RANDOM_WEIGHTS
 from radlib.seeds import seed_of
+from radlib.stats.bootstrap import mean_auc
 from radlib.stats.folds import FoldScores
 from radlib.stats.replicates import mean_of_trainings
 from radlib.stats.two_levels import bootstrap_both_levels
-from radlib.store import read_report, write_table
 from radlib.study import Run, Study
 from radlib.study.common import RANDOM
 from radlib.study.datasets import Dataset, Task
@@ -36,12 +37,7 @@ from radlib.training.control_arms import GROUPS, ControlArm, HeldOutArm, Permute
 from radlib.training.grid import Finished, carry_out
 from radlib.training.transfer_arm import arm_cost
 
-COLUMNS = [
-    "control", "task", "source_a", "source_b", "measure", "value", "ci_low", "ci_high", "confidence",
-    "expected", "passed", "auc_a", "auc_b", "n_patients", "n_runs", "resamples", "simulated",
-]  # fmt: skip
 TRAINING = ["control", "task", "source_a", "source_b", "measure", "value"]
-RANDOM_WEIGHTS, PERMUTED_LABELS, OWN_CLASSES = "random_weights", "permuted_labels", "own_classes"
 AUC, DELTA = "auc", "delta"
 HOLDS = {AUC: "holds 0.5", DELTA: "holds 0"}  # what a negative control expects of its interval
 ABOVE = "above 0"  # what a positive one does
@@ -50,7 +46,7 @@ NEGATIVE_FIGURES = 4  # random weights; permuted labels: AUC of two sources, and
 
 @dataclass(frozen=True)
 class Controlled:
-    """`table` (`COLUMNS`): a row per figure; `trainings` (`TRAINING`): what single trainings gave."""
+    """`table` (`CONTROLS`): a row per figure; `trainings` (`TRAINING`): what single trainings gave."""
 
     table: pd.DataFrame
     trainings: pd.DataFrame
@@ -75,7 +71,7 @@ def run_controls(study: Study) -> Controlled:
     figures += [_own_classes(study, source) for source in study.controls.positive]
     trainings = [pd.DataFrame({**figure.row, "value": figure.values})[TRAINING] for figure in figures]
     return Controlled(
-        pd.DataFrame([figure.row for figure in figures], columns=COLUMNS),
+        CONTROLS.frame(figure.row for figure in figures),
         pd.concat(trainings, ignore_index=True) if trainings else pd.DataFrame(columns=TRAINING),
     )
 
@@ -141,13 +137,14 @@ def _own_classes(study: Study, source: str) -> _Figure:
     (a, settings), (b, _) = _fold_scores(done, source), _fold_scores(done, RANDOM)
     options = study.compare
     seed = seed_of(study.seed, "controls", source, corpus)
-    found = bootstrap_both_levels([a], [b], [settings], options.resamples, seed, options.confidence)
+    found = bootstrap_both_levels([a], [b], [settings], options.resamples, seed)
+    low, high = found.interval(options.confidence)
     wide = done.runs.pivot(index=["backbone", "seed"], columns="source", values="test_auc")
     row = {
         "control": OWN_CLASSES, "task": corpus, "source_a": source, "source_b": RANDOM, "measure": DELTA,
-        "value": found.delta, "ci_low": found.ci_low, "ci_high": found.ci_high,
-        "confidence": options.confidence, "expected": ABOVE, "passed": found.ci_low > 0,
-        "auc_a": found.auc_a, "auc_b": found.auc_b, "n_patients": len(np.unique(a.patients)),
+        "value": found.value, "ci_low": low, "ci_high": high,
+        "confidence": options.confidence, "expected": ABOVE, "passed": low > 0,
+        "auc_a": mean_auc([a]), "auc_b": mean_auc([b]), "n_patients": len(np.unique(a.patients)),
         "n_runs": a.runs, "resamples": options.resamples, "simulated": study.simulated,
     }  # fmt: skip
     return _Figure(row, (wide[source] - wide[RANDOM]).to_numpy())
@@ -204,19 +201,3 @@ def _common_backbones(study: Study, pair: tuple[str, str]) -> list[str]:
             "that both have in controls.backbones"
         )
     return common
-
-
-# Files ----------------------------------------------------------------------------------------------------
-def save_table(study: Study, table: pd.DataFrame) -> None:
-    """Write controls.csv of `reports/<study>/`."""
-    write_table(table, study.report_dir / "controls.csv")
-
-
-def read_table(study: Study) -> pd.DataFrame:
-    """controls.csv as `save_table` wrote it.
-
-    Raises:
-        UserError: missing, or written by another version.
-    """
-    table = read_report(study.report_dir / "controls.csv", COLUMNS, "controls")
-    return table.fillna({"source_b": ""})

@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from radlib.questions.controls.compute import ABOVE, AUC, TRAINING, Controlled
-from radlib.questions.controls.findings import figure_title, value_and_interval
+from radlib.questions.controls.findings import control_findings, figure_title
+from radlib.show.findings import Finding, with_interval
 from radlib.show.style import COLOURS, mark_simulated, quiet
 from radlib.study import Study
 
@@ -26,9 +27,10 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
     values = found.trainings["value"] - (found.trainings["measure"] == AUC) * 0.5
     limit = 1.1 * max(values.abs().max(), *(_shifted(row).abs().max() for _, row in table.iterrows()))
     panel.set(xlim=(-limit, limit), ylim=(len(table) - 0.4, -0.6))
+    findings = control_findings(study, table)
     for y, (_, row) in enumerate(table.iterrows()):
         own = (found.trainings[TRAINING[:-1]] == row[TRAINING[:-1]]).all(axis=1)
-        _line(panel, row, values[own], y, limit)
+        _line(panel, row, findings[y], values[own], y, limit)
     panel.axvline(0, color="0.25", lw=1, zorder=2)
     titles = [figure_title(study, row).replace(": ", "\n", 1) for _, row in table.iterrows()]
     panel.set_yticks(range(len(table)), titles)
@@ -39,7 +41,7 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
     return figure
 
 
-def _line(panel: Axes, row: pd.Series, trainings: pd.Series, y: int, limit: float) -> None:
+def _line(panel: Axes, row: pd.Series, finding: Finding, trainings: pd.Series, y: int, limit: float) -> None:
     colour, marker = (PASSED, "o") if row["passed"] else (FAILED, "X")
     value, low, high = _shifted(row)
     if row["expected"] == ABOVE:
@@ -49,7 +51,7 @@ def _line(panel: Axes, row: pd.Series, trainings: pd.Series, y: int, limit: floa
     panel.plot(trainings, [y + 0.2] * len(trainings), "|", color=SINGLE, ms=7, zorder=2)
     panel.plot([low, high], [y, y], color=colour, lw=2.2, solid_capstyle="butt", zorder=3)
     panel.plot(value, y, marker, color=colour, ms=8, zorder=4)
-    text = value_and_interval(row)
+    text = with_interval(finding, row["confidence"])
     panel.text(1.01, y, text, transform=panel.get_yaxis_transform(), fontsize=8, va="center")
 
 

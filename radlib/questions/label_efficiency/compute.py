@@ -7,31 +7,24 @@ corrected (Holm) over the tasks of a pair at a size. Sizes of one task share pat
 among one another.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from radlib.progress import progress
-from radlib.questions.verdicts import tested_equivalence
-from radlib.seeds import seed_of
-from radlib.stats.bootstrap import Difference, bootstrap_delta
-from radlib.stats.folds import FoldScores, smaller_class
-from radlib.stats.intervals import interval, p_value
+from radlib.questions.auc.compute import bootstrap_pair
+from radlib.questions.label_efficiency.table import EFFICIENCY
+from radlib.questions.verdicts import difference_columns
+from radlib.stats.bootstrap import mean_auc
+from radlib.stats.estimate import Estimate
+from radlib.stats.folds import tested
 from radlib.stats.models import holm
-from radlib.stats.two_levels import bootstrap_both_levels
-from radlib.store import read_report, write_table
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, task_title
 from radlib.training.partial import part_sizes, trained
 from radlib.training.results import Results
 
-COLUMNS = [
-    "task", "source_a", "source_b", "fraction", "n_train_patients", "auc_a", "auc_b", "delta", "ci_low",
-    "ci_high", "p_value", "p_holm", "p_tost", "p_tost_holm", "interval_holds", "excess", "excess_low",
-    "excess_high", "excess_p", "excess_p_holm", "sd_draws", "repeats", "n_runs", "n_backbones", "lr",
-    "n_validation_patients", "n_patients", "n_images", "n_positive", "resamples", "simulated",
-]  # fmt: skip
 CURVE_COLUMNS = ["task", "source", "fraction", "n_train_patients", "auc", "sd_draws", "n_backbones"]
 TESTED, BOTH = "patients tested", "patients tested and patients drawn"
 _CELL = ["backbone", "fold"]
@@ -42,7 +35,7 @@ _CORRECTED = {"p_value": "p_holm", "p_tost": "p_tost_holm", "excess_p": "excess_
 
 @dataclass(frozen=True)
 class Efficiency:
-    """`table` (`COLUMNS`): a row per task, pair and fraction; `curves` (`CURVE_COLUMNS`): per source."""
+    """`table` (`EFFICIENCY`): a row per task, pair and fraction; `curves` (`CURVE_COLUMNS`): per source."""
 
     table: pd.DataFrame
     curves: pd.DataFrame
@@ -64,9 +57,9 @@ def label_efficiency(study: Study) -> Efficiency:
         rows += found
         curves += _curves(study, results.runs, task, sizes)
         notes += said + missing
-    table = corrected(pd.DataFrame(rows, columns=[*COLUMNS, "least_p"]))
+    table = corrected(pd.DataFrame(rows, columns=[*EFFICIENCY.names, "least_p"]))
     notes += _resolution_notes(study, table)
-    return Efficiency(table[COLUMNS], pd.DataFrame(curves, columns=CURVE_COLUMNS), notes)
+    return Efficiency(table[EFFICIENCY.names], pd.DataFrame(curves, columns=CURVE_COLUMNS), notes)
 
 
 def corrected(table: pd.DataFrame) -> pd.DataFrame:
@@ -86,20 +79,6 @@ def is_shown(study: Study, table: pd.DataFrame) -> pd.Series:
 def excludes_zero(table: pd.DataFrame) -> pd.Series:
     """Whether the interval excludes 0, before any correction."""
     return (table["ci_low"] > 0) | (table["ci_high"] < 0)
-
-
-def read_table(study: Study) -> pd.DataFrame:
-    """label_efficiency.csv as `save_table` wrote it.
-
-    Raises:
-        UserError: the table is missing, or another version wrote it.
-    """
-    return read_report(study.report_dir / "label_efficiency.csv", COLUMNS, "label_efficiency")
-
-
-def save_table(study: Study, table: pd.DataFrame) -> None:
-    """Write label_efficiency.csv of `reports/<study>/`."""
-    write_table(table, study.report_dir / "label_efficiency.csv")
 
 
 # Comparison -----------------------------------------------------------------------------------------------
@@ -147,68 +126,49 @@ def _pair_rows(
         some = [side[side["fraction"] == size["fraction"]] for side in sides]
         a, b = (results.scores(task, runs) for runs in some)
         differences.append(_difference(study, task, a, b, some[0]))
-        rows.append(_row(study, task, pair, some, size, differences[-1], a))
+        rows.append(_row(study, task, pair, some, size, differences[-1], a, b))
     for row, found in zip(rows[:-1], differences, strict=False):
         spare = row["n_runs"] - row["n_backbones"] * len(a)
-        row.update(_excess(found, differences[-1], study.compare.confidence, smaller_class(a), len(a), spare))
+        row.update(_excess(study, found, differences[-1], spare))
     return rows
 
 
-def _excess(
-    some: Difference, most: Difference, confidence: float, patients: int, folds: int, spare: int
-) -> dict[str, float]:
+def _excess(study: Study, some: Estimate, most: Estimate, spare: int) -> dict[str, float]:
     """By how much more the sources differ than at the largest size, with an interval.
 
-    Resampled patients are the same at all sizes, so draws can be subtracted. Of the two degrees of freedom,
-    of patients tested and of draws, the smaller one counts, which errs on the wide side.
+    Resampled patients are the same at all sizes, so replicates can be subtracted. Of the two degrees of
+    freedom, of patients tested and of draws, the smaller one counts, which errs on the wide side.
 
     What errs on the narrow side: with all patients there is one training for every fold and backbone, so the
-    largest size enters without the luck of training, which several draws put into the smaller ones.
+    largest size enters without the variation of training, which several draws put into the smaller ones.
     """
-    sample = (patients, folds, min(patients - folds, spare))
-    draws = some.draws - most.draws
-    low, high = interval(draws, confidence, *sample)
+    excess = replace(some - most, degrees=min(some.patients - some.folds, spare))
+    low, high = excess.interval(study.compare.confidence)
     return {
-        "excess": some.delta - most.delta, "excess_low": low, "excess_high": high,
-        "excess_p": p_value(draws, *sample),
+        "excess": excess.value, "excess_low": low, "excess_high": high, "excess_p": excess.p_value(),
     }  # fmt: skip
 
 
-def _row(
-    study: Study,
-    task: str,
-    pair,
-    sides: list[pd.DataFrame],
-    size: dict,
-    found: Difference,
-    tested: list[FoldScores],
-) -> dict:
+def _row(study: Study, task: str, pair, sides: list[pd.DataFrame], size: dict, found: Estimate, a, b) -> dict:
     delta = sides[0].assign(delta=sides[0]["test_auc"] - sides[1]["test_auc"])
-    sample = (smaller_class(tested), len(tested), found.degrees)
     return {
-        "task": task, "source_a": pair[0], "source_b": pair[1], **size, "auc_a": found.auc_a,
-        "auc_b": found.auc_b, "delta": found.delta, "ci_low": found.ci_low, "ci_high": found.ci_high,
-        "p_value": found.p_value, "p_tost": tested_equivalence(study, found.draws, sample)["p_tost"],
-        "least_p": p_value(np.ones(study.compare.resamples), *sample),
+        "task": task, "source_a": pair[0], "source_b": pair[1], **size, "auc_a": mean_auc(a),
+        "auc_b": mean_auc(b), **difference_columns(study, found), "least_p": found.smallest_p(),
         "interval_holds": BOTH if size["fraction"] < 1 else TESTED,
         "sd_draws": _scatter(delta, "delta"), "repeats": sides[0]["order"].nunique(),
         "n_runs": len(sides[0]), "n_backbones": sides[0]["backbone"].nunique(),
-        "lr": study.label_efficiency.lr, "n_patients": sum(len(np.unique(fold.patients)) for fold in tested),
-        "n_images": sum(len(fold.labels) for fold in tested),
-        "n_positive": sum(int(fold.labels.sum()) for fold in tested),
+        "lr": study.label_efficiency.lr, **tested(a),
         "resamples": study.compare.resamples, "simulated": study.simulated,
     }  # fmt: skip
 
 
-def _difference(study: Study, task: str, a, b, runs: pd.DataFrame) -> Difference:
-    """With an interval over patients tested, and where patients were drawn for training, over draws too."""
-    options = study.compare
-    # The seed of 04_auc: the same resampled patients there, at all sizes and for all pairs.
-    luck = options.resamples, seed_of(study.seed, "bootstrap", task), options.confidence
-    if (runs["fraction"] == 1).all():
-        return bootstrap_delta(a, b, *luck)
-    settings = [group["backbone"].to_numpy() for _, group in runs.groupby("fold")]
-    return bootstrap_both_levels(a, b, settings, *luck)
+def _difference(study: Study, task: str, a, b, runs: pd.DataFrame) -> Estimate:
+    """Over patients tested, and where patients were drawn for training, over draws too.
+
+    With the seed of 04_auc: the same resampled patients there, at all sizes and for all pairs.
+    """
+    drawn = [group["backbone"].to_numpy() for _, group in runs.groupby("fold")]
+    return bootstrap_pair(study, task, a, b, None if (runs["fraction"] == 1).all() else drawn)
 
 
 def _curves(study: Study, runs: pd.DataFrame, task: str, sizes: pd.DataFrame) -> list[dict]:

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from radlib.questions.label_efficiency.compute import BOTH, Efficiency, is_shown
-from radlib.show.style import UNDECIDED, mark_simulated, panel_rows, source_colours, span
+from radlib.questions.label_efficiency.compute import BOTH, Efficiency
+from radlib.show.style import UNDECIDED, ahead, mark_simulated, panel_rows, source_colours, span
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
 
@@ -83,7 +83,7 @@ def _aucs(panel: Axes, study: Study, curves: pd.DataFrame) -> None:
 
 
 def _differences(panel: Axes, study: Study, rows: pd.DataFrame, limit: float) -> None:
-    matters, colours, shown = study.compare.equivalence, source_colours(study), is_shown(study, rows)
+    matters, colours = study.compare.equivalence, source_colours(study)
     drawn = rows[rows["interval_holds"] == BOTH]
     x = rows["n_train_patients"]
     panel.fill_between(drawn["n_train_patients"], drawn["ci_low"], drawn["ci_high"], color=BAND, lw=0)
@@ -91,20 +91,14 @@ def _differences(panel: Axes, study: Study, rows: pd.DataFrame, limit: float) ->
     panel.axhline(0, color="0.25", lw=1, zorder=1)
     for edge in (-matters, matters):
         panel.axhline(edge, color="0.35", lw=0.9, ls=":", zorder=2)
-    for number, row in rows.iterrows():
-        colour = _colour(row, colours)
+    for _, row in rows.iterrows():
+        source = ahead(study, row)
+        colour = colours[source] if source else UNDECIDED
         panel.plot(
             [row["n_train_patients"]] * 2, [row["ci_low"], row["ci_high"]], color=colour, lw=1.6, zorder=3
         )
         marker = "o" if row["interval_holds"] == BOTH else "s"
-        inside = colour if shown[number] else "white"
+        inside = colour if source else "white"
         panel.plot(row["n_train_patients"], row["delta"], marker, color=colour, mfc=inside, ms=5, zorder=4)
     panel.set_ylim(-limit, limit)
     panel.set_ylabel("difference in AUC", fontsize=8)
-
-
-def _colour(row: pd.Series, colours: dict[str, str]) -> str:
-    """That of the source ahead; grey where the interval holds 0, before any correction."""
-    if row["ci_low"] > 0:
-        return colours[row["source_a"]]
-    return colours[row["source_b"]] if row["ci_high"] < 0 else UNDECIDED

@@ -5,28 +5,26 @@ figure is the mean over its test images with a lesion mask. `guess` is what a ce
 Where every setting was trained with several seeds, trainings are resampled with the patients.
 """
 
+import numpy as np
 import pandas as pd
 
 from radlib.progress import progress
 from radlib.questions.lesions.measured import Found
+from radlib.questions.lesions.table import DICE
+from radlib.questions.verdicts import difference_columns
 from radlib.seeds import seed_of
+from radlib.stats.estimate import Estimate
 from radlib.stats.means import MeanDifference, bootstrap_mean_difference
 from radlib.stats.models import holm
-from radlib.store import read_report, write_table
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs
-from radlib.training.results import BOTH, PATIENTS, paired_runs, settings_by_fold, trained_again
+from radlib.training.results import paired_runs, settings_by_fold, trained_again
 
-COLUMNS = [
-    "task", "method", "metric", "source_a", "source_b", "mean_a", "mean_b", "delta", "relative_gain",
-    "ci_low", "ci_high", "gain_low", "gain_high", "p_value", "p_holm", "wilcoxon_p", "n_patients", "n_images",
-    "n_runs", "resamples", "simulated", "guess", "interval_holds",
-]  # fmt: skip
 _FAMILY = ["method", "metric", "source_a", "source_b"]
 
 
 def compare_found(study: Study, methods: list[Found]) -> pd.DataFrame:
-    """Every method x task x pair x figure (`COLUMNS`); Holm across the tasks of a method, pair and figure."""
+    """Every method x task x pair x figure (`DICE`); Holm across the tasks of a method, pair and figure."""
     pieces = [(found, task) for found in methods for task in found.compared_tasks(study)]
     rows = []
     for found, task in progress(pieces, description="bootstrap of Dice"):
@@ -36,10 +34,10 @@ def compare_found(study: Study, methods: list[Found]) -> pd.DataFrame:
                 means = [found.means(task, runs) for runs in sides]
                 rows += [_row(study, found, task, pair, name, sides, means) for name in found.figures]
     if not rows:
-        return pd.DataFrame(columns=COLUMNS)
+        return DICE.frame()
     table = pd.DataFrame(rows)
     table["p_holm"] = table.groupby(_FAMILY, sort=False)["p_value"].transform(lambda p: holm(p.to_numpy()))
-    return table[COLUMNS]
+    return table[DICE.names]
 
 
 def difference(study: Study, task: str, name: str, a: pd.DataFrame, b: pd.DataFrame) -> MeanDifference:
@@ -49,19 +47,19 @@ def difference(study: Study, task: str, name: str, a: pd.DataFrame, b: pd.DataFr
     """
     return bootstrap_mean_difference(
         a[name].to_numpy(), b[name].to_numpy(), a["patient_id"].to_numpy(), a["fold"].to_numpy(),
-        study.compare.resamples, seed_of(study.seed, "bootstrap", task), study.compare.confidence,
+        study.compare.resamples, seed_of(study.seed, "bootstrap", task),
     )  # fmt: skip
 
 
 def _of_both_levels(
     study: Study, found: Found, task: str, name: str, sides, about: pd.DataFrame
 ) -> MeanDifference:
-    """`difference` with the luck of training; `about` has each image's patient and fold."""
+    """`difference` over trainings too; `about` has each image's patient and fold."""
     a, b = (found.by_training(task, runs, name).loc[about.index] for runs in sides)
     settings = a.columns.droplevel("seed").factorize()[0]
     return bootstrap_mean_difference(
         a.to_numpy().T, b.to_numpy().T, about["patient_id"].to_numpy(), about["fold"].to_numpy(),
-        study.compare.resamples, seed_of(study.seed, "bootstrap", task), study.compare.confidence, settings,
+        study.compare.resamples, seed_of(study.seed, "bootstrap", task), settings,
     )  # fmt: skip
 
 
@@ -74,14 +72,17 @@ def _row(study: Study, found: Found, task: str, pair: tuple[str, str], name: str
     guess = found.guess(task)
     return {
         "task": task, "method": found.method, "metric": name, "source_a": pair[0], "source_b": pair[1],
-        "mean_a": result.mean_a, "mean_b": result.mean_b, "delta": result.delta,
-        "relative_gain": result.relative_gain, "ci_low": result.ci_low, "ci_high": result.ci_high,
-        "gain_low": result.gain_low, "gain_high": result.gain_high, "p_value": result.p_value,
+        "mean_a": result.mean_a, "mean_b": result.mean_b, **difference_columns(study, result.difference),
+        **_gain(study, result.gain),
         "wilcoxon_p": result.wilcoxon_p, "n_patients": result.n_patients, "n_images": len(means[0]),
         "n_runs": len(sides[0]), "resamples": study.compare.resamples, "simulated": study.simulated,
         "guess": float("nan") if guess is None else float(guess[name].mean()),
-        "interval_holds": BOTH if both else PATIENTS,
     }  # fmt: skip
+
+
+def _gain(study: Study, gain: Estimate | None) -> dict[str, float]:
+    ends = (np.nan, np.nan) if gain is None else gain.interval(study.compare.confidence)
+    return {"relative_gain": gain.value if gain else np.nan, "gain_low": ends[0], "gain_high": ends[1]}
 
 
 def means_table(study: Study, found: Found) -> pd.DataFrame:
@@ -104,17 +105,3 @@ def thresholds_table(found: Found) -> pd.DataFrame:
             rows.append([task, source, *values.quantile([0.25, 0.5, 0.75])])
     columns = ["task", "source", "lower quartile", "median", "upper quartile"]
     return pd.DataFrame(rows, columns=columns).set_index(["task", "source"])
-
-
-def save_table(study: Study, table: pd.DataFrame) -> None:
-    """Write dice.csv of `reports/<study>/`."""
-    write_table(table, study.report_dir / "dice.csv")
-
-
-def read_table(study: Study) -> pd.DataFrame:
-    """dice.csv as `save_table` wrote it; without rows where no task has masks.
-
-    Raises:
-        UserError: the table is missing, or another version wrote it.
-    """
-    return read_report(study.report_dir / "dice.csv", COLUMNS, "dice")

@@ -9,19 +9,12 @@ from matplotlib.figure import Figure
 
 from radlib.data.images import Packed
 from radlib.networks.localise import resized
-from radlib.questions.lesions.measured import METHODS, METRICS, Found
-from radlib.show.style import (
-    difference_axis,
-    draw_interval,
-    mark_simulated,
-    panel_rows,
-    quiet,
-    source_colours,
-    span,
-)
+from radlib.questions.lesions.measured import Found
+from radlib.questions.lesions.table import METHODS
+from radlib.show.style import forest, mark_simulated, panel_rows, quiet, source_colours, span
 from radlib.stats.dice import BASELINES
 from radlib.study import Study
-from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
+from radlib.study.titles import source_title, task_title
 from radlib.training.results import headline_runs
 
 OUTLINE, PREDICTED = "#D55E00", "#0072B2"
@@ -34,34 +27,14 @@ def name_of(study: Study, name: str) -> str:
     return GUESSED.get(name) or source_title(study, name)
 
 
-def lesion_forest(study: Study, table: pd.DataFrame, method: str) -> Figure:
-    """Difference of every figure from 0 to 1 and every task with its interval, one panel per pair.
-
-    Args:
-        table: `dice.csv`; method: key of `METHODS`. Distances in px stay in the table.
-    """
-    table = table[(table["method"] == method) & (table["metric"] != "hausdorff95")]
-    pairs = [
-        p for p in ordered_pairs(study) if ((table["source_a"] == p[0]) & (table["source_b"] == p[1])).any()
-    ]
-    named = set(table["metric"])
-    keys = [(task, metric) for task in dict.fromkeys(table["task"]) for metric in METRICS if metric in named]
-    rows = [f"{task_title(study, task)}: {METRICS[metric]}" for task, metric in keys]
-    figure, panels, _, _ = panel_rows(len(pairs), 2, (3.2, 0), (3.9, 1.7 + 0.3 * len(rows)))
-    colours = source_colours(study)
-    for panel, pair in zip(panels, pairs, strict=True):
-        some = table[(table["source_a"] == pair[0]) & (table["source_b"] == pair[1])]
-        difference_axis(quiet(panel), study, pair, rows, span(some["ci_low"], some["ci_high"]))
-        panel.set_xlabel("difference in the figure (0 to 1)")
-        for _, row in some.iterrows():
-            draw_interval(panel, row, keys.index((row["task"], row["metric"])), colours, size=5)
-        panel.set_title(f"{pair_title(study, pair)}\n", fontsize=10, pad=16)
-    figure.suptitle(
-        f"Lesions by {METHODS[method]}: difference and {study.compare.confidence:.0%} interval over patients "
-        "(grey: holds 0)", fontsize=10,
-    )  # fmt: skip
-    mark_simulated(figure, study)
-    return figure
+def lesion_forest(study: Study, table: pd.DataFrame) -> Figure:
+    """Difference in Dice of every method and task with its interval, one panel per pair."""
+    some = table[table["metric"] == "dice"]
+    rows = [f"{task_title(study, r.task)}:\n{METHODS[r.method]}" for r in some.itertuples()]
+    # Where an ellipse that never looks does better than both, neither finds the lesion.
+    blind = some[["mean_a", "mean_b"]].max(axis=1) < some["guess"]
+    shown = some.assign(row=rows, p_holm=some["p_holm"].mask(blind, 1.0))
+    return forest(study, shown, "Lesions (hollow too: both below an ellipse in the middle)", what="Dice")
 
 
 def dice_by_source(study: Study, found: Found) -> Figure:

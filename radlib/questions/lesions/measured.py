@@ -1,11 +1,13 @@
 """How well lesions were found, read from `results/<task>/`: by class-activation maps, and by U-Nets."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from radlib.errors import UserError
+from radlib.questions.lesions.table import METHODS
 from radlib.stats.dice import BASELINES, MAP_FIGURES, MASK_FIGURES
 from radlib.study import Study
 from radlib.training.results import (
@@ -18,15 +20,6 @@ from radlib.training.results import (
     read_result,
 )
 
-METRICS = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "average_precision": "pixel average precision",
-    "energy_inside": "energy inside the mask",
-    "pointing_hit": "maximum inside the mask",
-    "hausdorff95": "95% Hausdorff distance (px)",
-}
-METHODS = {"localisation": "class-activation maps", "segmentation": "U-Nets"}
 _IMAGE = ["run", "image_id", "patient_id", "fold"]
 
 
@@ -42,6 +35,10 @@ class Found:
     figures: list[str]
     runs: dict[str, pd.DataFrame]
     images: dict[str, pd.DataFrame]
+
+    @property
+    def title(self) -> str:
+        return METHODS[self.method]
 
     @property
     def tasks(self) -> list[str]:
@@ -112,6 +109,25 @@ def load_segmented(study: Study) -> Found:
     if runs:
         check_one_version(pd.concat(runs.values(), ignore_index=True))
     return Found("segmentation", MASK_FIGURES, runs, images)
+
+
+def collapsed(images: pd.DataFrame) -> list[str]:
+    """U-Nets that found nothing of any lesion: on no test image does their mask touch the annotator's.
+
+    An image without a lesion has a Dice of 1 where nothing is drawn, which is no success of theirs.
+
+    Args:
+        images: a row per run and test image, with `dice`.
+    """
+    touched = ((images["dice"] > 0) & (images["dice"] < 1)).groupby(images["run"]).any()
+    missed = (images["dice"] == 0).groupby(images["run"]).any()
+    return list(touched.index[missed & ~touched])
+
+
+def without(found: Found, task: str, runs: Iterable[str]) -> Found:
+    """One task without some runs."""
+    kept = found.runs[task][~found.runs[task]["run"].isin(runs)]
+    return replace(found, runs={task: kept}, images={task: found.images[task]})
 
 
 def _check_complete(path: Path, runs: pd.DataFrame, images: pd.DataFrame, figures: list[str]) -> None:

@@ -10,22 +10,18 @@ import pandas as pd
 from radlib.errors import UserError
 from radlib.questions.lesions.dice import difference
 from radlib.questions.lesions.measured import Found
-from radlib.store import read_report, write_table
+from radlib.questions.lesions.table import RESIZE
+from radlib.questions.verdicts import difference_columns
 from radlib.study import Study
 from radlib.training.results import REMEDY, RUN, read_result
 
-COLUMNS = [
-    "task", "method", "metric", "source", "aspect", "aspect_low", "aspect_high", "mean_letterbox",
-    "mean_stretch", "delta", "ci_low", "ci_high", "p_value", "n_patients", "n_images", "n_runs", "resamples",
-    "simulated",
-]  # fmt: skip
 ALL, EVERY_SOURCE = "all images", "all sources"
 GROUPS = ["nearly square third", "middle third", "elongated third"]
 METRICS = ["dice", "iou"]
 
 
 def compare_resize(study: Study, methods: list[Found]) -> pd.DataFrame:
-    """Letterbox minus stretch (`COLUMNS`) of every task with a variant, by source and by aspect ratio.
+    """Letterbox minus stretch (`RESIZE`) of every task with a variant, by source and by aspect ratio.
 
     Raises:
         UserError: a task and its variant hold different images.
@@ -42,7 +38,7 @@ def compare_resize(study: Study, methods: list[Found]) -> pd.DataFrame:
                 _check_same(task, a, b)
                 about = {"task": task, "method": found.method, "source": source, "n_runs": len(some[0])}
                 rows += [about | row for row in _rows(study, task, a, b, groups)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return RESIZE.frame(rows)
 
 
 def aspect_groups(study: Study, task: str) -> pd.DataFrame:
@@ -55,23 +51,9 @@ def aspect_groups(study: Study, task: str) -> pd.DataFrame:
     return pd.DataFrame({"aspect": aspect, "group": third.map(dict(enumerate(GROUPS)))})
 
 
-def read_table(study: Study) -> pd.DataFrame:
-    """resize.csv as `save_table` wrote it; without rows where no task has a variant.
-
-    Raises:
-        UserError: the table is missing, or another version wrote it.
-    """
-    return read_report(study.report_dir / "resize.csv", COLUMNS, "dice")
-
-
 def square_tasks(study: Study, found: Found) -> list[str]:
     """Tasks whose images with a mask are all square, so that both ways are one."""
     return [t for t in found.compared_tasks(study) if (aspect_groups(study, t)["aspect"] == 1).all()]
-
-
-def save_table(study: Study, table: pd.DataFrame) -> None:
-    """Write resize.csv of `reports/<study>/`."""
-    write_table(table, study.report_dir / "resize.csv")
 
 
 def _pairs(study: Study, found: Found) -> list[tuple[str, str]]:
@@ -106,12 +88,12 @@ def _rows(study: Study, task: str, a: pd.DataFrame, b: pd.DataFrame, groups: pd.
         aspects = groups["aspect"][chosen]
         for metric in METRICS:
             found = difference(study, task, metric, a[chosen], b[chosen])
+            change = difference_columns(study, found.difference)
             rows.append(
                 {
                     "metric": metric, "aspect": name, "aspect_low": aspects.min(),
                     "aspect_high": aspects.max(), "mean_letterbox": found.mean_a,
-                    "mean_stretch": found.mean_b, "delta": found.delta, "ci_low": found.ci_low,
-                    "ci_high": found.ci_high, "p_value": found.p_value, "n_patients": found.n_patients,
+                    "mean_stretch": found.mean_b, **change, "n_patients": found.n_patients,
                     "n_images": int(chosen.sum()), "resamples": study.compare.resamples,
                     "simulated": study.simulated,
                 }

@@ -11,16 +11,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from radlib.questions.auc.compute import compare_sources
-from radlib.questions.matched_labels.shares import SHARE, with_shares
-from radlib.store import read_report, write_table
+from radlib.questions.matched_labels.shares import with_shares
+from radlib.questions.matched_labels.table import MATCHED
 from radlib.study import Study
 from radlib.training.results import check_results
 from radlib.training.transfer import transfer
 
-COLUMNS = [
-    "task", "source_a", "source_b", "auc_a", "auc_b", "delta", "ci_low", "ci_high", "p_value", "p_holm",
-    *SHARE, "n_tasks", "n_patients", "n_images", "n_positive", "n_runs", "resamples", "simulated",
-]  # fmt: skip
 ALL_TASKS = "mean over tasks"
 _ESTIMATE = "grid_mean"
 
@@ -29,7 +25,7 @@ _ESTIMATE = "grid_mean"
 class Matched:
     """`table` and `overall` as `compare_sources` gives them, the estimate `grid_mean` alone; notes.
 
-    With the columns `SHARE`: how much of the first pair's difference is left in those with the same rival.
+    With columns of the share: how much of the first pair's difference is left in those with the same rival.
 
     study: with the sources, backbones, settings and pairs of `matched_labels` in place of the study's own.
     """
@@ -84,25 +80,8 @@ def study_of_matched(study: Study) -> Study:
 
 
 def table_of(found: Matched) -> pd.DataFrame:
-    """Both tables as one (`COLUMNS`): a row per task and pair, then the mean over tasks of every pair."""
+    """Both tables as one (`MATCHED`): a row per task and pair, then the mean over tasks of every pair."""
     overall = found.overall.assign(task=ALL_TASKS)
-    return pd.concat([found.table.assign(n_tasks=1), overall], ignore_index=True).reindex(columns=COLUMNS)
-
-
-def empty_table() -> pd.DataFrame:
-    """matched_labels.csv of a study whose section is empty."""
-    return pd.DataFrame(columns=COLUMNS)
-
-
-def read_table(study: Study) -> pd.DataFrame:
-    """matched_labels.csv as `save_table` wrote it.
-
-    Raises:
-        UserError: the table is missing, or another version wrote it.
-    """
-    return read_report(study.report_dir / "matched_labels.csv", COLUMNS, "matched_labels")
-
-
-def save_table(study: Study, table: pd.DataFrame) -> None:
-    """Write matched_labels.csv of `reports/<study>/`."""
-    write_table(table, study.report_dir / "matched_labels.csv")
+    return pd.concat([found.table.assign(n_tasks=1), overall], ignore_index=True).reindex(
+        columns=MATCHED.names
+    )

@@ -4,32 +4,17 @@ All pairs of a task are drawn with the same seed, so that draw i is of the same 
 of the same trainings, where pairs have the same settings): the two differences of a share vary together.
 """
 
-from dataclasses import dataclass
-
-import numpy as np
 import pandas as pd
 
-from radlib.seeds import seed_of
-from radlib.stats.bootstrap import bootstrap_delta
-from radlib.stats.folds import smaller_class
-from radlib.stats.intervals import resamples_needed
+from radlib.questions.auc.compute import bootstrap_pair
+from radlib.questions.matched_labels.table import SHARE
+from radlib.stats.estimate import BOTH, Estimate, mean_of
 from radlib.stats.ratio import NOT_GIVEN, Share, share
-from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.study import Study
 from radlib.study.questions import MatchedLabels
-from radlib.training.results import BOTH, Results, paired_runs, settings_by_fold
+from radlib.training.results import Results, paired_runs, settings_by_fold
 
-SHARE = ["share", "share_low", "share_high"]
 Pair = tuple[str, str]
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """A difference with its (resamples,) draws; sample: as in `radlib.stats.ratio.share`."""
-
-    delta: float
-    draws: np.ndarray
-    sample: tuple[int, int, float | None]
 
 
 def pair_roles(part: MatchedLabels) -> tuple[Pair, list[Pair], list[Pair]]:
@@ -48,10 +33,10 @@ def with_shares(
             settings.
     """
     first, left, _ = pair_roles(study.matched_labels)
-    drawn: dict[Pair, dict[str, Drawn]] = {pair: {} for pair in (first, *left)}
+    drawn: dict[Pair, dict[str, Estimate]] = {pair: {} for pair in (first, *left)}
     for _, row in table.iterrows():
         if (pair := _pair(row)) in drawn:
-            drawn[pair][row["task"]] = draw(study, results, row)
+            drawn[pair][row["task"]] = replicates(study, results, row)
 
     def left_of(row: pd.Series) -> Share:
         if (pair := _pair(row)) not in left:
@@ -64,28 +49,22 @@ def with_shares(
     return _assigned(table, left_of), _assigned(overall, left_of)
 
 
-def draw(study: Study, results: Results, row: pd.Series) -> Drawn:
-    """The draws from which 04_auc's bootstrap made the interval of a row."""
-    options, task = study.compare, row["task"]
-    sides = paired_runs(results.of_task(task), _pair(row))
-    a, b = (results.scores(task, runs) for runs in sides)
-    luck = options.resamples, seed_of(study.seed, "bootstrap", task), options.confidence
-    if row["interval_holds"] == BOTH:
-        found = bootstrap_both_levels(a, b, settings_by_fold(sides[0]), *luck)
-    else:
-        found = bootstrap_delta(a, b, *luck)
-    return Drawn(found.delta, found.draws, (smaller_class(a), len(a), found.degrees))
+def replicates(study: Study, results: Results, row: pd.Series) -> Estimate:
+    """What 04_auc's bootstrap made the interval of a row from."""
+    sides = paired_runs(results.of_task(row["task"]), _pair(row))
+    a, b = (results.scores(row["task"], runs) for runs in sides)
+    settings = settings_by_fold(sides[0]) if row["interval_holds"] == BOTH else None
+    return bootstrap_pair(study, row["task"], a, b, settings)
 
 
-def _share(study: Study, part: list[Drawn], whole: list[Drawn]) -> Share:
+def _share(study: Study, part: list[Estimate], whole: list[Estimate]) -> Share:
     """Of means over tasks; the correction for few patients is the strongest of any task's and pair's."""
     if not whole:
         return Share(*[NOT_GIVEN] * 3)
     confidence = study.compare.confidence
-    sample = max((one.sample for one in [*part, *whole]), key=lambda s: resamples_needed(confidence, *s))
-    deltas = [float(np.mean([one.delta for one in side])) for side in (part, whole)]
-    draws = [np.mean([one.draws for one in side], axis=0) for side in (part, whole)]
-    return share(*deltas, *draws, confidence, sample)
+    strongest = mean_of([*part, *whole], confidence).sample
+    one, other = (mean_of(side, confidence) for side in (part, whole))
+    return share(one.value, other.value, one.replicates, other.replicates, confidence, strongest)
 
 
 def _assigned(table: pd.DataFrame, left_of) -> pd.DataFrame:

@@ -34,20 +34,14 @@ from radlib.data.images import Packed, inner_box, open_packed
 from radlib.data.packing import blank_array, release
 from radlib.errors import UserError
 from radlib.progress import progress
-from radlib.questions.auc.compute import bootstrap_pair, luck_held
-from radlib.stats.bootstrap import Difference
+from radlib.questions.auc.compute import bootstrap_pair, what_is_resampled
+from radlib.questions.overlap.table import OVERLAP
+from radlib.stats.estimate import BOTH, Estimate
 from radlib.stats.folds import FoldScores, tested
-from radlib.store import read_report, write_table
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs
-from radlib.training.results import BOTH, Results, paired_runs, settings_by_fold
+from radlib.training.results import Results, paired_runs, settings_by_fold
 
-COLUMNS = [
-    "source", "task", "n_images", "n_found", "n_found_training", "n_tested", "n_tested_found", "source_a",
-    "source_b", "delta", "ci_low", "ci_high", "delta_without", "ci_low_without", "ci_high_without",
-    "n_patients_without", "n_images_without", "n_positive_without", "not_compared", "interval_holds",
-    "resamples", "simulated",
-]  # fmt: skip
 SAME, LIKELY, CLOSER = 0.99, 0.95, 2.5
 # Thumbnails with less contrast (SD, in greys of 256) are mostly the rounding to whole greys.
 LEAST_CONTRAST = 2.0
@@ -76,7 +70,7 @@ class Found:
 
 
 def compare_overlap(study: Study, results: Results) -> pd.DataFrame:
-    """A row (`COLUMNS`) per source that is a corpus and task, and per pair where test images were found.
+    """A row (`OVERLAP`) per source that is a corpus and task, and per pair where test images were found.
 
     Columns `*_without` are the difference in `grid_mean` when found images are left out of the test parts;
     `not_compared` says why there is none. Without found test images the row has no pair. Sources, tasks,
@@ -101,7 +95,7 @@ def compare_overlap(study: Study, results: Results) -> pd.DataFrame:
         pairs = [pair for pair in ordered_pairs(study) if source in pair] if about["n_tested_found"] else []
         compared = [_without(study, results, task, pair, ids) for pair in pairs]
         rows += [about | row for row in compared if row] or [about]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return OVERLAP.frame(rows)
 
 
 def find_in_corpora(study: Study, corpora: list[str], tasks: list[str]) -> dict[tuple[str, str], Found]:
@@ -182,20 +176,6 @@ def judge(matches: Matches, corpus: np.ndarray, manifest: pd.DataFrame) -> Found
     return Found(seen, training)
 
 
-def save_table(study: Study, table: pd.DataFrame) -> None:
-    """Write overlap.csv of `reports/<study>/`."""
-    write_table(table, study.report_dir / "overlap.csv")
-
-
-def read_table(study: Study) -> pd.DataFrame:
-    """overlap.csv as `save_table` wrote it.
-
-    Raises:
-        UserError: missing, or written by another version.
-    """
-    return read_report(study.report_dir / "overlap.csv", COLUMNS, "confounds")
-
-
 def _content(shape: np.ndarray, side: int) -> tuple[slice, slice]:
     """Where the image of (height, width) lies in its letterboxed square of `side` px."""
     longer = int(shape.max())
@@ -219,11 +199,11 @@ def _without(study: Study, results: Results, task: str, pair: tuple[str, str], s
     sides = paired_runs(results.of_task(task), pair)
     if sides[0].empty:
         return {}
-    holds = luck_held(results, pair)
+    holds = what_is_resampled(results, pair)
     settings = settings_by_fold(sides[0]) if holds == BOTH else None
     a, b = (results.scores(task, runs) for runs in sides)
     row = {"source_a": pair[0], "source_b": pair[1], "interval_holds": holds}
-    row |= _figures(bootstrap_pair(study, task, a, b, settings))
+    row |= _figures(study, bootstrap_pair(study, task, a, b, settings))
     parts = [part for part in results.predictions[task] if part.fold in set(sides[0]["fold"])]
     kept = [~np.isin(part.image_ids, seen) for part in parts]
     for part, keep in zip(parts, kept, strict=True):
@@ -231,7 +211,7 @@ def _without(study: Study, results: Results, task: str, pair: tuple[str, str], s
             return row | {"not_compared": f"without them the test part of fold {part.fold} lacks a class"}
     a, b = ([_part(fold, keep) for fold, keep in zip(side, kept, strict=True)] for side in (a, b))
     try:
-        row |= _figures(bootstrap_pair(study, task, a, b, settings), "_without")
+        row |= _figures(study, bootstrap_pair(study, task, a, b, settings), "_without")
     except UserError as exc:
         return row | {"not_compared": f"without them no interval can be had: {exc}"}
     return row | {f"{name}_without": count for name, count in tested(a).items()}
@@ -241,6 +221,7 @@ def _part(fold: FoldScores, keep: np.ndarray) -> FoldScores:
     return FoldScores(fold.labels[keep], fold.patients[keep], fold.scores[:, keep])
 
 
-def _figures(found: Difference, ending: str = "") -> dict[str, float]:
-    figures = {"delta": found.delta, "ci_low": found.ci_low, "ci_high": found.ci_high}
+def _figures(study: Study, found: Estimate, ending: str = "") -> dict[str, float]:
+    low, high = found.interval(study.compare.confidence)
+    figures = {"delta": found.value, "ci_low": low, "ci_high": high}
     return {f"{name}{ending}": value for name, value in figures.items()}

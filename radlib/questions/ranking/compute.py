@@ -11,17 +11,16 @@ import numpy as np
 import pandas as pd
 
 from radlib.progress import progress
+from radlib.questions.ranking.table import IMPROVEMENT, RANKS
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_run_aucs
+from radlib.stats.estimate import BOTH, PATIENTS
 from radlib.stats.folds import smaller_class
 from radlib.stats.ranks import improvement_interval, place_shares, wins
 from radlib.stats.two_levels import run_weights, satterthwaite
-from radlib.store import write_table
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs
 from radlib.training.results import (
-    BOTH,
-    PATIENTS,
     RUN,
     SETTING,
     Results,
@@ -31,14 +30,6 @@ from radlib.training.results import (
 )
 
 MEAN = "mean over tasks"  # in the column `task`; no task can be called so
-RANK_COLUMNS = [
-    "task", "backbones", "source", "auc", "rank", "place", "share", "n_sources", "n_runs", "n_patients",
-    "resamples", "resampled", "simulated",
-]  # fmt: skip
-IMPROVEMENT_COLUMNS = [
-    "task", "source_a", "source_b", "improvement", "ci_low", "ci_high", "n_pairs", "n_patients", "resamples",
-    "interval_holds", "simulated",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +111,7 @@ def groups_of(study: Study) -> list[tuple[list[str], list[str]]]:
 
 
 def rank_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
-    """`RANK_COLUMNS`: a row per task (and their mean), group of sources, source and place."""
+    """`RANKS`: a row per task (and their mean), group of sources, source and place."""
     rows = []
     for backbones, sources in groups_of(study):
         found = {}
@@ -137,7 +128,7 @@ def rank_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
             known = {"task": task, "backbones": " + ".join(backbones), "n_sources": len(sources), **about}
             known |= {"resamples": study.compare.resamples, "simulated": study.simulated}
             rows += [{**known, **row} for row in _places(sources, aucs, means)]
-    return pd.DataFrame(rows, columns=RANK_COLUMNS)
+    return RANKS.frame(rows)
 
 
 def _common_columns(draws: TaskDraws, backbones: list[str], sources: list[str]) -> list[np.ndarray]:
@@ -169,7 +160,7 @@ def _places(sources: list[str], aucs: np.ndarray, means: np.ndarray) -> list[dic
 
 
 def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
-    """`IMPROVEMENT_COLUMNS`: a row per pair and task with its interval, and their mean without one.
+    """`IMPROVEMENT`: a row per pair and task with its interval, and their mean without one.
 
     In a resample luck acts twice, which pulls every task's share towards one half. A single task's interval
     is wide enough to stand it; averaging tasks makes it narrower and leaves the pull: in simulated studies of
@@ -191,7 +182,7 @@ def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame
                 low, high = improvement_interval(one["draws"], one["improvement"], confidence, one["sample"])
             known = {"source_a": pair[0], "source_b": pair[1], "ci_low": low, "ci_high": high}
             rows.append(known | one | {"resamples": study.compare.resamples, "simulated": study.simulated})
-    return pd.DataFrame(rows, columns=IMPROVEMENT_COLUMNS)
+    return IMPROVEMENT.frame(rows)
 
 
 def _won(draws: TaskDraws, pair: tuple[str, str]) -> dict:
@@ -222,9 +213,3 @@ def _mean_won(found: list[dict]) -> dict:
         "n_patients": sum(one["n_patients"] for one in found),
         "interval_holds": np.nan,
     }
-
-
-def save_tables(study: Study, ranks: pd.DataFrame, improvement: pd.DataFrame) -> None:
-    """Write ranks.csv and improvement.csv of `reports/<study>/`, each whole or not at all."""
-    write_table(ranks, study.report_dir / "ranks.csv")
-    write_table(improvement, study.report_dir / "improvement.csv")

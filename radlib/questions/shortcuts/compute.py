@@ -17,18 +17,14 @@ from sklearn.preprocessing import StandardScaler
 
 from radlib.data.images import Packed, open_packed
 from radlib.progress import progress
+from radlib.questions.shortcuts.table import EVERYTHING, SHORTCUTS
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import FoldScores, bootstrap_mean_auc, mean_auc
 from radlib.stats.folds import smaller_class, tested
 from radlib.stats.intervals import interval
-from radlib.store import write_table
 from radlib.study import Study
 from radlib.training.results import FoldPredictions, Results
 
-COLUMNS = [
-    "task", "features", "n_features", "auc", "ci_low", "ci_high", "best_source", "auc_best_source",
-    "delta", "delta_low", "delta_high", "n_patients", "n_images", "n_positive", "resamples", "simulated",
-]  # fmt: skip
 SOURCE_COLUMNS = ["task", "source", "auc", "ci_low", "ci_high"]
 SIDES = ["top", "bottom", "left", "right"]
 GROUPS = {
@@ -38,23 +34,14 @@ GROUPS = {
     "contrast": ["contrast"],
     "border": ["border_black", *(f"{side}_{figure}" for side in SIDES for figure in ("mean", "contrast"))],
 }
-EVERYTHING = "everything"
 GROUPS[EVERYTHING] = [name for names in GROUPS.values() for name in names]
-TITLES = {
-    "size": "only image size",
-    "aspect": "only aspect ratio",
-    "mean": "only mean brightness",
-    "contrast": "only contrast (SD)",
-    "border": "only the border",
-    EVERYTHING: "all of these",
-}
 BORDER = 16  # at each side, this part of the image is its border
 _AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class Shortcuts:
-    """`table` (`COLUMNS`): a row per task and set of features; `sources` (`SOURCE_COLUMNS`): the networks."""
+    """`table` (`SHORTCUTS`): a row per task and features; `sources`: the networks (`SOURCE_COLUMNS`)."""
 
     table: pd.DataFrame
     sources: pd.DataFrame
@@ -85,7 +72,7 @@ def compare_shortcuts(study: Study, results: Results) -> Shortcuts:
             **tested(sides[best]), "resamples": study.compare.resamples, "simulated": study.simulated,
         }  # fmt: skip
         rows += [about | {"features": g, "n_features": len(GROUPS[g]), **found[f"only {g}"]} for g in GROUPS]
-    return Shortcuts(pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(networks, columns=SOURCE_COLUMNS))
+    return Shortcuts(SHORTCUTS.frame(rows), pd.DataFrame(networks, columns=SOURCE_COLUMNS))
 
 
 def measure_images(packed: Packed) -> pd.DataFrame:
@@ -124,11 +111,6 @@ def classifier() -> VotingClassifier:
     trees = HistGradientBoostingClassifier(learning_rate=0.05, max_depth=3, early_stopping=False)
     line = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     return VotingClassifier([("line", line), ("trees", trees)], voting="soft")
-
-
-def save_table(study: Study, found: Shortcuts) -> None:
-    """Write shortcuts.csv of `reports/<study>/`."""
-    write_table(found.table, study.report_dir / "shortcuts.csv")
 
 
 def _brightness(images: np.ndarray) -> pd.DataFrame:

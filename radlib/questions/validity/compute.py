@@ -1,9 +1,10 @@
-"""Do the intervals hold the truth as often as they say? Asked of simulated studies whose truth is known.
+"""Do the intervals cover the true value as often as they say? Asked of simulated studies with a known truth.
 
 A cell of `validity.cells` is one kind of study. It is drawn many times with its true difference and as often
 without one; every method of `radlib.stats.rivals` gives its interval each time. The share of intervals that
-hold the truth is the coverage; the share that exclude 0 is the power, or, without a difference, the type-I
-error. Shares come with Wilson's interval (1927, doi 10.1080/01621459.1927.10502953): their Monte-Carlo error.
+cover the true value is the coverage; the share that exclude 0 is the power, or, without a difference, the
+type-I error. Shares come with Wilson's interval (1927, doi 10.1080/01621459.1927.10502953): their Monte-Carlo
+error.
 """
 
 from dataclasses import dataclass
@@ -17,18 +18,14 @@ from threadpoolctl import threadpool_limits
 
 from radlib.code import code_digest
 from radlib.machines.workers import Advance, work
+from radlib.questions.validity.table import VALIDITY
 from radlib.seeds import digest_of, seed_of
 from radlib.stats.rivals import METHODS, auc_intervals, figure_intervals
 from radlib.stats.simulation import Design, draw_latent, figures, level_of, scores, true_difference
-from radlib.store import load_run, save_run, write_table
+from radlib.store import load_run, save_run
 from radlib.study import Study
 from radlib.study.questions import Cell
 
-COLUMNS = [
-    "measure", "positive", "negative", "level", "folds", "settings", "seeds", "luck", "true_delta", "method",
-    "truth", "studies", "coverage", "coverage_low", "coverage_high", "verdict", "rejected", "rejected_low",
-    "rejected_high", "width", "confidence", "resamples",
-]  # fmt: skip
 THESE, ANY = "these trainings", "any training"
 HOLDS, NARROW, WIDE = "holds", "too narrow", "too wide"
 TOLERANCE = 0.01  # of the coverage: 94 to 96 % for a 95 % interval
@@ -129,10 +126,11 @@ def simulate_study(batch: Batch, number: int) -> list[dict]:
 
 
 def coverage_table(study: Study, intervals: pd.DataFrame) -> pd.DataFrame:
-    """A row (`COLUMNS`) per cell, true difference, method and truth, from what `simulate` returned.
+    """A row (`VALIDITY`) per cell, true difference, method and truth, from what `simulate` returned.
 
-    Without luck of training both truths are one and stand in one row. With luck, `these trainings` asks for
-    the difference of the trainings at hand, which is never quite 0, so there is no error of rejecting it.
+    Without variation between trainings both truths are one and stand in one row. With it, `these trainings`
+    asks for the difference of the trainings at hand, which is never quite 0, so there is no error of
+    rejecting it.
     """
     rows = []
     for (place, delta, method), group in intervals.groupby(["cell", "true_delta", "method"], sort=False):
@@ -142,7 +140,7 @@ def coverage_table(study: Study, intervals: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table["method"] = pd.Categorical(table["method"], list(METHODS))
     keys = ["measure", "luck", "folds", "level", "positive", "negative", "true_delta", "truth", "method"]
-    return table.sort_values(keys, ignore_index=True).astype({"method": str})[COLUMNS]
+    return table.sort_values(keys, ignore_index=True).astype({"method": str})[VALIDITY.names]
 
 
 def _row(study: Study, cell: Cell, delta: float, method: str, group: pd.DataFrame, truth: str, value) -> dict:
@@ -188,8 +186,3 @@ def cell_title(row: pd.Series) -> str:
     title = f"{name} {row['level']:g}, {patients} patients"
     title += f", {row['folds']} folds" if row["folds"] > 1 else ""
     return title + (f", luck {row['luck']:g}, {row['seeds']} seeds" if row["luck"] > 0 else "")
-
-
-def save_table(study: Study, table: pd.DataFrame) -> None:
-    """Write validity.csv of `reports/<study>/`."""
-    write_table(table, study.report_dir / "validity.csv")

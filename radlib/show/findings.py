@@ -1,0 +1,70 @@
+"""What a question found, as data; and the one renderer that turns it into a table or a sentence.
+
+A question's `findings` returns a `Finding` per statement. Nobody writes paragraphs from numbers: notebooks
+show `findings_table`, and at most one `sentence`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from radlib.show.table import number
+
+SIMULATED = (
+    "**Simulated images.** Patients and pictures are computer-made: the numbers show that the "
+    "machinery works and are no evidence about pretraining."
+)
+HIGHER, LOWER, NOT_SHOWN = "higher", "lower", "no difference shown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """subject: of what; value, low, high: with its interval, None where there is none; verdict: in words.
+
+    form: format of the numbers; where: the notebook that has it whole.
+    """
+
+    subject: str
+    verdict: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    form: str = "+.3f"
+    where: str = ""
+
+
+def direction(ci_low: float, ci_high: float) -> str:
+    """'higher', 'lower', or 'no difference shown' where the interval touches or holds 0."""
+    if ci_low > 0:
+        return HIGHER
+    return LOWER if ci_high < 0 else NOT_SHOWN
+
+
+def with_interval(finding: Finding, confidence: float) -> str:
+    """`+0.031 (95 % CI +0.012 to +0.050)`; the value alone where there is no interval."""
+    if finding.value is None or pd.isna(finding.value):
+        return ""
+    value = number(finding.value, finding.form)
+    if finding.low is None or pd.isna(finding.low):
+        return value
+    low, high = number(finding.low, finding.form), number(finding.high, finding.form)
+    return f"{value} ({100 * confidence:g} % CI {low} to {high})"
+
+
+def sentence(finding: Finding, confidence: float) -> str:
+    """`AUC, A − B, mean over 5 tasks: worse, −0.033 (95 % CI −0.044 to −0.022).`"""
+    figures = with_interval(finding, confidence)
+    return f"{finding.subject}: {finding.verdict}{', ' if figures else ''}{figures}."
+
+
+def findings_table(findings: Sequence[Finding], confidence: float) -> pd.DataFrame:
+    """A row per finding; the notebook only where some finding names one."""
+    rows = [(f.subject, f.verdict, with_interval(f, confidence), f.where) for f in findings]
+    table = pd.DataFrame(rows, columns=["finding", "verdict", "value", "notebook"])
+    shown = table if table["notebook"].any() else table.drop(columns="notebook")
+    return shown.set_index("finding")
+
+
+def bullets(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {text}" for text in sentences)

@@ -1,0 +1,111 @@
+"""Declared tables, the renderer of findings, and estimates, against the committed reports and scipy."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from radlib.errors import UserError
+from radlib.report.dictionary import FILE, TABLES, dictionary
+from radlib.show.findings import Finding, direction, findings_table, sentence
+from radlib.show.table import COUNT, IS_SIMULATED, P_VALUE, PAIR, TASK, WORD, Column, Table, interval_columns
+from radlib.stats.estimate import Estimate, mean_of
+from tests.conftest import REPOSITORY
+from tests.fabricated import make_study
+
+SMALL = Table(
+    "small.csv",
+    "moon",
+    "task and pair",
+    [
+        TASK,
+        *PAIR,
+        *interval_columns("delta", "difference", "a − b"),
+        Column("p", "two-sided", "p", P_VALUE),
+        Column("n", "patients", "patients", COUNT),
+        Column("kind", "of figure", "kind", WORD, names={"x": "the x"}),
+        Column("hidden", "not for readers"),
+        IS_SIMULATED,
+    ],
+    index=2,
+)
+ROW = {
+    "task": "thyroid_us", "source_a": "radiology", "source_b": "random", "delta": -0.0314, "ci_low": -0.05,
+    "ci_high": 0.012, "p": 0.0004, "n": 1200.0, "kind": "x", "hidden": 1, "simulated": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.file)
+@pytest.mark.parametrize("report", ["demo", "open"])
+def test_declared_columns_are_those_of_the_committed_reports(table, report):
+    committed = pd.read_csv(REPOSITORY / "reports" / report / table.file)
+    assert table.names == list(committed)
+    assert all(column.meaning for column in table.columns) and len(set(table.names)) == len(table.names)
+
+
+def test_dictionary_in_docs_is_that_of_the_declarations():
+    assert (REPOSITORY / FILE).read_text() == dictionary(), "run python -m radlib.report.dictionary"
+
+
+def test_rows_are_shown_with_titles_rounded_and_with_their_interval(tmp_path):
+    study = make_study(tmp_path)
+    rows = [ROW, ROW | {"task": "mean over tasks", "source_b": "", "delta": np.nan, "kind": "y", "p": 0.5}]
+    shown = SMALL.shown(study, SMALL.frame(rows))
+    assert list(shown.index) == [
+        ("Thyroid US", "Simulated radiology − Random weights"),
+        ("mean over tasks", "Simulated radiology"),
+    ]
+    assert list(shown) == ["a − b", "p", "patients", "kind", "images are"]
+    assert list(shown.iloc[0]) == ["−0.031 (−0.050 to +0.012)", "< 0.001", "1,200", "the x", "simulated"]
+    assert list(shown["a − b"])[1] == "" and list(shown["kind"])[1] == "y"
+    assert SMALL.shown(study, SMALL.frame()).empty
+
+
+def test_table_is_written_and_read_again_or_refused(tmp_path):
+    study = make_study(tmp_path)
+    with pytest.raises(UserError, match="no small.csv .* dvc repro moon"):
+        SMALL.read(study)
+    SMALL.write(study, SMALL.frame([ROW]).assign(extra=1))
+    assert SMALL.read(study).to_dict("records") == [ROW]
+    pd.DataFrame({"task": [1]}).to_csv(study.report_dir / "small.csv")
+    with pytest.raises(UserError, match="other columns than this version writes"):
+        SMALL.read(study)
+
+
+def test_findings_become_a_table_or_a_sentence():
+    found = [Finding("AUC", "worse", -0.0334, -0.0442, -0.0218), Finding("Controls", "passed", where="11")]
+    assert sentence(found[0], 0.95) == "AUC: worse, −0.033 (95 % CI −0.044 to −0.022)."
+    assert sentence(found[1], 0.95) == "Controls: passed."
+    table = findings_table(found, 0.9)
+    assert list(table["value"]) == ["−0.033 (90 % CI −0.044 to −0.022)", ""]
+    assert "notebook" not in findings_table(found[:1], 0.9)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.01, 0.1, "higher"),
+        (-0.1, -0.01, "lower"),
+        (0.0, 0.1, "no difference shown"),
+        (np.nan, np.nan, "no difference shown"),
+    ],
+)
+def test_touching_zero_is_no_difference(low, high, word):
+    assert direction(low, high) == word
+
+
+def test_difference_and_mean_of_estimates_are_those_of_their_replicates():
+    rng = np.random.default_rng(3)
+    one, other = (Estimate(m, m + 0.1 * rng.normal(size=4000), patients=400) for m in (0.5, 0.2))
+    less = one - other
+    assert less.value == pytest.approx(0.3)
+    np.testing.assert_array_equal(less.replicates, one.replicates - other.replicates)
+    few = Estimate(0.1, 0.1 + 0.1 * rng.normal(size=4000), patients=12, folds=2)
+    mean = mean_of([one, few], 0.95)
+    assert mean.value == pytest.approx(0.3) and mean.sample == few.sample, "the strongest correction"
+    # The expanded percentile of normal replicates: Student's t, n / (n - folds) of the variance.
+    half = stats.t.isf(0.025, 10) * np.sqrt(12 / 10) * mean.replicates.std()
+    low, high = mean.interval(0.95)
+    assert (low, high) == pytest.approx((0.3 - half, 0.3 + half), abs=0.02)
+    assert (mean.p_value() < 0.05) == (low > 0) and mean.smallest_p() <= mean.p_value()
+    assert mean.equivalence(1.0, 0.95).p_value < 0.05 < mean.equivalence(0.1, 0.95).p_value
