@@ -34,6 +34,8 @@ def choose(study_name: str, raw: str) -> None:
     if raw:
         _link_raw(study, Path(raw).expanduser())
     check_raw(study)
+    check_networks(study)
+    _check_weights(study)
     write_complete(study)
     _drop_broken_lock(Path(".dvc/tmp/rwlock"))
     _work_without_git(study.root)
@@ -132,6 +134,23 @@ def check_raw(study: Study) -> None:
                 from radlib.networks.checkpoints import missing_file
 
                 raise missing_file(study, name, backbone)
+
+
+def check_networks(study: Study) -> None:
+    """Every network must be able to do what the study asks of it."""
+    from radlib.networks.check_networks import network_faults
+
+    for fault in network_faults(study):
+        raise UserError(fault)
+
+
+def _check_weights(study: Study) -> None:
+    """Every published file must hold the weights of its network."""
+    for name, checkpoint in study.checkpoints.items():
+        from radlib.networks.checkpoints import published_weights
+
+        for backbone in checkpoint.backbones:
+            published_weights(study, name, backbone)
 
 
 def _keep_own_params() -> None:

@@ -44,6 +44,8 @@ PRELOADED = [
 def carry_out(command: list[str], environment: dict[str, str]) -> tuple[int, list[tuple[str, float]]]:
     """Run a command whose children may ask for forks; its exit status, and seconds by stage that asked."""
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as in every kernel
+    # After Ctrl-C, which leaves cleaning up to the standard library, this warning would be the last word.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     seconds: list[tuple[str, float]] = []
