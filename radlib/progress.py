@@ -15,6 +15,7 @@ WHOLE = "{l_bar}{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}, {rate_fmt}]"
 
 # A first guess comes from the slow start (files, first batch) and would be hours for what takes seconds.
 GUESS_FROM = 0.03
+GUESS_AFTER = 30.0  # seconds, for what takes hours
 
 
 class _Patient:
@@ -23,7 +24,8 @@ class _Patient:
     @property
     def format_dict(self) -> dict:
         shown = super().format_dict
-        if shown["total"] and shown["n"] < GUESS_FROM * shown["total"]:
+        early = shown["elapsed"] < GUESS_AFTER and shown["n"] < GUESS_FROM * (shown["total"] or 0)
+        if early:
             shown["bar_format"] = (shown["bar_format"] or WHOLE).replace("{remaining}", "?")
         return shown
 

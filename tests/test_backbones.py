@@ -1,10 +1,16 @@
 """The networks: what trains under `top10`, and that stored feature maps give the same result."""
 
+import re
+
 import pytest
 import torch
 
 from radlib.errors import UserError
 from radlib.networks import backbones
+from radlib.networks.check_networks import network_faults
+from radlib.networks.weights import load_weights
+from radlib.study.training import Backbone, Segment
+from tests.fabricated import make_study
 
 # Trainable weights of the last ten Keras layers (include_top=False, pooling="avg"), read off keras 3.15;
 # test_published_weights.py builds the networks and counts. ResNet50 has 2 560 more there: biases of its last
@@ -87,3 +93,58 @@ def test_unknown_names_are_refused():
         backbones.create("resnet50", variant="moon")
     with pytest.raises(UserError, match="'top10' is not defined for backbone 'resnet18'"):
         backbones.top_of("resnet18")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "inception_v3", "dla34"])
+def test_passes_of_shapes_say_what_a_real_pass_says(name):
+    network = backbones.create(name).eval()
+    for size in (33, 64, 74, 75, 96):
+        try:
+            with torch.no_grad():
+                found = tuple(network.forward_features(torch.rand(1, 3, size, size)).shape)
+        except RuntimeError as exc:
+            found = str(exc)
+        shape = backbones.feature_shape(name, size)
+        assert isinstance(shape, str) == isinstance(found, str)
+        assert isinstance(found, str) or shape == found
+
+
+NO_MAPS = "are no maps of {} channels x height x width, which is all that is understood here"
+FAULTS = [
+    ("resnet_50", {}, "backbones.resnet_50: timm has no backbone 'resnet_50'; near names: .*resnet50"),
+    ("vit_tiny_patch16_224", {}, "the features of vit_tiny_patch16_224 .197 x 192. " + NO_MAPS.format(192)),
+    ("swin_tiny_patch4_window7_224", {}, "7 x 7 x 768. " + NO_MAPS.format(768)),
+    ("coat_tiny", {}, NO_MAPS.format(152)),
+    ("inception_v3", {"size": 64}, "v3.size: inception_v3 cannot be shown images of 64 px; 75 px work"),
+    ("inception_v3", {"pretrain": 74}, "pretrain.size: .* 75 px work"),
+    ("inception_v3", {"segment": 40}, "segment.size: .* 75 px work"),
+    ("maxvit_tiny_tf_224", {"size": 64}, "maxvit_tiny_tf_224.size: .* 224 px work"),
+    ("resnet18", {"top10": True}, "transfer.settings: 'top10' is not defined for backbone 'resnet18'"),
+    ("convnext_tiny", {"segment": 64}, "segment.settings: convnext_tiny cannot be the encoder of a U-Net"),
+    ("resnet18", {"segment": 64}, ""),
+    ("inception_v3", {"segment": 75, "size": 75, "pretrain": 75, "top10": True}, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "asked", "sentence"), FAULTS)
+def test_what_a_network_cannot_do_is_found_before_anything_is_computed(name, asked, sentence, tmp_path):
+    study = make_study(tmp_path, backbones=(name,))
+    settings = [s for s in study.transfer.settings if s.train != "top10" or "top10" in asked]
+    drawn = {"tasks": ["thyroid_us"], "size": asked.get("segment"), "epochs": {"all": 1}}
+    segment = Segment(**drawn, settings=[{"train": "all", "lr": 0.001}]) if "segment" in asked else Segment()
+    study = study.model_copy(
+        update={
+            "backbones": {name: Backbone(size=asked.get("size", 224))},
+            "pretrain": study.pretrain.model_copy(update={"size": asked.get("pretrain", 224)}),
+            "transfer": study.transfer.model_copy(update={"settings": settings}),
+            "segment": segment,
+        }
+    )
+    faults = network_faults(study)
+    assert len(faults) == bool(sentence) and not any("\n" in fault for fault in faults)
+    assert re.search(sentence, "".join(faults))
+
+
+def test_maps_that_would_be_read_wrongly_enter_no_run(small_study):
+    with pytest.raises(UserError, match="the features of swin_tiny_patch4_window7_224"):
+        load_weights(small_study, "random", "swin_tiny_patch4_window7_224")

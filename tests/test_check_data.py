@@ -147,6 +147,10 @@ def test_published_weights_that_are_missing_say_where_they_are_published(study, 
     (raw / "weights/b.pt").write_bytes(b"there")
     row, errors = row_and_errors()
     assert row == ["published", "2 of 2", "-", "-", "-", "-", "MIT"] and not errors
+    opened = check_data(study, raw, progress=quiet)[-1].errors
+    assert [error.split("weights/")[1][:29] for error in opened] == [
+        f"{n}.pt cannot be read as weight" for n in "ab"
+    ]
 
 
 def test_wrong_counts_are_warnings_with_the_number(study, raw):
@@ -279,6 +283,15 @@ def test_the_command_exits_with_1_where_something_is_missing(at_home, raw, capsy
     assert main(["check-data", "--study", "other"]) == 1
     assert "no study 'other' in studies/; there are: mine" in capsys.readouterr().err
     assert sorted(path.name for path in at_home.iterdir()) == ["studies"]
+
+
+def test_a_network_that_cannot_work_is_an_error(at_home, raw, capsys):
+    file = at_home / "studies" / "mine.yaml"
+    file.write_text(file.read_text().replace("tf_efficientnet_lite0", "vit_tiny_patch16_224"))
+    assert main(["check-data", "--study", "mine", "--raw", str(raw), "--quick"]) == 1
+    assert "Error: backbones.vit_tiny_patch16_224: the features" in capsys.readouterr().out
+    assert main(["choose", "--study", "mine", "--raw", str(raw)]) == 1
+    assert "Stopped: backbones.vit_tiny_patch16_224: the features" in capsys.readouterr().err
 
 
 def test_the_chosen_study_is_checked_where_none_is_named(at_home, raw, capsys):

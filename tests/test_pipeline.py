@@ -33,6 +33,7 @@ OWN_TASK = {
 }  # fmt: skip
 COPIED = ["dvc.yaml", "params.yaml", "Makefile", ".dvc/config", ".dvcignore"]
 PYTHON = Path(sys.executable)
+STUDY = ["python", "-m", "radlib.run", "study"]
 
 
 def environment() -> dict[str, str]:
@@ -98,7 +99,7 @@ def killed_and_resumed(tmp_path_factory):
     short_study(folder)
     call(folder, "python", "-m", "radlib.run", "choose")
     process = subprocess.Popen(
-        ["dvc", "repro"], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        STUDY, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     store = folder / "store" / "runs"
     deadline = time.monotonic() + 600
@@ -110,8 +111,7 @@ def killed_and_resumed(tmp_path_factory):
     process.wait()
     (folder / ".dvc" / "tmp" / "rwlock").write_text("")
     finished = {p: p.stat().st_mtime_ns for p in store.rglob("[!.]*.parquet")}
-    call(folder, "python", "-m", "radlib.run", "choose")
-    output = call(folder, "dvc", "repro")
+    output = call(folder, *STUDY)
     return folder, finished, output
 
 

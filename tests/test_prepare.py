@@ -21,6 +21,7 @@ from radlib.data.figures import findings, lesion_shares
 from radlib.data.images import open_packed
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
+from radlib.run.choose import check_raw, choose
 from radlib.study import load_study
 from tests.conftest import REPOSITORY, two_classes
 
@@ -216,6 +217,14 @@ def test_no_study_reads_where_it_writes(own_data, path, kind):
         load_study(path=own_data.root / "params.yaml")
 
 
+def test_a_link_to_downloads_that_leads_into_the_study_is_refused(own_data, monkeypatch):
+    monkeypatch.chdir(own_data.root)
+    shutil.move("data/raw", "results")
+    with pytest.raises(UserError, match="lie in one another"):
+        choose("", str(own_data.root / "results"))
+    assert len(list((own_data.root / "results").rglob("*.png"))) > 60
+
+
 def test_no_dataset_is_called_like_the_folder_of_downloads(own_data):
     params = (own_data.root / "params.yaml").read_text()
     (own_data.root / "params.yaml").write_text(params.replace("  mine:", "  raw:"))
@@ -228,8 +237,10 @@ def test_only_folders_that_carry_our_mark_are_removed(own_data):
     scan = folder / "scans" / "1.png"
     scan.parent.mkdir(parents=True)
     scan.write_bytes(b"the only copy")
-    with pytest.raises(UserError, match="holds files that are not of this version's making"):
+    with pytest.raises(UserError, match="holds scans, which this version did not write"):
         prepare(own_data, "mine", progress=quiet)
+    with pytest.raises(UserError, match="holds scans, which this version did not write"):
+        check_raw(own_data)  # before DVC starts, which removes what a stage writes
     assert scan.read_bytes() == b"the only copy" and len(list(folder.parent.iterdir())) <= 2
     elsewhere = folder.rename(own_data.root / "elsewhere")
     folder.symlink_to(elsewhere, target_is_directory=True)
@@ -241,6 +252,10 @@ def test_only_folders_that_carry_our_mark_are_removed(own_data):
     prepare(own_data, "mine", progress=quiet)
     prepare(own_data, "mine", progress=quiet)
     assert open_packed(folder).images.shape[0] == 60
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds notes.txt, which"):
+        prepare(own_data, "mine", progress=quiet)
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_same_files_give_the_same_bytes_and_nothing_else(own_data):

@@ -368,6 +368,7 @@ def test_pipeline_imports_every_file_of_a_checkpoint(tmp_path, monkeypatch):
     params = yaml.safe_load((folder / "studies/smoke.yaml").read_text())
     files = {"tf_efficientnet_lite0": "a.safetensors", "resnet18": "b.pt"}
     params["backbones"] = {name: {"size": 32} for name in files}
+    params["transfer"]["settings"] = [{"train": "frozen", "lr": 0.01}]
     params["checkpoints"]["published"] = {"path": "data/raw/weights", "files": files, **PYTORCH}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     raw = folder / "data/raw/weights"
@@ -380,7 +381,8 @@ def test_pipeline_imports_every_file_of_a_checkpoint(tmp_path, monkeypatch):
     choose("", "")
     stages = {stage.name: stage for stage in Repo(str(folder)).index.stages}
     stage = stages["checkpoint@published"]
-    assert [dependency.def_path for dependency in stage.deps] == ["data/raw/weights", "study.yaml"]
+    read = [d.def_path for d in stage.deps if not d.def_path.startswith("radlib/")]
+    assert read == ["data/raw/weights", "study.yaml"]
     assert [out.def_path for out in stage.outs] == ["models/smoke/published"]
     assert main(stage.cmd.removeprefix("python -m radlib.run ").split()) == 0
     assert all(load_weights(load_study(), "published", name).state for name in files)

@@ -80,6 +80,11 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             {"transfer.settings": [{"train": "all", "lr": 1}, {"train": "all", "lr": 1.0}]},
             "transfer.settings holds 'all, lr 1, inception_resnet_v2' twice",
         ),
+        ({"tasks.thyroid_us.negative": False}, "got False, which YAML takes for no text: write it in quotes"),
+        (
+            {"tasks.thyroid_us.options": None},
+            "'tasks.thyroid_us.options': Input should be a valid dictionary, but",
+        ),
         (["transfer.seeds", [0]], "overrides is ['transfer.seeds', [0]]; write keys and values, such as"),
         ("transfer.seeds=[0]", "overrides is 'transfer.seeds=[0]'; write keys and values"),
         ({("transfer", "seeds"): [1]}, "overrides: ('transfer', 'seeds') is no key; write it as text"),
@@ -191,8 +196,8 @@ def test_a_notebook_begins_with_what_the_study_has(small_study):
 def test_no_time_left_is_told_from_the_slow_start(tmp_path, monkeypatch):
     monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "bars"))
     with progress(total=1000, description="x") as bar:
-        bar.start_t -= 60  # seconds that the files took
+        bar.start_t -= 10  # seconds that the files took
         bar.update(1)
         assert "<?" in str(bar)
         bar.update(499)
-        assert "<01:00" in str(bar)
+        assert "<00:10" in str(bar)

@@ -54,14 +54,14 @@ class Checked:
 def check_data(
     study: Study, raw: Path | None = None, quick: bool = False, progress: Callable = progress
 ) -> list[Checked]:
-    """Look for everything that the study reads, count it, split it, and open every listed image.
+    """Look for everything that the study reads, count it, split it, open every listed image and all weights.
 
     Args:
         raw: the folder with the downloads, in place of data/raw. quick: count only, open no image.
     """
     study = with_raw(study, raw)
     checked = [_check_dataset(study, name, quick, progress) for name in {**study.corpora, **study.tasks}]
-    return checked + [_check_files(study, name) for name in study.checkpoints]
+    return checked + [_check_files(study, name, quick) for name in study.checkpoints]
 
 
 def with_raw(study: Study, raw: Path | None) -> Study:
@@ -78,10 +78,7 @@ def with_raw(study: Study, raw: Path | None) -> Study:
 
     fields = ("corpora", "tasks", "checkpoints")
     study = study.model_copy(update={name: moved(getattr(study, name)) for name in fields})
-    try:
-        check_places(study)
-    except ValueError as exc:
-        raise UserError(str(exc)) from exc
+    check_places(study)
     return study
 
 
@@ -135,16 +132,21 @@ def _check_split(study: Study, name: str, records: list[Record]) -> None:
     with_parts(study, name, manifest, [record.parts for record in records], named)
 
 
-def _check_files(study: Study, name: str) -> Checked:
-    backbones = study.checkpoints[name].backbones
-    missing = [one for one in backbones if not study.checkpoint_file(name, one).is_file()]
-    errors = []
-    if missing:
-        # PyTorch takes seconds to import, and where every file is there nothing needs it.
-        from radlib.networks.checkpoints import missing_file
+def _check_files(study: Study, name: str, quick: bool) -> Checked:
+    # PyTorch takes seconds to import, and without checkpoints nothing here needs it.
+    from radlib.networks.checkpoints import missing_file, published_weights
 
-        errors = [str(missing_file(study, name, backbone)) for backbone in missing]
-    return Checked(name, f"{len(backbones) - len(errors)} of {len(backbones)}", errors=errors)
+    backbones, errors = study.checkpoints[name].backbones, []
+    missing = [one for one in backbones if not study.checkpoint_file(name, one).is_file()]
+    for backbone in backbones:
+        try:
+            if backbone in missing:
+                raise missing_file(study, name, backbone)
+            if not quick:
+                published_weights(study, name, backbone)
+        except UserError as exc:
+            errors.append(str(exc))
+    return Checked(name, f"{len(backbones) - len(missing)} of {len(backbones)}", errors=errors)
 
 
 def _missing(study: Study, name: str, item: Dataset) -> str:

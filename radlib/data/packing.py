@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radlib.errors import UserError
+from radlib.errors import UserError, listed
 
 CHUNK = 256
 MARK = ".written_by_radlib"
@@ -26,7 +26,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def whole_folder(folder: Path, megabytes: int) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`; on success it takes that place, on failure it is removed.
 
-    What is in that place is removed where this function wrote it, as a file there says, and never otherwise.
+    What is in that place is removed where this function wrote it, as a list there says, and never otherwise.
 
     Args:
         megabytes: what the caller is going to write, checked before it starts.
@@ -43,7 +43,7 @@ def whole_folder(folder: Path, megabytes: int) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield temporary
-        (temporary / MARK).touch()
+        (temporary / MARK).write_text("".join(sorted(f"{path.name}\n" for path in temporary.iterdir())))
         temporary.chmod(0o755)
         check_own(folder)
         if folder.exists():
@@ -62,10 +62,13 @@ def check_own(folder: Path) -> None:
     """UserError where something is in the place of `folder` that `whole_folder` did not write."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UserError(f"{folder} is a file or a link, and would be replaced; move it away")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    mark = folder / MARK
+    foreign = found - {MARK, *(mark.read_text().split("\n") if mark.is_file() else [])}
+    if foreign:
         raise UserError(
-            f"{folder} holds files that are not of this version's making, and would be replaced; move the "
-            "folder away, or delete it if an earlier version wrote it"
+            f"{folder} holds {listed(sorted(foreign), most=3)}, which this version did not write and would "
+            "remove; move what is yours away, or delete the folder if an earlier version wrote it"
         )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 import pandas as pd
+from humanize import naturalsize
 
 from radlib import compute
 from radlib.machines import costs, workers
@@ -28,7 +29,6 @@ LEFT_OUT = (
     "the frozen runs that some of them add), the start of every notebook, a second copy of data/, models/ "
     "and results/ in DVC's cache where the file system cannot share blocks between files."
 )
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def report(study: Study, stages: list[Stage], speeds: dict[Step, float], devices
         "stage": "total" if len(known) == len(stages) else "total of what is known",
         "images": "",
         "runs": f"{sum(stage.runs for stage in stages):,}",
-        "disk": _bytes(sum(stage.disk for stage in known)),
-        "memory": _bytes(max(stage.memory for stage in known)) if known else "unknown",
+        "disk": naturalsize(sum(stage.disk for stage in known)),
+        "memory": naturalsize(max(stage.memory for stage in known)) if known else "unknown",
         "device time": _time(sum(sum(_seconds(stage, speeds)) for stage in known)),
         "wall time": _time(sum(_wall(stage, speeds, devices) for stage in known)),
     }
@@ -189,8 +189,8 @@ def _row(stage: Stage, speeds: dict[Step, float], devices: int) -> dict[str, str
     return {
         **row,
         "images": f"{stage.images:,}" if stage.images else "",
-        "disk": _bytes(stage.disk),
-        "memory": _bytes(stage.memory) if stage.memory else "",
+        "disk": naturalsize(stage.disk),
+        "memory": naturalsize(stage.memory) if stage.memory else "",
         "device time": _time(sum(seconds)) if seconds else "",
         "wall time": _time(_wall(stage, speeds, devices)) if seconds else "",
     }
@@ -225,13 +225,6 @@ def _unknown(study: Study, stages: list[Stage]) -> list[str]:
         f"state; prepare it first (dvc repro {' '.join(kinds)}, after make study's choice of the study), or "
         "state expected: {images: ...} in the study file."
     ]
-
-
-def _bytes(count: float) -> str:
-    unit = 0
-    while count >= 1000 and unit < len(_UNITS) - 1:
-        count, unit = count / 1000, unit + 1
-    return f"{count:.0f} {_UNITS[unit]}" if count >= 10 or unit == 0 else f"{count:.1f} {_UNITS[unit]}"
 
 
 def _time(seconds: float) -> str:

@@ -8,6 +8,8 @@ module whose input can be stored once (everything before it is frozen) and the p
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
 
 import timm
 import torch
@@ -24,6 +26,9 @@ KERAS_EPSILONS = {
     "inception_resnet_v2": 1e-3,
 }
 KERAS = "keras"
+# What timm's networks raise where an input does not fit them, and where their answer is no tensor.
+CANNOT = (RuntimeError, ValueError, AssertionError, TypeError, AttributeError, IndexError)
+AUXILIARY = "AuxLogits."  # a second classifier half-way through InceptionV3, for training alone
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,72 @@ def create(backbone: str, classes: int = 0, variant: str = "") -> nn.Module:
         UserError: timm has no network of that name, or it has no such variant.
     """
     if not timm.is_model(backbone):
-        near = ", ".join(timm.list_models(f"*{backbone[:6]}*")[:5]) or "see timm.list_models()"
-        raise UserError(f"timm has no backbone '{backbone}'; near names: {near}")
+        near = get_close_matches(backbone, timm.list_models(), 5) or ["see timm.list_models()"]
+        raise UserError(f"timm has no backbone '{backbone}'; near names: {', '.join(near)}")
     model = timm.create_model(backbone, pretrained=False, num_classes=classes)
     if variant:
         _as_keras(model, backbone, variant)
     return model
+
+
+@cache
+def outline(backbone: str, classes: int = 0) -> nn.Module:
+    """A network of meta tensors, in evaluation: names, shapes and dtypes without numbers."""
+    with torch.device("meta"):
+        return create(backbone, classes).eval()
+
+
+def layout(backbone: str, classes: int = 0) -> dict[str, Tensor]:
+    """The state dict of `outline`."""
+    return outline(backbone, classes).state_dict()
+
+
+@cache
+def feature_shape(backbone: str, size: int) -> tuple[int, ...] | str:
+    """Shape of what a network says of one image of `size` px, or why it says nothing; nothing is computed."""
+    try:
+        with torch.no_grad():
+            images = torch.empty(1, 3, size, size, device="meta")
+            return tuple(outline(backbone).forward_features(images).shape)
+    except CANNOT as exc:
+        return str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+
+
+def usual_size(backbone: str) -> int:
+    """Side of the images that a network was made for, px."""
+    return outline(backbone).pretrained_cfg["input_size"][-1]
+
+
+def check(backbone: str) -> None:
+    """Features must be maps (B, channels, height, width): maps of another order give numbers, and nonsense.
+
+    Raises:
+        UserError: timm has no such network, or its features are something else.
+    """
+    network, found = outline(backbone), feature_shape(backbone, usual_size(backbone))
+    right = isinstance(found, tuple) and len(found) == 4 and found[1] == network.num_features
+    if not right or getattr(network, "output_fmt", None) not in (None, "NCHW"):
+        shape = " x ".join(map(str, found[1:])) if isinstance(found, tuple) else found
+        raise UserError(
+            f"the features of {backbone} ({shape}) are no maps of {network.num_features} channels x height x "
+            "width, which is all that is understood here; choose another backbone, such as resnet50"
+        )
+
+
+def check_size(backbone: str, size: int) -> None:
+    """Raises: UserError where images of that side (px) are too small for a network, or do not fit it."""
+    if isinstance(feature_shape(backbone, size), tuple):
+        return
+    fixed = outline(backbone).pretrained_cfg.get("fixed_input_size")
+    larger = [] if fixed else range(size + 1, size + 64)
+    works = next((s for s in larger if isinstance(feature_shape(backbone, s), tuple)), usual_size(backbone))
+    raise UserError(f"{backbone} cannot be shown images of {size} px; {works} px work")
+
+
+def without_classifier(state: dict[str, Tensor], backbone: str) -> dict[str, Tensor]:
+    """A state dict without what timm's network has only because it tells classes apart."""
+    classifier = layout(backbone, classes=2).keys() - layout(backbone).keys()
+    return {k: v for k, v in state.items() if k not in classifier and not k.startswith(AUXILIARY)}
 
 
 def _as_keras(model: nn.Module, backbone: str, variant: str) -> None:

@@ -4,24 +4,23 @@ A file tells its layout itself: HDF5 is Keras'; keys `backbone.<index>.<name>` a
 counting the children of the torchvision network; all others must be timm's, which torchvision shares.
 """
 
+import json
 import re
 from pathlib import Path
 
 import h5py
+import numpy as np
 import timm
+import torch
 from timm.models import get_pretrained_cfg
 from torch import Tensor
 
 from radlib.errors import UserError
-from radlib.networks.backbones import KERAS
+from radlib.networks import backbones
+from radlib.networks.backbones import KERAS, layout, without_classifier
 from radlib.networks.keras_files import read_keras
-from radlib.networks.weights import (
-    Preprocessing,
-    check_architecture,
-    read_state,
-    save_weights,
-    without_classifier,
-)
+from radlib.networks.torch_files import read_tensors, without_wrapper
+from radlib.networks.weights import Preprocessing, Weights, check_state, digest_state, save_weights
 from radlib.study import Study
 from radlib.study.datasets import Checkpoint
 
@@ -43,20 +42,68 @@ def import_checkpoint(study: Study, name: str) -> list[Path]:
     Returns:
         the files written.
     Raises:
-        UserError: one is missing, unreadable, or of another architecture.
+        UserError: as `published_weights`, of the first.
     """
-    checkpoint = study.checkpoints[name]
     written = []
-    for backbone in checkpoint.backbones:
-        path = study.checkpoint_file(name, backbone)
-        if not path.is_file():
-            raise missing_file(study, name, backbone)
-        state, variant = read_published(path, backbone)
-        check_architecture(state, backbone, path)
+    for backbone in study.checkpoints[name].backbones:
+        weights, reference = published_weights(study, name, backbone)
         target = study.model_file(name, backbone)
-        save_weights(target, state, preprocessing_of(checkpoint, backbone), variant)
+        save_weights(
+            target, weights.state, weights.preprocessing, weights.variant, reference=json.dumps(reference)
+        )
         written.append(target)
     return written
+
+
+def published_weights(study: Study, name: str, backbone: str) -> tuple[Weights, dict]:
+    """The weights of a checkpoint's file, checked whole, and what `reference` says of them.
+
+    Raises:
+        UserError: the file is missing, unreadable, of another architecture, or of a network that says nothing
+            or is not understood.
+    """
+    path = study.checkpoint_file(name, backbone)
+    if not path.is_file():
+        raise missing_file(study, name, backbone)
+    backbones.check(backbone)
+    preprocessing = preprocessing_of(study.checkpoints[name], backbone)
+    state, variant = read_published(path, backbone)
+    check_state(state, backbone, path)
+    weights = Weights(
+        name, backbone, state, preprocessing, digest_state(state, preprocessing, variant), variant
+    )
+    return weights, reference(weights, path)
+
+
+def reference(weights: Weights, path: Path) -> dict:
+    """What the network says of `reference_image`, for others to compare their own loading with.
+
+    Returns:
+        size: side of the image, px, the network's usual one; features: the first eight of its last maps'
+        means, to four digits, computed on the processor in float32.
+    Raises:
+        UserError: they are not finite, or are the same whatever the image.
+    """
+    network = weights.build().cpu().eval()
+    size = backbones.usual_size(weights.backbone)
+    image = torch.from_numpy(reference_image(size)).permute(2, 0, 1) / 255
+    with torch.no_grad():
+        found = network.forward_features(weights.preprocessing(torch.stack([image, 1 - image])))
+    features, others = found.mean((2, 3))
+    if not torch.isfinite(found).all():
+        raise UserError(f"{path}: the network answers an image with NaN or infinity; ask its publisher")
+    if torch.allclose(features, others, rtol=1e-4, atol=0):
+        raise UserError(
+            f"{path}: the network says the same of every image, so its weights or its mean and std are "
+            "broken; compare them with the publisher's"
+        )
+    return {"size": size, "features": [float(f"{value:.4g}") for value in features[:8].tolist()]}
+
+
+def reference_image(size: int) -> np.ndarray:
+    """uint8 (size, size, 3), RGB: a fixed picture that any language can draw."""
+    y, x, channel = np.mgrid[:size, :size, :3]
+    return ((2 * x + 3 * y + x * y // 8 + 40 * channel) % 256).astype(np.uint8)
 
 
 def missing_file(study: Study, name: str, backbone: str) -> UserError:
@@ -84,10 +131,14 @@ def read_published(path: Path, backbone: str) -> tuple[dict[str, Tensor], str]:
     """
     if h5py.is_hdf5(path):
         return read_keras(path, backbone), KERAS
-    state, metadata = read_state(path)
-    if any(key.startswith("backbone.") for key in state):
+    state, metadata = read_tensors(path)
+    if any(re.match(r"backbone\.\d+\.", key) for key in state):
         state = _by_child_names(state, backbone, path)
-    return without_classifier(state), metadata.get("variant", "")
+    state = without_classifier(without_wrapper(state, backbone), backbone)
+    # Files of half precision are common; every number of this study is computed from float32.
+    floats = {key for key, value in layout(backbone).items() if value.is_floating_point()}
+    state = {k: v.float() if k in floats and v.is_floating_point() else v for k, v in state.items()}
+    return state, metadata.get("variant", "")
 
 
 def preprocessing_of(checkpoint: Checkpoint, backbone: str) -> Preprocessing:

@@ -6,7 +6,7 @@ standard deviation costs accuracy, and in a comparison of sources it costs one s
 
 import hashlib
 import json
-import pickle
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,9 +23,6 @@ from radlib.store import atomic_path
 from radlib.study import Study
 from radlib.study.common import RANDOM, is_random
 
-# InceptionV3 has a second one half-way, for training alone.
-CLASSIFIERS = ("fc.", "classifier.", "classif.", "head.fc.", "AuxLogits.")
-
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -34,6 +31,13 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     channels: str = "RGB"
+
+    def __post_init__(self):
+        if not all(math.isfinite(x) for x in self.mean) or not all(0 < x < math.inf for x in self.std):
+            raise UserError(
+                f"images cannot be scaled by mean {list(self.mean)} and std {list(self.std)}: all must be "
+                "finite and every std above 0 (images that are all of one grey have a std of 0)"
+            )
 
     def __call__(self, images: Tensor) -> Tensor:
         """float32 (B, 1 or 3, H, W) in 0..1, RGB -> (B, 3, H, W), normalised."""
@@ -75,10 +79,6 @@ class Weights:
         return replace(self, preprocessing=preprocessing, digest=digest)
 
 
-def without_classifier(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value for key, value in state.items() if not key.startswith(CLASSIFIERS)}
-
-
 def digest_state(state: dict[str, Tensor], preprocessing: Preprocessing, variant: str = "") -> str:
     """SHA-256 over names, shapes and bytes, preprocessing and variant: all decide what a network says."""
     total = hashlib.sha256(f"{preprocessing!r}{variant}".encode())
@@ -89,11 +89,16 @@ def digest_state(state: dict[str, Tensor], preprocessing: Preprocessing, variant
 
 
 def save_weights(
-    path: Path, model_state: dict[str, Tensor], preprocessing: Preprocessing, variant: str = ""
+    path: Path, state: dict[str, Tensor], preprocessing: Preprocessing, variant: str = "", **more: str
 ) -> None:
-    """Write a safetensors file with the preprocessing, and the variant if there is one, in its header."""
-    state = {k: v.detach().cpu().contiguous() for k, v in without_classifier(model_state).items()}
-    metadata = {"preprocessing": json.dumps(asdict(preprocessing))}
+    """Write a safetensors file with the preprocessing, the variant if there is one, and `more` in its header.
+
+    Raises:
+        UserError: a weight is NaN or infinite, as after a training that diverged.
+    """
+    state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    check_finite(state, f"weights for {path}", "lower the learning rate that they were trained with")
+    metadata = {"preprocessing": json.dumps(asdict(preprocessing)), **more}
     if variant:
         metadata["variant"] = variant
     with atomic_path(path) as temporary:
@@ -104,8 +109,10 @@ def load_weights(study: Study, source: str, backbone: str) -> Weights:
     """First weights of (source, backbone): random numbers, or the file an earlier stage wrote.
 
     Raises:
-        UserError: the file is missing, damaged, or holds another architecture.
+        UserError: the file is missing, damaged, or holds another architecture, or the network is one that is
+            not understood.
     """
+    backbones.check(backbone)
     if is_random(source):
         return _random_weights(study, source, backbone)
     path = study.model_file(source, backbone)
@@ -114,7 +121,7 @@ def load_weights(study: Study, source: str, backbone: str) -> Weights:
             f"no weights of source '{source}' for {backbone} at {path}; `dvc repro` makes them, "
             "or run notebook 02_pretrain with save = True"
         )
-    state, metadata = read_state(path)
+    state, metadata = read_safetensors(path)
     if "preprocessing" not in metadata:
         raise UserError(f"{path} carries no preprocessing; weights enter the study through `dvc repro` only")
     preprocessing = Preprocessing(
@@ -123,42 +130,36 @@ def load_weights(study: Study, source: str, backbone: str) -> Weights:
             for key, value in json.loads(metadata["preprocessing"]).items()
         }
     )
-    check_architecture(state, backbone, path)
+    check_state(state, backbone, path)
     variant = metadata.get("variant", "")
     digest = digest_state(state, preprocessing, variant)
     return Weights(source, backbone, state, preprocessing, digest, variant)
 
 
-def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """State dict and metadata of a .safetensors or .pt/.pth file; never unpickles code.
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
 
     Raises:
-        UserError: the file cannot be read as weights.
+        UserError: the file is damaged.
     """
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as header:
-                metadata = header.metadata() or {}
-            return load_file(path), metadata
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as exc:
+        with safe_open(path, framework="pt") as header:
+            metadata = header.metadata() or {}
+        return load_file(path), metadata
+    except (SafetensorError, OSError, ValueError) as exc:
         raise UserError(
-            f"{path} cannot be read as weights ({type(exc).__name__}): it is damaged, or holds more than "
-            "tensors, which is never run; fetch it again, or save `model.state_dict()`"
+            f"{path} cannot be read as weights: its safetensors are damaged ({exc}); fetch or make it again"
         ) from exc
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{path} holds no plain state dict of tensors; save `model.state_dict()` instead")
-    return state, {}
 
 
-def check_architecture(state: dict[str, Tensor], backbone: str, path: Path) -> None:
-    """Every key and shape must be the backbone's own.
+def check_state(state: dict[str, Tensor], backbone: str, path: Path) -> None:
+    """Every key, shape and dtype must be the backbone's own, and every number finite.
 
     Raises:
-        UserError: names the first difference.
+        UserError: names the first difference, or the first tensor with a number that is none.
     """
-    expected = {k: tuple(v.shape) for k, v in backbones.create(backbone).state_dict().items()}
-    found = {k: tuple(v.shape) for k, v in state.items()}
+    expected = {key: _kind(value) for key, value in backbones.layout(backbone).items()}
+    found = {key: _kind(value) for key, value in state.items()}
     for key in [*expected, *found]:
         if key.endswith("num_batches_tracked") or expected.get(key) == found.get(key):
             continue
@@ -166,6 +167,22 @@ def check_architecture(state: dict[str, Tensor], backbone: str, path: Path) -> N
             f"{path} is not a {backbone}: '{key}' is {found.get(key, 'missing')} in the file and "
             f"{expected.get(key, 'unknown')} in the network; name the right backbone or file"
         )
+    check_finite(state, str(path), "fetch it again, or ask its publisher")
+
+
+def _kind(tensor: Tensor) -> str:
+    """Such as `(64, 3, 7, 7) float32`."""
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def check_finite(state: dict[str, Tensor], what: str, remedy: str) -> None:
+    for key, value in state.items():
+        wrong = int((~torch.isfinite(value)).sum())
+        if wrong:
+            raise UserError(
+                f"{what}: {wrong:,} of the {value.numel():,} numbers of tensor '{key}' are NaN or infinite; "
+                f"{remedy}"
+            )
 
 
 def random_source(number: int) -> str:

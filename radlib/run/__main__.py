@@ -2,7 +2,8 @@ import sys
 
 from radlib.run import warm
 
-code = warm.forwarded("radlib.run", sys.argv[1:])
+# Other commands are faster alone: a study of which nothing is missing never starts the fork server.
+code = warm.forwarded("radlib.run", sys.argv[1:]) if "notebook" in sys.argv[1:2] else None
 if code is None:
     from radlib.run.commands import main
 

@@ -12,11 +12,13 @@ from typing import Any
 
 import yaml
 
+from radlib.data.packing import check_own
 from radlib.data.records import GENERATORS, holds_something
 from radlib.datasets import READERS
 from radlib.errors import UserError
 from radlib.store import atomic_path
 from radlib.study import Study, load_study
+from radlib.study.places import check_places
 
 COMPLETE = "study.yaml"
 
@@ -32,6 +34,8 @@ def choose(study_name: str, raw: str) -> None:
     if raw:
         _link_raw(study, Path(raw).expanduser())
     check_raw(study)
+    check_networks(study)
+    _check_weights(study)
     write_complete(study)
     _drop_broken_lock(Path(".dvc/tmp/rwlock"))
     _work_without_git(study.root)
@@ -105,7 +109,13 @@ def study_file(name: str) -> Path:
 
 
 def check_raw(study: Study) -> None:
-    """Everything the study reads must be there before hours are spent."""
+    """Everything the study reads must be there before hours are spent, and nothing of the user's in its way.
+
+    DVC removes what a stage writes before it starts the stage, so this must come first.
+    """
+    check_places(study)
+    for name in {**study.corpora, **study.tasks}:
+        check_own(study.dataset_dir(name))
     for name, item in {**study.corpora, **study.tasks}.items():
         if item.layout not in {**GENERATORS, **READERS}:
             known = ", ".join([*GENERATORS, *READERS])
@@ -124,6 +134,23 @@ def check_raw(study: Study) -> None:
                 from radlib.networks.checkpoints import missing_file
 
                 raise missing_file(study, name, backbone)
+
+
+def check_networks(study: Study) -> None:
+    """Every network must be able to do what the study asks of it."""
+    from radlib.networks.check_networks import network_faults
+
+    for fault in network_faults(study):
+        raise UserError(fault)
+
+
+def _check_weights(study: Study) -> None:
+    """Every published file must hold the weights of its network."""
+    for name, checkpoint in study.checkpoints.items():
+        from radlib.networks.checkpoints import published_weights
+
+        for backbone in checkpoint.backbones:
+            published_weights(study, name, backbone)
 
 
 def _keep_own_params() -> None:

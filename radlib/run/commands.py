@@ -9,6 +9,7 @@ python -m radlib.run verify --study open
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nStopped: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped. What is finished is kept; make study goes on with the rest.", file=sys.stderr)
+        if "DVC_STAGE" not in os.environ:  # a stage leaves the last word to the command that runs them all
+            print("\nStopped. What is finished is kept; make study goes on with the rest.", file=sys.stderr)
         return 130
 
 
@@ -84,11 +86,15 @@ def complete(_: argparse.Namespace) -> None:
 def check(given: argparse.Namespace) -> int:
     """Print what `check_data` finds, changing nothing; 1 where something is missing or unreadable."""
     from radlib.data.check_data import check_data, report
+    from radlib.networks.check_networks import network_faults
 
     named = _named(given)
     checked = check_data(named, Path(given.raw).expanduser() if given.raw else None, given.quick)
     print(report(named, checked, given.quick))
-    return int(any(one.errors for one in checked))
+    faults = network_faults(named)
+    for fault in faults:
+        print(f"Error: {fault}")
+    return int(any(one.errors for one in checked) or bool(faults))
 
 
 def print_plan(given: argparse.Namespace) -> None:
@@ -101,7 +107,9 @@ def print_plan(given: argparse.Namespace) -> None:
 
     if given.devices is not None and given.devices < 1:
         raise UserError(f"--devices {given.devices}: at least one device must compute; give 1 or more")
-    print(planned(_named(given), given.devices))
+    named = _named(given)
+    choose.check_networks(named)
+    print(planned(named, given.devices))
 
 
 def notebook(given: argparse.Namespace) -> None:

@@ -44,6 +44,8 @@ PRELOADED = [
 def carry_out(command: list[str], environment: dict[str, str]) -> tuple[int, list[tuple[str, float]]]:
     """Run a command whose children may ask for forks; its exit status, and seconds by stage that asked."""
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as in every kernel
+    # After Ctrl-C, which leaves cleaning up to the standard library, this warning would be the last word.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     seconds: list[tuple[str, float]] = []
@@ -111,6 +113,7 @@ def _attend(connection: Connection, context, seconds: list, stopping: threading.
 def _run(
     module: str, arguments: list[str], folder: str, environment: dict[str, str], own_session: bool
 ) -> None:
+    threading.Thread(target=_end_with_server, daemon=True).start()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if own_session:
         os.setsid()
@@ -121,6 +124,11 @@ def _run(
     # Workers of this process are forked from the same server; else the standard library starts another.
     forkserver._forkserver.ensure_running = resource_tracker.ensure_running
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _end_with_server() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 if __name__ == "__main__":

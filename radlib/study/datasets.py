@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from radlib.study.common import Name, Resize, Strict, Train
 
@@ -97,18 +97,22 @@ class Checkpoint(Strict):
     url: str = Field("", description="where the files are published")
     files: dict[Name, str] = Field(default_factory=dict, description="backbone: its file in the folder")
     tags: dict[Name, str] = Field(default_factory=dict, description="backbone: timm's name for its training")
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: tuple[FiniteFloat, ...] | None = Field(None, min_length=3, max_length=3)
+    std: tuple[FiniteFloat, ...] | None = Field(None, min_length=3, max_length=3)
     channels: Literal["RGB", "BGR"] = "RGB"
 
     @model_validator(mode="after")
     def _one_preprocessing(self) -> Checkpoint:
         if bool(self.files) == bool(self.tags):
             raise ValueError("give either files or tags")
+        if "://" in self.path:
+            raise ValueError(f"path is a folder of this machine, not {self.path}; fetch the file into one")
         if self.files and (self.mean is None or self.std is None):
             raise ValueError("files need the mean and std they were trained with")
         if self.tags and self.model_fields_set & {"mean", "std", "channels"}:
             raise ValueError("tags bring their own mean, std and channels; leave these out")
+        if self.mean and self.std:
+            _check_scale(self.mean, self.std)
         return self
 
     @property
@@ -118,6 +122,21 @@ class Checkpoint(Strict):
     def file_of(self, backbone: str) -> str:
         """Name of a backbone's file in the folder."""
         return self.files.get(backbone) or f"{backbone}.{self.tags[backbone]}.safetensors"
+
+
+def _check_scale(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    if min(std) <= 0 or min(mean) < 0:
+        raise ValueError(
+            f"std must be above 0 and mean not below 0, of pixels in 0 to 1; mean is {list(mean)}, std "
+            f"{list(std)}"
+        )
+    if max(*mean, *std) > 1:
+        means, stds = ([round(x / 255, 6) for x in values] for values in (mean, std))
+        raise ValueError(
+            f"are mean {list(mean)} and std {list(std)} of pixels in 0 to 255? Here pixels are in 0 to 1, so "
+            f"write mean: {means} and std: {stds}; but leave std at 1 if the network was shown "
+            "(x - mean) / 255"
+        )
 
 
 class Data(Strict):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from radlib.errors import UserError
+
 if TYPE_CHECKING:
     from radlib.study import Study
 
@@ -13,7 +15,7 @@ def check_places(study: Study) -> None:
     """Datasets and weights must lie apart from the study's own folders, wherever links lead.
 
     Raises:
-        ValueError: a path that is one of these folders, lies in one, or holds one.
+        UserError: a path that is one of these folders, lies in one, or holds one.
     """
     datasets = {**study.corpora, **study.tasks}
     written = [study.dataset_dir(name) for name in datasets]
@@ -25,7 +27,7 @@ def check_places(study: Study) -> None:
         for folder in written:
             target = _resolved(folder)
             if source.is_relative_to(target) or target.is_relative_to(source):
-                raise ValueError(
+                raise UserError(
                     f"the path of '{name}', {path}, and {folder}, which the study replaces, lie in one "
                     "another; keep what is yours elsewhere, and link it: make study RAW=/with/downloads"
                 )

@@ -245,6 +245,10 @@ def _one_sentence(exc: ValidationError, path: Path) -> str:
         return f"{path.name}: unknown key '{key}'; allowed there: {allowed}{more}"
     where = f"'{key}': " if key else ""
     given = f", got {error['input']!r}" if not isinstance(error.get("input"), dict) else ""
+    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
+        given += ", which YAML takes for no text: write it in quotes"
+    elif error.get("input", "") is None:
+        given = ", but nothing stands there: fill it in or delete the key"
     return f"{path.name}: {where}{error['msg'].removeprefix('Value error, ')}{given}{more}"
 
 

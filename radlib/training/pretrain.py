@@ -44,12 +44,15 @@ def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrai
     Returns:
         what each backbone learnt.
     Raises:
-        UserError: the corpus has not been prepared, timm has no such backbone, or more processes should
-            share a batch than it has images for.
+        UserError: the corpus has not been prepared, a backbone is not understood or cannot be shown images of
+            that size, or more processes should share a batch than it has images for.
     """
     packed = open_packed(study.dataset_dir(source))
     images = int((packed.manifest["part_0"] == "train").sum()) * study.pretrain.epochs
     names = study.backbones_of(source)
+    for backbone in names:
+        backbones.check(backbone)
+        backbones.check_size(backbone, study.pretrain.size)
     pieces = [(study, source, backbone, save) for backbone in names]
     total, description = images * len(pieces), f"pretrain on {source}"
     if study.compute.backend == "ray":
@@ -90,7 +93,8 @@ def pretrain_backbone(
     result = training.result(source)
     if save and team.leads:
         path = study.model_file(source, backbone)
-        save_weights(path, training.model.state_dict(), training.preprocessing)
+        state = backbones.without_classifier(training.model.state_dict(), backbone)
+        save_weights(path, state, training.preprocessing)
         write_table(result.history, path.with_name(f"{backbone}.history.csv"))
         write_json(result.summary, path.with_suffix(".json"))
     return result

@@ -54,7 +54,7 @@ def difference(study: Study, task: str, name: str, a: pd.DataFrame, b: pd.DataFr
 def _of_both_levels(
     study: Study, found: Found, task: str, name: str, sides, about: pd.DataFrame
 ) -> MeanDifference:
-    """`difference` with the luck of training; `about` has each image's patient and fold."""
+    """`difference` over trainings too; `about` has each image's patient and fold."""
     a, b = (found.by_training(task, runs, name).loc[about.index] for runs in sides)
     settings = a.columns.droplevel("seed").factorize()[0]
     return bootstrap_mean_difference(

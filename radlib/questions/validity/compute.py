@@ -1,9 +1,10 @@
-"""Do the intervals hold the truth as often as they say? Asked of simulated studies whose truth is known.
+"""Do the intervals cover the true value as often as they say? Asked of simulated studies with a known truth.
 
 A cell of `validity.cells` is one kind of study. It is drawn many times with its true difference and as often
 without one; every method of `radlib.stats.rivals` gives its interval each time. The share of intervals that
-hold the truth is the coverage; the share that exclude 0 is the power, or, without a difference, the type-I
-error. Shares come with Wilson's interval (1927, doi 10.1080/01621459.1927.10502953): their Monte-Carlo error.
+cover the true value is the coverage; the share that exclude 0 is the power, or, without a difference, the
+type-I error. Shares come with Wilson's interval (1927, doi 10.1080/01621459.1927.10502953): their Monte-Carlo
+error.
 """
 
 from dataclasses import dataclass
@@ -127,8 +128,9 @@ def simulate_study(batch: Batch, number: int) -> list[dict]:
 def coverage_table(study: Study, intervals: pd.DataFrame) -> pd.DataFrame:
     """A row (`VALIDITY`) per cell, true difference, method and truth, from what `simulate` returned.
 
-    Without luck of training both truths are one and stand in one row. With luck, `these trainings` asks for
-    the difference of the trainings at hand, which is never quite 0, so there is no error of rejecting it.
+    Without variation between trainings both truths are one and stand in one row. With it, `these trainings`
+    asks for the difference of the trainings at hand, which is never quite 0, so there is no error of
+    rejecting it.
     """
     rows = []
     for (place, delta, method), group in intervals.groupby(["cell", "true_delta", "method"], sort=False):

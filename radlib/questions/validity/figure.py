@@ -1,4 +1,4 @@
-"""Figures of 08_validity: how often intervals hold the truth, by method and kind of study."""
+"""Figures of 08_validity: how often intervals cover the true value, by method and kind of study."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ _CELL = ["measure", "positive", "negative", "level", "folds", "settings", "seeds
 def coverage_figure(study: Study, table: pd.DataFrame) -> Figure:
     """One panel per method, one line per kind of study, Wilson's interval around each coverage.
 
-    With luck of training, the truth is the one that the method speaks of: these trainings or any.
+    With variation between trainings, the truth is the one that the method speaks of: these trainings or any.
     """
     cells = table.drop_duplicates(_CELL)[_CELL].reset_index(drop=True)
     methods = [name for name in METHODS if (table["method"] == name).any()]
@@ -33,7 +33,7 @@ def coverage_figure(study: Study, table: pd.DataFrame) -> Figure:
     panels[0].set_yticks(range(len(cells)), [cell_title(row) for _, row in cells.iterrows()])
     for panel in lowest:
         panel.set_xlabel(
-            f"share of {study.compare.confidence:.0%} intervals\nthat hold the truth", fontsize=8
+            f"share of {study.compare.confidence:.0%} intervals\nthat cover the true value", fontsize=8
         )
     figure.legend(handles=_legend(study), loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     mark_simulated(figure, study)
