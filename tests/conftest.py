@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from radlib import compute
 from radlib.data.masks import pack
 from radlib.study import Study, load_study
 from radlib.study.training import Compute
@@ -27,6 +29,13 @@ def small_study(tmp_path) -> Study:
     """The smoke study with its root in a temporary folder, computed in this process."""
     study = load_study(path=REPOSITORY / "studies" / "smoke.yaml")
     return study.model_copy(update={"root": tmp_path, "compute": Compute(workers=1)})
+
+
+@pytest.fixture
+def processor(monkeypatch) -> None:
+    """No graphics card even where there is one, and float32: for comparisons with independent code."""
+    monkeypatch.setattr(compute, "device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(compute, "precision", lambda: "float32")
 
 
 @pytest.fixture(scope="session")

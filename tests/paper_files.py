@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from radlib.study import Study
 from tests import published_files as published
@@ -60,8 +61,12 @@ def breast(root: Path) -> None:
         case: f"{'malignant' if case % 2 else 'benign' if case % 10 else 'normal'} ({case})" for case in CASES
     }
     for case, name in names.items():
-        for seed, ending in ((case, ""), (100 + case, "_mask")):
-            published.picture(root / name.split()[0] / f"{name}{ending}.png", seed=seed, size=32)
+        folder = root / name.split()[0]
+        published.picture(folder / f"{name}.png", seed=case, size=32)
+        mask = Image.new("L", (32, 32))
+        if folder.name != "normal":
+            mask.paste(255, (8, 8, 24, 24))
+        mask.save(folder / f"{name}_mask.png")
     for fold, part, cases in five_folds():
         rows = [f"images/{names[case]}.png,x" for case in cases]
         published.write_csv(root / f"folds/breast_{part}_fold{fold}.csv", "filename,label", rows)

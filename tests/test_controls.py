@@ -327,8 +327,9 @@ def test_sources_without_a_common_backbone_are_one_sentence(study):
 )
 def test_impossible_controls_are_one_sentence(overrides, sentence):
     if "corpora" in overrides:
-        overrides = {**overrides, "sources": ["random", "random_2"], "controls.positive": {}}
-        overrides |= {"compare.pairs": [], "compare.headline": ["random", "random_2"]}
+        pair = ["random", "random_2"]
+        overrides = {**overrides, "sources": pair, "controls.positive": {}, "compare.pairs": []}
+        overrides["compare.headline"] = pair
     with pytest.raises(UserError, match=re.escape(sentence)) as caught:
         load_study(overrides, REPOSITORY / "studies" / "demo.yaml")
     assert "\n" not in str(caught.value)

@@ -59,6 +59,7 @@ def fake(monkeypatch):
     monkeypatch.setattr(segment, "fit", reached)
     monkeypatch.setattr(compute, "device", lambda: torch.device("cuda"))
     monkeypatch.setattr(compute, "precision", lambda: "bfloat16")
+    monkeypatch.setattr(compute, "pinned", lambda tensor: tensor)  # there is no number to be fetched
     monkeypatch.setattr(nn.Module, "to", move)
     monkeypatch.setattr(batches, "shuffled", lambda rows, size, _: batches.in_order(rows, size))
     return FakeTensorMode(allow_non_fake_inputs=True)

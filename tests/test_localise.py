@@ -74,8 +74,8 @@ class _WithTwoLogits(torch.nn.Module):
         return torch.stack([-logit, logit], dim=1)
 
 
-def test_maps_equal_those_of_the_grad_cam_package(study, monkeypatch):
-    monkeypatch.setattr("radlib.compute.precision", lambda: "float32")
+@pytest.mark.usefixtures("processor")
+def test_maps_equal_those_of_the_grad_cam_package(study):
     learner = whole_learner(study)
     rows = np.arange(6)
     found = activation_maps(learner, rows, 4)

@@ -7,6 +7,7 @@ import segmentation_models_pytorch as smp
 import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
 
+from radlib import compute
 from radlib.data import batches
 from radlib.data.images import open_packed, to_square
 from radlib.errors import UserError
@@ -84,9 +85,9 @@ def test_every_backbone_fits_whatever_its_sizes(small_study, backbone):
     weights = load_weights(small_study, "random", backbone)
     network = weights.build().eval()
     with torch.no_grad():
-        maps = encode(network, weights, torch.rand(2, 1, 96, 96))
+        maps = encode(network, weights, torch.rand(2, 1, 96, 96).to(compute.device()))
         unet = UNet([level["num_chs"] for level in network.feature_info], [16, 8, 8, 8, 8], 96).eval()
-        logits = unet(maps)
+        logits = unet.to(compute.device())(maps)
     assert logits.shape == (2, 96, 96)
     assert [level.shape[-1] for level in maps] == sorted((m.shape[-1] for m in maps), reverse=True)
     assert torch.isfinite(logits).all() and logits.std() > 0
@@ -220,6 +221,7 @@ def test_a_task_without_masks_is_refused(study, small_study):
         segment.segment(few, TASK)
 
 
+@pytest.mark.usefixtures("processor")
 def test_preprocessing_is_that_of_the_weights(study):
     weights = load_weights(study, "random", SMALL)
     other = type(weights)(

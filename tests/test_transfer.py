@@ -158,6 +158,24 @@ def test_stored_features_are_read_from_their_files_not_copied(study):
         assert len(files) == 2 and all(str(file) in mapped.read_text() for file in files)
 
 
+@pytest.mark.parametrize("shape", [(3, 5, 1, 1), (3, 5, 2, 2), (1, 1, 1, 1)])
+def test_maps_are_stored_whatever_their_order_in_memory(tmp_path, shape):
+    """Graphics cards give them channels last, and a map of 1 x 1 pixels keeps the strides of that."""
+    count, channels, *_ = shape
+    given = torch.randn(2 * count, *shape[1:]).bfloat16()
+    strides = (channels * shape[2] * shape[3], 1, shape[3] * channels, channels)
+    last = torch.empty_strided(given.shape, strides if channels > 1 else (1, 7, 7, 7), dtype=given.dtype)
+    last.copy_(given)
+    file = tmp_path / "some.safetensors"
+    with features._writing(file) as append:
+        for some in last.split(count):
+            append("boundary", features._joined(some))
+            append("pooled", some.float().mean((2, 3)))
+    found = features._load(file)
+    assert torch.equal(found["boundary"], given)
+    torch.testing.assert_close(found["pooled"], given.float().mean((2, 3)))
+
+
 @pytest.mark.skipif(compute.precision() != "bfloat16", reason="no native bfloat16 here")
 def test_bfloat16_features_agree_with_float32(study, monkeypatch):
     packed = open_packed(study.dataset_dir(TASK))

@@ -54,11 +54,12 @@ def test_results_in_order_from_single_threaded_processes(capsys):
     assert sorted(capsys.readouterr().out.split(". ")) == ["", *(f"piece {i}" for i in range(6))]
 
 
-def test_one_worker_works_here_with_one_thread():
+def test_one_worker_works_here():
     before = torch.get_num_threads()
     found = workers.work(square, range(2), 1, 2, "squares")
     assert {process for _, process, _ in found} == {os.getpid()}
-    assert {threads for _, _, threads in found} == {1}
+    # Beside a graphics card, one process has all cores to gather what the card is given.
+    assert {threads for _, _, threads in found} == {before if torch.cuda.is_available() else 1}
     assert torch.get_num_threads() == before
 
 

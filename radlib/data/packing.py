@@ -108,9 +108,9 @@ def read_rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(array[rows])
     found = np.empty((len(rows), *array.shape[1:]), dtype=array.dtype)
     with Path(array.filename).open("rb", buffering=0) as file:
-        for place, row in enumerate(rows.tolist()):
-            file.seek(array.offset + row * found[place].nbytes)
-            file.readinto(found[place])
+        for row, pixels in zip(rows.tolist(), found, strict=True):
+            # One call a row: around each the thread that trains meanwhile may have to wait for this one.
+            os.preadv(file.fileno(), [pixels], array.offset + row * pixels.nbytes)
     return found
 
 

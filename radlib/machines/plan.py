@@ -65,11 +65,11 @@ def plan(study: Study) -> list[Stage]:
 def _data(study: Study, name: str, counts: Counts | None) -> Stage:
     if counts is None:
         return Stage(f"01_data {name}", None)
-    return Stage(f"01_data {name}", counts.total.images, disk=costs.datanaturalsize(study, name, counts))
+    return Stage(f"01_data {name}", counts.total.images, disk=costs.data_bytes(study, name, counts))
 
 
 def _checkpoint(study: Study, name: str) -> Stage:
-    disk = sum(costs.modelnaturalsize(backbone) for backbone in study.backbones_of(name))
+    disk = sum(costs.model_bytes(backbone) for backbone in study.backbones_of(name))
     return Stage(f"checkpoint {name}", 0, disk=disk)
 
 
@@ -82,7 +82,7 @@ def _pretraining(study: Study, source: str, counts: Counts | None) -> Stage:
         name,
         counts.total.images,
         runs=len(names),
-        disk=sum(costs.pretrainingnaturalsize(backbone) for backbone in names),
+        disk=sum(costs.pretraining_bytes(backbone) for backbone in names),
         pieces=[costs.pretraining_steps(study, counts, backbone) for backbone in names],
         group=study.compute.together if study.compute.backend == "ray" else None,
     )
@@ -93,12 +93,12 @@ def _transfer(study: Study, task: str, counts: Counts | None) -> Stage:
     if counts is None:
         return Stage(name, None, runs=len(runs))
     arms = _arms(runs)
-    features = [costs.featurenaturalsize(study, counts, arm) for arm in arms]
+    features = [costs.feature_bytes(study, counts, arm) for arm in arms]
     return Stage(
         name,
         counts.total.images,
         runs=len(runs),
-        disk=sum(features) + costs.runnaturalsize(study, counts, runs),
+        disk=sum(features) + costs.run_bytes(study, counts, runs),
         memory=max(features),
         pieces=[costs.transfer_steps(study, counts, arm) for arm in arms],
     )
@@ -113,8 +113,8 @@ def _segmentation(study: Study, task: str, counts: Counts | None) -> Stage:
         name,
         counts.total.masked,
         runs=len(runs),
-        disk=costs.segmentationnaturalsize(counts, runs),
-        memory=2 * max(costs.encodednaturalsize(study, counts, arm) for arm in arms),
+        disk=costs.segmentation_bytes(counts, runs),
+        memory=2 * max(costs.encoded_bytes(study, counts, arm) for arm in arms),
         pieces=[costs.segmentation_steps(study, counts, arm) for arm in arms],
     )
 

@@ -148,7 +148,7 @@ def _compute(
 def _joined(inputs: Tensor | list[Tensor]) -> Tensor:
     """The module's input as bfloat16 on the processor; a dense layer is given a list of maps."""
     joined = inputs if isinstance(inputs, Tensor) else torch.cat(list(inputs), dim=1)
-    return joined.to("cpu", torch.bfloat16, copy=True).contiguous()
+    return joined.to("cpu", torch.bfloat16, copy=True)
 
 
 @contextmanager
@@ -166,7 +166,9 @@ def _writing(path: Path) -> Iterator[Append]:
             if name not in files:
                 files[name] = held.enter_context((folder / name).open("wb"))
                 kinds[name] = batch.dtype, batch.shape[1:]
-            files[name].write(batch.contiguous().view(torch.uint8).numpy())
+            # Not `contiguous`, which leaves the strides of a map of 1 x 1 pixels as they are: channels last.
+            ordered = batch.clone(memory_format=torch.contiguous_format)
+            files[name].write(ordered.view(torch.uint8).numpy())
 
         yield append
         for file in files.values():
