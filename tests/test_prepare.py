@@ -17,7 +17,7 @@ from PIL import Image
 from radlib.data import packing
 from radlib.data import prepare as prepare_module
 from radlib.data.check_data import check_data, report
-from radlib.data.figures import findings, lesion_shares
+from radlib.data.figures import class_counts, findings, lesion_shares, readable, split_check, unit_of
 from radlib.data.images import open_packed
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
@@ -459,3 +459,14 @@ def test_corpus_subset_is_balanced_and_chosen_before_decoding(tmp_path, small_st
     assert manifest["class_name"].value_counts().to_dict() == {"common": 30, "rare": 10}
     shares = manifest["part_0"].value_counts()
     assert shares.to_dict() == {"train": 30, "test": 6, "validation": 4}
+
+
+def test_photographs_are_counted_as_pictures_and_wordnet_ids_are_named(own_data):
+    study = own_data
+    config = study.corpora["photographs"]
+    prepared = prepare(study, "photographs", save=False, progress=quiet)
+    unit = unit_of(config, prepared)
+    assert unit == "pictures" and unit_of(study.tasks["breast_us"], prepared) == "patients"
+    assert class_counts(prepared, unit).columns.tolist() == ["pictures", "images"]
+    assert "patients" not in " ".join(split_check(prepared.manifest, unit).columns)
+    assert [readable(name) for name in ("n01443537", "n", "benign")] == ["n01443537 goldfish", "n", "benign"]

@@ -152,7 +152,7 @@ def test_several_seeds_are_resampled_alike_for_all_sources(tmp_path):
     study = study.model_copy(update={"transfer": transfer})
     fabricate(study, {"radiology": 1.2, "photographs": 1.0, "random": 0.8})
     drawn = ranks.draw_tasks(study, load_results(study))["thyroid_us"]
-    assert drawn.luck == BOTH
+    assert drawn.resampled == BOTH
     runs = drawn.runs.assign(weight=drawn.weights[7])
     assert (runs.groupby(["train", "lr", "fold", "seed"])["weight"].nunique() == 1).all()
     assert (runs.groupby(["source", "train", "lr", "fold"])["weight"].sum() == 2).all()

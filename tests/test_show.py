@@ -7,7 +7,7 @@ from scipy import stats
 
 from radlib.errors import UserError
 from radlib.report.dictionary import FILE, TABLES, dictionary
-from radlib.show.findings import Finding, direction, findings_table, sentence
+from radlib.show.findings import Finding, direction, findings_table
 from radlib.show.table import COUNT, IS_SIMULATED, P_VALUE, PAIR, TASK, WORD, Column, Table, interval_columns
 from radlib.stats.estimate import Estimate, mean_of
 from tests.conftest import REPOSITORY
@@ -72,10 +72,8 @@ def test_table_is_written_and_read_again_or_refused(tmp_path):
         SMALL.read(study)
 
 
-def test_findings_become_a_table_or_a_sentence():
+def test_findings_become_a_table():
     found = [Finding("AUC", "worse", -0.0334, -0.0442, -0.0218), Finding("Controls", "passed", where="11")]
-    assert sentence(found[0], 0.95) == "AUC: worse, −0.033 (95 % CI −0.044 to −0.022)."
-    assert sentence(found[1], 0.95) == "Controls: passed."
     table = findings_table(found, 0.9)
     assert list(table["value"]) == ["−0.033 (90 % CI −0.044 to −0.022)", ""]
     assert "notebook" not in findings_table(found[:1], 0.9)

@@ -1,5 +1,6 @@
 """Tables and figures of 01_data: what a dataset holds, what was dropped, and whether the split is sound."""
 
+import re
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -34,12 +35,29 @@ def facts(config: Corpus | Task, prepared: Prepared) -> str:
     return "\n".join(["| | |", "|:--|:--|", *lines])
 
 
-def class_counts(prepared: Prepared) -> pd.DataFrame:
-    """Patients and images by class; a patient with images of two classes counts in both."""
+def unit_of(config: Corpus | Task, prepared: Prepared) -> str:
+    """What stays in one part: 'patients', or 'pictures' of a corpus that names none, as of photographs."""
+    named = prepared.audit["patients_published"] or prepared.audit["patients_guessed"]
+    return "patients" if named or isinstance(config, Task) else "pictures"
+
+
+def class_counts(prepared: Prepared, unit: str = "patients") -> pd.DataFrame:
+    """Patients (or pictures) and images by class; a patient with images of two classes counts in both."""
     counts = prepared.manifest.groupby("class_name").agg(
         patients=("patient_id", "nunique"), images=("image_id", "size"), with_mask=("has_mask", "sum")
     )
+    counts = counts.rename(index=readable, columns={"patients": unit}).rename_axis("class")
     return counts if counts["with_mask"].any() else counts.drop(columns="with_mask")
+
+
+def readable(class_name: str) -> str:
+    """A WordNet id, as ImageNet names classes, with its word: 'n01443537 goldfish'; others as they are."""
+    if not re.fullmatch(r"n\d{8}", class_name):
+        return class_name
+    from timm.data import ImageNetInfo  # seconds, which few datasets need
+
+    words = ImageNetInfo("imagenet-22k").label_name_to_description(class_name)
+    return f"{class_name} {words.split(',')[0]}"
 
 
 def lesion_shares(prepared: Prepared) -> pd.DataFrame:
@@ -78,7 +96,7 @@ def examples(prepared: Prepared, columns: int = 6, most_classes: int = 8) -> Fig
             axis.axis("off")
         for axis, row in zip(line, rows, strict=False):
             _draw_image(axis, prepared, row)
-        line[0].set_title(class_name, loc="left", fontsize=9)
+        line[0].set_title(readable(class_name), loc="left", fontsize=9)
     if prepared.meta["simulated"]:
         mark_simulated(figure)
     return figure
@@ -98,7 +116,7 @@ def _draw_image(axis: plt.Axes, prepared: Prepared, row: int) -> None:
         axis.contour(x, y, mask, levels=[0.5], colors=OUTLINE, linewidths=1)
 
 
-def findings(report: dict[str, Any]) -> str:
+def findings(report: dict[str, Any], unit: str = "patients") -> str:
     """The audit in sentences, as Markdown."""
     lines = [
         f"{report['listed']:,} images are listed; {report['kept']:,} are used.",
@@ -109,8 +127,8 @@ def findings(report: dict[str, Any]) -> str:
         f"{_named(report['two_labels_near'])}.",
         f"{report['constant']} dropped because all their pixels are the same.",
         f"{report['near_identical_pairs']} pairs of images are near-identical.",
-        _patients(report),
-        f"{report['patients_in_two_classes']} patients have images of two classes; each is in one part.",
+        _patients(report, unit),
+        f"{report['patients_in_two_classes']} {unit} have images of two classes; each is in one part.",
     ]
     if report["left_out_of_a_fold"]:
         lines.append(
@@ -138,7 +156,7 @@ def _named(groups: list[list[str]], most: int = 10) -> str:
     return (shown or "none") + more
 
 
-def _patients(report: dict[str, Any]) -> str:
+def _patients(report: dict[str, Any], unit: str) -> str:
     between = report["near_identical_between_patients"]
     joined = f"{report['groups_of_several']} groups join several (the largest {report['largest_group']})"
     if report["patients_published"]:
@@ -154,6 +172,12 @@ def _patients(report: dict[str, Any]) -> str:
             f"{report['patients']:,}. One person may have several names, so parts may share patients and "
             "intervals may be too narrow."
         )
+    if unit == "pictures":
+        return (
+            "No patients are given: near-identical images count as one picture, and any other image as a "
+            f"picture of its own: {joined}, which leaves {report['patients']:,}. Where the pictures are of "
+            "patients, parts may share some."
+        )
     return (
         "No patients are given, so every image counts as a patient of its own unless it is near-identical to "
         f"another: {joined}, which leaves {report['patients']:,}. Patients with several different pictures "
@@ -161,8 +185,8 @@ def _patients(report: dict[str, Any]) -> str:
     )
 
 
-def split_check(manifest: pd.DataFrame) -> pd.DataFrame:
-    """By fold: patients of each part, how many patients are in more than one (must be 0), images left out."""
+def split_check(manifest: pd.DataFrame, unit: str = "patients") -> pd.DataFrame:
+    """By fold: patients (or pictures) of each part, those in more than one (must be 0), images left out."""
     rows = []
     for fold, column in enumerate(part_columns(manifest)):
         per_part = manifest.groupby(column)["patient_id"].nunique()
@@ -170,8 +194,8 @@ def split_check(manifest: pd.DataFrame) -> pd.DataFrame:
         parts_per_patient = held.groupby("patient_id")[column].nunique()
         rows.append({
             "fold": fold,
-            **{f"{part} patients": int(per_part.get(part, 0)) for part in PARTS},
-            "patients in two parts": int((parts_per_patient > 1).sum()),
+            **{f"{part} {unit}": int(per_part.get(part, 0)) for part in PARTS},
+            f"{unit} in two parts": int((parts_per_patient > 1).sum()),
             "images left out": len(manifest) - len(held),
         })  # fmt: skip
     return pd.DataFrame(rows).set_index("fold")

@@ -1,7 +1,7 @@
-"""What a question found, as data; and the one renderer that turns it into a table or a sentence.
+"""What a question found, as data; and the one renderer that turns it into a table.
 
 A question's `findings` returns a `Finding` per statement. Nobody writes paragraphs from numbers: notebooks
-show `findings_table`, and at most one `sentence`.
+show `findings_table`.
 """
 
 from collections.abc import Sequence
@@ -50,12 +50,6 @@ def with_interval(finding: Finding, confidence: float) -> str:
         return value
     low, high = number(finding.low, finding.form), number(finding.high, finding.form)
     return f"{value} ({100 * confidence:g} % CI {low} to {high})"
-
-
-def sentence(finding: Finding, confidence: float) -> str:
-    """`AUC, A − B, mean over 5 tasks: worse, −0.033 (95 % CI −0.044 to −0.022).`"""
-    figures = with_interval(finding, confidence)
-    return f"{finding.subject}: {finding.verdict}{', ' if figures else ''}{figures}."
 
 
 def findings_table(findings: Sequence[Finding], confidence: float) -> pd.DataFrame:

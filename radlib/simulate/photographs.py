@@ -32,7 +32,7 @@ SMALLEST, LARGEST = 0.04, 0.45  # radius, relative to the picture
 
 
 def simulated_photographs(images: int, size: int, seed: int) -> Iterator[Sample]:
-    """Yield `images` colour images, uint8 (size, size, 3), no masks, the classes in turn, a patient each.
+    """Yield `images` colour images, uint8 (size, size, 3), no masks and no patients, the classes in turn.
 
     Raises:
         UserError: a count below 1, a size below 32 px, or a negative seed.
@@ -45,7 +45,7 @@ def _image(number: int, size: int, seed: int) -> Sample:
     shape, texture = CLASSES[number % len(CLASSES)]
     name, hue = f"photograph-{number:06d}", 0.38 * (number % len(CLASSES)) % 1
     image = dead_leaves(shape, hue, 0.25 if texture == "rough" else 0.05, size, generator(seed, name))
-    return Sample(image, None, f"photograph/{shape}_{texture}", name, name)
+    return Sample(image, None, f"photograph/{shape}_{texture}", None, name)
 
 
 def dead_leaves(shape: str, hue: float, rough: float, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -13,12 +13,14 @@ SMALLEST_SIZE = 32
 
 @dataclass(frozen=True)
 class Sample:
-    """image: uint8 (S, S) grey or (S, S, 3) RGB; mask: uint8 (S, S), 1 inside the lesion, or None."""
+    """image: uint8 (S, S) grey or (S, S, 3) RGB; mask: uint8 (S, S), 1 inside the lesion, or None;
+    patient_id: None where there are no patients.
+    """
 
     image: np.ndarray
     mask: np.ndarray | None
     class_name: str
-    patient_id: str
+    patient_id: str | None
     image_id: str
 
 

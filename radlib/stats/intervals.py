@@ -43,7 +43,7 @@ def interval(
         patients: number of patients in the smaller class, all folds together; None: plain percentiles.
         folds: number of folds that patients were resampled in.
         degrees: degrees of freedom of the quantile where they are not patients - folds, as when the draws
-            hold more than the luck of patients.
+            hold more than the variation between patients.
     Returns:
         low, high: floats, or (k,) float64 each.
     Raises:

@@ -6,7 +6,7 @@ both vary; it is taken anew in every resample. The interval is the expanded perc
 `radlib.stats.intervals`, with one degree of freedom less per fold.
 
 Where every setting was trained with several seeds, the trainings of each setting are resampled too, as in
-`radlib.stats.two_levels`; the interval then holds both kinds of luck.
+`radlib.stats.two_levels`; the interval then covers both kinds of variation.
 """
 
 from dataclasses import dataclass, replace

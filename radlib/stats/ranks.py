@@ -2,15 +2,15 @@
 
 *Places.* In every resample the sources are put in order of their mean AUC; the share of resamples in which
 a source has a place says how stable the order is (Wiesenfarth et al. 2021, doi 10.1038/s41598-021-82017-6).
-It is no probability that the source is the best: sources that differ by nothing but luck still take places.
+It is no probability that the source is the best: sources that do not differ at all still take places.
 
 *Improvement.* The probability that a run of one source beats the run of another in the same setting, fold
 and seed, ties counted half (Agarwal et al. 2021, arXiv 2108.13264). It tells how often, the difference in AUC
-by how much. In a resample luck acts twice, once more than in the data, which pulls the share towards one
-half. For one task the expanded percentile interval stands this: in 200 to 300 simulated studies of 50 + 50
-patients it held the expected share 96 to 97% of times where that lay between 0.46 and 0.95, in 1 770 studies
-of 110 + 110 patients and 5 folds 93% of times where it was 0.28. Beyond 0.99, where most studies win every
-pair, it held it 63 to 70% of times, for want of width. A mean over tasks has no such interval.
+by how much. A resample varies once more than the data, which pulls the share towards one half. For one task
+the expanded percentile interval stands this: in 200 to 300 simulated studies of 50 + 50 patients it covered
+the expected share 96 to 97% of times where that lay between 0.46 and 0.95, in 1 770 studies of 110 + 110
+patients and 5 folds 93% of times where it was 0.28. Beyond 0.99, where most studies win every pair, it
+covered it 63 to 70% of times, for want of width. A mean over tasks has no such interval.
 """
 
 import numpy as np

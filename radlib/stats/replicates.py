@@ -4,9 +4,9 @@ A negative control asks whether the mean over all possible trainings is a known 
 Two draws of random weights may be swapped, which turns the sign of their difference; shuffled labels may be
 turned round, which turns an AUC into 1 - AUC (exactly so with classes of one size, nearly so otherwise). So
 for any given patients a single training misses that number by chance alone, and trainings miss it
-independently. What they miss it by holds both kinds of luck: where the training happened to point, and what
-these patients make of that. Student's interval of the trainings' figures (1908, doi 10.1093/biomet/6.1.1)
-is therefore enough.
+independently. What they miss it by holds both kinds of variation: where the training happened to point, and
+what these patients make of that. Student's interval of the trainings' figures (1908, doi
+10.1093/biomet/6.1.1) is therefore enough.
 
 Neither bootstrap would do. Resampling patients alone holds the trained networks fixed, and a network that
 learnt nothing may well point to one side; resampling patients and trainings counts the patients twice.

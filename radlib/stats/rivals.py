@@ -1,7 +1,7 @@
 """Every interval of a difference that one meets in papers, beside the one reported here, for one study.
 
 Only the first of `METHODS` is what `radlib.stats` reports; the others are computed so that simulations can
-say what they are worth. `both_levels` answers another question: it holds the luck of training too.
+say what they are worth. `both_levels` answers another question: it covers variation between trainings too.
 """
 
 import math

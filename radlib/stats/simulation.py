@@ -7,8 +7,8 @@ to the patient, the rest to the image; each part is divided alike: `alike` of it
     a score   L y + z, y the class of the patient:  AUC  = Phi(L / sqrt 2), the binormal curve's area
     a figure  Phi(L + z), in 0 to 1 like Dice:      mean = Phi(L / sqrt 2)
 
-so that one formula gives both truths (Bamber 1975, doi 10.1016/0022-2496(75)90001-2, for the area). The luck
-of a training adds N(0, luck^2) to its L; over all trainings the truth is Phi(L / sqrt(2 + luck^2)). All
+so that one formula gives both true values (Bamber 1975, doi 10.1016/0022-2496(75)90001-2, for the area). A
+training adds N(0, luck^2) to its L; over all trainings the true value is Phi(L / sqrt(2 + luck^2)). All
 images of a patient have one class, and their number does not depend on z.
 """
 
@@ -57,7 +57,7 @@ class Latent:
     Attributes:
         classes, patients, folds: (n,) int64 of each image.
         values: (2, runs, n) float64, z of both sides.
-        shifts: (2, runs, folds) float64, the luck of each training.
+        shifts: (2, runs, folds) float64, what each training adds to its level.
     """
 
     classes: np.ndarray

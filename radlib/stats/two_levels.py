@@ -1,4 +1,4 @@
-"""Bootstrap of both levels of luck: which patients are tested, and how each training happened to go.
+"""Bootstrap of both kinds of variation: between test patients, and between trainings.
 
 The intervals of `radlib.stats.bootstrap` hold the trained runs fixed. Where every setting was trained with
 several seeds, the trainings can be resampled too: patients within fold and class as there, and independently
@@ -92,5 +92,5 @@ def _check_runs(number: int, a: FoldScores, b: FoldScores, settings: np.ndarray)
     if (counts < 2).any():
         raise UserError(
             f"setting {names[counts < 2][0]} has a single run in fold {number}, which says nothing of the "
-            "luck of training; give transfer.seeds two or more"
+            "variation between trainings; give transfer.seeds two or more"
         )

@@ -28,7 +28,7 @@ class Cell(Strict):
     folds: int = Field(1, ge=1, le=20)
     settings: int = Field(4, ge=1)
     seeds: int = Field(1, ge=1, description="trainings of each setting on each fold")
-    luck: float = Field(0.0, ge=0, description="SD of a training's luck, in SD of a score")
+    luck: float = Field(0.0, ge=0, description="SD of what a training adds to its level, in SD of a score")
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> Cell:
@@ -42,7 +42,7 @@ class Cell(Strict):
 
 
 class Validity(Strict):
-    """Simulated studies with a known truth, which the intervals should hold."""
+    """Simulated studies with a known true difference, which the intervals should cover."""
 
     studies: int = Field(ge=2, description="in each cell, with and without a difference")
     resamples: int = Field(1000, ge=100)

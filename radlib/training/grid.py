@@ -56,7 +56,7 @@ class Arm(ABC):
     def start(self, run: Run) -> torch.Generator:
         """Seed a run's training by what it is called; returns the generator of its batches.
 
-        By name, so that a changed column of the data does not deal out other luck. And the same for every
+        By name, so that a changed column of the data does not change the seeds. And the same for every
         source: order of images, dropout and the head's first weights cancel in differences between sources.
         """
         names = (self.study.origin(run.task), run.backbone, run.train, run.lr, run.fold, run.seed)

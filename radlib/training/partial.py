@@ -60,7 +60,7 @@ class PartialArm(TransferArm):
         return [train[drawn], validation, test]
 
     def start(self, run: PartialRun) -> torch.Generator:
-        """As every run's, but with other luck of training for every draw of patients."""
+        """As every run's, but with another seed for every draw of patients."""
         return compute.start_run(self._seed(run))
 
     def _seed(self, run: PartialRun) -> int:

@@ -246,7 +246,7 @@ def trained_again(settings: list[np.ndarray]) -> bool:
     """Whether every setting has two trainings or more on every fold, and `SPARE` of them are to spare.
 
     To spare is each training of a setting on a fold but one: the degrees of freedom of their variance. With
-    fewer an interval that holds the luck of training would be too wide to say anything.
+    fewer an interval that covers the variation between trainings would be too wide to say anything.
     """
     counts = [np.unique(numbers, return_counts=True)[1] for numbers in settings]
     return all(count.min() > 1 for count in counts) and sum((count - 1).sum() for count in counts) >= SPARE

@@ -49,7 +49,7 @@ class TaskDraws:
     n_patients: int
 
     @property
-    def luck(self) -> str:
+    def resampled(self) -> str:
         return PATIENTS if len(self.weights) == 1 else BOTH
 
     def columns(self, runs: pd.DataFrame) -> np.ndarray:
@@ -120,7 +120,11 @@ def rank_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
             if len(columns[0]):
                 aucs = np.array([draws.aucs[some].mean() for some in columns])
                 means = np.stack([draws.mean(some) for some in columns], axis=1)
-                about = {"n_runs": len(columns[0]), "n_patients": draws.n_patients, "resampled": draws.luck}
+                about = {
+                    "n_runs": len(columns[0]),
+                    "n_patients": draws.n_patients,
+                    "resampled": draws.resampled,
+                }
                 found[task] = (aucs, means, about)
         if found:
             found[MEAN] = _mean_over_tasks(list(found.values()))
@@ -162,9 +166,10 @@ def _places(sources: list[str], aucs: np.ndarray, means: np.ndarray) -> list[dic
 def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
     """`IMPROVEMENT`: a row per pair and task with its interval, and their mean without one.
 
-    In a resample luck acts twice, which pulls every task's share towards one half. A single task's interval
-    is wide enough to stand it; averaging tasks makes it narrower and leaves the pull: in simulated studies of
-    5 tasks, 15 settings and 110 + 110 patients such an interval held the expected share 69% of times.
+    A resample varies once more than the data, which pulls every task's share towards one half. A single
+    task's interval is wide enough to stand it; averaging tasks makes it narrower and leaves the pull: in
+    simulated studies of 5 tasks, 15 settings and 110 + 110 patients such an interval covered the expected
+    share 69% of times.
 
     Raises:
         UserError: too few patients or resamples for an interval.
@@ -192,14 +197,14 @@ def _won(draws: TaskDraws, pair: tuple[str, str]) -> dict:
     drawn = wins(draws.draws[:, a] - draws.draws[:, b])
     of_both = (drawn * draws.weights[:, a]).mean(axis=1)
     degrees = None
-    if draws.luck == BOTH:
+    if draws.resampled == BOTH:
         settings = len(draws.runs.iloc[a][[*SETTING, "fold"]].drop_duplicates())
         of_patients = drawn.mean(axis=1).var()
         spare = draws.patients - draws.folds
         degrees = satterthwaite(of_patients, of_both.var(), spare, len(a) - settings)
     return {
         "improvement": wins(draws.aucs[a] - draws.aucs[b]).mean(), "draws": of_both, "n_pairs": len(a),
-        "n_patients": draws.n_patients, "interval_holds": draws.luck,
+        "n_patients": draws.n_patients, "interval_holds": draws.resampled,
         "sample": (draws.patients, draws.folds, degrees),
     }  # fmt: skip
 

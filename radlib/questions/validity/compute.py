@@ -185,4 +185,4 @@ def cell_title(row: pd.Series) -> str:
     name = {"auc": "AUC", "dice": "Dice"}[row["measure"]]
     title = f"{name} {row['level']:g}, {patients} patients"
     title += f", {row['folds']} folds" if row["folds"] > 1 else ""
-    return title + (f", luck {row['luck']:g}, {row['seeds']} seeds" if row["luck"] > 0 else "")
+    return title + (f", SD of training {row['luck']:g}, {row['seeds']} seeds" if row["luck"] > 0 else "")
