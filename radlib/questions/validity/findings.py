@@ -9,7 +9,7 @@ from radlib.study import Study
 
 
 def validity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """Coverage of the reported interval, of both true values, then of its rivals, with few and many patients."""
+    """Coverage of the reported interval, of both true values, then of its rivals; few and many patients."""
     plain, trained = table[table["luck"] == 0], table[(table["luck"] > 0) & (table["truth"] == ANY)]
     enough = smaller_class(plain) >= ENOUGH_PATIENTS
     confidence = study.compare.confidence
