@@ -16,7 +16,7 @@ def validity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     subjects = {
         f"Reported interval, {ENOUGH_PATIENTS} patients of each class or more": ("reported", plain[enough]),
         "Reported interval, fewer patients": ("reported", plain[~enough]),
-        "Reported interval, of *any training*, where it holds patients alone": ("reported", trained),
+        "Reported interval, of *any training*, where it covers patients alone": ("reported", trained),
         "Interval over patients and trainings, of *any training*": ("both_levels", trained),
     }
     subjects |= {
