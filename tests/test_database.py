@@ -481,6 +481,7 @@ def test_an_unreadable_taxonomy_is_one_sentence(tmp_path):
         ("uid,finding,reader", [], "has no row below its columns"),
         ("uid,finding,reader", [f"{UID}.3.0,,A", f"{UID}.3.1, ,A"], "line 2, 3 has no finding"),
         ("uid,finding,reader,frame", [f"{UID}.3.0,normal,A,1st"], "line 2 has a frame that is no whole"),
+        ("uid,finding,reader", ["1.2E+10,normal,A"], "line 2 has a uid cut by a spreadsheet; format"),
         ("uid,finding,reader", [f"9.{n},normal,A" for n in range(8)], "the uid 9.0, .*9.4 .and 3 more."),
         ("uid,finding,reader", [f"{UID}.3.0,normal,A"] * 2, f"twice by one reader: {UID}.3.0 by A; keep"),
         ("uid,finding,reader", [f"{UID}.3.0,torn,A", f"{UID}.3.1,worn,B"], "'torn' .MR/knee., 'worn'"),

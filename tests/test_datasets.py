@@ -188,7 +188,7 @@ def test_dicom_and_broken_zip_are_explained(tmp_path):
     with pytest.raises(UserError, match="2.dcm is DICOM.*PNG"):
         datasets.read("folders", tmp_path / "dicom", {})
     (tmp_path / "half.zip").write_bytes(b"PK\x03\x04 and then the connection broke")
-    with pytest.raises(UserError, match="half.zip is neither a folder nor a whole zip"):
+    with pytest.raises(UserError, match="half.zip is neither a folder nor a whole zip .*; unpack or"):
         datasets.read("folders", tmp_path / "half.zip", {})
 
 
@@ -379,7 +379,8 @@ def test_csv_files_as_people_have_them_say_the_same(tmp_path, text):
         ),
         (PLAIN.encode("utf-16"), "not in UTF-8"),
         (PLAIN.replace("007", "0\0007"), "holds NUL bytes"),
-        (PLAIN.replace("lesion", "file"), "two columns 'file'"),
+        (PLAIN.replace("lesion", "file"), "two columns 'file'.*correct its first line"),
+        (PLAIN.splitlines()[0] + "\n,,,\n", "list.csv has no row below its header; write one per image"),
         (PLAIN.replace("person", "who "), "no column 'person'; it has: 'file', 'diagnosis', 'who', 'lesion'"),
         (PLAIN + "./a.png,0,1,\n", "'a.png' and './a.png' are one file"),
     ],

@@ -193,7 +193,7 @@ def test_a_section_is_whole_or_empty(tmp_path):
         MatchedLabels(sources=["radiology"])
     with pytest.raises(ValueError, match="pairs name 'moon', which is not among its sources"):
         MatchedLabels(sources=["radiology"], backbones=["x"], tasks=["y"], pairs=[("radiology", "moon")])
-    part = {"sources": ["moon"], "backbones": ["resnet50"], "tasks": ["thyroid_us"]}
-    part["pairs"] = [["moon", "moon"]]
+    part = {"sources": ["moon", "radiology"], "backbones": ["resnet50"], "tasks": ["thyroid_us"]}
+    part["pairs"] = [["moon", "radiology"]]
     with pytest.raises(UserError, match="matched_labels.sources names 'moon'; allowed: radiology"):
         make_study(tmp_path, matched_labels=part)

@@ -44,6 +44,19 @@ def test_notebook_that_stops_prints_one_sentence(folder):
     assert not (folder / "reports" / "smoke" / "notebooks" / "03_transfer-breast_us.ipynb").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "sentence"),
+    [
+        ("02_small", {}, "no notebook .*02_small.ipynb; there are: 00_database, 01_data"),
+        ("20_small", {"datset": "x"}, "notebook 20_small has no parameter 'datset'; .*: overrides, save"),
+    ],
+)
+def test_a_misspelt_notebook_or_parameter_is_one_sentence(folder, name, parameters, sentence):
+    write(folder, "raise AssertionError('ran')")
+    with pytest.raises(UserError, match=sentence):
+        run_notebook(name, parameters)
+
+
 def test_a_killed_kernel_is_one_sentence_and_leaves_its_notebook(folder):
     write(folder, "print('so far')", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     before = {path.name for path in folder.iterdir()}

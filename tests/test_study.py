@@ -71,6 +71,22 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             "is a variant of breast_us, so its 'layout' must be the same",
         ),
         ({"data": {"resize": "crop"}}, "'data.resize': Input should be 'stretch' or 'letterbox'"),
+        (
+            {"name": "My Study"},
+            "overrides: 'My Study' is no usable name: lower case letters, digits and _ only",
+        ),
+        ({"tasks.breast_us.negative": "malignant"}, "negative and positive are both 'malignant'; name two"),
+        ({"backbones": {"resnet50": 96}}, "Input should be keys and values, got 96"),
+        ({"compare.pairs": ["radiology"]}, "'compare.pairs.0': Input should be a list, got 'radiology'"),
+        (
+            {"transfer": {"epochs": {"all": 5}}},
+            "a section is replaced whole, so write one key for each value",
+        ),
+        (
+            {"tasks.thyroid_us": {**TASK, "layout": "folders", "path": "~/images"}},
+            "~/images: ~ and $ stay as",
+        ),
+        ({"tasks.thyroid_us": {**TASK, "layout": "folders", "path": "$HOME/x"}}, "$HOME/x: ~ and $ stay as"),
         ({"name": "raw"}, "a study cannot be called 'raw'"),
         ({"transfer.seeds": [0, 0]}, "transfer.seeds holds '0' twice; once is enough"),
         ({"sources": ["radiology", "random", "radiology"]}, "sources holds 'radiology' twice"),
@@ -83,7 +99,7 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
         ({"tasks.thyroid_us.negative": False}, "got False, which YAML takes for no text: write it in quotes"),
         (
             {"tasks.thyroid_us.options": None},
-            "'tasks.thyroid_us.options': Input should be a valid dictionary, but",
+            "'tasks.thyroid_us.options': Input should be keys and values, but",
         ),
         (["transfer.seeds", [0]], "overrides is ['transfer.seeds', [0]]; write keys and values, such as"),
         ("transfer.seeds=[0]", "overrides is 'transfer.seeds=[0]'; write keys and values"),
@@ -128,9 +144,17 @@ def test_unknown_key_names_its_neighbours(tmp_path):
         load_study(path=tmp_path / "params.yaml")
 
 
-def test_missing_study_file_is_one_sentence(tmp_path):
+def test_missing_study_file_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no study file"):
         load_study(path=tmp_path / "none.yaml")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no params.yaml in .*type: make study STUDY=demo"):
+        load_study()
+
+
+def test_an_override_may_add_an_option_of_the_data():
+    study = load_study({"tasks.breast_us.options.ignore": ["normal"]}, REPOSITORY / "studies" / "demo.yaml")
+    assert study.tasks["breast_us"].options["ignore"] == ["normal"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -90,8 +90,11 @@ def list_records(study: Study, dataset: str, progress: Callable = progress) -> l
         UserError: raw files missing, or what the reader finds wrong.
     """
     config, raw = study.dataset(dataset), _raw(study, dataset)
-    bar = partial(progress, description=f"reading {dataset}")
-    return datasets.read(config.layout, raw, _options(study, dataset), str(study.seed), bar)
+    options, bar = _options(study, dataset), partial(progress, description=f"reading {dataset}")
+    try:
+        return datasets.read(config.layout, raw, options, str(study.seed), bar)
+    except UserError as exc:
+        raise UserError(f"dataset '{dataset}': {exc}") from exc
 
 
 def choose_from(

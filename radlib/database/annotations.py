@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from radlib.datasets.authors import read_table
-from radlib.datasets.patients import plain
+from radlib.datasets.patients import EXPONENT, plain
 from radlib.errors import UserError, listed
 
 NEEDED = ["uid", "finding", "reader"]
@@ -39,6 +39,8 @@ def read_annotations(path: Path) -> pd.DataFrame:
     table = table.reindex(columns=[*NEEDED, *OPTIONAL], fill_value="").apply(lambda cells: cells.str.strip())
     for column in NEEDED:
         _refuse(path, table[column] == "", f"no {column}", "fill it in or delete the line")
+    shortened = table["uid"].str.fullmatch(EXPONENT)
+    _refuse(path, shortened, "a uid cut by a spreadsheet", "format the column as text and fill it in again")
     wrong = (table["frame"] != "") & ~table["frame"].str.fullmatch(r"[0-9]+")
     _refuse(path, wrong, "a frame that is no whole number", "count frames from 0")
     _check_readers(path, table["reader"].drop_duplicates())

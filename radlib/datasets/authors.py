@@ -27,7 +27,10 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     for column in columns:
         if header.count(column) != 1:
             how = "two columns" if column in header else "no column"
-            raise UserError(f"{path} has {how} '{column}'; it has: {', '.join(map(repr, header))}")
+            raise UserError(
+                f"{path} has {how} '{column}'; it has: {', '.join(map(repr, header))}; correct its first "
+                "line or the option"
+            )
     table = cells.iloc[1:].set_axis(header, axis=1).set_axis(range(len(cells) - 1), axis=0)
     return table[(table != "").any(axis=1)]
 

@@ -15,7 +15,7 @@ from radlib.errors import UserError, listed
 
 SAME, DIFFERENT = "same", "different"
 OPTION = "patient_spellings"
-_EXPONENT = re.compile(r"\d+([.,]\d+)?[eE]\+\d+")
+EXPONENT = re.compile(r"\d+([.,]\d+)?[eE]\+\d+")
 _FLOAT = re.compile(r"\d+\.0")
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 
@@ -36,7 +36,7 @@ def patient_key(patient: str, where: str) -> str:
     Raises:
         UserError: exponent notation, which has lost the digits that told people apart; names `where`.
     """
-    if _EXPONENT.fullmatch(patient.strip()):
+    if EXPONENT.fullmatch(patient.strip()):
         raise UserError(
             f"{where}: the patient '{patient}' is a number that a spreadsheet has shortened, and stands for "
             "many people; format the column as text, fill in the ids again, and save it anew"

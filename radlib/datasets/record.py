@@ -176,7 +176,7 @@ def _zip_members(path: Path, root: str) -> dict[str, FileRef]:
     try:
         names = _open_zip(path, path.stat().st_mtime_ns).namelist()
     except (OSError, zipfile.BadZipFile) as exc:
-        raise UserError(f"{path} is neither a folder nor a whole zip ({exc}); replace it") from exc
+        raise UserError(f"{path} is neither a folder nor a whole zip ({exc}); unpack or replace it") from exc
     prefix = f"{root.strip('/')}/" if root.strip("/") else ""
     names = [name for name in names if not name.endswith("/")]
     # Some programs of Windows write backslashes.

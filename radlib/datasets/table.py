@@ -43,6 +43,8 @@ def read(
     """
     where, folder = path / csv, path / images
     table = read_table(where, [name for name in (image, label, patient, mask) if name])
+    if table.empty:
+        raise UserError(f"{where} has no row below its header; write one per image")
     _check_filled(table, where, image, patient)
     parts = read_parts(path, folds, folds_image or image) if folds else None
     names = table[image].str.strip().tolist()

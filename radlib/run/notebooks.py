@@ -29,11 +29,13 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
     Every parameter is given here, so what somebody left in the first cell of a notebook changes nothing.
 
     Raises:
-        UserError: the notebook stopped; its sentence is passed on, the half-run notebook kept in `logs/`.
+        UserError: no such notebook or parameter; or the notebook stopped: its sentence is passed on, the
+            half-run notebook kept in `logs/`.
     """
     study = load_study()
     check_unchanged(study)
     source = study.root / "notebooks" / f"{name}.ipynb"
+    _check_parameters(source, parameters)
     title = "-".join([name, *parameters.values()])
     target = study.report_dir / "notebooks" / f"{title}.ipynb"
     failed = study.root / "logs" / f"{title}.ipynb"
@@ -73,6 +75,21 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
         write_pages(study.report_dir, study.title)
     print(f"Read {target.relative_to(study.root)}")
     return target
+
+
+def _check_parameters(source: Path, parameters: dict[str, str]) -> None:
+    """Papermill would run a notebook with a misspelt parameter as if it had not been given."""
+    if not source.is_file():
+        known = ", ".join(sorted(path.stem for path in source.parent.glob("*.ipynb")))
+        raise UserError(f"no notebook {source}; there are: {known}")
+    cells = nbformat.read(source, as_version=4).cells
+    first = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    known = re.findall(r"^(\w+)\s*=", "\n".join(first), re.MULTILINE)
+    for name in parameters:
+        if name not in known:
+            raise UserError(
+                f"notebook {source.stem} has no parameter '{name}'; its first cell has: {', '.join(known)}"
+            )
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -109,14 +109,21 @@ def draw_interval(
 
 
 def forest(
-    study: Study, table: pd.DataFrame, title: str, what: str = "AUC", band: bool = False, across: int = 2
+    study: Study,
+    table: pd.DataFrame,
+    title: str,
+    what: str = "AUC",
+    band: bool = False,
+    across: int = 2,
+    hollow: str = "not shown after Holm's correction",
 ) -> Figure:
     """Differences with their intervals: a panel per pair on one scale, a row per word of `row`.
 
     Args:
         table: `row` (its label; one that begins with "mean" is a diamond below a line), `source_a`,
             `source_b`, `delta`, `ci_low`, `ci_high`, and `p_holm` or `p_value` where there are some.
-        what: the figure that is subtracted; band: whether to show the region of equivalence.
+        what: the figure that is subtracted; band: whether to show the region of equivalence;
+            hollow: what a hollow mark means.
     """
     pairs = list(dict.fromkeys(zip(table["source_a"], table["source_b"], strict=True)))
     rows = list(dict.fromkeys(table["row"]))
@@ -133,7 +140,7 @@ def forest(
             panel.axhline(len(rows) - 1.55, color="0.75", lw=0.8)
     figure.suptitle(
         f"{title}: difference in {what} and {study.compare.confidence:.0%} interval\n"
-        f"(hollow: not shown after Holm's correction{'; band: too small to matter' if band else ''})",
+        f"(hollow: {hollow}{'; band: too small to matter' if band else ''})",
         fontsize=10,
     )
     mark_simulated(figure, study)

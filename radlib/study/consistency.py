@@ -44,7 +44,12 @@ def check_names(study: Study) -> None:
     both = set(study.corpora) & set(study.tasks)
     if both:
         raise ValueError(f"{sorted(both)} name both a corpus and a task; names must differ")
-    for name in [*study.corpora, *study.tasks, *study.checkpoints]:
+    for name, task in study.tasks.items():
+        if task.negative == task.positive:
+            raise ValueError(
+                f"tasks.{name}: negative and positive are both '{task.negative}'; name two classes"
+            )
+    for name in [study.name, *study.corpora, *study.tasks, *study.checkpoints]:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise ValueError(f"'{name}' is no usable name: lower case letters, digits and _ only")
         if is_random(name):

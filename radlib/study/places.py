@@ -23,6 +23,10 @@ def check_places(study: Study) -> None:
     read = {name: item.path for name, item in datasets.items() if not item.simulated}
     read |= {name: item.path for name, item in study.checkpoints.items()}
     for name, path in read.items():
+        if path.startswith(("~", "$")):
+            raise UserError(
+                f"the path of '{name}', {path}: ~ and $ stay as they are here; write the whole path"
+            )
         source = _resolved(study.root / path)
         for folder in written:
             target = _resolved(folder)

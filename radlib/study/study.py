@@ -8,6 +8,7 @@ on here, a published checkpoint, or random numbers); a *task* is a labelled data
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from radlib.study.training import Backbone, Compute, Pretrain, Segment, Transfer
 class Study(Strict):
     """A whole study. `root` is the repository's folder; every path below hangs from it."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str
     title: str
     seed: int = Field(ge=0)
     data: Data
@@ -196,16 +197,16 @@ def load_study(overrides: dict[str, Any] | None = None, path: str | Path | None 
     complete = study.model_dump(mode="json")
     for key, value in overrides.items():
         _override(params, complete, key, value)
-    return _validated(params, path)
+    return _validated(params, path, "overrides")
 
 
-def _validated(params: dict, path: Path) -> Study:
+def _validated(params: dict, path: Path, said: str = "") -> Study:
     folder = path.resolve().parent
     root = folder.parent if folder.name == "studies" else folder
     try:
         return Study.model_validate({**copy.deepcopy(params), "root": root})
     except ValidationError as exc:
-        raise UserError(_one_sentence(exc, path)) from exc
+        raise UserError(f"{said or path.name}: {_one_sentence(exc, said)}") from exc
 
 
 def _find_params() -> Path:
@@ -213,7 +214,10 @@ def _find_params() -> Path:
     for folder in [here, *here.parents]:
         if (folder / "params.yaml").is_file():
             return folder / "params.yaml"
-    raise UserError(f"no params.yaml in {here} or above it; start from the repository's folder")
+    raise UserError(
+        f"no params.yaml in {here} or above it; start from the repository's folder, or type: make study "
+        "STUDY=demo"
+    )
 
 
 def _override(params: dict, complete: dict, dotted: str, value: Any) -> None:
@@ -226,6 +230,8 @@ def _override(params: dict, complete: dict, dotted: str, value: Any) -> None:
     node: Any = params
     known: Any = complete
     for depth, key in enumerate([*parents, leaf]):
+        if depth and depth == len(parents) and parents[-1] == "options":
+            break  # the reader of the data knows its options
         if not isinstance(known, dict) or key not in known:
             where = ".".join(dotted.split(".")[:depth]) or "the top level"
             allowed = ", ".join(map(str, known)) if isinstance(known, dict) else "none"
@@ -235,21 +241,25 @@ def _override(params: dict, complete: dict, dotted: str, value: Any) -> None:
     node[leaf] = value
 
 
-def _one_sentence(exc: ValidationError, path: Path) -> str:
+def _one_sentence(exc: ValidationError, said: str) -> str:
     # A misspelt key is also a missing one; name what was written, not what was meant.
     error = min(exc.errors(), key=lambda e: e["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in error["loc"])
     more = f" (and {exc.error_count() - 1} more)" if exc.error_count() > 1 else ""
     if error["type"] == "extra_forbidden":
         allowed = ", ".join(_allowed_keys(error["loc"][:-1]))
-        return f"{path.name}: unknown key '{key}'; allowed there: {allowed}{more}"
+        return f"unknown key '{key}'; allowed there: {allowed}{more}"
     where = f"'{key}': " if key else ""
     given = f", got {error['input']!r}" if not isinstance(error.get("input"), dict) else ""
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
         given += ", which YAML takes for no text: write it in quotes"
     elif error.get("input", "") is None:
         given = ", but nothing stands there: fill it in or delete the key"
-    return f"{path.name}: {where}{error['msg'].removeprefix('Value error, ')}{given}{more}"
+    message = error["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    message = re.sub(r"a valid dictionary( or instance of \w+)?", "keys and values", message)
+    if error["type"] == "missing" and said:
+        given = "; a section is replaced whole, so write one key for each value: 'transfer.epochs.frozen'"
+    return f"{where}{message}{given}{more}"
 
 
 def _allowed_keys(loc: tuple) -> list[str]:

@@ -130,5 +130,6 @@ def _normal_quantiles(panel: Axes, residuals: np.ndarray) -> None:
     expected = norm.ppf((np.arange(len(ordered)) + 0.5) / len(ordered)) * ordered.std(ddof=1)
     panel.plot(expected, ordered, "o", color="0.3", ms=3, alpha=0.5, mew=0)
     panel.axline((0, 0), slope=1, color="0.25", lw=1)
+    panel.xaxis.set_major_locator(MaxNLocator(4))
     panel.set(xlabel="normal quantile (AUC)", ylabel="residual (AUC)")
     panel.set_title("Are residuals normal? (on the line)", fontsize=10)

@@ -39,7 +39,7 @@ PREPROCESSINGS = {
     ONE_SIDED: "the published one for source b alone",
 }
 ROC, FLATTENED = "roc", "flattened"
-METRICS = {ROC: "ROC AUC of the positive class", FLATTENED: "AUC of both columns, flattened"}
+METRICS = {ROC: "ROC AUC of the positive class", FLATTENED: "micro-averaged AUC, of both columns"}
 CELLS = [(preprocessing, metric) for preprocessing in PREPROCESSINGS for metric in METRICS]
 DIFFERENCE, CHANGE = "difference", "change"
 EVERY_TASK = "tasks with a published gain"

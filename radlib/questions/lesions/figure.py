@@ -34,7 +34,8 @@ def lesion_forest(study: Study, table: pd.DataFrame) -> Figure:
     # Where an ellipse that never looks does better than both, neither finds the lesion.
     blind = some[["mean_a", "mean_b"]].max(axis=1) < some["guess"]
     shown = some.assign(row=rows, p_holm=some["p_holm"].mask(blind, 1.0))
-    return forest(study, shown, "Lesions (hollow too: both below an ellipse in the middle)", what="Dice")
+    hollow = "not shown after Holm's correction, or both below an ellipse in the middle"
+    return forest(study, shown, "Lesions", what="Dice", hollow=hollow)
 
 
 def dice_by_source(study: Study, found: Found) -> Figure:

@@ -128,9 +128,9 @@ def simulate_study(batch: Batch, number: int) -> list[dict]:
 def coverage_table(study: Study, intervals: pd.DataFrame) -> pd.DataFrame:
     """A row (`VALIDITY`) per cell, true difference, method and truth, from what `simulate` returned.
 
-    Without variation between trainings both truths are one and stand in one row. With it, `these trainings`
-    asks for the difference of the trainings at hand, which is never quite 0, so there is no error of
-    rejecting it.
+    Without variation between trainings both true values are one and stand in one row. With it, `these
+    trainings` asks for the difference of the trainings at hand, which is never quite 0, so there is no
+    error of rejecting it.
     """
     rows = []
     for (place, delta, method), group in intervals.groupby(["cell", "true_delta", "method"], sort=False):

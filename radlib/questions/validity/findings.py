@@ -9,14 +9,14 @@ from radlib.study import Study
 
 
 def validity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """Coverage of the reported interval, of both truths, then of its rivals, with few and many patients."""
+    """Coverage of the reported interval, of both true values, then of its rivals; few and many patients."""
     plain, trained = table[table["luck"] == 0], table[(table["luck"] > 0) & (table["truth"] == ANY)]
     enough = smaller_class(plain) >= ENOUGH_PATIENTS
     confidence = study.compare.confidence
     subjects = {
         f"Reported interval, {ENOUGH_PATIENTS} patients of each class or more": ("reported", plain[enough]),
         "Reported interval, fewer patients": ("reported", plain[~enough]),
-        "Reported interval, of *any training*, where it holds patients alone": ("reported", trained),
+        "Reported interval, of *any training*, where it covers patients alone": ("reported", trained),
         "Interval over patients and trainings, of *any training*": ("both_levels", trained),
     }
     subjects |= {
