@@ -26,6 +26,7 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
     quiet(panel)
     values = found.trainings["value"] - (found.trainings["measure"] == AUC) * 0.5
     limit = 1.1 * max(values.abs().max(), *(_shifted(row).abs().max() for _, row in table.iterrows()))
+    limit = min(limit, 1)  # of few trainings an interval may be wider than AUCs can differ
     panel.set(xlim=(-limit, limit), ylim=(len(table) - 0.4, -0.6))
     findings = control_findings(study, table)
     for y, (_, row) in enumerate(table.iterrows()):

@@ -66,7 +66,7 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     panels[0].set_yticks(range(len(tasks)), [task_title(study, task) for task in tasks])
     figure.suptitle(
         f"How often does the first win? {study.compare.confidence:.0%} interval over "
-        f"{table['interval_holds'].iloc[0]} (grey: holds one half; the mean has no interval)", fontsize=10,
+        f"{table['interval_holds'].iloc[0]} (grey: covers one half; the mean has no interval)", fontsize=10,
     )  # fmt: skip
     mark_simulated(figure, study)
     return figure
