@@ -15,7 +15,7 @@ def limits(study: Study, overall: pd.DataFrame) -> list[str]:
     said = []
     if row["interval_holds"] == PATIENTS:
         said.append(
-            "Intervals hold the variation between test patients alone. Another training, with another seed, "
+            "Intervals cover the variation between test patients alone. Another training, with another seed, "
             "may give another difference: `08_validity` shows how often such intervals cover that of any "
             "training."
         )

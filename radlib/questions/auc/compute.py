@@ -5,7 +5,7 @@
 likes best; its interval is conditional on that choice. They are two different numbers. Test patients choose
 nothing: over all folds together they would, because who is tested in one fold validates in another.
 
-Where every setting was trained with several seeds, the interval of `grid_mean` holds the variation between
+Where every setting was trained with several seeds, the interval of `grid_mean` covers the variation between
 trainings beside that between patients; `interval_holds` says which. That of `best_by_validation` holds
 patients alone: a single setting has few trainings to tell how they vary.
 """

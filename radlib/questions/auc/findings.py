@@ -59,11 +59,11 @@ def resampled_sentence(study: Study, table: pd.DataFrame) -> str:
     seeds = counted(len(study.transfer.seeds), "seed")
     if held == PATIENTS:
         return (
-            f"Intervals hold the variation between test patients, **not between trainings** ({seeds} per "
+            f"Intervals cover the variation between test patients, **not between trainings** ({seeds} per "
             "setting)."
         )
     return (
-        f"Intervals of the mean over settings hold the variation **between test patients and between "
+        f"Intervals of the mean over settings cover the variation **between test patients and between "
         f"trainings** ({seeds} per setting); those of the setting chosen by validation, and DeLong's, hold "
         "patients alone."
     )
