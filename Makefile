@@ -6,6 +6,7 @@
 # make verify STUDY=open                      whether a committed report is what its predictions give
 # make verify RETRAIN=1                       the same by computing the whole study again, in a clone
 # make test                                   the tests
+# make lint                                   style, and that imports go one way
 # make lab                                    JupyterLab on this machine alone; FLAGS="--no-browser" are passed on
 #
 # Without STUDY= all these mean the study of params.yaml.
@@ -66,6 +67,8 @@ test: .venv/installed
 lint: .venv/installed
 	ruff check .
 	ruff format --check .
+	@lint-imports --no-logo --no-cache
+	@find radlib -name '*.py' | xargs cat | wc -l | xargs echo "Lines of library:"
 
 # The whole repository can be opened, notebooks/ is shown first. Jupyter wants root, whom containers are, to say so.
 lab: .venv/installed

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from radlib.data.check_data import check_data, report, with_raw
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
+from radlib.run.check_data import check_data, report, with_raw
 from radlib.run.commands import main
 from radlib.study import load_study
 from radlib.study.datasets import Checkpoint
@@ -302,7 +302,7 @@ def test_the_chosen_study_is_checked_where_none_is_named(at_home, raw, capsys):
 
 
 def test_checking_imports_no_pytorch():
-    code = "import sys, radlib.data.check_data; sys.exit('torch' in sys.modules)"
+    code = "import sys, radlib.run.check_data; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
 
 

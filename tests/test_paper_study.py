@@ -10,13 +10,13 @@ import yaml
 from safetensors.torch import save_file
 
 from radlib.data.prepare import prepare
-from radlib.machines.plan import plan
 from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.weights import load_weights
 from radlib.questions.auc.compute import compare_sources
 from radlib.report.published import TRANSFER
 from radlib.run.commands import main
+from radlib.run.plan import plan
 from radlib.study import Study, load_study
 from radlib.training.pretrain import pretrain
 from radlib.training.results import load_results

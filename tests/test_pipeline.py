@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,9 +37,15 @@ PYTHON = Path(sys.executable)
 STUDY = ["python", "-m", "radlib.run", "study"]
 
 
-def environment() -> dict[str, str]:
-    """Scripts of this environment first; radlib from the copy, which is the working folder."""
-    return {**os.environ, "PATH": f"{PYTHON.parent}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+def environment(folder: Path) -> dict[str, str]:
+    """Scripts of this environment first; radlib from the copy; what stages read of the study is noted."""
+    return {
+        **os.environ,
+        "PATH": f"{PYTHON.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{REPOSITORY / 'tests' / 'trace'}:{folder}",
+        "RADLIB_READS": str(folder / "reads.tsv"),
+        "DVC_NO_ANALYTICS": "1",
+    }
 
 
 def copy_repository(folder: Path) -> Path:
@@ -53,7 +60,9 @@ def copy_repository(folder: Path) -> Path:
 
 
 def call(folder: Path, *command: str, code: int = 0) -> str:
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=900
+    )
     assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -99,7 +108,7 @@ def killed_and_resumed(tmp_path_factory):
     short_study(folder)
     call(folder, "python", "-m", "radlib.run", "choose")
     process = subprocess.Popen(
-        STUDY, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        STUDY, cwd=folder, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     store = folder / "store" / "runs"
     deadline = time.monotonic() + 600
@@ -151,7 +160,7 @@ def test_report_is_complete_and_says_simulated(killed_and_resumed):
     counts = "n_patients n_images n_positive n_runs resamples simulated"
     contract = f"{names} {counts}".split()
     assert set(contract) <= set(auc.columns)
-    assert (auc["simulated"] == (auc["task"] != "my_task")).all()
+    assert auc["simulated"].all()  # of the pictures of my_task the sources are not
     assert set(auc["estimate"]) == {"grid_mean", "best_by_validation"}
     dice = pd.read_csv(report / "dice.csv")
     assert set(dice["method"]) == {"localisation", "segmentation"} and dice["simulated"].all()
@@ -167,9 +176,37 @@ def test_report_is_complete_and_says_simulated(killed_and_resumed):
 
 
 @pytest.mark.study
+def test_stages_read_no_parameter_that_dvc_does_not_know_of(killed_and_resumed):
+    folder, _, _ = killed_and_resumed
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    declared = {name: [*stage.get("params", {}).get("study.yaml", {})] for name, stage in stages.items()}
+    reads = [line.split("\t") for line in (folder / "reads.tsv").read_text().splitlines()]
+    # The name is in all paths, the folder is nowhere, and how work is shared out changes no result.
+    reads = [(stage, key) for stage, key in reads if key.split(".")[0] not in {"name", "root", "compute"}]
+    assert {stage for stage, _ in reads} >= set(declared) - {"study"}
+    unknown = {
+        (stage, key)
+        for stage, key in reads
+        if stage in declared and not any(f"study.{key}.".startswith(f"{name}.") for name in declared[stage])
+    }
+    # which backbones a source has is declared in one list, study.backbones_of
+    unknown = {(stage, key) for stage, key in unknown if not re.search(r"corpora\.\w+\.backbones$", key)}
+    assert not unknown, f"declare in dvc.yaml: {sorted(unknown)}"
+
+
+@pytest.mark.study
 def test_the_recorded_report_is_what_its_predictions_give(killed_and_resumed):
     folder, _, _ = killed_and_resumed
+    report = folder / "reports" / "smoke"
+    old, own = report / "notebooks" / "03_transfer-old_task.ipynb", report / "notebooks" / "mine.ipynb"
+    for path in (old, own):
+        shutil.copy(report / "notebooks" / "04_auc.ipynb", path)
     record(load_study(path=folder / "params.yaml"))
+    stages = yaml.safe_load((report / "dvc.lock").read_text())["stages"].values()
+    written = {Path(out["path"]).name for stage in stages for out in stage.get("outs", [])}
+    assert not old.exists() and own.exists()
+    own.unlink()
+    assert {path.name for path in report.glob("notebooks/*")} <= written
     said, holds = verify("smoke", root=folder)
     assert holds and said.count("identical") == 8
 
@@ -183,6 +220,7 @@ def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touc
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["transfer"]["epochs"]["top10"] = 1
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    write_complete(load_study(path=folder / "params.yaml"))  # as make study does
     mark = {p for p in (folder / "store" / "runs").rglob("*.parquet")}
     status = call(folder, "dvc", "status", "--json").splitlines()
     stale = set(json.loads(next(line for line in status if line.startswith("{"))))

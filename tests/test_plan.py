@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from radlib.machines import calibration, costs
-from radlib.machines.costs import Step
-from radlib.machines.plan import Stage, plan, planned, report, wall_seconds
 from radlib.networks import backbones
 from radlib.networks.learners import FrozenLearner, TopLearner
 from radlib.networks.segmenters import FrozenSegmenter
+from radlib.run import calibration, costs
 from radlib.run.commands import main
+from radlib.run.costs import Step
+from radlib.run.plan import Stage, plan, planned, report, wall_seconds
 from radlib.study import load_study
 from radlib.study.datasets import Expected
 from radlib.study.training import Compute

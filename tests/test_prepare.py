@@ -16,11 +16,11 @@ from PIL import Image
 
 from radlib.data import packing
 from radlib.data import prepare as prepare_module
-from radlib.data.check_data import check_data, report
 from radlib.data.figures import class_counts, findings, lesion_shares, readable, split_check, unit_of
 from radlib.data.images import open_packed
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
+from radlib.run.check_data import check_data, report
 from radlib.run.choose import check_raw, choose
 from radlib.study import load_study
 from tests.conftest import REPOSITORY, two_classes

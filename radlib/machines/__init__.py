@@ -1,1 +1,1 @@
-"""Processes, Ray clusters, and what a study will cost on them."""
+"""Processes and Ray clusters that share out the work of a study."""

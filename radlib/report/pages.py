@@ -34,7 +34,7 @@ def write_pages(report: Path, study_title: str) -> list[Page]:
     pages = []
     for source in sorted((report / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(source, as_version=4)
-        page = Page(report / "pages" / f"{source.stem}.html", title_of(notebook) or source.stem)
+        page = Page(report / "pages" / f"{source.stem}.html", _title(notebook, source.stem))
         pages.append(page)
         if not _up_to_date(page.path, source):
             _write(page.path, html_of(notebook, page.title, study_title, home="../index.html"))
@@ -46,6 +46,12 @@ def write_pages(report: Path, study_title: str) -> list[Page]:
         title = title_of(notebook) or study_title
         _write(report / "index.html", html_of(notebook, title, study_title, listed=pages, code=False))
     return pages
+
+
+def _title(notebook: NotebookNode, stem: str) -> str:
+    """The heading, with what the notebook was run for: `01_data-breast_us` is one of many."""
+    subject = stem.partition("-")[2]
+    return (title_of(notebook) or stem) + (f" ({subject})" if subject else "")
 
 
 def title_of(notebook: NotebookNode) -> str:

@@ -37,8 +37,9 @@ def parameters(notebook: nbformat.NotebookNode) -> dict[str, Any]:
 
 
 def executed(report: Path) -> dict[str, nbformat.NotebookNode]:
-    """The notebooks of a report by their names, such as 03_transfer-thyroid_us."""
-    return {path.stem: nbformat.read(path, as_version=4) for path in sorted(report.glob("notebooks/*.ipynb"))}
+    """The study's notebooks in a report by their names, such as 03_transfer-thyroid_us."""
+    paths = sorted(report.glob("notebooks/[0-9][0-9]_*.ipynb"))
+    return {path.stem: nbformat.read(path, as_version=4) for path in paths}
 
 
 def git(root: Path, *arguments: str) -> str | None:

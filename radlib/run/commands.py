@@ -85,8 +85,8 @@ def complete(_: argparse.Namespace) -> None:
 
 def check(given: argparse.Namespace) -> int:
     """Print what `check_data` finds, changing nothing; 1 where something is missing or unreadable."""
-    from radlib.data.check_data import check_data, report
     from radlib.networks.check_networks import network_faults
+    from radlib.run.check_data import check_data, report
 
     named = _named(given)
     checked = check_data(named, Path(given.raw).expanduser() if given.raw else None, given.quick)
@@ -98,12 +98,12 @@ def check(given: argparse.Namespace) -> int:
 
 
 def print_plan(given: argparse.Namespace) -> None:
-    """Print what `radlib.machines.plan` expects of a study, changing nothing.
+    """Print what `radlib.run.plan` expects of a study, changing nothing.
 
     Raises:
         UserError: fewer than one device.
     """
-    from radlib.machines.plan import planned
+    from radlib.run.plan import planned
 
     if given.devices is not None and given.devices < 1:
         raise UserError(f"--devices {given.devices}: at least one device must compute; give 1 or more")

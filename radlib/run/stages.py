@@ -32,13 +32,30 @@ def repro(stage: str = "") -> int:
 
 
 def record(study: Study) -> None:
-    """Beside the tables: the predictions behind them, which code and machine made them, dvc's lock file."""
+    """Beside the tables: the predictions behind them, which code and machine made them, dvc's lock file.
+
+    Notebooks of the report that no stage writes any more go, and their pages with them.
+    """
     from radlib import compute
     from radlib.report import archive, origin
 
+    drop_unowned(study)
     print(archive.keep(study))
     made = {**compute.provenance(), **origin.code_version(study.root), **origin.notebooks(study)}
     write_json(made, study.report_dir / "provenance.json")
     for name in ("params.yaml", "dvc.lock"):
         shutil.copyfile(study.root / name, study.report_dir / name)
     print(f"\nRead the result in {study.report_dir.relative_to(study.root)}/index.html")
+
+
+def drop_unowned(study: Study) -> None:
+    """Remove executed notebooks that are no output of a stage, such as those of a task that was taken out."""
+    from dvc.repo import Repo  # takes a second to import
+
+    with Repo(str(study.root)) as repo:
+        owned = {Path(out.fs_path).resolve() for out in repo.index.outs}
+    for path in sorted((study.report_dir / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        if path.resolve() not in owned:
+            path.unlink()
+            (study.report_dir / "pages" / f"{path.stem}.html").unlink(missing_ok=True)
+            print(f"Removed {path.relative_to(study.root)}: no stage of the study writes it any more")

@@ -17,12 +17,12 @@ from torch.nn import functional
 
 from radlib import compute
 from radlib.data.images import Packed
-from radlib.machines.costs import Step, sizes_of
 from radlib.machines.workers import Advance, work
 from radlib.networks.features import Features
 from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearner
 from radlib.networks.segmenters import FrozenSegmenter, Pictures, WholeSegmenter, encoded
 from radlib.networks.weights import Weights, load_weights
+from radlib.run.costs import Step, sizes_of
 from radlib.study import Study
 from radlib.study.common import RANDOM
 

@@ -1,7 +1,7 @@
 """What a study will cost, before anything is computed: runs, disk, memory, device-hours and wall time.
 
-Images passed are counted as the stages pass them (`radlib.machines.costs`); what an image takes is measured
-on this machine (`radlib.machines.calibration`). The devices take a stage's pieces, which are backbones in
+Images passed are counted as the stages pass them (`radlib.run.costs`); what an image takes is measured
+on this machine (`radlib.run.calibration`). The devices take a stage's pieces, which are backbones in
 `02_pretrain` and pairs of source and backbone in `03_transfer` and `05_segment`, one by one, the longest
 first; stages follow one another. On Ray, backbones are pretrained one after another, each by a group of
 `compute.together` processes with a device each, or as many as there are.
@@ -17,9 +17,10 @@ import pandas as pd
 from humanize import naturalsize
 
 from radlib import compute
-from radlib.machines import costs, workers
-from radlib.machines.calibration import calibrate
-from radlib.machines.costs import Counts, Step
+from radlib.machines import workers
+from radlib.run import costs
+from radlib.run.calibration import calibrate
+from radlib.run.costs import Counts, Step
 from radlib.study import Run, Study
 from radlib.study.titles import aligned
 
