@@ -62,11 +62,16 @@ class TransferArm(Arm):
         """Copied for every run: drawing fresh weights only to overwrite them takes longer."""
         return self.weights.build()
 
+    @property
+    def code(self) -> str:
+        """The module whose code, with all that it imports, decides what a run gives."""
+        return type(self).__module__
+
     def digest(self, run: Run) -> str:
         """Of all that determines a run's result."""
         options = self.options
         return digest_of(
-            code_digest(type(self).__module__), self.study.seed, self.packed.digest, self.weights.digest,
+            code_digest(self.code), self.study.seed, self.packed.digest, self.weights.digest,
             self.size, self.kind, run,
             options.epochs[run.train], options.batch_size, options.dropout, options.views,
             options.standardise, compute.precision(), compute.device().type,

@@ -96,6 +96,11 @@ class SharedArm(TransferArm):
         super().__init__(study, task, packed, weights.shown(shared), advance)
         self.masked = NOTHING  # only scores are asked for, so no map is made
 
+    @property
+    def code(self) -> str:
+        """That of 03_transfer: these are its runs where the own preprocessing is the shared one."""
+        return TransferArm.__module__
+
 
 def cross(study: Study) -> Crossed:
     """Read the runs with own preprocessing, and train those with the shared one that the store lacks.
