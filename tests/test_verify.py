@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -35,6 +36,7 @@ from radlib.store import write_table
 from radlib.study import load_study
 from radlib.training.results import load_results
 from tests import test_compare_resize
+from tests.conftest import REPOSITORY
 from tests.fabricated import fabricate, make_study
 from tests.test_compare_dice import TASK, fabricate_maps
 
@@ -399,3 +401,10 @@ def test_an_own_study_is_compared_with_params_yaml(copy, monkeypatch, capsys):
     (copy / "params.yaml").write_text(text.replace("resamples: 200", "resamples: 300"))
     main(["verify"])
     assert "in the report, 300 in params.yaml" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("report", sorted(path.parent for path in REPOSITORY.glob("reports/*/dvc.lock")))
+def test_committed_reports_hold_the_notebooks_of_their_stages_alone(report):
+    stages = yaml.safe_load((report / "dvc.lock").read_text())["stages"].values()
+    written = {Path(out["path"]).name for stage in stages for out in stage.get("outs", [])}
+    assert {path.name for path in report.glob("notebooks/*")} <= written
