@@ -52,6 +52,8 @@ def drop_unowned(study: Study) -> None:
     """Remove executed notebooks that are no output of a stage, such as those of a task that was taken out."""
     from dvc.repo import Repo  # takes a second to import
 
+    if not (study.root / ".dvc").is_dir():  # no stages, as where tables were computed by hand
+        return
     with Repo(str(study.root)) as repo:
         owned = {Path(out.fs_path).resolve() for out in repo.index.outs}
     for path in sorted((study.report_dir / "notebooks").glob("[0-9][0-9]_*.ipynb")):
