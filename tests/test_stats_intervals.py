@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from radlib.errors import UserError
-from radlib.stats.bootstrap import interval, p_value
-from radlib.stats.intervals import resamples_needed
+from radlib.stats.intervals import interval, p_value, resamples_needed
 
 
 def test_plain_interval_is_the_percentile():
