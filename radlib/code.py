@@ -5,7 +5,6 @@ DVC lists these files as dependencies of its stages; digests in the run store ho
 
 import ast
 import hashlib
-import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -28,20 +27,6 @@ def files_of(modules: Iterable[str]) -> list[Path]:
         names |= {module, *graph.find_upstream_modules(module)}
     packages = {name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)}
     return sorted(_file(name) for name in names | packages)
-
-
-def imports_of(notebook: Path) -> set[str]:
-    """Modules of the library that the cells of a notebook import."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    known = _graph().modules
-    found = set()
-    for node in ast.walk(ast.parse("\n".join(s for s in sources if not s.startswith("%")))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found & known
 
 
 @cache

@@ -1,10 +1,12 @@
 """Small studies in temporary folders: real code on tiny inputs."""
 
+import ast
 import importlib
 import json
 import os
 from pathlib import Path
 
+import grimp
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,3 +100,16 @@ def two_classes(count: int, size: int, folds: int, seed: int = 0, signal: float 
         part = np.select([turn == 0, turn == 1], ["test", "validation"], "train")
         manifest[f"part_{fold}"] = part
     return images.clip(0, 255).astype(np.uint8), manifest
+
+
+def imports_of(notebook: Path) -> set[str]:
+    """Modules of the library that the cells of a notebook import."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    found = set()
+    for node in ast.walk(ast.parse("\n".join(s for s in sources if not s.startswith("%")))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & grimp.build_graph("radlib", cache_dir=None).modules

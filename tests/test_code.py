@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from radlib import code
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, imports_of
 
 
 def relative(paths) -> set[str]:
@@ -27,7 +27,7 @@ def test_all_that_python_loads_is_listed(module):
 
 
 def test_a_notebook_imports_packages_and_modules():
-    found = code.imports_of(REPOSITORY / "notebooks" / "03_transfer.ipynb")
+    found = imports_of(REPOSITORY / "notebooks" / "03_transfer.ipynb")
     assert {"radlib.study", "radlib.training.transfer"} <= found and "radlib.questions" not in found
 
 

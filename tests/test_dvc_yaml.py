@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from radlib import code
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, imports_of
 
 STAGES = {
     name: stage.get("do", stage)
@@ -25,7 +25,7 @@ def run_by(stage: dict) -> set[str]:
         modules = {"radlib.networks.checkpoints"}
     else:
         name = words[words.index("notebook") + 1]
-        modules = code.imports_of(REPOSITORY / "notebooks" / f"{name}.ipynb")
+        modules = imports_of(REPOSITORY / "notebooks" / f"{name}.ipynb")
     files = [path.relative_to(code.ROOT).as_posix() for path in code.files_of(modules)]
     return {f"radlib/{file}" for file in files if not file.startswith(UNLISTED) and file != "__init__.py"}
 
