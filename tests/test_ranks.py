@@ -219,9 +219,8 @@ def test_runs_that_diverged_leave_no_verdict_of_calibration(planted, measured, t
     broken = (results.runs["source"] == "photographs") & (results.runs["task"] == "breast_us")
     runs = results.runs.assign(diverged=broken & (results.runs.groupby(broken).cumcount() < 3))
     table = reliability.calibration_table(study, reliability.measure(study, replace(results, runs=runs)))
-    said = table[table["figure"] == "brier"].set_index(["task", "source", table["against"].fillna("")])[
-        "diverged"
-    ]
+    brier = table[table["figure"] == "brier"].fillna({"against": ""})
+    said = brier.set_index(["task", "source", "against"])["diverged"]
     assert said["breast_us", "photographs", ""] == "3 of 16 runs of photographs diverged"
     assert said["breast_us", "radiology", "photographs"] == "3 of 16 runs of photographs diverged"
     assert said[ranks.MEAN, "radiology", "photographs"] == "3 of 32 runs of photographs diverged"
