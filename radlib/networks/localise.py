@@ -18,6 +18,7 @@ from radlib import compute
 from radlib.data import batches
 from radlib.data.images import Packed, inner_box
 from radlib.errors import UserError
+from radlib.networks import backbones
 from radlib.stats import dice as measures
 from radlib.stats.dice import BASELINES, MAP_FIGURES
 
@@ -31,11 +32,10 @@ def activation_maps(learner: nn.Module, rows: np.ndarray, batch_size: int) -> np
     class. What speaks against the predicted class is clipped at 0, and the largest value of an image
     becomes 1. A map is 0 throughout where no place speaks for the class.
     """
-    learner.set_training(False)
-    found = []
+    learner.eval()
     with compute.inference():
-        for some in batches.in_order(rows, batch_size):
-            found.append(_evidence(learner.head, learner.maps(some).float()).cpu())
+        parts = (learner.maps(some).float() for some in batches.in_order(rows, batch_size))
+        found = [_evidence(learner.head, part).cpu() for part in parts]
     maps = torch.nan_to_num(torch.cat(found)).clamp_min(0)
     largest = maps.amax((1, 2), keepdim=True)
     return (maps / largest.clamp_min(1e-20)).numpy()
@@ -45,7 +45,7 @@ def _evidence(head: nn.Module, maps: Tensor) -> Tensor:
     weights = (head.linear.weight[0] / head.scale).float()
     with torch.autocast(maps.device.type, enabled=False):
         evidence = torch.einsum("c,bchw->bhw", weights, maps)
-        sign = torch.where(head(maps.mean((2, 3))) < 0, -1.0, 1.0)
+        sign = torch.where(head(backbones.pooled(maps)) < 0, -1.0, 1.0)
     return sign[:, None, None] * evidence
 
 
@@ -82,11 +82,10 @@ def localise(
     masks = [packed.masks[row] for row in validation]
     full = [resized(map, mask.shape, packed.resize) for map, mask in zip(maps, masks, strict=True)]
     threshold = measures.best_threshold(full, masks, THRESHOLDS)
-    rows = []
-    for row, map in zip(test, test_maps, strict=True):
-        mask = packed.masks[row]
-        rows.append(_figures(mask, resized(map, mask.shape, packed.resize), threshold))
-    return threshold, pd.DataFrame(rows, columns=MAP_FIGURES)
+    masks = [packed.masks[row] for row in test]
+    full = [resized(map, mask.shape, packed.resize) for map, mask in zip(test_maps, masks, strict=True)]
+    figures = [_figures(mask, map, threshold) for map, mask in zip(full, masks, strict=True)]
+    return threshold, pd.DataFrame(figures, columns=MAP_FIGURES)
 
 
 def _figures(mask: np.ndarray, full: np.ndarray, threshold: float) -> list[float]:
@@ -117,10 +116,7 @@ def baselines(packed: Packed, folds: Sequence[int]) -> pd.DataFrame:
         share = shares[has_mask & (part == "train")].mean()
         for row in np.flatnonzero(has_mask & (part == "test")):
             mask = packed.masks[row]
-            for name, region in zip(BASELINES, _guesses(mask.shape, share), strict=True):
+            guesses = np.ones(mask.shape, dtype=bool), measures.centred_blob(mask.shape, share)
+            for name, region in zip(BASELINES, guesses, strict=True):
                 rows.append([name, row, fold, *_figures(mask, region.astype(np.float32), 0.5)])
     return pd.DataFrame(rows, columns=["run", "row", "fold", *MAP_FIGURES])
-
-
-def _guesses(shape: tuple[int, int], share: float) -> list[np.ndarray]:
-    return [np.ones(shape, dtype=bool), measures.centred_blob(shape, share)]

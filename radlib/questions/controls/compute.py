@@ -33,9 +33,8 @@ from radlib.study import Run, Study
 from radlib.study.common import RANDOM
 from radlib.study.datasets import Dataset, Task
 from radlib.study.training import Setting
-from radlib.training.control_arms import GROUPS, ControlArm, HeldOutArm, PermutedArm
+from radlib.training.control_groups import GROUPS, ControlGroup, HeldOutGroup, PermutedGroup
 from radlib.training.grid import Finished, carry_out
-from radlib.training.transfer_arm import arm_cost
 
 TRAINING = ["control", "task", "source_a", "source_b", "measure", "value"]
 AUC, DELTA = "auc", "delta"
@@ -85,7 +84,7 @@ def _random_weights(study: Study) -> list[_Figure]:
     sources = [source for pair in pairs for source in pair]
     backbones = options.backbones or list(study.backbones)
     runs = _runs(here, options.task, sources, backbones, options.seeds[:1])
-    done = _carried_out(here, options.task, runs, ControlArm, "random weights")
+    done = carry_out(here, options.task, runs, ControlGroup, "random weights")
     mean = done.runs.groupby(["source", "backbone"])["test_auc"].mean()
     sides = [np.array([mean[pair[i], name] for pair in pairs for name in backbones]) for i in (0, 1)]
     known = {"control": RANDOM_WEIGHTS, "task": options.task, "source_a": RANDOM, "source_b": RANDOM}
@@ -97,7 +96,7 @@ def _permuted_labels(study: Study) -> list[_Figure]:
     task, pair = study.controls.task, study.compare.headline
     here = _frozen_study(study, task, study.tasks[task])
     runs = _runs(here, task, list(pair), _common_backbones(study, pair), study.controls.seeds)
-    done = _carried_out(here, task, runs, PermutedArm, "permuted labels")
+    done = carry_out(here, task, runs, PermutedGroup, "permuted labels")
     wide = done.runs.pivot(index=["backbone", "fold", "seed"], columns="source", values="test_auc")
     sides = [wide[source].to_numpy() for source in pair]
     known = {"control": PERMUTED_LABELS, "task": task}
@@ -120,7 +119,7 @@ def _negative(study: Study, known: dict, done: Finished, sides: list[np.ndarray]
         "confidence": confidence, "expected": HOLDS[measure],
         "passed": found.ci_low <= expected <= found.ci_high,
         "auc_a": sides[0].mean(), "auc_b": sides[-1].mean() if measure == DELTA else np.nan,
-        "n_patients": done.images["patient_id"].nunique(), "n_runs": n_runs, "resamples": 0,
+        "n_patients": done.predictions["patient_id"].nunique(), "n_runs": n_runs, "resamples": 0,
         "simulated": study.simulated,
     }  # fmt: skip
     return _Figure(row, values)
@@ -133,7 +132,7 @@ def _own_classes(study: Study, source: str) -> _Figure:
     here = _frozen_study(study, corpus, Task(**about, negative=GROUPS[0], positive=GROUPS[1], folds=1))
     backbones = _common_backbones(study, (source, RANDOM))
     runs = _runs(here, corpus, [source, RANDOM], backbones, study.controls.seeds)
-    done = _carried_out(here, corpus, runs, HeldOutArm, f"own classes of {source}")
+    done = carry_out(here, corpus, runs, HeldOutGroup, f"own classes of {source}")
     (a, settings), (b, _) = _fold_scores(done, source), _fold_scores(done, RANDOM)
     options = study.compare
     seed = seed_of(study.seed, "controls", source, corpus)
@@ -153,8 +152,8 @@ def _own_classes(study: Study, source: str) -> _Figure:
 def _fold_scores(done: Finished, source: str) -> tuple[FoldScores, np.ndarray]:
     """A source's runs on the only fold, and the backbone of each, both in the order of backbone and seed."""
     runs = done.runs[done.runs["source"] == source].sort_values(["backbone", "seed"])
-    scores = done.images.pivot(index="image_id", columns="run", values="score")
-    about = done.images.drop_duplicates("image_id").set_index("image_id").loc[scores.index]
+    scores = done.predictions.pivot(index="image_id", columns="run", values="score")
+    about = done.predictions.drop_duplicates("image_id").set_index("image_id").loc[scores.index]
     patients, labels = about["patient_id"].to_numpy(), about["label"].to_numpy()
     return FoldScores(labels, patients, scores[runs["run"]].to_numpy().T), runs["backbone"].to_numpy()
 
@@ -180,11 +179,6 @@ def _runs(study: Study, task: str, sources: list[str], backbones: list[str], see
         for fold in range(study.tasks[task].folds)
         for seed in seeds
     ]
-
-
-def _carried_out(study: Study, task: str, runs: list[Run], arm: type[ControlArm], title: str) -> Finished:
-    packed = arm.opened(study, task)
-    return carry_out(study, task, runs, arm, lambda some: arm_cost(study, packed, some), title)
 
 
 def _common_backbones(study: Study, pair: tuple[str, str]) -> list[str]:

@@ -9,19 +9,20 @@ import numpy as np
 import pandas as pd
 import torch
 
+from radlib import compute
 from radlib.code import code_digest
 from radlib.data.images import Packed, open_packed
 from radlib.data.splits import choose_subset
 from radlib.errors import UserError
 from radlib.seeds import digest_of, seed_of
 from radlib.study import Run, Study
-from radlib.training.transfer_arm import TransferArm
+from radlib.training.transfer import TransferGroup
 
 FEWEST_TESTED = 5  # patients in each group of classes
 GROUPS = ("first half of the classes", "second half of the classes")
 
 
-class ControlArm(TransferArm):
+class ControlGroup(TransferGroup):
     """A task as it is."""
 
     folder = "controls"
@@ -31,7 +32,7 @@ class ControlArm(TransferArm):
         return replace(open_packed(study.dataset_dir(task)), masks=None)
 
 
-class PermutedArm(ControlArm):
+class PermutedGroup(ControlGroup):
     """A task whose labels are shuffled where a run learns and chooses, and true where it is tested."""
 
     def digest(self, run: Run) -> str:
@@ -41,11 +42,11 @@ class PermutedArm(ControlArm):
         # The same for both sources of a pair, and drawn anew for every backbone, fold and seed.
         seed = seed_of(self.study.seed, "permuted labels", run.task, run.backbone, run.fold, run.seed)
         labels = permuted_labels(self.packed.manifest, run.task, run.fold, seed)
-        self.labels = torch.from_numpy(labels.astype(np.float32))
+        self.labels = torch.from_numpy(labels.astype(np.float32)).to(compute.device())
         return super().compute(run)
 
 
-class HeldOutArm(ControlArm):
+class HeldOutGroup(ControlGroup):
     """The held-out images of a corpus, as a task; here `task` is the corpus' name."""
 
     @classmethod
@@ -107,11 +108,8 @@ def held_out(packed: Packed, corpus: str, train_patients: int, max_images: int, 
     manifest["class_name"] = np.where(second, GROUPS[1], GROUPS[0])
     manifest = manifest.drop(columns=[c for c in manifest if c.startswith("part_")])
     manifest["part_0"] = _parts(manifest, classes, corpus, train_patients, seed)
-    meta = {
-        **packed.meta,
-        "digest": digest_of(code_digest(__name__), packed.digest, train_patients, max_images, seed),
-    }
-    return Packed(packed.images[rows], None, manifest, meta)
+    digest = digest_of(code_digest(__name__), packed.digest, train_patients, max_images, seed)
+    return Packed(packed.images[rows], None, manifest, {**packed.meta, "digest": digest})
 
 
 def _parts(manifest: pd.DataFrame, classes: np.ndarray, corpus: str, train: int, seed: int) -> np.ndarray:
@@ -120,19 +118,16 @@ def _parts(manifest: pd.DataFrame, classes: np.ndarray, corpus: str, train: int,
     patients = pd.DataFrame({"class": classes, "group": manifest["label"]}).groupby(ids).max()
     part = pd.Series("test", index=patients.index)
     for group, own in patients.groupby("group"):
-        _check_enough(corpus, GROUPS[group], len(own), train)
+        needed = 2 * train + FEWEST_TESTED
+        if len(own) < needed:
+            raise UserError(
+                f"corpus '{corpus}' keeps {len(own)} patients of the {GROUPS[group]} from training, and its "
+                f"control needs {needed} ({train} to train, as many to validate, {FEWEST_TESTED} to test); "
+                "lower controls.train_patients, raise controls.max_images, or take it out of "
+                "controls.positive"
+            )
         for name in ("train", "validation"):
             left = own[part[own.index] == "test"]
             chosen = choose_subset(left["class"].to_numpy(), left.index.to_numpy(), train, seed)
             part[left.index[chosen]] = name
     return part[ids].to_numpy()
-
-
-def _check_enough(corpus: str, group: str, found: int, train: int) -> None:
-    needed = 2 * train + FEWEST_TESTED
-    if found < needed:
-        raise UserError(
-            f"corpus '{corpus}' keeps {found} patients of the {group} from training, and its control needs "
-            f"{needed} ({train} to train, as many to validate, {FEWEST_TESTED} to test); lower "
-            "controls.train_patients, raise controls.max_images, or take it out of controls.positive"
-        )
