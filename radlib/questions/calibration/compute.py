@@ -10,40 +10,35 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from radlib.errors import UserError
+from radlib.errors import UserError, of_task
 from radlib.progress import progress
 from radlib.questions.calibration.table import CALIBRATION
 from radlib.questions.ranking.compute import MEAN
 from radlib.seeds import seed_of
 from radlib.stats.calibration import (
     FIGURES,
-    Reliability,
     bootstrap_figures,
     ece_if_perfect,
-    measured,
     number_of_bins,
-    recentred,
     reliability,
 )
 from radlib.stats.estimate import Estimate, mean_of
-from radlib.stats.folds import FoldScores, run_shares, smaller_class
+from radlib.stats.folds import FoldScores, run_shares, tested
 from radlib.study import Study
 from radlib.training.results import REMEDY, Results, headline_runs
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One source on one task: figures with their draws, what they would be by chance, and the diagram."""
+    """One source on one task: its figures, what they would be by chance, and the diagram's points.
 
-    values: dict[str, float]
-    draws: dict[str, np.ndarray]
+    curve: mean score of each bin, and share of positives.
+    """
+
+    figures: dict[str, Estimate]
     references: dict[str, float]
-    curve: Reliability
+    curve: tuple[np.ndarray, Estimate]
     about: dict
-    sample: tuple[int, int]
-
-    def estimate(self, figure: str) -> Estimate:
-        return Estimate(self.values[figure], self.draws[figure], *self.sample)
 
 
 def measure(study: Study, results: Results) -> dict[str, dict[str, Measured]]:
@@ -67,28 +62,18 @@ def _check_thresholds(runs: pd.DataFrame) -> None:
         raise UserError(f"runs.parquet holds runs without the column val_threshold; {REMEDY}")
 
 
+@of_task
 def _measure(study: Study, results: Results, task: str, runs: pd.DataFrame) -> Measured:
     folds = results.scores(task, runs)
     thresholds = [group["val_threshold"].to_numpy(float) for _, group in runs.groupby("fold")]
     bins, options = number_of_bins(folds), study.compare
     seed = seed_of(study.seed, "bootstrap", task)
-    values = measured(folds, thresholds, bins)
-    draws = bootstrap_figures(folds, thresholds, bins, options.resamples, seed)
-    draws["ece"] = recentred(draws["ece"], values["ece"])
     perfect = ece_if_perfect(folds, bins, seed_of(study.seed, "perfect", task))
     return Measured(
-        values=values,
-        draws=draws,
+        figures=bootstrap_figures(folds, thresholds, bins, options.resamples, seed),
         references={"brier": _always_the_share(folds), "ece": perfect, "balanced_accuracy": 0.5},
-        curve=reliability(folds, bins, options.resamples, seed, options.confidence),
-        about={
-            "bins": bins,
-            "n_runs": len(runs),
-            "n_patients": sum(len(np.unique(fold.patients)) for fold in folds),
-            "n_images": sum(len(fold.labels) for fold in folds),
-            "n_positive": sum(int(fold.labels.sum()) for fold in folds),
-        },
-        sample=(smaller_class(folds), len(folds)),
+        curve=reliability(folds, bins, options.resamples, seed),
+        about={"bins": bins, "n_runs": len(runs), **tested(folds)},
     )
 
 
@@ -110,10 +95,10 @@ def calibration_table(study: Study, found: dict[str, dict[str, Measured]]) -> pd
         differences = []
         for task, sources in found.items():
             for source, one in sources.items():
-                row = _row(study, one.estimate(figure))
+                row = _row(study, one.figures[figure])
                 known = {"task": task, "figure": figure, "source": source, **one.about}
                 rows.append(known | row | {"reference": one.references[figure]})
-            differences.append(sources[a].estimate(figure) - sources[b].estimate(figure))
+            differences.append(sources[a].figures[figure] - sources[b].figures[figure])
             between = {"figure": figure, "source": a, "against": b}
             rows.append({"task": task, **between, **sources[a].about, **_row(study, differences[-1])})
         mean = mean_of(differences, study.compare.confidence)

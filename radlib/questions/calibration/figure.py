@@ -3,14 +3,13 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from radlib.questions.calibration.compute import Measured
 from radlib.questions.calibration.table import FIGURE_TITLES
 from radlib.show.style import mark_simulated, panel_rows, quiet, source_colours
-from radlib.stats.calibration import FIGURES, Reliability
+from radlib.stats.calibration import FIGURES
 from radlib.study import Study
 from radlib.study.titles import source_title, task_title
 
@@ -24,7 +23,10 @@ def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) ->
     for panel, (task, sources) in zip(panels, found.items(), strict=True):
         panel.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
         for (source, one), shift in zip(sources.items(), _shifts(len(sources)), strict=True):
-            _reliability_line(quiet(panel), one.curve, colours[source], shift)
+            score, share = one.curve
+            low, high = share.interval(study.compare.confidence)
+            quiet(panel).vlines(score + shift, low, high, color=colours[source], lw=1.2, alpha=0.75)
+            panel.plot(score + shift, share.value, "o-", color=colours[source], ms=3.5, lw=0.9)
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         panel.set_box_aspect(1)
         panel.set_title(task_title(study, task), fontsize=10)
@@ -39,11 +41,6 @@ def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) ->
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     mark_simulated(figure, study)
     return figure
-
-
-def _reliability_line(panel: Axes, curve: Reliability, colour: str, shift: float) -> None:
-    panel.vlines(curve.score + shift, curve.low, curve.high, color=colour, lw=1.2, alpha=0.75)
-    panel.plot(curve.score + shift, curve.share, "o-", color=colour, ms=3.5, lw=0.9)
 
 
 def _shifts(count: int) -> np.ndarray:
