@@ -17,8 +17,7 @@ from radlib.networks.features import NOTHING, Features, features_of
 from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
 from radlib.networks.localise import activation_maps, baselines, localise
 from radlib.networks.weights import Weights
-from radlib.stats.auc import auc
-from radlib.stats.calibration import best_threshold
+from radlib.stats.auc import auc, best_threshold
 from radlib.stats.dice import MAP_FIGURES
 from radlib.store import write_table
 from radlib.study import Run, Study
