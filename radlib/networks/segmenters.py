@@ -90,7 +90,7 @@ def encoded(
     """What a frozen encoder says, by view; every fold, rate and seed shares it.
 
     Returns:
-        maps bfloat16 (m, c, h, w) fine to coarse, and targets bool (m, size, size). View 0 is the image itself.
+        maps bfloat16 (m, c, h, w) fine to coarse, and bool targets. View 0 is the image itself.
     """
     backbone, found = weights.build().eval(), []
     for view in range(count_views(kind, views)):
