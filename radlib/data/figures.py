@@ -185,20 +185,29 @@ def _patients(report: dict[str, Any], unit: str) -> str:
     )
 
 
+def part_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Patients and images of every fold, part and class, one row each."""
+    folds = {fold: manifest[column] for fold, column in enumerate(part_columns(manifest))}
+    rows = [
+        manifest.groupby([parts.rename("part"), manifest["class_name"].rename("class")])
+        .agg(patients=("patient_id", "nunique"), images=("image_id", "size"))
+        .reset_index()
+        .assign(fold=fold)
+        for fold, parts in folds.items()
+    ]
+    return pd.concat(rows, ignore_index=True)[["fold", "part", "class", "patients", "images"]]
+
+
 def split_check(manifest: pd.DataFrame, unit: str = "patients") -> pd.DataFrame:
     """By fold: patients (or pictures) of each part, those in more than one (must be 0), images left out."""
-    rows = []
+    rows = {}
     for fold, column in enumerate(part_columns(manifest)):
-        per_part = manifest.groupby(column)["patient_id"].nunique()
-        held = manifest[manifest[column].isin(PARTS)]
-        parts_per_patient = held.groupby("patient_id")[column].nunique()
-        rows.append({
-            "fold": fold,
-            **{f"{part} {unit}": int(per_part.get(part, 0)) for part in PARTS},
-            f"{unit} in two parts": int((parts_per_patient > 1).sum()),
-            "images left out": len(manifest) - len(held),
-        })  # fmt: skip
-    return pd.DataFrame(rows).set_index("fold")
+        held = manifest[manifest[column].isin(PARTS)].groupby("patient_id")[column]
+        counts = manifest.groupby(column)["patient_id"].nunique().reindex(list(PARTS), fill_value=0)
+        left_out = int((~manifest[column].isin(PARTS)).sum())
+        rows[fold] = [*counts, int((held.nunique() > 1).sum()), left_out]
+    columns = [*(f"{part} {unit}" for part in PARTS), f"{unit} in two parts", "images left out"]
+    return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("fold")
 
 
 def times_tested(manifest: pd.DataFrame) -> pd.Series:
