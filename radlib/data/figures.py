@@ -55,8 +55,8 @@ def card(config: Corpus | Task, prepared: Prepared) -> str:
         "excluded": "; ".join(f"{why}: {count:,}" for why, count in report["reasons"].items()) or "nothing",
         "exact copies with two labels": _named(report["two_labels_exact"]),
         "near-identical with two labels": _named(report["two_labels_near"]),
-        "near-identical images": f"{report['near_identical_pairs']:,} pairs; of two named patients, where they"
-        f" change nothing: {report['near_identical_between_patients']:,}",
+        "near-identical images": f"{report['near_identical_pairs']:,} pairs; of two named patients, where "
+        f"they change nothing: {report['near_identical_between_patients']:,}",
         unit: f"{report['patients']:,}; {report['patients_before_joining']:,} before "
         f"{report['groups_of_several']} groups were joined (the largest of {report['largest_group']}); with "
         f"images of two classes: {report['patients_in_two_classes']}",
