@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from radlib import compute
 from radlib.data.images import Packed, open_packed
-from radlib.data.splits import check_masks
+from radlib.data.parts import check_masks
 from radlib.machines.workers import Advance
 from radlib.networks.localise import resized
 from radlib.networks.segmenters import FrozenSegmenter, WholeSegmenter, encoded, pictures_of
