@@ -8,6 +8,7 @@ import copy
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import groupby
@@ -24,10 +25,7 @@ from radlib.data import batches
 from radlib.data.images import Packed, open_packed
 from radlib.data.splits import PARTS
 
-try:
-    from radlib.machines.cluster import work_on_cluster
-except ImportError:
-    work_on_cluster = None
+from radlib.machines.cluster import stream
 from radlib.machines.workers import Advance, work
 from radlib.networks.features import count_views
 from radlib.networks.weights import Weights, load_weights
@@ -243,23 +241,27 @@ def carry_out(
     parts = [list(group) for _, group in groupby(sorted(runs, key=key), key=key)]
     cost = {part[0]: group_type.cost_of(study, packed, part) for part in parts}
     total, longest_first = sum(cost.values()), sorted(parts, key=lambda part: -cost[part[0]])
-    pieces = [(group_type, study, task, part) for part in longest_first]
+    pieces = [((group_type, study, task), part) for part in longest_first]
+    done = []
     if on_cluster:
-        folder = study.store_dir / group_type.folder
-        done = work_on_cluster(_complete, pieces, study.compute, total, description, folder)
+        stream(_each_run, pieces, study.compute, total, description, done.append)
     else:
-        done = work(_complete, pieces, study.compute.workers, total, description)
-    stored = {run: (path, new) for group in done for run, path, new in group}
+        for group in work(_complete, pieces, study.compute.workers, total, description):
+            done += group
+    stored = {run: (path, new) for run, path, new in done}
     results = [load_run(stored[run][0]) for run in runs]
     return _gathered(results, sum(new for _, new in stored.values()))
 
 
-def _complete(piece: tuple[type[RunGroup], Study, str, list[Run]], advance: Advance) -> list[tuple]:
-    """Every run of a group into the store: (run, where it lies, whether it was computed now)."""
-    group_type, study, task, runs = piece
+def _complete(piece: tuple[tuple, list[Run]], advance: Advance) -> list[tuple[Run, Path, bool]]:
+    return list(_each_run(*piece, advance))
+
+
+def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tuple[Run, Path, bool]]:
+    """Every run of a group into the store: where it lies, and whether it was computed now."""
+    group_type, study, task = shared
     weights = load_weights(study, runs[0].source, runs[0].backbone)
     group = group_type(study, task, group_type.opened(study, task), weights, advance)
-    done = []
     for run in runs:
         path = group.path(run)
         missing = load_run(path) is None
@@ -267,8 +269,7 @@ def _complete(piece: tuple[type[RunGroup], Study, str, list[Run]], advance: Adva
             save_run(path, *group.compute(run))
         else:
             advance(len(group.packed.manifest) * group.options.epochs[run.train] * group.passes[run.train])
-        done.append((run, path, missing))
-    return done
+        yield run, path, missing
 
 
 def _group_of(run: Run) -> tuple[str, str]:
