@@ -128,11 +128,7 @@ def usual_size(backbone: str) -> int:
 
 
 def check(backbone: str) -> None:
-    """Features must be maps (B, channels, height, width): maps of another order give numbers, and nonsense.
-
-    Raises:
-        UserError: timm has no such network, or its features are something else.
-    """
+    """UserError unless features are maps (B, channels, height, width): others give numbers, and nonsense."""
     network, found = outline(backbone), feature_shape(backbone, usual_size(backbone))
     right = isinstance(found, tuple) and len(found) == 4 and found[1] == network.num_features
     if not right or getattr(network, "output_fmt", None) not in (None, "NCHW"):
@@ -144,7 +140,7 @@ def check(backbone: str) -> None:
 
 
 def check_size(backbone: str, size: int) -> None:
-    """Raises: UserError where images of that side (px) are too small for a network, or do not fit it."""
+    """UserError where images of that side (px) are too small for a network, or do not fit it."""
     if isinstance(feature_shape(backbone, size), tuple):
         return
     fixed = outline(backbone).pretrained_cfg.get("fixed_input_size")

@@ -27,13 +27,7 @@ from radlib.study.datasets import Checkpoint
 
 
 def import_checkpoint(study: Study, name: str) -> list[Path]:
-    """Bring the files of a checkpoint into `models/<name>/`, each checked against its backbone.
-
-    Returns:
-        the files written.
-    Raises:
-        UserError: as `published_weights`, of the first.
-    """
+    """Bring the files of a checkpoint into `models/<name>/`, checked as in `published_weights`."""
     written = []
     for backbone in study.checkpoints[name].backbones:
         weights, said = published_weights(study, name, backbone)
@@ -109,11 +103,7 @@ def missing_file(study: Study, name: str, backbone: str) -> UserError:
 
 
 def preprocessing_of(checkpoint: Checkpoint, backbone: str) -> Preprocessing:
-    """As the checkpoint states it, or as timm does for its tag.
-
-    Raises:
-        UserError: timm has no weights under that tag.
-    """
+    """As the checkpoint states it, or as timm does for its tag; UserError where timm has none."""
     if checkpoint.files:
         return Preprocessing(checkpoint.mean, checkpoint.std, checkpoint.channels)
     config = _timm_config(backbone, checkpoint.tags[backbone])
@@ -130,11 +120,8 @@ def _timm_config(backbone: str, tag: str):
 
 # Layouts --------------------------------------------------------------------------------------------------
 def read_published(path: Path, backbone: str) -> tuple[dict[str, Tensor], str]:
-    """State dict by timm's names without classifier, and the variant of the network (see `backbones.create`).
-
-    Raises:
-        UserError: the file cannot be read, or its layout is none of this backbone's.
-    """
+    """State dict by timm's names without classifier, and the variant of the network (see `backbones.create`);
+    UserError where the file cannot be read, or its layout is none of this backbone's."""
     if h5py.is_hdf5(path):
         return read_keras(path, backbone), KERAS
     state, metadata = read_tensors(path)

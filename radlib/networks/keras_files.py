@@ -36,9 +36,7 @@ WEIGHTS = {
 def read_keras(path: Path, backbone: str) -> dict[str, Tensor]:
     """State dict of a Keras file, float32, without a classifier.
 
-    Raises:
-        UserError: the file is damaged, no Keras file of layers, or of another network; the first layer that
-            is missing or has no place is named.
+    Raises: UserError where it is damaged or of another network; names the first layer that does not fit.
     """
     if backbone not in PLACES:
         raise UserError(

@@ -23,11 +23,7 @@ _DAMAGED = (
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file.
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    """Tensors and metadata of a safetensors file; UserError where it is damaged."""
     try:
         with safe_open(path, framework="pt") as header:
             metadata = header.metadata() or {}
@@ -39,11 +35,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """State dict and metadata of a safetensors file or of what `torch.save` wrote.
-
-    Raises:
-        UserError: the file is something else, damaged, or holds more than tensors.
-    """
+    """State dict and metadata of safetensors or of what `torch.save` wrote; UserError of anything else."""
     with path.open("rb") as file:
         start = file.read(256)
     if start[8:9] == b"{":

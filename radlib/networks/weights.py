@@ -85,8 +85,7 @@ class Weights:
 def save_weights(path: Path, state: dict[str, Tensor], preprocessing: Preprocessing, **more: str) -> None:
     """Write a safetensors file with the preprocessing, and what of `more` is not empty, in its header.
 
-    Raises:
-        UserError: a weight is NaN or infinite, as after a training that diverged.
+    Raises: UserError where a weight is NaN or infinite, as after a training that diverged.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     check_finite(state, f"weights for {path}", "lower the learning rate that they were trained with")
@@ -99,9 +98,7 @@ def save_weights(path: Path, state: dict[str, Tensor], preprocessing: Preprocess
 def load_weights(study: Study, source: str, backbone: str) -> Weights:
     """First weights of (source, backbone): random numbers, or the file an earlier stage wrote.
 
-    Raises:
-        UserError: the file is missing, damaged, or holds another architecture, or the network is one that is
-            not understood.
+    Raises: UserError where the file is missing, damaged, or of another network, or none that is understood.
     """
     backbones.check(backbone)
     if is_random(source):
@@ -129,11 +126,7 @@ def random_source(number: int) -> str:
 
 
 def check_state(state: dict[str, Tensor], backbone: str, path: Path) -> None:
-    """Every key, shape and dtype must be the backbone's own, and every number finite.
-
-    Raises:
-        UserError: names the first difference, or the first tensor with a number that is none.
-    """
+    """Every key, shape and dtype must be the backbone's own, and every number finite; else UserError."""
     expected, found = (
         {k: f"{tuple(v.shape)} {v.dtype}".replace("torch.", "") for k, v in some.items()}
         for some in (backbones.layout(backbone), state)

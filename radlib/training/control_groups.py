@@ -61,14 +61,8 @@ def permuted_labels(manifest: pd.DataFrame, task: str, fold: int, seed: int) -> 
     """Shuffle labels among the patients of the training part, and among those of the validation part.
 
     A patient's label is 1 if any image's is; all images of a patient get the one label that it draws. The
-    result depends on patients, labels and seed, not on the order of rows.
-
-    Args:
-        manifest: patient_id, label and part_<fold> of every image.
-    Returns:
-        (n,) int64; outside the two parts the true labels.
-    Raises:
-        UserError: all patients of a part have one label, so that there is nothing to shuffle.
+    result, (n,) int64, depends on patients, labels and seed, not on the order of rows; UserError where all
+    patients of a part have one label.
     """
     rng = np.random.default_rng(seed)
     labels = manifest["label"].to_numpy(dtype=np.int64, copy=True)
@@ -89,14 +83,8 @@ def held_out(packed: Packed, corpus: str, train_patients: int, max_images: int, 
     """The images of a corpus that pretraining never trained on, as a task of two groups of its classes.
 
     Classes in the order of their names: the first half are 0, the others 1. Few patients train, as many
-    validate, all others test; both kinds are drawn evenly from the classes.
-
-    Args:
-        packed: the corpus as prepared. train_patients: in each group. max_images: drawn evenly from classes.
-    Returns:
-        images uint8 (m, S, S, C) in memory; a manifest with the new label, class_name and part_0; no masks.
-    Raises:
-        UserError: too few patients in a group.
+    validate (`train_patients` of each group), all others test; both kinds are drawn evenly from the classes.
+    The manifest has the new label, class_name and part_0; there are no masks. UserError on too few patients.
     """
     waiting = np.flatnonzero(packed.manifest["part_0"].isin(["validation", "test"]))
     some = packed.manifest.iloc[waiting]

@@ -24,7 +24,6 @@ from radlib.code import code_digest
 from radlib.data import batches
 from radlib.data.images import Packed, open_packed
 from radlib.data.splits import PARTS
-
 from radlib.machines.cluster import stream
 from radlib.machines.workers import Advance, work
 from radlib.networks.features import count_views

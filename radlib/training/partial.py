@@ -92,11 +92,7 @@ def part_sizes(study: Study, task: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def whole_runs(study: Study, task: str) -> list[Run]:
-    """The runs of 03_transfer on all training patients that the curves end in.
-
-    Raises:
-        UserError: the task has none with that rate.
-    """
+    """The runs of 03_transfer on all training patients that the curves end in; UserError where none is."""
     options = study.label_efficiency
     runs = [
         run

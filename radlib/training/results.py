@@ -114,12 +114,9 @@ def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
 
 
 def asked_for(wanted: list[Run], runs: pd.DataFrame, figures: list[str]) -> pd.DataFrame:
-    """The stored runs that the study asks for, sorted; each must be there exactly once.
+    """The stored ones of `wanted`, all runs of one task, sorted.
 
-    Args:
-        wanted: all runs of one task; figures: columns that must hold numbers.
-    Raises:
-        UserError: a run is missing or there twice, or one of its figures is no finite number.
+    Raises: UserError where one is missing or there twice, or a column of `figures` holds no finite number.
     """
     task = wanted[0].task
     named = pd.DataFrame([{key: getattr(run, key) for key in _SOURCE_RUN} for run in wanted])
@@ -141,13 +138,7 @@ def asked_for(wanted: list[Run], runs: pd.DataFrame, figures: list[str]) -> pd.D
 
 
 def fold_predictions(task: str, runs: pd.DataFrame, rows: pd.DataFrame) -> list[FoldPredictions]:
-    """What a task's runs scored, one entry per fold.
-
-    Args:
-        runs: one row per run; rows: one per run and test image, of these runs alone.
-    Raises:
-        UserError: as `load_results`, of predictions.
-    """
+    """What a task's runs scored, one entry per fold, from a row per run and test image; as `load_results`."""
     without = set(runs["run"]) - set(rows["run"])
     if without:
         raise UserError(

@@ -38,8 +38,7 @@ class Transferred(Finished):
 def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     """Train every run of a task that the store does not hold yet, and gather the tables.
 
-    Raises:
-        UserError: data or weights are missing or damaged; the sentence names them.
+    Raises: UserError where data or weights are missing or damaged.
     """
     done = carry_out(study, task, study.runs_of(task), TransferGroup, f"transfer to {task}")
     localisation = _localisation(open_packed(study.dataset_dir(task)), done)
