@@ -1,6 +1,7 @@
 """The one exception for what a user can put right."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -12,6 +13,17 @@ class UserError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         return [f"Stopped: {self}"]
+
+
+@contextmanager
+def explained(kinds: type[Exception] | tuple[type[Exception], ...], what: str, remedy: str) -> Iterator[None]:
+    """What a library raises about a file or a value, as one sentence: `what (its reason); remedy`."""
+    try:
+        yield
+    except kinds as exc:
+        said = repr(exc) if isinstance(exc, KeyError) else str(exc)
+        reason = (said.splitlines() or [type(exc).__name__])[0]
+        raise UserError(f"{what} ({reason}); {remedy}") from exc
 
 
 def listed(names: Iterable[object], most: int = 5, between: str = ", ") -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from radlib.datasets.authors import read_table
+from radlib.datasets.lists import read_table
 from radlib.datasets.patients import EXPONENT, plain
 from radlib.errors import UserError, listed
 

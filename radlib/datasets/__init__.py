@@ -4,7 +4,7 @@ A reader is `read(path, **options) -> list[Record]`; it opens tables and lists f
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,41 +25,43 @@ from radlib.datasets import (
 from radlib.datasets.record import FileRef, Outline, PixelsRef, Record
 from radlib.errors import UserError
 
+_MODULES = (
+    folders,
+    table,
+    busi,
+    ddti,
+    ddti_original,
+    mrnet,
+    rsna_pneumonia,
+    rsna_haemorrhage,
+    cc_ccii,
+    covid_csv,
+    radimagenet,
+    medmnist,
+)
 READERS: dict[str, Callable[..., list[Record]]] = {
-    "folders": folders.read,
-    "table": table.read,
-    "busi": busi.read,
-    "ddti": ddti.read,
-    "ddti_original": ddti_original.read,
-    "mrnet": mrnet.read,
-    "rsna_pneumonia": rsna_pneumonia.read,
-    "rsna_haemorrhage": rsna_haemorrhage.read,
-    "cc_ccii": cc_ccii.read,
-    "covid_csv": covid_csv.read,
-    "radimagenet": radimagenet.read,
-    "medmnist": medmnist.read,
+    module.__name__.rpartition(".")[2]: module.read for module in _MODULES
 }
-
-
-def _silent(iterable: Iterable, **_) -> Iterable:
-    return iterable
 
 
 def check_options(function: Callable, layout: str, options: dict[str, Any], given: tuple[str, ...]) -> None:
     """UserError where `options` are not arguments of `function`, or a needed one is missing."""
-    parameters = [p for p in list(inspect.signature(function).parameters.values()) if p.name not in given]
-    allowed = [p.name for p in parameters]
+    parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name not in given}
     for name in options:
-        if name not in allowed:
-            listed = ", ".join(["ignore", "patient_spellings", *allowed])
+        if name not in parameters:
+            listed = ", ".join(["ignore", "patient_spellings", *parameters])
             raise UserError(f"layout '{layout}' has no option '{name}'; allowed: {listed}")
-    for parameter in parameters:
-        if parameter.default is inspect.Parameter.empty and parameter.name not in options:
-            raise UserError(f"layout '{layout}' needs the option '{parameter.name}'; give it under `options`")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise UserError(f"layout '{layout}' needs the option '{name}'; give it under `options`")
 
 
 def read(
-    layout: str, path: Path, options: dict[str, Any], salt: str = "", progress: Callable = _silent
+    layout: str,
+    path: Path,
+    options: dict[str, Any],
+    salt: str = "",
+    progress: Callable = lambda items, **_: items,
 ) -> list[Record]:
     """Read a dataset in its published layout.
 
@@ -72,15 +74,15 @@ def read(
     """
     if layout not in READERS:
         raise UserError(f"no layout '{layout}'; allowed: {', '.join(READERS)}, simulated_...")
-    taken = inspect.signature(READERS[layout]).parameters
-    if "salt" in options and "salt" in taken:
+    reader, given = READERS[layout], {"salt": salt, "progress": progress}
+    taken = inspect.signature(reader).parameters.keys() & given
+    if "salt" in taken and "salt" in options:
         raise UserError(
             "option 'salt' would be copied into the report with params.yaml; keep it in a file and name "
             "that: salt_file: /safe/place/salt.txt"
         )
-    check_options(READERS[layout], layout, options, given=("path", "progress", "salt"))
-    given = {"salt": salt, "progress": progress}
-    return READERS[layout](path, **{key: given[key] for key in given if key in taken} | options)
+    check_options(reader, layout, options, given=("path", *given))
+    return reader(path, **{name: given[name] for name in taken}, **options)
 
 
 __all__ = ["READERS", "FileRef", "Outline", "PixelsRef", "Record", "check_options", "read"]
