@@ -169,7 +169,7 @@ def test_a_mask_that_fits_two_images_is_refused_and_one_of_another_class_is_none
             {"rot": "train"},
             "has no option 'rot'; allowed: ignore, patient_spellings, root, patient, consecutive, labels",
         ),
-        ({"root": "train", "labels": {False: "cat"}}, "no class folder 'False'"),
+        ({"root": "train", "labels": {False: "cat"}}, "got False, which YAML takes for no text"),
     ],
 )
 def test_folder_mistakes_are_named(class_folders, options, sentence):
@@ -331,7 +331,11 @@ def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_
             "no column 'truth'; it has: 'file', 'diagnosis', 'person', 'lesion'",
         ),
         ("a.png,1,1,\n", {"csv": "other.csv"}, "no table .*other.csv"),
-        ("a.png,1,1,\n", {"labels": {True: "ill"}}, "quote them"),
+        (
+            "a.png,1,1,\n",
+            {"labels": {True: "ill"}},
+            "option .labels.: .*got True, which YAML takes for no text: write it in quotes",
+        ),
         (",1,1,\n", {}, "line 2 has no 'file'"),
     ],
 )

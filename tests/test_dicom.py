@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.pixels import apply_modality_lut, apply_windowing, get_decoder
 
+from radlib import datasets
 from radlib.datasets.dicom import (
     DicomRef,
     decode,
-    dicom_refs,
     hashed,
     patient_of,
     read_header,
@@ -153,11 +153,10 @@ def test_windows_that_are_none_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"a.dcm: window 40 / 0 is none .*; give the option 'window"):
         decode(dicom_bytes(np.eye(16, dtype=np.uint16), WindowCenter=40, WindowWidth=0), "a.dcm")
     for bad in ([40], "brain", [40, "80"], [True, 80], 80):
-        with pytest.raises(UserError, match="option 'window' is"):
-            dicom_refs(tmp_path, ["a"], tmp_path / "t.csv", bad, None)
-    (tmp_path / "a.dcm").touch()
-    for option, window in (([40, 80], (40.0, 80.0)), (None, None)):
-        assert dicom_refs(tmp_path, ["a"], tmp_path / "t.csv", option, None)[0].window == window
+        with pytest.raises(
+            UserError, match="option 'window': (Input should be a|List should have at least 2 items)"
+        ):
+            datasets.read("rsna_pneumonia", tmp_path, {"window": bad})
 
 
 def test_the_patient_is_a_salted_hash_read_without_the_pixels(tmp_path):

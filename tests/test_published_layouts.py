@@ -158,7 +158,7 @@ def test_busi_takes_the_authors_folds_by_image_name(tmp_path):
         ("normal (1)", "benign", {0: "test"}),
     ]
     assert found[3].drop == "not in the authors' split files"
-    with pytest.raises(UserError, match="option 'folds' is 'paper'; allowed: own, authors"):
+    with pytest.raises(UserError, match="option 'folds': Input should be 'own' or 'authors', got 'paper'"):
         read("busi", tmp_path, folds="paper")
 
 
@@ -214,9 +214,11 @@ def test_mrnet_takes_the_slices_that_the_authors_exported(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"finding": "pcl"}, "option 'finding' is 'pcl'; allowed: acl, meniscus, abnormal"),
-        ({"finding": "acl", "plane": "oblique"}, "option 'plane' is 'oblique'"),
-        ({"finding": "acl", "slices": 0}, "option 'slices' is '0'"),
+        ({"finding": "pcl"}, "'finding': Input should be 'acl', 'meniscus' or 'abnormal', got 'pcl'"),
+        ({"finding": "acl", "plane": "oblique"}, "option 'plane': Input should be 'sagittal'"),
+        ({"finding": "acl", "slices": 0}, "option 'slices': Input should be greater than or equal to 1"),
+        ({"finding": "acl", "slices": True}, "option 'slices': Input should be a valid integer, got True"),
+        ({"finding": "acl", "exported": "perhaps"}, "option 'exported': Input should be a valid boolean"),
         ({"finding": "acl", "slices": 7}, "0000.npy holds 5 slices, not 7 around the middle"),
         ({"finding": "acl", "folds": "authors"}, "need 'slices: authors'"),
         ({"finding": "abnormal", "slices": "authors"}, "picked sagittal slices for acl and meniscus only"),

@@ -1,12 +1,15 @@
 """Readers of published layouts: one short module each, listed in `READERS`.
 
-A reader is `read(path, **options) -> list[Record]`; it opens tables and lists files, and decodes no image.
+A reader is `read(path, **options) -> list[Record]`; it opens tables and lists files, and decodes no image. It
+raises UserError for whatever it finds wrong; its signature says which options there are, and of which type.
 """
 
 import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pydantic import ConfigDict, ValidationError, create_model
 
 from radlib.datasets import (
     busi,
@@ -24,29 +27,37 @@ from radlib.datasets import (
 )
 from radlib.datasets.record import FileRef, Outline, PixelsRef, Record
 from radlib.errors import UserError
+from radlib.study.common import fault_of
 
-_MODULES = (
-    folders,
-    table,
-    busi,
-    ddti,
-    ddti_original,
-    mrnet,
-    rsna_pneumonia,
-    rsna_haemorrhage,
-    cc_ccii,
-    covid_csv,
-    radimagenet,
-    medmnist,
-)
 READERS: dict[str, Callable[..., list[Record]]] = {
-    module.__name__.rpartition(".")[2]: module.read for module in _MODULES
+    "folders": folders.read,
+    "table": table.read,
+    "busi": busi.read,
+    "ddti": ddti.read,
+    "ddti_original": ddti_original.read,
+    "mrnet": mrnet.read,
+    "rsna_pneumonia": rsna_pneumonia.read,
+    "rsna_haemorrhage": rsna_haemorrhage.read,
+    "cc_ccii": cc_ccii.read,
+    "covid_csv": covid_csv.read,
+    "radimagenet": radimagenet.read,
+    "medmnist": medmnist.read,
 }
 
 
-def check_options(function: Callable, layout: str, options: dict[str, Any], given: tuple[str, ...]) -> None:
-    """UserError where `options` are not arguments of `function`, or a needed one is missing."""
-    parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name not in given}
+def check_options(
+    function: Callable, layout: str, options: dict[str, Any], given: tuple[str, ...]
+) -> dict[str, Any]:
+    """The options as arguments of `function`, of the types that its signature has; `given` are no options.
+
+    Raises:
+        UserError: an unknown option (the allowed ones are named), a missing one, or an impossible value.
+    """
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
+        if name not in given
+    }
     for name in options:
         if name not in parameters:
             listed = ", ".join(["ignore", "patient_spellings", *parameters])
@@ -54,6 +65,13 @@ def check_options(function: Callable, layout: str, options: dict[str, Any], give
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
             raise UserError(f"layout '{layout}' needs the option '{name}'; give it under `options`")
+    types = {name: (parameter.annotation, None) for name, parameter in parameters.items()}
+    model = create_model(layout, __config__=ConfigDict(coerce_numbers_to_str=True), **types)
+    try:
+        return model(**options).model_dump(exclude_unset=True)
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        raise UserError(f"option '{error['loc'][0]}': {fault_of(error)}") from exc
 
 
 def read(
@@ -81,7 +99,7 @@ def read(
             "option 'salt' would be copied into the report with params.yaml; keep it in a file and name "
             "that: salt_file: /safe/place/salt.txt"
         )
-    check_options(reader, layout, options, given=("path", *given))
+    options = check_options(reader, layout, options, given=("path", *given))
     return reader(path, **{name: given[name] for name in taken}, **options)
 
 

@@ -29,40 +29,25 @@ _unpacking = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class VolumeSlice:
-    """Slice `index` (from 0) along the first axis of a `.npy` file (slices, H, W)."""
+class ArrayRow:
+    """Picture `index` (from 0) of a `.npy` file (n, H, W), or of the array `key` in a `.npz` file."""
 
     path: Path
     index: int
+    key: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.path}, slice {self.index}"
+        return f"{self.path}, {self.key or 'slice'} {self.index}"
 
     def read_pixels(self) -> tuple[np.ndarray, str, str]:
-        """See `PixelsRef`; reads the slice, not the volume."""
-        return _row(open_array(self.path), self.index, self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveRow:
-    """Row `index` (from 0) of the array `key` in a `.npz` file."""
-
-    path: Path
-    key: str
-    index: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.path}, {self.key} {self.index}"
-
-    def read_pixels(self) -> tuple[np.ndarray, str, str]:
-        """See `PixelsRef`."""
-        with explained(OSError, f"cannot read {self.path}", "put a whole copy in its place"):
-            modified = self.path.stat().st_mtime_ns
-        with _unpacking:
-            array = _unpacked(self.path, self.key, modified)
-        return _row(array, self.index, self.name)
+        """See `PixelsRef`; reads the picture, not the whole array."""
+        array = _unpacked(self.path, self.key) if self.key else open_array(self.path)
+        if self.index >= len(array):
+            raise UserError(f"{self.name} is beyond the last, {len(array) - 1}; download the file again")
+        with _readable(f"{self.name} cannot be read"):
+            values = np.array(array[self.index])
+        return values, hashlib.sha256(values.tobytes()).hexdigest(), ""
 
 
 def open_array(path: Path) -> np.ndarray:
@@ -97,26 +82,26 @@ def length_of(path: Path, key: str) -> int:
         return np.lib.format.read_array_header_1_0(member)[0][0]
 
 
-@lru_cache(maxsize=3)
-def _unpacked(path: Path, key: str, modified: int) -> np.ndarray:
+def _unpacked(path: Path, key: str) -> np.ndarray:
     """A memory map of an array of the archive, unpacked once into a nameless temporary file.
 
     An archive is compressed as one stream: a row cannot be had without all that comes before it, and the
-    largest archives are larger than memory. `modified` makes a replaced file a new one.
+    largest archives are larger than memory.
     """
+    with explained(OSError, f"cannot read {path}", "put a whole copy in its place"):
+        modified = path.stat().st_mtime_ns
+    with _unpacking:
+        return _unpack(path, key, modified)
+
+
+@lru_cache(maxsize=3)
+def _unpack(path: Path, key: str, modified: int) -> np.ndarray:
+    """`modified` makes a replaced file a new one."""
     with (
         _readable(f"{path} is no readable .npz file"),
         tempfile.TemporaryDirectory(prefix="radlib-") as folder,
     ):
         return open_array(Path(zipfile.ZipFile(path).extract(f"{key}.npy", folder)))
-
-
-def _row(array: np.ndarray, index: int, name: str) -> tuple[np.ndarray, str, str]:
-    if index >= len(array):
-        raise UserError(f"{name} is beyond the last, {len(array) - 1}; download the file again")
-    with _readable(f"{name} cannot be read"):
-        values = np.array(array[index])
-    return values, hashlib.sha256(values.tobytes()).hexdigest(), ""
 
 
 def _readable(what: str) -> AbstractContextManager:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from radlib.datasets import folders as class_folders
-from radlib.datasets.lists import authors_parts, split_files, with_parts
+from radlib.datasets.lists import Folds, split_files, with_folds
 from radlib.datasets.record import Record
 from radlib.errors import UserError
 
@@ -16,14 +16,12 @@ _CLASSES = ("benign", "malignant", "normal")
 _FOLDS = split_files("folds/breast_{part}_fold{fold}.csv")
 
 
-def read(path: Path, *, labels: dict[str, str] | None = None, folds: str = "own") -> list[Record]:
+def read(path: Path, *, labels: dict[str, str] | None = None, folds: Folds = "own") -> list[Record]:
     """One record per image, with its masks, and per file of another kind.
 
     Args:
         labels: may rename classes; the authors' lists count the normal images as benign (normal: benign).
         folds: "own" (the study's rule) or "authors" (their five folds of all 780 images, in `folds/`).
-    Raises:
-        UserError: a class folder is missing, or a mask has no image.
     """
     renamed = {**{name: name for name in _CLASSES}, **(labels or {})}
     records = [r for r in class_folders.read(path, labels=renamed) if not r.image_id.startswith("folds/")]
@@ -31,4 +29,4 @@ def read(path: Path, *, labels: dict[str, str] | None = None, folds: str = "own"
         if record.drop == class_folders.NO_IMAGE:
             raise UserError(f"{path}: mask {record.image_id} has no image; download the set again")
     records = [r if r.drop else replace(r, image_id=PurePosixPath(r.image_id).stem) for r in records]
-    return with_parts(records, authors_parts(path, _FOLDS, "filename", folds))
+    return with_folds(records, path, _FOLDS, "filename", folds)

@@ -23,8 +23,6 @@ def read(path: Path, *, csv: str | dict[str, str] = LISTS, images: str = "images
         csv: one list, which the study then splits by its own rule; or train, validation and test lists, whose
             split is used; without it the authors' three in `folds/`.
         images: the folder below `path` that `imgpath` starts from.
-    Raises:
-        UserError: list, column or image missing, another label, or no patient.
     """
     found = read_list(path, csv, ["imgpath", "pid", "label"], filled=["pid"])
     files = below(path / images, found.names, found.where)

@@ -24,8 +24,6 @@ def read(
         path, csv: as for `cc_ccii`.
         patient: regular expression, searched in the file's name; its first group is the patient.
         images: the folder below `path` that `filename` starts from.
-    Raises:
-        UserError: list, column or image missing, another label, or a name that `patient` does not match.
     """
     pattern = patient_pattern(patient)
     found = read_list(path, csv, ["filename", "label"])

@@ -12,7 +12,14 @@ import re
 from pathlib import Path, PurePosixPath
 
 from radlib.datasets.files import is_image, list_all, no_image
-from radlib.datasets.lists import authors_parts, class_of, one_row_each, read_table, split_files, with_parts
+from radlib.datasets.lists import (
+    Folds,
+    class_of,
+    one_row_each,
+    read_table,
+    split_files,
+    with_folds,
+)
 from radlib.datasets.partners import split_masks
 from radlib.datasets.record import Record
 from radlib.errors import UserError
@@ -21,14 +28,11 @@ FOLDS = split_files("folds/thyroid_{part}_fold{fold}.csv")
 _CLASSES = {"0": "benign", "1": "malignant", "": "", "None": ""}
 
 
-def read(path: Path, *, folds: str = "own") -> list[Record]:
+def read(path: Path, *, folds: Folds = "own") -> list[Record]:
     """One record per crop, and one per label row without a crop; what has no label is marked to be dropped.
 
     Args:
         folds: "own" (the study's rule) or "authors" (the published split files).
-    Raises:
-        UserError: labels.csv or images/ missing, a mask without an image, a label other than 0 and 1, or an
-            unknown `folds`.
     """
     files, unused = list_all(path)
     files = {name: ref for name, ref in files.items() if name.startswith(("images/", "masks/"))}
@@ -50,8 +54,8 @@ def read(path: Path, *, folds: str = "own") -> list[Record]:
         drop = "label row without an image" if file is None else "" if labels.get(image) else reason
         records.append(Record(image, image.split("_")[0], labels.get(image) or None, file, own, drop=drop))
     unused += [Record(n, None, None, ref, drop=no_image(n)) for n, ref in files.items() if not is_image(n)]
-    parts = authors_parts(path, FOLDS, "img_dir", folds)
-    return with_parts(records, parts, lambda crop: re.sub(r"\(\d+\)$", "", crop)) + unused
+    records = with_folds(records, path, FOLDS, "img_dir", folds, lambda crop: re.sub(r"\(\d+\)$", "", crop))
+    return records + unused
 
 
 def _labels(file: Path) -> dict[str, str]:

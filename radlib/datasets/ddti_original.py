@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from radlib.datasets.ddti import FOLDS
 from radlib.datasets.files import is_image, list_all, no_image
-from radlib.datasets.lists import authors_parts, class_of, with_parts
+from radlib.datasets.lists import Folds, class_of, with_folds
 from radlib.datasets.record import FileRef, Outline, Record
 from radlib.errors import UserError, explained
 
@@ -24,14 +24,12 @@ TIRADS = dict.fromkeys(("2", "3"), "benign") | dict.fromkeys(("4a", "4b", "4c", 
 _IMAGE = re.compile(r"([^_]+)_\d+\.\w+")
 
 
-def read(path: Path, *, folds: str = "own") -> list[Record]:
+def read(path: Path, *, folds: Folds = "own") -> list[Record]:
     """One record per image, with the outlines of its nodules; what has no score is marked to be dropped.
 
     Args:
         path: the folder with all .jpg and .xml files.
         folds: "own" (the study's rule) or "authors" (the published split files, in `folds/`).
-    Raises:
-        UserError: no images, a case without its XML, a damaged XML, or a score that is none.
     """
     files, unused = list_all(path)
     names = {name: _IMAGE.fullmatch(name) for name in files if is_image(name)}
@@ -52,7 +50,7 @@ def read(path: Path, *, folds: str = "own") -> list[Record]:
         records.append(Record(image, case, label or None, files[name], masks, drop=drop))
     others = [n for n in files if n not in names and not n.endswith(".xml") and not n.startswith("folds/")]
     unused += [Record(name, None, None, files[name], drop=no_image(name)) for name in others]
-    return with_parts(records, authors_parts(path, FOLDS, "img_dir", folds)) + unused
+    return with_folds(records, path, FOLDS, "img_dir", folds) + unused
 
 
 def _read_case(name: str, files: dict[str, FileRef], path: Path) -> tuple[str, dict[str, Outline]]:

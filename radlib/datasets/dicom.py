@@ -65,20 +65,9 @@ class DicomRef:
 
 
 def dicom_refs(
-    root: Path, images: list[str], where: Path, window: list[float] | None, frame: int | None
+    root: Path, images: list[str], where: Path, window: Window | None, frame: int | None
 ) -> list[DicomRef]:
-    """The pictures that the table `where` names, without their ending `.dcm`.
-
-    Args:
-        window, frame: options of a reader.
-    Raises:
-        UserError: a window that is not two numbers, or files that are not there.
-    """
-    if window is not None:
-        numbers = isinstance(window, list | tuple) and len(window) == 2
-        if not numbers or any(isinstance(w, bool) or not isinstance(w, int | float) for w in window):
-            raise UserError(f"option 'window' is {window}; give centre and width, for example [40, 80]")
-        window = float(window[0]), float(window[1])
+    """The pictures that the table `where` names, without their ending `.dcm`; see `below`."""
     files = below(root, [f"{image}.dcm" for image in images], where)
     return [DicomRef(file, window, frame) for file in files]
 

@@ -36,9 +36,6 @@ def read(
             patient: files numbered through were often cut from one scan.
         labels: folder name -> class; without it the folder's name is the class.
         classes: folders that must be there.
-    Raises:
-        UserError: missing class folder, no image at all, a name that `patient` does not match, or a patient
-            by file names in several folders of a class, which may be people of their own.
     """
     files, unused = list_all(path, root)
     folders = sorted({normalize("NFC", name.split("/")[0]) for name in files if "/" in name})

@@ -14,8 +14,11 @@ groups), C.7.5.1.1.2 (padding), C.7.6.3.1.2 (photometric interpretation).
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Len
+from pydantic import StrictFloat
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
@@ -23,7 +26,8 @@ from pydicom.valuerep import DSfloat
 
 from radlib.errors import UserError, explained
 
-Window = tuple[float, float]
+# Centre and width in modality units.
+Window = Annotated[tuple[StrictFloat, ...], Len(2, 2)]
 ToBytes = Callable[[np.ndarray, str], np.ndarray]
 NO_UNITS = "stored values"
 _UNITS = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ from radlib.errors import UserError, explained
 PARTS = ("train", "validation", "test")
 NOT_LISTED = "not in the authors' split files"
 Parts = dict[str, dict[int, str]]  # image name -> fold (from 0) -> part
+Folds = Literal["own", "authors"]  # the option: split by the study's rule, or as the published split files do
 
 
 def split_files(pattern: str) -> dict[str, str]:
@@ -164,39 +166,39 @@ def one_row_each(rows: pd.DataFrame, columns: list[str], where: Path) -> pd.Data
     return rows
 
 
-def read_parts(root: Path, files: dict[str, str], column: str) -> Parts:
-    """The parts of the authors' split files; arguments and errors as in `read_list`."""
-    return _parts_of(_read_split(root, files, [column]), column)
-
-
-def authors_parts(root: Path, files: dict[str, str], column: str, folds: str) -> Parts | None:
-    """The parts by image name without folder and ending, or None where the study draws its own.
-
-    Args:
-        folds: the option: "own" (the study's rule) or "authors" (the published split files).
-    """
-    check_choice("folds", folds, ("own", "authors"))
-    if folds == "own":
-        return None
-    return {PurePosixPath(name).stem: parts for name, parts in read_parts(root, files, column).items()}
-
-
-def with_parts(
-    records: list[Record], parts: Parts | None, listed_as: Callable[[str], str] = str
+def with_folds(
+    records: list[Record],
+    root: Path,
+    files: dict[str, str],
+    column: str,
+    folds: Folds,
+    listed_as: Callable[[str], str] = str,
 ) -> list[Record]:
-    """The records with their parts; one that the authors do not list is marked to be dropped.
+    """The records, with the parts of the authors' split files if `folds` says so.
 
     Args:
-        parts: None where the study draws its own.
-        listed_as: the name in `parts` of an image.
+        files, column: the split files, their column of image names, whose folders and endings do not count.
+        listed_as: the name of an image there.
     """
-    if parts is None:
+    if folds == "own":
         return records
+    parts = read_parts(root, files, column)
+    stems = {PurePosixPath(name).stem: of_image for name, of_image in parts.items()}
+    return with_parts(records, stems, listed_as)
+
+
+def with_parts(records: list[Record], parts: Parts, listed_as: Callable[[str], str] = str) -> list[Record]:
+    """The records with their parts; one that the authors do not list is marked to be dropped."""
     found = [parts.get(listed_as(record.image_id)) for record in records]
     return [
         replace(record, parts=own, drop=record.drop or ("" if own else NOT_LISTED))
         for record, own in zip(records, found, strict=True)
     ]
+
+
+def read_parts(root: Path, files: dict[str, str], column: str) -> Parts:
+    """The parts of the authors' split files; arguments and errors as in `read_list`."""
+    return _parts_of(_read_split(root, files, [column]), column)
 
 
 def _read_split(
@@ -244,12 +246,6 @@ def _fold_numbers(root: Path, pattern: str) -> list[str]:
     return sorted(numbers, key=int)
 
 
-def check_choice(option: str, value: object, allowed: Sequence[str]) -> None:
-    """UserError where an option has none of its values."""
-    if value not in allowed:
-        raise UserError(f"option '{option}' is '{value}'; allowed: {', '.join(allowed)}")
-
-
 def class_of(label: object, classes: dict | None, where: str, option: str = "") -> str:
     """The class that a published label stands for.
 
@@ -257,14 +253,12 @@ def class_of(label: object, classes: dict | None, where: str, option: str = "") 
         classes: label -> class; None: labels are classes.
         where: the image, for messages. option: the name of the option that gives `classes`, if one does.
     Raises:
-        UserError: `classes` lacks the label, or YAML read one of its keys as true or false.
+        UserError: `classes` lacks the label.
     """
     label = unicodedata.normalize("NFC", str(label))
     if classes is None:
         return label
-    if any(isinstance(key, bool) for key in classes):
-        raise UserError(f"option '{option}': YAML reads bare yes, no, true and false as booleans; quote them")
-    known = {unicodedata.normalize("NFC", str(key)): str(value) for key, value in classes.items()}
+    known = {unicodedata.normalize("NFC", key): value for key, value in classes.items()}
     if label not in known:
         remedy = f"correct it or the option '{option}'" if option else "correct it"
         raise UserError(f"{where}: '{label}' is none of the labels {', '.join(map(repr, known))}; {remedy}")

@@ -9,20 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from radlib.datasets.arrays import ArchiveRow, length_of, read_array
+from radlib.datasets.arrays import ArrayRow, length_of, read_array
 from radlib.datasets.lists import class_of, split_files
 from radlib.datasets.record import Record
 from radlib.errors import UserError
 
 
-def read(path: Path, *, classes: dict[int, str] | None = None) -> list[Record]:
+def read(path: Path, *, classes: dict[str, str] | None = None) -> list[Record]:
     """One record per row.
 
     Args:
         path: the .npz file.
         classes: number -> class, as the publisher's list has them; without it the number is the class.
-    Raises:
-        UserError: no .npz, an array missing or damaged, several labels an image, a number without a class.
     """
     records = []
     for part, key in split_files("{part}").items():
@@ -32,7 +30,7 @@ def read(path: Path, *, classes: dict[int, str] | None = None) -> list[Record]:
             raise UserError(f"{path} has {images} {key}_images but {len(labels)} labels; download it again")
         parts = {0: part}
         for row, label in enumerate(labels.tolist()):
-            image = ArchiveRow(path, f"{key}_images", row)
+            image = ArrayRow(path, row, f"{key}_images")
             class_name = class_of(label, classes, image.name, "classes")
             records.append(Record(f"{key}_{row:06d}", None, class_name, image, parts=parts))
     return records

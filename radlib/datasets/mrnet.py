@@ -13,15 +13,17 @@ from 0 too; their lists do not say).
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Literal
 
-from radlib.datasets.arrays import VolumeSlice, open_array
+from annotated_types import Ge
+from pydantic import StrictInt
+
+from radlib.datasets.arrays import ArrayRow, open_array
 from radlib.datasets.files import below
-from radlib.datasets.lists import check_choice, class_of, read_cells, read_list, split_files
+from radlib.datasets.lists import Folds, class_of, read_cells, read_list, split_files
 from radlib.datasets.record import Record
 from radlib.errors import UserError
 
-FINDINGS = ("acl", "meniscus", "abnormal")
-PLANES = ("sagittal", "coronal", "axial")
 _CLASSES = dict.fromkeys(("0", "no", "n"), "negative") | dict.fromkeys(("1", "yes", "p"), "positive")
 # The authors' lists, and their columns of image and label.
 _LISTS = {
@@ -34,39 +36,29 @@ _PICKED = re.compile(r"images/(\d+)_sagittal_(\d+)(?:\.0+)?\.png")
 def read(
     path: Path,
     *,
-    finding: str,
-    plane: str = "sagittal",
-    slices: int | str = 1,
-    folds: str = "own",
+    finding: Literal["acl", "meniscus", "abnormal"],
+    plane: Literal["sagittal", "coronal", "axial"] = "sagittal",
+    slices: Annotated[StrictInt, Ge(1)] | Literal["authors"] = 1,
+    folds: Folds = "own",
     exported: bool = False,
 ) -> list[Record]:
     """One record per chosen slice, of class negative or positive.
 
     Args:
-        finding: acl, meniscus or abnormal. plane: sagittal, coronal or axial.
         slices: how many around the middle, or "authors": those of `folds/[meniscus_]train_fold1.csv`, ...
         folds: "own" or, with the authors' slices, "authors": their five folds too.
         exported: with the authors' slices, take them from their `images/*.png` and not from the volumes.
-    Raises:
-        UserError: an impossible option, a table or volume that is missing or damaged, an unknown label.
     """
-    check_choice("finding", finding, FINDINGS)
-    check_choice("plane", plane, PLANES)
-    check_choice("folds", folds, ("own", "authors"))
     if slices == "authors":
         if finding not in _LISTS or plane != "sagittal":
             raise UserError(
                 "the authors picked sagittal slices for acl and meniscus only; give 'slices' a number"
             )
         return _picked(path, finding, folds, exported)
-    if isinstance(slices, bool) or not isinstance(slices, int) or slices < 1:
-        raise UserError(f"option 'slices' is '{slices}'; allowed: a number from 1 on, authors")
     if folds == "authors" or exported:
         raise UserError("options 'folds: authors' and 'exported' need 'slices: authors'")
     return [
-        Record(
-            f"{exam}_{plane}_{index}", exam, label, VolumeSlice(path / part / plane / f"{exam}.npy", index)
-        )
+        Record(f"{exam}_{plane}_{index}", exam, label, ArrayRow(path / part / plane / f"{exam}.npy", index))
         for part in ("train", "valid")
         for exam, label in _exams(path / f"{part}-{finding}.csv")
         for index in _middle(path / part / plane / f"{exam}.npy", slices)
@@ -115,7 +107,7 @@ def _picked(path: Path, finding: str, folds: str, exported: bool) -> list[Record
     ]
 
 
-def _slices(path: Path, picked: list[tuple[str, int]], where: Path) -> list[VolumeSlice]:
+def _slices(path: Path, picked: list[tuple[str, int]], where: Path) -> list[ArrayRow]:
     """Slices of the volumes; an exam lies in train or in valid."""
     volumes = {f.stem: f for part in ("train", "valid") for f in (path / part / "sagittal").glob("*.npy")}
     for exam, _ in picked:
@@ -123,4 +115,4 @@ def _slices(path: Path, picked: list[tuple[str, int]], where: Path) -> list[Volu
             raise UserError(
                 f"{where} names exam {exam}, but neither train/ nor valid/ of {path} has its volume"
             )
-    return [VolumeSlice(volumes[exam], index) for exam, index in picked]
+    return [ArrayRow(volumes[exam], index) for exam, index in picked]

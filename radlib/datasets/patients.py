@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from radlib.datasets.lists import check_choice
 from radlib.datasets.record import Record
 from radlib.errors import UserError, explained, listed
 
@@ -116,8 +115,8 @@ def check_floats(patients: Iterable[str], spellings: str | None) -> None:
 
 def check_option(spellings: str | None) -> str | None:
     """The option `patient_spellings`; UserError where it is neither of its two values."""
-    if spellings is not None:
-        check_choice(OPTION, spellings, (SAME, DIFFERENT))
+    if spellings not in (None, SAME, DIFFERENT):
+        raise UserError(f"option '{OPTION}' is '{spellings}'; allowed: {SAME}, {DIFFERENT}")
     return spellings
 
 

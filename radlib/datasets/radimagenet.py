@@ -29,8 +29,6 @@ def read(path: Path, *, csv: dict[str, str] = FILES) -> list[Record]:
     Args:
         path: the folder that holds the tables and `radiology_ai/`.
         csv: other names of the tables: train, validation, test.
-    Raises:
-        UserError: a table, column, image or patient is missing, or a path is not as published.
     """
     found = read_list(path, csv, ["filename", "label"], filled=[PATIENT])
     rows = found.rows.reindex(columns=["label", PATIENT])

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from radlib.datasets.dicom import dicom_refs, hashed_patient, patient_of
+from radlib.datasets.grey import Window
 from radlib.datasets.lists import (
+    Folds,
     Parts,
-    check_choice,
     class_of,
     one_row_each,
     read_list,
@@ -37,11 +38,11 @@ _AHEAD = 4096  # headers are short, and disks slow to answer
 def read(
     path: Path,
     *,
-    window: list[float] | None = None,
+    window: Window | None = None,
     frame: int | None = None,
     subset: int | None = None,
     leave_out: list[str] | None = None,
-    folds: str = "own",
+    folds: Folds = "own",
     salt_file: str | None = None,
     salt: str = "",
     progress: Callable,
@@ -61,13 +62,9 @@ def read(
         salt_file: a file with 16 secret characters or more, absolute or from `path`; see `read_salt`.
         salt: of the hash where there is no `salt_file`; the study gives its seed.
         progress: wraps the reading of the headers.
-    Raises:
-        UserError: table, column or image missing, an image without or with two labels, no patient,
-            or no salt in the file.
     """
     if salt_file is not None:
         salt = read_salt(path / Path(salt_file).expanduser())
-    check_choice("folds", folds, ("own", "authors"))
     labels = _labels(path / TABLE)
     unusable = set(leave_out or [])
     for name in sorted(unusable - set(labels)):
@@ -86,7 +83,7 @@ def read(
     for name, image in zip(names, images, strict=True):
         patient, key = known.get(name, (None, None))
         records.append(Record(name, patient, labels[name], image, patient_key=key))
-    return with_parts(records, parts)
+    return with_parts(records, parts) if parts else records
 
 
 def _labels(file: Path) -> dict[str, str]:

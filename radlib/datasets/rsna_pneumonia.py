@@ -16,7 +16,8 @@ import json
 from pathlib import Path
 
 from radlib.datasets.dicom import dicom_refs
-from radlib.datasets.lists import authors_parts, read_list, split_files, with_parts
+from radlib.datasets.grey import Window
+from radlib.datasets.lists import Folds, read_list, split_files, with_folds
 from radlib.datasets.record import Record
 from radlib.errors import UserError, explained
 
@@ -27,7 +28,7 @@ _FOLDS = split_files("folds/{part}.csv")
 
 
 def read(
-    path: Path, *, window: list[float] | None = None, frame: int | None = None, folds: str = "own"
+    path: Path, *, window: Window | None = None, frame: int | None = None, folds: Folds = "own"
 ) -> list[Record]:
     """One record per image, positive where any row says so.
 
@@ -35,15 +36,12 @@ def read(
         window: centre and width; without it the header's own, else the image's whole range.
         frame: which frame of a file that holds several, from 0; the published files hold one.
         folds: "own" (the study's rule) or "authors" (their one split, in `folds/`).
-    Raises:
-        UserError: table, column or image missing, a Target other than 0 and 1, two Targets of one image, or a
-            mapping that is damaged or lacks an image.
     """
     found = read_list(path, TABLE, ["patientId", "Target"])
     images = dicom_refs(path / IMAGES, found.names, found.where, window, frame)
     people = _people(path / MAPPING, found.names)
     records = found.records(images, found.rows["Target"], _CLASSES, people)
-    return with_parts(records, authors_parts(path, _FOLDS, "filename", folds))
+    return with_folds(records, path, _FOLDS, "filename", folds)
 
 
 def _people(mapping: Path, images: list[str]) -> list[str | None]:

@@ -1,7 +1,6 @@
 """A folder of images and a csv that names them: the layout for one's own data."""
 
 import posixpath
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -39,8 +38,6 @@ def read(
         folds: the authors' split files, part -> file name with `{fold}`; matched by the image's name.
         folds_image: column of image names in them, if not `image`.
         file: the file's name where the csv shortens it: `{image:0>3}.png` finds 007.png for 7.
-    Raises:
-        UserError: missing file, column or patient, a file in two rows, or a name that leaves the folder.
     """
     where, folder = path / csv, path / images
     columns = list(dict.fromkeys(name for name in (image, label, patient, mask) if name))
@@ -71,7 +68,7 @@ def read(
         )
         for name, person, said, ref, own in zip(names, patients, table[label], files, masks, strict=True)
     ]
-    return with_parts(records, read_parts(path, folds, folds_image or image) if folds else None)
+    return with_parts(records, read_parts(path, folds, folds_image or image)) if folds else records
 
 
 def _check_once(names: list[str], files: list[FileRef], where: Path) -> None:
@@ -93,5 +90,6 @@ def _check_once(names: list[str], files: list[FileRef], where: Path) -> None:
 
 def _masks(folder: Path, column: pd.Series, where: Path) -> list[tuple[FileRef, ...]]:
     named = [[part.strip() for part in cell.split(";") if part.strip()] for cell in column]
-    found = iter(below(folder, [part for parts in named for part in parts], where))
-    return [tuple(islice(found, len(parts))) for parts in named]
+    found = dict.fromkeys(part for parts in named for part in parts)
+    found = dict(zip(found, below(folder, found, where), strict=True))
+    return [tuple(found[part] for part in parts) for parts in named]
