@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from radlib.questions.auc.table import AUC, OVERALL
+from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.calibration import CALIBRATION
 from radlib.questions.confounds.table import CONFOUNDS
 from radlib.questions.controls.table import CONTROLS
