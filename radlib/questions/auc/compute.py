@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from radlib.errors import UserError
+from radlib.errors import UserError, of_task
 from radlib.progress import progress
 from radlib.questions.verdicts import corrected, difference_columns, diverged, too_few_resamples, verdicts
 from radlib.seeds import seed_of
@@ -42,7 +42,6 @@ from radlib.stats.bootstrap import bootstrap_delta, mean_auc
 from radlib.stats.delong import delong_difference
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate, mean_of
 from radlib.stats.folds import FoldScores, tested
-from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.study import Study
 from radlib.study.titles import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
 from radlib.training.results import SETTING, Results, paired_runs, settings_by_fold, trained_again
@@ -136,6 +135,7 @@ def compare_sources(study: Study, results: Results) -> Comparison:
     return Comparison(table[AUC.names], overall[OVERALL.names], notes)
 
 
+@of_task
 def _compared(study: Study, results: Results, task: str, sides, estimate: str, both: bool) -> _Compared:
     """both: whether trainings are resampled beside patients."""
     tuned = estimate == "best_by_validation"
@@ -224,9 +224,6 @@ def bootstrap_pair(
     Args:
         a, b: of every fold. settings: as `settings_by_fold` gives them, or None.
     Raises:
-        UserError: as `bootstrap_delta` and `bootstrap_both_levels`.
+        ValueError: as `bootstrap_delta`.
     """
-    seed, resamples = seed_of(study.seed, "bootstrap", task), study.compare.resamples
-    if settings is None:
-        return bootstrap_delta(a, b, resamples, seed)
-    return bootstrap_both_levels(a, b, settings, resamples, seed)
+    return bootstrap_delta(a, b, study.compare.resamples, seed_of(study.seed, "bootstrap", task), settings)

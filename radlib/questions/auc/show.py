@@ -32,10 +32,9 @@ from radlib.show.style import (
     unit_squares,
 )
 from radlib.show.table import MEAN
-from radlib.stats.bootstrap import RocBand, roc_band
-from radlib.stats.estimate import PATIENTS
+from radlib.stats.bootstrap import roc_band
+from radlib.stats.estimate import PATIENTS, Estimate, resamples_needed
 from radlib.stats.folds import smaller_class
-from radlib.stats.intervals import resamples_needed
 from radlib.stats.models import MixedModelResult
 from radlib.study import Study
 from radlib.study.titles import ESTIMATES, TRAIN, counted, ordered_pairs, pair_title, source_title, task_title
@@ -100,13 +99,13 @@ def setting_deltas(study: Study, results: Results) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dict[str, RocBand]]:
-    """By task and source: the mean curve over the runs of `headline_runs`, with its pointwise band.
+def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dict[str, Estimate]]:
+    """By task and source: the mean curve over the runs of `headline_runs`, at as many even rates as `points`.
 
     A band is for the eye and takes `BAND_RESAMPLES`, more only where few patients need them.
     """
     grid, options = np.linspace(0, 1, points), study.compare
-    bands: dict[str, dict[str, RocBand]] = {}
+    bands: dict[str, dict[str, Estimate]] = {}
     for task in progress(results.tasks, description="ROC curves"):
         seed = seed_of(study.seed, "bootstrap", task)
         bands[task] = {}
@@ -114,19 +113,21 @@ def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dic
             folds = results.scores(task, runs)
             needed = 10 * resamples_needed(options.confidence, smaller_class(folds), len(folds))
             resamples = min(options.resamples, max(BAND_RESAMPLES, needed))
-            bands[task][source] = roc_band(folds, grid, resamples, seed, options.confidence)
+            bands[task][source] = roc_band(folds, grid, resamples, seed)
     return bands
 
 
-def roc_curves(study: Study, bands: dict[str, dict[str, RocBand]]) -> Figure:
+def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
     """Mean ROC curve of each source with its pointwise band, one panel per task."""
     titles = [task_title(study, task) for task in bands]
     figure, panels, _, _ = unit_squares(study, titles, "1 − specificity", "sensitivity")
     colours = source_colours(study)
     for panel, curves in zip(panels, bands.values(), strict=True):
         for source, band in curves.items():
-            panel.fill_between(band.fpr, band.low, band.high, color=colours[source], alpha=0.15, lw=0)
-            panel.plot(band.fpr, band.tpr, color=colours[source], lw=1.6)
+            rates = np.linspace(0, 1, len(band.value))
+            ends = band.interval(study.compare.confidence)
+            panel.fill_between(rates, *ends, color=colours[source], alpha=0.15, lw=0)
+            panel.plot(rates, band.value, color=colours[source], lw=1.6)
     legend_above(
         figure, source_handles(study, {source for curves in bands.values() for source in curves}, lw=2)
     )
