@@ -22,11 +22,11 @@ from radlib.questions.verdicts import corrected, difference_columns, diverged, t
 from radlib.seeds import seed_of
 from radlib.show.style import of_pair
 from radlib.show.table import (
-    COUNT,
     COUNTS,
     DELTA,
     HOLDS,
     IS_SIMULATED,
+    N_TASKS,
     P_HOLM,
     PAIR,
     RESAMPLES,
@@ -72,9 +72,8 @@ _EQUIVALENCE = [
 _TOST_HOLM = Column("p_tost_holm", "`p_tost` after Holm's correction over the tasks")
 _VERDICT = Column("verdict", "better, worse, equivalent or undecided, before a correction", "verdict")
 _AFTER_HOLM = Column("verdict_holm", "the verdict after Holm's correction", "after Holm")
-_TASKS = Column("n_tasks", "tasks averaged", "tasks", COUNT)
 _OF_TASK = [TASK, *hidden(ESTIMATE), *PAIR, *_FIGURES, P_HOLM, *_SAMPLE, *_BESIDE, HOLDS, *_EQUIVALENCE]
-_OF_ALL = [ESTIMATE, *PAIR, _TASKS, *_FIGURES, *_SAMPLE, HOLDS, *_EQUIVALENCE, _VERDICT]
+_OF_ALL = [ESTIMATE, *PAIR, N_TASKS, *_FIGURES, *_SAMPLE, HOLDS, *_EQUIVALENCE, _VERDICT]
 AUC = Table(
     "auc.csv",
     "auc",
