@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 
 from radlib import compute
-from radlib.data.fingerprints import THUMBNAIL, thumbnail
+from radlib.data.facts import THUMBNAIL, thumbnail
 from radlib.data.images import Packed, inner_box, open_packed
 from radlib.data.packing import blank_array, release
 from radlib.errors import of_task
