@@ -125,7 +125,7 @@ def test_a_patient_moved_to_another_part_by_hand_is_noticed(tmp_path, small_stud
     with pytest.raises(UserError, match=f"patient {train['patient_id'].iloc[0]} is in test and train"):
         prepare(study, "radiology", save=False, progress=silent)
     train.assign(patient_id="").to_csv(out / "RadiologyAI_train.csv", index=False)
-    with pytest.raises(UserError, match="has no patient_id"):
+    with pytest.raises(UserError, match="has no 'patient_id'"):
         datasets.read("radimagenet", out, {})
 
 

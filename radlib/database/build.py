@@ -58,7 +58,7 @@ class Database:
         line = self.images.iloc[row]
         name, frame = line["file"].name, int(line["frame"]) if line["frames"] > 1 else None
         window = to_bytes(self.taxonomy.window_of(line["modality"], line["region"]))
-        pixels = decode(line["file"].read_bytes(), name, window, frame)
+        pixels = decode(line["file"].read_bytes(), name, window, frame)[0]
         return as_picture(pixels, name, colour=pixels.ndim == 3)
 
     def rules(self) -> pd.DataFrame:

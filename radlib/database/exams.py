@@ -13,9 +13,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from radlib.datasets.dicom import hashed_patient, named_faults, read_header
+from radlib.datasets.files import list_all
 from radlib.datasets.grey import ELEMENTS, units_rule
 from radlib.datasets.patients import one_spelling
-from radlib.datasets.record import FileRef, list_files
+from radlib.datasets.record import FileRef
 from radlib.errors import UserError, listed
 from radlib.progress import on_threads, progress
 
@@ -80,7 +81,7 @@ def read_exams(
     """
     if isinstance(include, str) or set(include) - set(KINDS):
         raise UserError(f"include is {include!r}; give a list of these words: {', '.join(KINDS)}")
-    files = list(list_files(folder).values())
+    files = list(list_all(folder)[0].values())
 
     found = every(lambda file: _picture(file, wanted, salt, include), files, "reading headers", progress)
     pictures = pd.DataFrame([one for one in found if isinstance(one, Picture)], columns=Picture._fields)

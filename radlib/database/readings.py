@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from radlib.database.taxonomy import Taxonomy
-from radlib.datasets.authors import read_table
 from radlib.datasets.grey import NO_UNITS
+from radlib.datasets.lists import read_table
 from radlib.datasets.patients import EXPONENT, plain
 from radlib.errors import UserError, listed
 
