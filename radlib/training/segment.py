@@ -22,7 +22,7 @@ from radlib.machines.workers import Advance
 from radlib.networks.localise import resized
 from radlib.networks.segmenters import FrozenSegmenter, WholeSegmenter, encoded, pictures_of
 from radlib.networks.weights import Weights
-from radlib.stats import dice as measures
+from radlib.stats.dice import dices, mask_figures
 from radlib.store import write_table
 from radlib.study import Run, Study
 from radlib.training.grid import Finished, RunGroup, carry_out
@@ -85,7 +85,7 @@ class SegmentGroup(RunGroup):
         return cross_entropy + DiceLoss(BINARY_MODE)(logits[:, None], targets[:, None])
 
     def figures(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
-        found = measures.dices((logits > 0).numpy(), targets.bool().numpy())
+        found = dices((logits > 0).numpy(), targets.bool().numpy())
         return {"val_dice": float(found.mean())}
 
     def test(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
@@ -94,7 +94,7 @@ class SegmentGroup(RunGroup):
         for logit, row in zip(logits, test, strict=True):
             mask = self.packed.masks[row]
             drawn = resized(logit, mask.shape, self.packed.resize) > 0
-            figures = {name: getattr(measures, name)(drawn, mask) for name in measures.MASK_FIGURES}
+            figures = mask_figures(drawn, mask)
             rows.append({**figures, "resize": self.packed.resize, "mask": np.packbits(drawn).tobytes()})
         table = pd.DataFrame(rows)
         return {"resize": self.packed.resize, "test_dice": float(table["dice"].mean())}, table
