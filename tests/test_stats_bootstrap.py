@@ -62,7 +62,7 @@ def naive_mean_auc(folds: list[FoldScores], resamples: int, seed: int) -> np.nda
     aucs, runs = np.zeros(resamples), sum(fold.runs for fold in folds)
     for number, fold in enumerate(folds):
         patients = fold_patients(fold)
-        (_, weights), *_ = patient_weights(patients, resamples, seed, number, resamples)
+        weights, *_ = patient_weights(patients, resamples, seed, number, resamples)
         for i in range(resamples):
             images = np.repeat(np.arange(len(fold.labels)), weights[i, patients.of_image].astype(int))
             for scores in fold.scores:
@@ -141,7 +141,7 @@ def test_draws_are_paired_and_depend_on_seed_and_patients_only():
 
 def test_patients_are_drawn_with_replacement_within_their_class():
     patients = fold_patients(fold_of(1, 1, patients=30))
-    (_, weights), *_ = patient_weights(patients, 20_000, 0, 0, 20_000)
+    weights, *_ = patient_weights(patients, 20_000, 0, 0, 20_000)
     positive, negative = patients.strata
     assert patients.n_with_positives > patients.first_with_negatives  # one patient has both classes
     np.testing.assert_array_equal(weights[:, :positive].sum(axis=1), positive)
@@ -312,7 +312,7 @@ def test_unpaired_sides_are_refused():
         bootstrap_mean_auc(
             {"a": a, "b": [a[0], FoldScores(a[1].labels, a[1].patients, a[1].scores[:1])]}, 10, 0
         )
-    with pytest.raises(ValueError, match="in the test parts of folds 0 and 1"):
+    with pytest.raises(ValueError, match="patient p0 is tested in two folds"):
         mean_auc([a[0], a[0]])
     with pytest.raises(ValueError, match="no folds"):
         mean_auc([])

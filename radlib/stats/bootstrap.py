@@ -22,7 +22,7 @@ mean K: one patients x patients matrix per side and fold however many runs there
 matrix products. `radlib.stats.pairs` says what is done where the matrices would not fit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from radlib.stats.folds import (
     FoldPatients,
     FoldScores,
     both_columns,
-    check_folds,
+    check_disjoint,
     check_paired,
     draw_counts,
     fold_patients,
@@ -43,6 +43,49 @@ from radlib.stats.folds import (
 from radlib.stats.pairs import count_pairs, resamples_at_once
 
 RUNS = 2  # number of the draws of runs in the seeds of their generators, beside the two strata of patients
+# Of (b, patients) float32 weights, (b, k) float64; and how many resamples b are computed at once.
+Statistic = tuple[Callable[[np.ndarray], np.ndarray], int]
+
+
+def resampled(
+    folds: Sequence[FoldScores],
+    statistic: Callable[[int, FoldPatients], Statistic],
+    resamples: int,
+    seed: int,
+) -> list[Estimate]:
+    """Any k figures of each fold that can be computed from how often each patient was drawn.
+
+    Args:
+        statistic: of the fold's number and its patients.
+        seed: draws depend on it and on the patients only.
+    Raises:
+        ValueError: a fold that cannot be resampled.
+
+    >>> fold = FoldScores([0, 1] * 3, list("abcdef"), np.zeros((1, 6)))
+    >>> (found,) = resampled([fold], lambda number, patients: (lambda w: w[:, :3], 9), 40, seed=0)
+    >>> found.value, found.replicates.shape, found.patients
+    (array([1., 1., 1.], dtype=float32), (40, 3), 3)
+    """
+    found, sample = [], (smaller_class(folds), len(folds))
+    for number, fold in enumerate(folds):
+        patients = fold_patients(fold)
+        of_weights, chunk = statistic(number, patients)
+        (value,) = of_weights(np.ones((1, patients.count), dtype=np.float32))
+        draws = [of_weights(weights) for weights in patient_weights(patients, resamples, seed, number, chunk)]
+        found.append(Estimate(value, np.concatenate(draws), *sample))
+    return found
+
+
+def mean_of_folds(folds: Sequence[FoldScores], found: Sequence[Estimate]) -> Estimate:
+    """The mean over runs, of k figures that are means over each fold's runs.
+
+    >>> folds = [FoldScores([0, 1], ["a", "b"], np.zeros((runs, 2))) for runs in (1, 3)]
+    >>> mean_of_folds(folds, [Estimate(np.array([x]), np.zeros((1, 1))) for x in (0.4, 0.8)]).value
+    array([0.7])
+    """
+    pairs = list(zip(run_shares(folds), found, strict=True))
+    value, draws = sum(share * x.value for share, x in pairs), sum(share * x.replicates for share, x in pairs)
+    return Estimate(value, draws, *found[0].sample)
 
 
 def mean_auc(folds: Sequence[FoldScores], flattened: bool = False) -> float:
@@ -56,7 +99,7 @@ def mean_auc(folds: Sequence[FoldScores], flattened: bool = False) -> float:
     >>> mean_auc([FoldScores([0, 0, 1, 1], list("abcd"), [[0.2, 0.6, 0.4, 0.9], [0.3, 0.1, 0.8, 0.7]])])
     0.875
     """
-    check_folds(folds)
+    check_disjoint([fold.patients for fold in folds])
     folds = [both_columns(fold) for fold in folds] if flattened else folds
     return float(np.concatenate([aucs(fold.scores, fold.labels) for fold in folds]).mean())
 
@@ -68,7 +111,6 @@ def bootstrap_mean_auc(
 
     Args:
         sides: name -> folds; labels and patients must agree between sides, numbers of runs need not.
-        seed: draws depend on it and on the patients only, not on sides or scores.
         flattened: the area of `both_columns` instead, of the very same resamples.
     Raises:
         ValueError: sides that are not paired, a patient in two folds, or a fold that cannot be resampled.
@@ -81,16 +123,13 @@ def bootstrap_mean_auc(
     (0.9, (0.5, 0.5))
     """
     check_paired(sides)
-    first = next(iter(sides.values()))
-    draws = np.zeros((resamples, len(sides)))
-    for number, share in enumerate(run_shares(first)):
-        folds = [side[number] for side in sides.values()]
-        draws += share * _of_one_fold(folds, resamples, seed, number, flattened)
-    sample = smaller_class(first), len(first)
-    return {
-        name: Estimate(mean_auc(folds, flattened), drawn, *sample)
-        for (name, folds), drawn in zip(sides.items(), draws.T.copy(), strict=True)
-    }
+    folds, *_ = sides.values()
+
+    def aucs_of(number: int, patients: FoldPatients) -> Statistic:
+        return _aucs([side[number] for side in sides.values()], patients, flattened)
+
+    found = mean_of_folds(folds, resampled(folds, aucs_of, resamples, seed))
+    return {name: found.columns(place) for place, name in enumerate(sides)}
 
 
 def bootstrap_run_aucs(folds: Sequence[FoldScores], resamples: int, seed: int) -> Estimate:
@@ -101,29 +140,29 @@ def bootstrap_run_aucs(folds: Sequence[FoldScores], resamples: int, seed: int) -
     >>> found.value, found.replicates.shape
     (array([0.55, 1.  ]), (100, 2))
     """
-    draws = []
-    for number, fold in enumerate(folds):
+
+    def aucs_of(number: int, patients: FoldPatients) -> Statistic:
+        fold = folds[number]
         single = [FoldScores(fold.labels, fold.patients, run[np.newaxis]) for run in fold.scores]
-        draws.append(_of_one_fold(single, resamples, seed, number))
-    values = [aucs(fold.scores, fold.labels) for fold in folds]
-    sample = smaller_class(folds), len(folds)
-    return Estimate(np.concatenate(values), np.concatenate(draws, axis=1), *sample)
+        return _aucs(single, patients)
+
+    found = resampled(folds, aucs_of, resamples, seed)
+    values, draws = [one.value for one in found], [one.replicates for one in found]
+    return Estimate(np.concatenate(values), np.concatenate(draws, axis=1), *found[0].sample)
 
 
-def _of_one_fold(
-    sides: list[FoldScores], resamples: int, seed: int, number: int, flattened: bool = False
-) -> np.ndarray:
-    """(resamples, sides): mean AUC over the runs of each side of fold `number`."""
-    drawn = counted = fold_patients(sides[0])
+def _aucs(sides: list[FoldScores], patients: FoldPatients, flattened: bool = False) -> Statistic:
+    """Mean AUC over the runs of each side, (b, sides)."""
     if flattened:
-        sides, counted = [both_columns(fold) for fold in sides], drawn.both_columns()
+        sides, patients = [both_columns(fold) for fold in sides], patients.both_columns()
     runs = np.array([fold.runs for fold in sides])
-    ordered_pairs = count_pairs(sides, counted)
-    draws = np.empty((resamples, len(sides)))
-    for part, weights in patient_weights(drawn, resamples, seed, number, ordered_pairs.chunk):
-        positives, negatives = counted.drawn(weights)
-        draws[part] = ordered_pairs(weights) / (2 * (positives * negatives)[:, np.newaxis] * runs)
-    return draws
+    ordered_pairs = count_pairs(sides, patients)
+
+    def aucs_of(weights: np.ndarray) -> np.ndarray:
+        positives, negatives = patients.drawn(weights)
+        return ordered_pairs(weights) / (2 * (positives * negatives)[:, np.newaxis] * runs)
+
+    return aucs_of, ordered_pairs.chunk
 
 
 def bootstrap_delta(
@@ -195,10 +234,9 @@ def run_weights(settings: Sequence[np.ndarray], resamples: int, seed: int) -> np
 def roc_band(folds: Sequence[FoldScores], grid: np.ndarray, resamples: int, seed: int) -> Estimate:
     """Mean ROC curve over runs: sensitivity at each of k false positive rates.
 
-    The vertical average of Fawcett 2006 (doi 10.1016/j.patrec.2005.10.010). Patients are drawn as in
-    `bootstrap_mean_auc`. Its interval is a pointwise band: it holds at each false positive rate by itself,
-    not for the whole curve at once. At a vertical step the upper end counts, so the curve starts at the
-    sensitivity that is reached without a false positive.
+    The vertical average of Fawcett 2006 (doi 10.1016/j.patrec.2005.10.010). Its interval is a pointwise band:
+    it holds at each false positive rate by itself, not for the whole curve at once. At a vertical step the
+    upper end counts, so the curve starts at the sensitivity that is reached without a false positive.
 
     Args:
         grid: (k,) false positive rates in [0, 1].
@@ -209,15 +247,14 @@ def roc_band(folds: Sequence[FoldScores], grid: np.ndarray, resamples: int, seed
     >>> roc_band([fold], np.array([0, 0.5, 1]), 100, seed=0).value
     array([0.1, 0.6, 1. ])
     """
-    check_folds(folds)
-    mean, draws = np.zeros(len(grid)), np.zeros((resamples, len(grid)))
-    for number, (fold, share) in enumerate(zip(folds, run_shares(folds), strict=True)):
-        patients = fold_patients(fold)
-        mean += share * _curves(fold, patients, grid, np.ones((1, patients.count)))[0]
+    check_disjoint([fold.patients for fold in folds])
+
+    def curves_of(number: int, patients: FoldPatients) -> Statistic:
+        fold = folds[number]
         chunk = resamples_at_once(8 * 6 * len(fold.labels))
-        for part, weights in patient_weights(patients, resamples, seed, number, chunk):
-            draws[part] += share * _curves(fold, patients, grid, weights)
-    return Estimate(mean, draws, smaller_class(folds), len(folds))
+        return lambda weights: _curves(fold, patients, grid, weights), chunk
+
+    return mean_of_folds(folds, resampled(folds, curves_of, resamples, seed))
 
 
 def _curves(fold: FoldScores, patients: FoldPatients, grid: np.ndarray, weights: np.ndarray) -> np.ndarray:

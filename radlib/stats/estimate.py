@@ -145,9 +145,10 @@ class Estimate:
             ends.append(replace(strongest, replicates=draws).interval(confidence)[side])
         return float(self.value / whole.value), *ends
 
-    def columns(self, which: np.ndarray) -> "Estimate":
-        """Some of the k quantities, in the order of their numbers in `which`."""
-        return replace(self, value=self.value[which], replicates=self.replicates[:, which])
+    def columns(self, which: np.ndarray | int) -> "Estimate":
+        """Some of the k quantities, in the order of their numbers in `which`; or the one of that number."""
+        value, replicates = self.value[which], self.replicates[:, which].copy()
+        return replace(self, value=value if value.ndim else float(value), replicates=replicates)
 
     def mean_of_runs(self, weights: np.ndarray | None = None, settings: int = 0) -> "Estimate":
         """The mean of the k quantities, each of one trained run; over other trainings too, given weights.

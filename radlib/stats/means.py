@@ -12,7 +12,7 @@ from scipy.stats import wilcoxon
 
 from radlib.stats.bootstrap import run_weights
 from radlib.stats.estimate import Estimate
-from radlib.stats.folds import draw_counts
+from radlib.stats.folds import check_disjoint, draw_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +108,7 @@ def _check_figures(a: np.ndarray, b: np.ndarray, patients: np.ndarray, folds: np
         )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("some figures are NaN or infinite; leave images out for which there is no figure")
-    pairs = np.unique(np.stack([np.asarray(patients, dtype=str), np.asarray(folds, dtype=str)]), axis=1)
-    names, counts = np.unique(pairs[0], return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(
-            f"patient {names[counts > 1][0]} is tested in two folds; test parts must be disjoint, "
-            "so make the splits again"
-        )
-    if np.unique(pairs[1], return_counts=True)[1].min() < 2:
+    parts = [np.unique(np.asarray(patients)[folds == number]) for number in np.unique(folds)]
+    check_disjoint(parts)
+    if min(len(part) for part in parts) < 2:
         raise ValueError("a fold has a single tested patient, who cannot be resampled; use fewer folds")

@@ -9,7 +9,6 @@ are too large for float32), and working space is at most about `WORK_BYTES` more
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from radlib.stats.folds import FoldPatients, FoldScores
 
@@ -17,7 +16,6 @@ KERNEL_BYTES = 256 * 2**20
 WORK_BYTES = 64 * 2**20
 BLOCK_BYTES = 2**20  # images compared at once: small enough for a core's cache
 FLOAT32_INTEGERS = 2**24  # whole numbers up to here are exact in float32
-INT8_RUNS = 63  # twice this many still fits int8, which adds fastest
 SORTED_RESAMPLES = 32  # resamples at once in the cumulative sums: more of them leave the cache
 CELLS_PER_SCORE = 100  # this many cells of a matrix product take about as long as one sorted score
 
@@ -85,33 +83,20 @@ def _pair_counts(fold: FoldScores, patients: FoldPatients, dtype: type) -> np.nd
     by_patient = np.argsort(patients.of_image, kind="stable")
     labels = fold.labels[by_patient]
     positives, negatives = by_patient[labels == 1], by_patient[labels == 0]
-    first = patients.first_with_negatives
+    counts = np.zeros(
+        (patients.n_with_positives, patients.count - patients.first_with_negatives), dtype=dtype
+    )
     columns = _starts(patients.of_image[negatives])
-    counts = np.zeros((patients.n_with_positives, patients.count - first), dtype=dtype)
-    ranks = rankdata(fold.scores, method="dense", axis=1).astype(np.int32)  # compared faster than floats
-    step = max(1, BLOCK_BYTES // (8 * len(negatives)))
+    low = fold.scores[:, np.newaxis, negatives]
+    step = max(1, BLOCK_BYTES // (fold.runs * len(negatives)))
     for start in range(0, len(positives), step):
         images = positives[start : start + step]
-        pairs = _ordered_pairs(ranks[:, images], ranks[:, negatives])
-        rows = patients.of_image[images]
-        row_starts = _starts(rows)
-        counts[rows[row_starts]] += np.add.reduceat(
-            np.add.reduceat(pairs, columns, axis=1, dtype=np.int64), row_starts, axis=0
-        )
+        high = fold.scores[:, images, np.newaxis]
+        pairs = (high > low).sum(axis=0) + (high >= low).sum(axis=0)
+        row_starts = _starts(patients.of_image[images])
+        rows = patients.of_image[images][row_starts]
+        counts[rows] += np.add.reduceat(np.add.reduceat(pairs, columns, axis=1), row_starts, axis=0)
     return counts
-
-
-def _ordered_pairs(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    """(p, n) int32 from (R, p) and (R, n) ranks: in how many runs the positive is higher, plus not lower."""
-    pairs = np.zeros((positives.shape[1], negatives.shape[1]), dtype=np.int32)
-    for start in range(0, len(positives), INT8_RUNS):
-        some = np.zeros(pairs.shape, dtype=np.int8)
-        batch = slice(start, start + INT8_RUNS)
-        for high, low in zip(positives[batch], negatives[batch], strict=True):
-            some += (high[:, np.newaxis] > low).view(np.int8)
-            some += (high[:, np.newaxis] >= low).view(np.int8)
-        pairs += some
-    return pairs
 
 
 def _starts(groups: np.ndarray) -> np.ndarray:
