@@ -55,11 +55,7 @@ def resampled(
 ) -> list[Estimate]:
     """Any k figures of each fold that can be computed from how often each patient was drawn.
 
-    Args:
-        statistic: of the fold's number and its patients.
-        seed: draws depend on it and on the patients only.
-    Raises:
-        ValueError: a fold that cannot be resampled.
+    statistic: of the fold's number and its patients. Draws depend on the seed and on the patients only.
 
     >>> fold = FoldScores([0, 1] * 3, list("abcdef"), np.zeros((1, 6)))
     >>> (found,) = resampled([fold], lambda number, patients: (lambda w: w[:, :3], 9), 40, seed=0)
@@ -77,24 +73,14 @@ def resampled(
 
 
 def mean_of_folds(folds: Sequence[FoldScores], found: Sequence[Estimate]) -> Estimate:
-    """The mean over runs, of k figures that are means over each fold's runs.
-
-    >>> folds = [FoldScores([0, 1], ["a", "b"], np.zeros((runs, 2))) for runs in (1, 3)]
-    >>> mean_of_folds(folds, [Estimate(np.array([x]), np.zeros((1, 1))) for x in (0.4, 0.8)]).value
-    array([0.7])
-    """
+    """The mean over runs, of k figures that are means over each fold's runs."""
     pairs = list(zip(run_shares(folds), found, strict=True))
     value, draws = sum(share * x.value for share, x in pairs), sum(share * x.replicates for share, x in pairs)
     return Estimate(value, draws, *found[0].sample)
 
 
 def mean_auc(folds: Sequence[FoldScores], flattened: bool = False) -> float:
-    """Mean over all runs of the run's AUC on its own fold's test images.
-
-    Args:
-        flattened: the area of `both_columns` instead.
-    Raises:
-        ValueError: no folds, or a patient in two of them.
+    """Mean over all runs of the run's AUC on its own fold's test images; flattened: of `both_columns`.
 
     >>> mean_auc([FoldScores([0, 0, 1, 1], list("abcd"), [[0.2, 0.6, 0.4, 0.9], [0.3, 0.1, 0.8, 0.7]])])
     0.875
@@ -116,11 +102,10 @@ def bootstrap_mean_auc(
         ValueError: sides that are not paired, a patient in two folds, or a fold that cannot be resampled.
 
     >>> labels, patients = np.arange(20) % 2, np.arange(20)
-    >>> scores = {"a": labels + 0.1 * patients, "b": 0 * labels}
-    >>> sides = {name: [FoldScores(labels, patients, [some])] for name, some in scores.items()}
-    >>> found = bootstrap_mean_auc(sides, 1000, seed=0)
+    >>> a, b = ([FoldScores(labels, patients, [scores])] for scores in (patients, 0 * patients))
+    >>> found = bootstrap_mean_auc({"a": a, "b": b}, 1000, seed=0)
     >>> found["a"].value, found["b"].interval(0.95)
-    (0.9, (0.5, 0.5))
+    (0.55, (0.5, 0.5))
     """
     check_paired(sides)
     folds, *_ = sides.values()
@@ -206,12 +191,7 @@ def run_weights(settings: Sequence[np.ndarray], resamples: int, seed: int) -> np
 
     With m runs of a setting, m draws with replacement would give a variance too small by (m - 1) / m, half of
     it for two seeds. So m - 1 are drawn, which puts it right (Rao & Wu 1988, doi
-    10.1080/01621459.1988.10478591).
-
-    Args:
-        settings: per fold, (runs,) the setting of each run.
-    Raises:
-        ValueError: a setting with a single run.
+    10.1080/01621459.1988.10478591). settings: per fold, (runs,) the setting of each run.
 
     >>> run_weights([np.array(["x", "x", "y", "y"])], 3, seed=0).sum(axis=1)
     array([4., 4., 4.])
@@ -237,11 +217,6 @@ def roc_band(folds: Sequence[FoldScores], grid: np.ndarray, resamples: int, seed
     The vertical average of Fawcett 2006 (doi 10.1016/j.patrec.2005.10.010). Its interval is a pointwise band:
     it holds at each false positive rate by itself, not for the whole curve at once. At a vertical step the
     upper end counts, so the curve starts at the sensitivity that is reached without a false positive.
-
-    Args:
-        grid: (k,) false positive rates in [0, 1].
-    Raises:
-        ValueError: no folds, or a fold that cannot be resampled.
 
     >>> fold = FoldScores(np.arange(20) % 2, np.arange(20), [np.arange(20)])
     >>> roc_band([fold], np.array([0, 0.5, 1]), 100, seed=0).value

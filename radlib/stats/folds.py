@@ -43,20 +43,15 @@ class FoldScores:
 
 
 def both_columns(fold: FoldScores) -> FoldScores:
-    """The fold whose AUC is the area that the published scripts report: a softmax' two columns, flattened.
+    """The fold whose AUC is what the published scripts report: that of both columns of a softmax, flattened.
 
-    `keras.metrics.AUC` takes a softmax as it comes and flattens it, which makes two of every image: the
-    probability of the positive class with the image's label, and that of the negative class with the opposite
-    label. What is measured is no longer order alone: with q the probability of an image's true class, the
-    area is the share of all pairs of images, each paired with itself too, in which q_i > 1 - q_j, ties half.
-    A predictor that says the same of every image, and favours the larger class, then has that class's share;
-    the area under the ROC curve of the positive class gives it 0.5.
-
-    A softmax of two units is the sigmoid of their difference, so the probability p of a single unit stands
-    for the columns (1 - p, p). Keras reads its curve at 200 thresholds; here it is exact.
-
-    Args:
-        fold: scores in 0 to 1.
+    `keras.metrics.AUC` flattens a softmax, which makes two of every image: the probability of the positive
+    class with the image's label, and that of the negative class with the opposite label. With q the
+    probability of an image's true class, the area is the share of all pairs of images, each paired with
+    itself too, in which q_i > 1 - q_j, ties half. A predictor that says the same of every image, and favours
+    the larger class, then has that class's share; the ROC AUC of the positive class gives it 0.5. The
+    probability p of a single sigmoid unit stands for the columns (1 - p, p). Keras reads its curve at 200
+    thresholds; here it is exact.
 
     >>> both_columns(FoldScores([0, 1, 1], ["a", "b", "c"], [[0.25, 0.5, 0.75]])).scores
     array([[0.75, 0.5 , 0.25, 0.25, 0.5 , 0.75]])
@@ -108,15 +103,7 @@ class FoldPatients:
 
 
 def fold_patients(fold: FoldScores) -> FoldPatients:
-    """Put a fold's patients in order.
-
-    Raises:
-        ValueError: a stratum of one patient (nothing could be learnt of how patients differ), or no purely
-            negative patient while some have no negative image (a resample could then lack negatives).
-
-    >>> fold_patients(FoldScores([0, 1, 0, 1, 0], list("abcda"), np.zeros((1, 5)))).strata
-    [2, 2]
-    """
+    """Put a fold's patients in order; ValueError where a resample of them could not be had."""
     ids, of_image = np.unique(fold.patients, return_inverse=True)
     positives = np.bincount(of_image, weights=fold.labels, minlength=len(ids)).astype(np.int64)
     negatives = np.bincount(of_image, minlength=len(ids)) - positives
@@ -143,10 +130,6 @@ def patient_weights(
 
     Each stratum is drawn with replacement to its own number of patients, so every resample has both
     classes. The draws depend on seed, fold number and numbers of patients only, not on `chunk`.
-
-    >>> patients = fold_patients(FoldScores([0, 1, 0, 1, 0], list("abcda"), np.zeros((1, 5))))
-    >>> [weights.sum(axis=1).tolist() for weights in patient_weights(patients, 3, 0, 0, chunk=2)]
-    [[4.0, 4.0], [4.0]]
     """
     generators = [np.random.default_rng([seed, fold, stratum]) for stratum in (0, 1)]
     strata = [pair for pair in zip(generators, patients.strata, strict=True) if pair[1]]
@@ -156,11 +139,7 @@ def patient_weights(
 
 
 def draw_counts(rng: np.random.Generator, resamples: int, size: int, draws: int | None = None) -> np.ndarray:
-    """(resamples, size) int64: how often each of `size` units is among `draws` draws, by default `size`.
-
-    >>> draw_counts(np.random.default_rng(0), 2, 3).sum(axis=1)
-    array([3, 3])
-    """
+    """(resamples, size) int64: how often each of `size` units is among `draws` draws, by default `size`."""
     drawn = rng.integers(size, size=(resamples, draws or size), dtype=np.int32).astype(np.int64)
     drawn += np.arange(resamples)[:, np.newaxis] * size
     return np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)
@@ -200,12 +179,7 @@ def smaller_class(folds: Sequence[FoldScores]) -> int:
 
 
 def check_disjoint(parts: Sequence[np.ndarray]) -> None:
-    """There are test parts, given by their patients, and no patient is in two of them; or ValueError.
-
-    >>> check_disjoint([["a", "b", "b"], ["a", "c"]])
-    Traceback (most recent call last):
-    ValueError: patient a is tested in two folds; test parts must be disjoint, so make the splits again
-    """
+    """There are test parts, given by their patients, and no patient is in two of them; or ValueError."""
     if not parts:
         raise ValueError("no folds given; there are no test scores to compare")
     names, counts = np.unique(np.concatenate([np.unique(part) for part in parts]), return_counts=True)
@@ -217,17 +191,7 @@ def check_disjoint(parts: Sequence[np.ndarray]) -> None:
 
 
 def check_paired(sides: dict[str, Sequence[FoldScores]]) -> None:
-    """All sides were scored on the same images, fold by fold, in the same order.
-
-    Raises:
-        ValueError: no folds, a patient in two of them, images or patients that differ, or a fold that holds
-            another share of the runs on one side than on the other (folds would be compared, not sides).
-
-    >>> first, second = (FoldScores([0, 1], ids, np.zeros((1, 2))) for ids in (["p", "q"], ["r", "s"]))
-    >>> check_paired({"a": [first, second], "b": [first]})
-    Traceback (most recent call last):
-    ValueError: 'a' has 2 folds and 'b' has 1; finish all runs
-    """
+    """All sides were scored on the same images, fold by fold, in the same order; or ValueError."""
     (first, folds), *others = sides.items()
     check_disjoint([fold.patients for fold in folds])
     for name, other in others:
@@ -241,6 +205,7 @@ def check_paired(sides: dict[str, Sequence[FoldScores]]) -> None:
                     f"'{first}' and '{name}' were not scored on the same images in fold {number}; "
                     "sort both by image and run what is missing"
                 )
+        # The difference would compare folds, not sides.
         if not np.allclose(run_shares(folds), run_shares(other), rtol=0, atol=1e-12):
             raise ValueError(
                 f"runs of '{first}' and '{name}' are spread over the folds differently "

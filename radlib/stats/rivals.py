@@ -106,10 +106,6 @@ def bca(
     Args:
         draws: (resamples,) of the patient bootstrap; estimate: from the data.
         influence, patients: (n,) influence of each image, summed by patient for the acceleration.
-
-    >>> low, high = bca(np.arange(101), 50.0, np.zeros(3), np.arange(3), 0.9)
-    >>> round(low, 6), round(high, 6)
-    (5.0, 95.0)
     """
     below = ((draws < estimate).sum() + (draws == estimate).sum() / 2) / len(draws)
     bias = norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
