@@ -30,6 +30,7 @@ from radlib.stats.auc import aucs
 from radlib.stats.estimate import Estimate
 from radlib.stats.folds import (
     FoldPatients,
+    Folds,
     FoldScores,
     both_columns,
     check_disjoint,
@@ -48,10 +49,7 @@ Statistic = tuple[Callable[[np.ndarray], np.ndarray], int]
 
 
 def resampled(
-    folds: Sequence[FoldScores],
-    statistic: Callable[[int, FoldPatients], Statistic],
-    resamples: int,
-    seed: int,
+    folds: Folds, statistic: Callable[[int, FoldPatients], Statistic], resamples: int, seed: int
 ) -> list[Estimate]:
     """Any k figures of each fold that can be computed from how often each patient was drawn.
 
@@ -72,14 +70,14 @@ def resampled(
     return found
 
 
-def mean_of_folds(folds: Sequence[FoldScores], found: Sequence[Estimate]) -> Estimate:
+def mean_of_folds(folds: Folds, found: Sequence[Estimate]) -> Estimate:
     """The mean over runs, of k figures that are means over each fold's runs."""
     pairs = list(zip(run_shares(folds), found, strict=True))
     value, draws = sum(share * x.value for share, x in pairs), sum(share * x.replicates for share, x in pairs)
     return Estimate(value, draws, *found[0].sample)
 
 
-def mean_auc(folds: Sequence[FoldScores], flattened: bool = False) -> float:
+def mean_auc(folds: Folds, flattened: bool = False) -> float:
     """Mean over all runs of the run's AUC on its own fold's test images; flattened: of `both_columns`.
 
     >>> mean_auc([FoldScores([0, 0, 1, 1], list("abcd"), [[0.2, 0.6, 0.4, 0.9], [0.3, 0.1, 0.8, 0.7]])])
@@ -91,7 +89,7 @@ def mean_auc(folds: Sequence[FoldScores], flattened: bool = False) -> float:
 
 
 def bootstrap_mean_auc(
-    sides: dict[str, Sequence[FoldScores]], resamples: int, seed: int, flattened: bool = False
+    sides: dict[str, Folds], resamples: int, seed: int, flattened: bool = False
 ) -> dict[str, Estimate]:
     """Mean AUC of each side, the same patients drawn for all sides.
 
@@ -117,7 +115,7 @@ def bootstrap_mean_auc(
     return {name: found.columns(place) for place, name in enumerate(sides)}
 
 
-def bootstrap_run_aucs(folds: Sequence[FoldScores], resamples: int, seed: int) -> Estimate:
+def bootstrap_run_aucs(folds: Folds, resamples: int, seed: int) -> Estimate:
     """AUC of every single run, those of the first fold first; patients are drawn as in `bootstrap_mean_auc`.
 
     >>> labels, patients = np.arange(20) % 2, np.arange(20)
@@ -151,11 +149,7 @@ def _aucs(sides: list[FoldScores], patients: FoldPatients, flattened: bool = Fal
 
 
 def bootstrap_delta(
-    a: Sequence[FoldScores],
-    b: Sequence[FoldScores],
-    resamples: int,
-    seed: int,
-    settings: Sequence[np.ndarray] | None = None,
+    a: Folds, b: Folds, resamples: int, seed: int, settings: Sequence[np.ndarray] | None = None
 ) -> Estimate:
     """Difference of mean AUC, a - b, over other test patients and, given settings, other trainings.
 
@@ -211,7 +205,7 @@ def run_weights(settings: Sequence[np.ndarray], resamples: int, seed: int) -> np
     return np.concatenate(weights, axis=1)
 
 
-def roc_band(folds: Sequence[FoldScores], grid: np.ndarray, resamples: int, seed: int) -> Estimate:
+def roc_band(folds: Folds, grid: np.ndarray, resamples: int, seed: int) -> Estimate:
     """Mean ROC curve over runs: sensitivity at each of k false positive rates.
 
     The vertical average of Fawcett 2006 (doi 10.1016/j.patrec.2005.10.010). Its interval is a pointwise band:

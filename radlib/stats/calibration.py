@@ -24,7 +24,7 @@ from scipy.stats import rankdata
 
 from radlib.stats.bootstrap import Statistic, mean_of_folds, resampled
 from radlib.stats.estimate import Estimate
-from radlib.stats.folds import FoldPatients, FoldScores, run_shares
+from radlib.stats.folds import FoldPatients, Folds, FoldScores, run_shares
 from radlib.stats.pairs import resamples_at_once
 
 BINS = 10
@@ -33,7 +33,7 @@ PERFECT_DRAWS = 200
 FIGURES = ["brier", "ece", "balanced_accuracy"]
 
 
-def number_of_bins(folds: Sequence[FoldScores]) -> int:
+def number_of_bins(folds: Folds) -> int:
     """`BINS`, fewer where a fold would have less than `IMAGES_IN_A_BIN` in each; at least two.
 
     >>> number_of_bins([FoldScores(np.arange(35) % 2, np.arange(35), np.zeros((1, 35)))])
@@ -50,7 +50,7 @@ def equal_mass_bins(scores: np.ndarray, bins: int) -> np.ndarray:
 
 
 def bootstrap_figures(
-    folds: Sequence[FoldScores], thresholds: Sequence[np.ndarray], bins: int, resamples: int, seed: int
+    folds: Folds, thresholds: Sequence[np.ndarray], bins: int, resamples: int, seed: int
 ) -> dict[str, Estimate]:
     """`FIGURES` of every run on its own fold's test images, mean over all runs.
 
@@ -99,7 +99,7 @@ def _figures(weights: np.ndarray, sums: np.ndarray, gaps: np.ndarray, runs: int)
     return np.stack([squares / images, error, (hits / positives + rejections / negatives) / 2], axis=1)
 
 
-def ece_if_perfect(folds: Sequence[FoldScores], bins: int, seed: int, draws: int = PERFECT_DRAWS) -> float:
+def ece_if_perfect(folds: Folds, bins: int, seed: int, draws: int = PERFECT_DRAWS) -> float:
     """What `ece` would be on average if these scores were the true probabilities: its value by chance.
 
     >>> fold = FoldScores([0, 1, 0, 1], list("abcd"), [[0.0, 1.0, 0.0, 1.0]])
@@ -119,9 +119,7 @@ def ece_if_perfect(folds: Sequence[FoldScores], bins: int, seed: int, draws: int
     return float(total)
 
 
-def reliability(
-    folds: Sequence[FoldScores], bins: int, resamples: int, seed: int
-) -> tuple[np.ndarray, Estimate]:
+def reliability(folds: Folds, bins: int, resamples: int, seed: int) -> tuple[np.ndarray, Estimate]:
     """Points of a reliability diagram, all runs together: mean score and share of positives of each bin.
 
     Returns:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from radlib.stats.folds import FoldScores, check_paired, run_shares
+from radlib.stats.folds import Folds, FoldScores, check_paired, run_shares
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,7 @@ class DeLong:
 
 
 def delong_difference(
-    folds_a: Sequence[FoldScores],
-    folds_b: Sequence[FoldScores],
-    clustered: bool = True,
-    confidence: float = 0.95,
+    folds_a: Folds, folds_b: Folds, clustered: bool = True, confidence: float = 0.95
 ) -> DeLong:
     """Difference of two sides, each the mean AUC over its runs on the same test images.
 
@@ -60,10 +57,7 @@ def delong_difference(
 
 
 def delong_of_components(
-    folds: Sequence[FoldScores],
-    components: Sequence[np.ndarray],
-    clustered: bool = True,
-    confidence: float = 0.95,
+    folds: Folds, components: Sequence[np.ndarray], clustered: bool = True, confidence: float = 0.95
 ) -> DeLong:
     """`delong_difference` where the (n,) differences of structural components are at hand, fold by fold."""
     delta = variance = 0.0

@@ -42,6 +42,9 @@ class FoldScores:
         return self.scores.shape[0]
 
 
+Folds = Sequence[FoldScores]
+
+
 def both_columns(fold: FoldScores) -> FoldScores:
     """The fold whose AUC is what the published scripts report: that of both columns of a softmax, flattened.
 
@@ -145,7 +148,7 @@ def draw_counts(rng: np.random.Generator, resamples: int, size: int, draws: int 
     return np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)
 
 
-def run_shares(folds: Sequence[FoldScores]) -> np.ndarray:
+def run_shares(folds: Folds) -> np.ndarray:
     """(folds,) float64: the part of all runs that each fold holds; they sum to 1.
 
     >>> run_shares([FoldScores([0, 1], ["a", "b"], np.zeros((runs, 2))) for runs in (1, 3)])
@@ -155,7 +158,7 @@ def run_shares(folds: Sequence[FoldScores]) -> np.ndarray:
     return runs / runs.sum()
 
 
-def tested(folds: Sequence[FoldScores]) -> dict[str, int]:
+def tested(folds: Folds) -> dict[str, int]:
     """Numbers of patients, images and positive images over all folds.
 
     >>> tested([FoldScores([0, 1, 1], ["a", "b", "b"], np.zeros((1, 3)))])
@@ -168,7 +171,7 @@ def tested(folds: Sequence[FoldScores]) -> dict[str, int]:
     }
 
 
-def smaller_class(folds: Sequence[FoldScores]) -> int:
+def smaller_class(folds: Folds) -> int:
     """Number of patients, over all folds, in the smaller of the two strata that are resampled.
 
     >>> smaller_class([FoldScores([0, 1, 0, 1, 0], list("abcde"), np.zeros((1, 5)))])
@@ -190,7 +193,7 @@ def check_disjoint(parts: Sequence[np.ndarray]) -> None:
         )
 
 
-def check_paired(sides: dict[str, Sequence[FoldScores]]) -> None:
+def check_paired(sides: dict[str, Folds]) -> None:
     """All sides were scored on the same images, fold by fold, in the same order; or ValueError."""
     (first, folds), *others = sides.items()
     check_disjoint([fold.patients for fold in folds])

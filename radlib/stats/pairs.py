@@ -6,11 +6,9 @@ faster unless there are many patients and few runs; it takes at most `KERNEL_BYT
 are too large for float32), and working space is at most about `WORK_BYTES` more, or what one resample needs.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from radlib.stats.folds import FoldPatients, FoldScores
+from radlib.stats.folds import FoldPatients, Folds, FoldScores
 
 KERNEL_BYTES = 256 * 2**20
 WORK_BYTES = 64 * 2**20
@@ -23,7 +21,7 @@ CELLS_PER_SCORE = 100  # this many cells of a matrix product take about as long 
 class KernelPairs:
     """By one matrix per side, whatever the number of runs; its cells are pairs of patients."""
 
-    def __init__(self, folds: Sequence[FoldScores], patients: FoldPatients) -> None:
+    def __init__(self, folds: Folds, patients: FoldPatients) -> None:
         self.patients, self.sides = patients, len(folds)
         largest = 2 * max(fold.runs for fold in folds) * patients.positives.max() * patients.negatives.max()
         # A resample draws `n_with_positives` patients with positives, so no product exceeds this bound.
@@ -43,7 +41,7 @@ class KernelPairs:
 class SortedPairs:
     """Run by run: sort once, cumulative weights of the negatives, looked up at each positive."""
 
-    def __init__(self, folds: Sequence[FoldScores], patients: FoldPatients) -> None:
+    def __init__(self, folds: Folds, patients: FoldPatients) -> None:
         fitting = resamples_at_once(8 * (3 * patients.count + 4 * len(folds[0].labels)))
         self.chunk = min(fitting, SORTED_RESAMPLES)
         positive = folds[0].labels == 1
@@ -64,7 +62,7 @@ class SortedPairs:
         return totals
 
 
-def count_pairs(folds: Sequence[FoldScores], patients: FoldPatients) -> KernelPairs | SortedPairs:
+def count_pairs(folds: Folds, patients: FoldPatients) -> KernelPairs | SortedPairs:
     """The faster of the two for the same fold of all sides, the kernel only where it fits."""
     cells = len(folds) * patients.n_with_positives * (patients.count - patients.first_with_negatives)
     scores = sum(fold.scores.size for fold in folds)

@@ -4,7 +4,6 @@ Only the first of `METHODS` is what `radlib.stats` reports; the others are compu
 say what they are worth. `both_levels` answers another question: it covers variation between trainings too.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from scipy.stats import norm
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.delong import delong_of_components, run_components
 from radlib.stats.estimate import Estimate, students_interval
-from radlib.stats.folds import FoldScores
+from radlib.stats.folds import Folds, FoldScores
 from radlib.stats.means import bootstrap_mean_difference
 
 METHODS = {
@@ -32,12 +31,7 @@ Interval = tuple[float, float]
 
 
 def auc_intervals(
-    a: Sequence[FoldScores],
-    b: Sequence[FoldScores],
-    settings: np.ndarray,
-    resamples: int,
-    seed: int,
-    confidence: float,
+    a: Folds, b: Folds, settings: np.ndarray, resamples: int, seed: int, confidence: float
 ) -> dict[str, Interval]:
     """Interval of the difference of mean AUC by each of `METHODS` that this study allows.
 
