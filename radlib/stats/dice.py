@@ -105,15 +105,7 @@ def best_threshold(
     >>> best_threshold([[[0.1, 0.2, 0.3]]], [[[False, True, True]]], [0.05, 0.15, 0.25])
     0.15
     """
-    candidates = np.unique(np.asarray(thresholds, dtype=np.float64))
-    if candidates.size == 0 or not np.isfinite(candidates).all():
-        raise ValueError(f"thresholds must be finite numbers, got {list(thresholds)[:5]}; name at least one")
-    if len(maps) == 0 or len(maps) != len(references):
-        raise ValueError(
-            f"{len(maps)} maps for {len(references)} masks leave no threshold to choose; "
-            "give at least one map, and one mask per map"
-        )
-    scores = []
+    candidates, scores = np.unique(np.asarray(thresholds, dtype=np.float64)), []
     for number, pair in enumerate(zip(maps, references, strict=True)):
         map, reference = _checked(*pair, "map", where=f"image {number}: ")
         # How many of the thresholds each pixel reaches; it is in the masks of exactly these.
@@ -141,8 +133,6 @@ def centred_blob(shape: tuple[int, int], area_share: float) -> np.ndarray:
     """
     if not 0 < area_share <= 1:
         raise ValueError(f"a blob cannot cover a share of {area_share}; give a share above 0 and up to 1")
-    if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"an image cannot have shape {tuple(shape)}; give (height, width) in pixels")
     height, width = shape
     # Twice the offset from the centre, times the other side: whole numbers, so equal distances are equal.
     down = (2 * np.arange(height, dtype=np.int64) + 1 - height) * width

@@ -53,7 +53,7 @@ def bootstrap_mean_difference(
     (0.05, 0.083, 15)
     """
     a, b = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (a, b))
-    _check_figures(a.mean(axis=0), b.mean(axis=0), patients, folds)
+    _check(a.mean(axis=0) - b.mean(axis=0), patients, folds)
     sides = [_run_means(x, patients, folds, resamples, seed) for x in (a, b)]
     trainings = ()
     if settings is not None:
@@ -93,13 +93,8 @@ def _gain(a, b):
     return np.divide(a - b, b, out=np.full(np.shape(b), np.nan), where=np.asarray(b) != 0)
 
 
-def _check_figures(a: np.ndarray, b: np.ndarray, patients: np.ndarray, folds: np.ndarray) -> None:
-    if not a.shape == b.shape == np.shape(patients) == np.shape(folds) or len(a) == 0:
-        raise ValueError(
-            f"figures of shapes {a.shape} and {b.shape} with {np.shape(patients)} patients do not pair; "
-            "give one figure per image and side, for the same images"
-        )
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+def _check(figures: np.ndarray, patients: np.ndarray, folds: np.ndarray) -> None:
+    if not np.isfinite(figures).all():
         raise ValueError("some figures are NaN or infinite; leave images out for which there is no figure")
     parts = [np.unique(part) for _, part in pd.Series(patients).groupby(np.asarray(folds))]
     check_disjoint(parts)
