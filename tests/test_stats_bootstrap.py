@@ -124,7 +124,7 @@ def test_memory_limits_do_not_change_the_draws(monkeypatch, kind):
     grid = np.linspace(0, 1, 11)
     expected, band = draws_of(a, 70, 1), roc_band(a, grid, 700, 1)
     counted_by(monkeypatch, kind)
-    monkeypatch.setattr(pairs, "WORK_BYTES", 20_000)
+    monkeypatch.setattr(bootstrap, "WORK_BYTES", 20_000)
     monkeypatch.setattr(pairs, "BLOCK_BYTES", 100)
     np.testing.assert_array_equal(draws_of(a, 70, 1), expected)
     np.testing.assert_array_equal(roc_band(a, grid, 700, 1).replicates, band.replicates)

@@ -43,10 +43,10 @@ from radlib.stats.folds import (
     run_shares,
     smaller_class,
 )
-from radlib.stats.pairs import count_pairs, resamples_at_once
+from radlib.stats.pairs import WORK_BYTES, count_pairs
 
 RUNS = 2  # number of the draws of runs in the seeds of their generators, beside the two strata of patients
-# Of (b, patients) float32 weights, (b, k) float64; and how many resamples b are computed at once.
+# Of (b, patients) float32 weights, (b, k) float64; and how much memory each of b resamples takes.
 Statistic = tuple[Callable[[np.ndarray], np.ndarray], int]
 
 
@@ -65,7 +65,8 @@ def resampled(
     found, sample = [], (smaller_class(folds), len(folds))
     for number, fold in enumerate(folds):
         patients = fold_patients(fold)
-        of_weights, chunk = statistic(number, patients)
+        of_weights, bytes_each = statistic(number, patients)
+        chunk = max(1, WORK_BYTES // bytes_each)
         (value,) = of_weights(np.ones((1, patients.count), dtype=np.float32))
         draws = [of_weights(weights) for weights in patient_weights(patients, resamples, seed, number, chunk)]
         found.append(Estimate(value, np.concatenate(draws), *sample))
@@ -147,7 +148,7 @@ def _aucs(sides: list[FoldScores], patients: FoldPatients, flattened: bool = Fal
         positives, negatives = patients.drawn(weights)
         return ordered_pairs(weights) / (2 * (positives * negatives)[:, np.newaxis] * runs)
 
-    return aucs_of, ordered_pairs.chunk
+    return aucs_of, ordered_pairs.bytes_each
 
 
 def bootstrap_delta(
@@ -222,8 +223,7 @@ def roc_band(folds: Folds, grid: np.ndarray, resamples: int, seed: int) -> Estim
 
     def curves_of(number: int, patients: FoldPatients) -> Statistic:
         fold = folds[number]
-        chunk = resamples_at_once(8 * 6 * len(fold.labels))
-        return lambda weights: _curves(fold, patients, grid, weights), chunk
+        return lambda weights: _curves(fold, patients, grid, weights), 8 * 6 * len(fold.labels)
 
     return mean_of_folds(folds, resampled(folds, curves_of, resamples, seed))
 

@@ -25,7 +25,6 @@ from scipy.stats import rankdata
 from radlib.stats.bootstrap import Statistic, mean_of_folds, resampled
 from radlib.stats.estimate import Estimate
 from radlib.stats.folds import FoldPatients, Folds, FoldScores, run_shares
-from radlib.stats.pairs import resamples_at_once
 
 BINS = 10
 IMAGES_IN_A_BIN = 10
@@ -78,8 +77,8 @@ def bootstrap_figures(
         columns += [np.ones_like(squares), positive, ~positive]  # of how many images
         sums = np.stack([np.bincount(patients.of_image, x) for x in columns], axis=1)
         gaps = _by_patient_and_bin(patients, fold, fold.labels - fold.scores, bins)
-        chunk = resamples_at_once(8 * (2 * patients.count + 2 * gaps.shape[1]))
-        return lambda weights: _figures(weights, sums, gaps, fold.runs), chunk
+        bytes_each = 8 * (2 * patients.count + 2 * gaps.shape[1])
+        return lambda weights: _figures(weights, sums, gaps, fold.runs), bytes_each
 
     mean = mean_of_folds(folds, resampled(folds, figures_of, resamples, seed))
     found = {name: mean.columns(place) for place, name in enumerate(FIGURES)}
@@ -140,8 +139,8 @@ def reliability(folds: Folds, bins: int, resamples: int, seed: int) -> tuple[np.
             _by_patient_and_bin(patients, fold, x, bins).reshape(patients.count, fold.runs, bins).sum(axis=1)
             for x in (fold.scores, ones * fold.labels, ones)
         ]
-        chunk = resamples_at_once(8 * (2 * patients.count + 4 * bins))
-        return lambda weights: np.stack([weights @ x for x in sums], axis=1).astype(np.float64), chunk
+        bytes_each = 8 * (2 * patients.count + 4 * bins)
+        return lambda weights: np.stack([weights @ x for x in sums], axis=1).astype(np.float64), bytes_each
 
     found = resampled(folds, sums_of, resamples, seed)
     score, positive, count = sum(one.value for one in found)

@@ -28,7 +28,7 @@ class KernelPairs:
         exact = largest * patients.n_with_positives < FLOAT32_INTEGERS
         dtype = np.float32 if exact else np.float64
         self.kernel = np.concatenate([_pair_counts(fold, patients, dtype) for fold in folds], axis=1)
-        self.chunk = resamples_at_once(8 * (4 * patients.count + 2 * self.kernel.shape[1]))
+        self.bytes_each = 8 * (4 * patients.count + 2 * self.kernel.shape[1])
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """(b, sides) float64 of (b, patients) weights."""
@@ -42,8 +42,8 @@ class SortedPairs:
     """Run by run: sort once, cumulative weights of the negatives, looked up at each positive."""
 
     def __init__(self, folds: Folds, patients: FoldPatients) -> None:
-        fitting = resamples_at_once(8 * (3 * patients.count + 4 * len(folds[0].labels)))
-        self.chunk = min(fitting, SORTED_RESAMPLES)
+        needed = 8 * (3 * patients.count + 4 * len(folds[0].labels))
+        self.bytes_each = max(needed, WORK_BYTES // SORTED_RESAMPLES)
         positive = folds[0].labels == 1
         self.positive_patients = patients.of_image[positive]
         self.runs = [[_lookup(s, positive, patients.of_image) for s in fold.scores] for fold in folds]
@@ -69,11 +69,6 @@ def count_pairs(folds: Folds, patients: FoldPatients) -> KernelPairs | SortedPai
     # Eight bytes a cell of float32: while the sides are put side by side, each matrix exists twice.
     kernel = 8 * cells <= KERNEL_BYTES and cells <= CELLS_PER_SCORE * scores
     return KernelPairs(folds, patients) if kernel else SortedPairs(folds, patients)
-
-
-def resamples_at_once(bytes_each: int) -> int:
-    """How many resamples fit into `WORK_BYTES`, at least one."""
-    return max(1, WORK_BYTES // bytes_each)
 
 
 def _pair_counts(fold: FoldScores, patients: FoldPatients, dtype: type) -> np.ndarray:
