@@ -23,6 +23,7 @@ from radlib.seeds import seed_of
 from radlib.simulate import Sample
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Task
+from radlib.study.places import holds_something
 
 GENERATORS = {
     "simulated_radiology": simulate.simulated_radiology,
@@ -131,11 +132,6 @@ def _options(study: Study, dataset: str) -> dict[str, Any]:
     if not isinstance(options.pop("ignore", []), list):
         raise UserError(f"dataset '{dataset}': option 'ignore' is a list of classes, for example [normal]")
     return options
-
-
-def holds_something(path: Path) -> bool:
-    """Whether there is a file, or a folder that is not empty."""
-    return any(path.iterdir()) if path.is_dir() else path.is_file()
 
 
 def _raw(study: Study, dataset: str) -> Path:

@@ -12,13 +12,13 @@ import pandas as pd
 
 from radlib.data.looks import Look, Looks, look
 from radlib.data.parts import with_parts
-from radlib.data.records import Load, choose_from, holds_something, list_records, loader
+from radlib.data.records import Load, choose_from, list_records, loader
 from radlib.datasets import Record
 from radlib.errors import UserError
 from radlib.progress import progress
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Dataset, Task
-from radlib.study.places import check_places
+from radlib.study.places import check_places, holds_something
 from radlib.study.titles import aligned
 
 RAW = PurePosixPath("data/raw")

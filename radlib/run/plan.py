@@ -34,7 +34,7 @@ LEFT_OUT = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the pipeline; `images` None: nobody knows yet how many, so nothing else is known.
+    """One stage of the pipeline; known: False where nobody knows yet how many images it takes.
 
     disk: bytes that stay. memory: bytes of features that one process goes through in every epoch; 05_segment
     holds them, copied once more, 03_transfer maps its files, so that less memory only makes it slower.
@@ -43,7 +43,8 @@ class Stage:
     """
 
     name: str
-    images: int | None
+    images: int
+    known: bool = True
     runs: int = 0
     disk: float = 0
     memory: float = 0
@@ -63,78 +64,67 @@ def plan(study: Study) -> list[Stage]:
     ]
 
 
-def _data(study: Study, name: str, counts: Counts | None) -> Stage:
-    if counts is None:
-        return Stage(f"01_data {name}", None)
-    return Stage(f"01_data {name}", counts.total.images, disk=costs.data_bytes(study, name, counts))
+def _data(study: Study, name: str, counts: Counts) -> Stage:
+    disk = costs.data_bytes(study, name, counts)
+    return Stage(f"01_data {name}", counts.total.images, counts.known, disk=disk)
 
 
 def _checkpoint(study: Study, name: str) -> Stage:
-    disk = sum(costs.model_bytes(backbone) for backbone in study.backbones_of(name))
-    return Stage(f"checkpoint {name}", 0, disk=disk)
+    return Stage(f"checkpoint {name}", 0, disk=sum(map(costs.model_bytes, study.backbones_of(name))))
 
 
-def _pretraining(study: Study, source: str, counts: Counts | None) -> Stage:
-    name = f"02_pretrain {source}"
-    if counts is None:
-        return Stage(name, None, runs=len(study.backbones_of(source)))
+def _pretraining(study: Study, source: str, counts: Counts) -> Stage:
     names = study.backbones_of(source)
     return Stage(
-        name,
+        f"02_pretrain {source}",
         counts.total.images,
+        counts.known,
         runs=len(names),
-        disk=sum(costs.pretraining_bytes(backbone) for backbone in names),
+        disk=4 * sum(map(costs.model_bytes, names)),
         pieces=[costs.pretraining_steps(study, counts, backbone) for backbone in names],
         group=study.compute.together if study.compute.backend == "ray" else None,
     )
 
 
-def _transfer(study: Study, task: str, counts: Counts | None) -> Stage:
-    name, runs = f"03_transfer {task}", study.runs_of(task)
-    if counts is None:
-        return Stage(name, None, runs=len(runs))
-    arms = _arms(runs)
-    features = [costs.feature_bytes(study, counts, arm) for arm in arms]
+def _transfer(study: Study, task: str, counts: Counts) -> Stage:
+    runs = study.runs_of(task)
+    groups = _run_groups(runs)
+    features = [costs.feature_bytes(study, counts, group) for group in groups]
     return Stage(
-        name,
+        f"03_transfer {task}",
         counts.total.images,
+        counts.known,
         runs=len(runs),
         disk=sum(features) + costs.run_bytes(study, counts, runs),
         memory=max(features),
-        pieces=[costs.transfer_steps(study, counts, arm) for arm in arms],
+        pieces=[costs.transfer_steps(study, counts, group) for group in groups],
     )
 
 
-def _segmentation(study: Study, task: str, counts: Counts | None) -> Stage:
-    name, runs = f"05_segment {task}", study.segmentation_runs_of(task)
-    if counts is None:
-        return Stage(name, None, runs=len(runs))
-    arms = _arms(runs)
+def _segmentation(study: Study, task: str, counts: Counts) -> Stage:
+    runs = study.segmentation_runs_of(task)
+    groups = _run_groups(runs)
     return Stage(
-        name,
+        f"05_segment {task}",
         counts.total.masked,
+        counts.known,
         runs=len(runs),
         disk=costs.segmentation_bytes(counts, runs),
-        memory=2 * max(costs.encoded_bytes(study, counts, arm) for arm in arms),
-        pieces=[costs.segmentation_steps(study, counts, arm) for arm in arms],
+        memory=2 * max(costs.encoded_bytes(study, counts, group) for group in groups),
+        pieces=[costs.segmentation_steps(study, counts, group) for group in groups],
     )
 
 
-def _arms(runs: list[Run]) -> list[list[Run]]:
+def _run_groups(runs: list[Run]) -> list[list[Run]]:
     """Runs that share weights and features, which one process computes."""
 
-    def arm(run: Run) -> tuple[str, str]:
+    def shared(run: Run) -> tuple[str, str]:
         return run.backbone, run.source
 
-    return [list(group) for _, group in groupby(sorted(runs, key=arm), key=arm)]
+    return [list(group) for _, group in groupby(sorted(runs, key=shared), key=shared)]
 
 
 # Time -------------------------------------------------------------------------------------------------------
-def piece_seconds(piece: Counter[Step], speeds: dict[Step, float]) -> float:
-    """What one device needs for a piece; speeds: seconds an image, by step."""
-    return sum(images * speeds[step] for step, images in piece.items())
-
-
 def wall_seconds(pieces: Iterable[float], devices: int, group: int | None = None) -> float:
     """Until the last of some devices is done, the next longest piece always going to the first that is free.
 
@@ -158,51 +148,55 @@ def planned(study: Study, devices: int | None = None) -> str:
         devices: graphics cards or processor cores; None: as many as the study uses on this machine.
     """
     stages = plan(study)
-    pieces = [piece for stage in stages for piece in stage.pieces]
+    pieces = [piece for stage in stages if stage.known for piece in stage.pieces]
     here = workers.count(study.compute.workers, max(1, len(pieces)))
     speeds = calibrate(study, {step for piece in pieces for step in piece}) if pieces else {}
     return report(study, stages, speeds, devices or here)
 
 
 def report(study: Study, stages: list[Stage], speeds: dict[Step, float], devices: int) -> str:
-    """The table, its total, and what it is worth."""
-    rows = [_row(stage, speeds, devices) for stage in stages]
-    known = [stage for stage in stages if stage.images is not None]
-    total = {
-        "stage": "total" if len(known) == len(stages) else "total of what is known",
-        "images": "",
-        "runs": f"{sum(stage.runs for stage in stages):,}",
-        "disk": naturalsize(sum(stage.disk for stage in known)),
-        "memory": naturalsize(max(stage.memory for stage in known)) if known else "unknown",
-        "device time": _time(sum(sum(_seconds(stage, speeds)) for stage in known)),
-        "wall time": _time(sum(_wall(stage, speeds, devices) for stage in known)),
-    }
+    """The table, its total, and what it is worth.
+
+    Args:
+        speeds: seconds an image takes on one device, by step.
+    """
+    rows, times = [], []
+    for stage in stages:
+        if not stage.known:
+            rows.append(_row(stage.name, runs=stage.runs))
+            continue
+        seconds = [sum(n * speeds[step] for step, n in piece.items()) for piece in stage.pieces]
+        times.append((sum(seconds), wall_seconds(seconds, devices, stage.group)))
+        rows.append(_row(stage.name, stage.images, stage.runs, stage.disk, stage.memory, *times[-1]))
+    known = [stage for stage in stages if stage.known]
+    total = _row(
+        "total" if len(known) == len(stages) else "total of what is known",
+        0,
+        sum(stage.runs for stage in stages),
+        sum(stage.disk for stage in known),
+        max((stage.memory for stage in known), default=0),
+        *map(sum, zip((0, 0), *times, strict=True)),
+    )
     table = aligned(pd.DataFrame([*rows, total]), right=tuple(total)[1:])
     sentences = [_how(devices), *_unknown(study, stages), LEFT_OUT]
     return "\n".join([f"Plan of study '{study.name}': {study.title}", "", table, "", *sentences])
 
 
-def _row(stage: Stage, speeds: dict[Step, float], devices: int) -> dict[str, str]:
-    row = {"stage": stage.name, "images": "unknown", "runs": f"{stage.runs:,}" if stage.runs else ""}
-    if stage.images is None:
-        return {**row, **dict.fromkeys(("disk", "memory", "device time", "wall time"), "unknown")}
-    seconds = _seconds(stage, speeds)
+def _row(name: str, images=None, runs=0, disk=None, memory=None, device=None, wall=None) -> dict[str, str]:
+    """A line of the table; None: nobody knows; 0 is not shown, except of disk."""
+
+    def cell(value: float | None, shown) -> str:
+        return "unknown" if value is None else shown(value) if value else ""
+
     return {
-        **row,
-        "images": f"{stage.images:,}" if stage.images else "",
-        "disk": naturalsize(stage.disk),
-        "memory": naturalsize(stage.memory) if stage.memory else "",
-        "device time": _time(sum(seconds)) if seconds else "",
-        "wall time": _time(_wall(stage, speeds, devices)) if seconds else "",
+        "stage": name,
+        "images": cell(images, "{:,}".format),
+        "runs": cell(runs, "{:,}".format),
+        "disk": "unknown" if disk is None else naturalsize(disk),
+        "memory": cell(memory, naturalsize),
+        "device time": cell(device, _time),
+        "wall time": cell(wall, _time),
     }
-
-
-def _seconds(stage: Stage, speeds: dict[Step, float]) -> list[float]:
-    return [piece_seconds(piece, speeds) for piece in stage.pieces]
-
-
-def _wall(stage: Stage, speeds: dict[Step, float], devices: int) -> float:
-    return wall_seconds(_seconds(stage, speeds), devices, stage.group)
 
 
 def _how(devices: int) -> str:
@@ -216,7 +210,7 @@ def _how(devices: int) -> str:
 
 def _unknown(study: Study, stages: list[Stage]) -> list[str]:
     """How to come by the numbers that are missing."""
-    names = {stage.name.split()[1] for stage in stages if stage.images is None}
+    names = {stage.name.split()[1] for stage in stages if not stage.known}
     if not names:
         return []
     kinds = [f"corpus@{name}" for name in study.corpora if name in names]
