@@ -18,10 +18,9 @@ import yaml
 
 from radlib import compute
 from radlib.errors import UserError
+from radlib.questions import calibration
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.table import AUC, OVERALL
-from radlib.questions.calibration import compute as reliability
-from radlib.questions.calibration.table import CALIBRATION
 from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions import resize as compare_resize
@@ -110,8 +109,8 @@ def _beyond(study: Study) -> None:
     drawn = ranks.draw_tasks(study, results)
     RANKS.write(study, ranks.rank_table(study, drawn))
     IMPROVEMENT.write(study, ranks.improvement_table(study, drawn))
-    measured = reliability.measure(study, results)
-    CALIBRATION.write(study, reliability.calibration_table(study, measured))
+    measured = calibration.measure(study, results)
+    calibration.CALIBRATION.write(study, calibration.calibration_table(study, measured))
 
 
 WAYS: dict[tuple[str, ...], Callable[[Study], None]] = {
