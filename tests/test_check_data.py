@@ -291,7 +291,7 @@ def test_a_network_that_cannot_work_is_an_error(at_home, raw, capsys):
     file.write_text(file.read_text().replace("tf_efficientnet_lite0", "vit_tiny_patch16_224"))
     assert main(["check-data", "--study", "mine", "--raw", str(raw), "--quick"]) == 1
     assert "Error: backbones.vit_tiny_patch16_224: the features" in capsys.readouterr().out
-    assert main(["choose", "--study", "mine", "--raw", str(raw)]) == 1
+    assert main(["study", "--study", "mine", "--raw", str(raw)]) == 1
     assert "Stopped: backbones.vit_tiny_patch16_224: the features" in capsys.readouterr().err
 
 

@@ -49,7 +49,6 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command("study", study, "--study", "--raw")
     one.add_argument("--stage", default="", help="only this stage of dvc.yaml and those before it")
-    command("choose", choose_study, "--study", "--raw")
     command("complete", complete)
     one = command("check-data", check, "--study", "--raw")
     one.add_argument("--quick", action="store_true", help="count only, open no image")
@@ -59,7 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("name")
     one.add_argument("parameters", nargs="*", metavar="key=value")
     command("checkpoint", import_weights).add_argument("name")
-    command("record", record)
     one = command("verify", verify, "--study")
     one.add_argument("--retrain", action="store_true", help="the whole study, in a clone")
     return parser
@@ -76,11 +74,6 @@ def study(given: argparse.Namespace) -> int:
     if code == 0 and not given.stage:
         stages.record(load_study(), anew=False)
     return code
-
-
-def choose_study(given: argparse.Namespace) -> None:
-    """Make a study the one that dvc repro runs."""
-    choose.choose(given.study, given.raw)
 
 
 def complete(_: argparse.Namespace) -> None:
@@ -126,13 +119,6 @@ def import_weights(given: argparse.Namespace) -> None:
 
     for path in import_checkpoint(load_study(), given.name):
         print(f"imported {path}")
-
-
-def record(_: argparse.Namespace) -> None:
-    """Put predictions, dvc.lock and the provenance into the report."""
-    from radlib.run.stages import record
-
-    record(load_study())
 
 
 def verify(given: argparse.Namespace) -> int:

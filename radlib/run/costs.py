@@ -6,8 +6,9 @@ counts (`expected`), which are then split by the study's rule.
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from itertools import groupby
 from typing import NamedTuple
 
 import pandas as pd
@@ -37,6 +38,20 @@ class Step(NamedTuple):
     train: bool
     backbone: str
     size: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one process computes.
+
+    steps: number of images by step. disk: bytes that stay. memory: bytes of features that it goes through in
+    every epoch; 05_segment holds them, copied once more, 03_transfer maps its files, so that less memory only
+    makes it slower.
+    """
+
+    steps: Counter[Step] = field(default_factory=Counter)
+    disk: float = 0
+    memory: float = 0
 
 
 @dataclass(frozen=True)
@@ -79,60 +94,91 @@ def _expected(study: Study, dataset: str, folds: int) -> Counts:
     stated = [getattr(config.expected, "images", None), getattr(config, "max_images", None)]
     known = [number for number in stated if number is not None]
     tested = TEST_SHARE if folds == 1 else 1 / folds
-    images = min(known, default=0) * pd.Series(
-        [1 - tested - VALIDATION_SHARE, VALIDATION_SHARE, tested], PARTS
-    )
+    shares = pd.Series([1 - tested - VALIDATION_SHARE, VALIDATION_SHARE, tested], PARTS)
+    images = min(known, default=0) * shares
     has_masks = int(dataset in study.segment.tasks)  # then every image may have one; nobody has looked yet
     parts = pd.DataFrame({"images": images, "lesions": has_masks * images, "masked": has_masks * images})
     return Counts(parts.sum().round().astype(int), [parts.round().astype(int)] * folds, bool(known))
 
 
-# Images passed ----------------------------------------------------------------------------------------------
-def pretraining_steps(study: Study, counts: Counts, backbone: str) -> Counter[Step]:
-    """How many images take which step in pretraining one backbone on one corpus."""
+# What the stages do -----------------------------------------------------------------------------------------
+def packing(study: Study, dataset: str, counts: Counts) -> Piece:
+    """`data/<dataset>/`: packed images, masks, manifest."""
+    config, total = study.dataset(dataset), counts.total
+    pixels = config.size**2 * (3 if config.colour else 1)
+    return Piece(disk=total.images * (pixels + 2 * ROW_BYTES) + total.lesions * counts.mask_bytes)
+
+
+def importing(backbone: str) -> Piece:
+    """`models/<source>/<backbone>.safetensors`."""
+    return Piece(disk=sum(tensor.nbytes for tensor in backbones.layout(backbone).values()))
+
+
+def pretraining(study: Study, backbone: str, counts: Counts) -> Piece:
+    """One backbone on one corpus. The store keeps the network with the two moments of its optimiser, too."""
     epochs, images = study.pretrain.epochs, counts.folds[0].images
     scored = epochs * images.validation + images.test
-    return _passes("whole", backbone, study.pretrain.size, epochs * images.train, scored)
+    steps = _passes("whole", backbone, study.pretrain.size, epochs * images.train, scored)
+    return Piece(steps, disk=4 * importing(backbone).disk)
 
 
-def transfer_steps(study: Study, counts: Counts, runs: list[Run]) -> Counter[Step]:
-    """The same for the runs of one task, source and backbone, which share their stored features."""
+def transfer(study: Study, runs: list[Run], counts: Counts) -> Piece:
+    """The runs of one task, source and backbone, which share their stored features.
+
+    A run's file is held once more by `results/<task>/`, and has a map of every tested image with a lesion.
+    """
     task, backbone = runs[0].task, runs[0].backbone
-    size = study.input_size(task, backbone)
-    views = count_views(study.tasks[task].augment, study.transfer.views)
-    steps = _passes("whole", backbone, size, 0, views * counts.total.images)
+    size, total = study.input_size(task, backbone), counts.total
+    says, images = sizes_of(backbone, size), counts.total.images
+    images *= count_views(study.tasks[task].augment, study.transfer.views)
+    boundary = 2 * math.prod(says.boundary) * any(run.train == "top10" for run in runs)
+    features = images * (4 * says.last[0] + boundary) + 2 * math.prod(says.last) * total.lesions
+    steps, files = _passes("whole", backbone, size, 0, images), 0
     for run in runs:
-        images, epochs = counts.folds[run.fold].images, study.transfer.epochs[run.train]
+        fold, epochs = counts.folds[run.fold], study.transfer.epochs[run.train]
         # Once more for the threshold, after the best epoch's weights are back.
-        scored = (epochs + 1) * images.validation + images.test
+        scored = (epochs + 1) * fold.images.validation + fold.images.test
         if run.train != "frozen":  # class-activation maps take a pass, where no last feature map is stored
-            scored += counts.folds[run.fold].lesions[["validation", "test"]].sum()
-        steps += _passes(_NETS[run.train], backbone, size, epochs * images.train, scored)
-    return steps
+            scored += fold.lesions.validation + fold.lesions.test
+        steps += _passes(_NETS[run.train], backbone, size, epochs * fold.images.train, scored)
+        maps = fold.lesions.test * (2 * math.prod(says.last[1:]) + ROW_BYTES)
+        files += RUN_BYTES + fold.images.test * ROW_BYTES + maps
+    return Piece(steps, features + 2 * files, features)
 
 
-def segmentation_steps(study: Study, counts: Counts, runs: list[Run]) -> Counter[Step]:
-    """The same for the U-Nets of one task, source and backbone, which share what a frozen encoder says."""
+def segmentation(study: Study, runs: list[Run], counts: Counts) -> Piece:
+    """The U-Nets of one task, source and backbone, which share what a frozen encoder says of every view.
+
+    A run's file, and `results/<task>/` once more, holds the masks that it draws.
+    """
     backbone, size = runs[0].backbone, study.segment.size
-    steps = _passes("whole", backbone, size, 0, _encoded_images(study, counts, runs))
+    frozen = any(run.train == "frozen" for run in runs)
+    images = (
+        counts.total.masked * count_views(study.tasks[runs[0].task].augment, study.segment.views) * frozen
+    )
+    steps, files = _passes("whole", backbone, size, 0, images), 0
     for run in runs:
-        images, epochs = counts.folds[run.fold].masked, study.segment.epochs[run.train]
-        scored = epochs * images.validation + images.test
-        steps += _passes(_UNETS[run.train], backbone, size, epochs * images.train, scored)
-    return steps
+        masked, epochs = counts.folds[run.fold].masked, study.segment.epochs[run.train]
+        scored = epochs * masked.validation + masked.test
+        steps += _passes(_UNETS[run.train], backbone, size, epochs * masked.train, scored)
+        files += RUN_BYTES + masked.test * (ROW_BYTES + counts.mask_bytes)
+    return Piece(steps, 2 * files, 2 * images * (2 * sizes_of(backbone, size).encoder + size**2))
+
+
+def run_groups(runs: list[Run]) -> list[list[Run]]:
+    """Runs that share weights and features, which one process computes."""
+
+    def shared(run: Run) -> tuple[str, str]:
+        return run.backbone, run.source
+
+    return [list(group) for _, group in groupby(sorted(runs, key=shared), key=shared)]
 
 
 def _passes(net: str, backbone: str, size: int, trained: int, scored: int) -> Counter[Step]:
     return Counter({Step(net, True, backbone, size): trained, Step(net, False, backbone, size): scored})
 
 
-def _encoded_images(study: Study, counts: Counts, runs: list[Run]) -> int:
-    """Images that the frozen encoder of some runs sees, every view once."""
-    views = count_views(study.tasks[runs[0].task].augment, study.segment.views)
-    return views * counts.total.masked * any(run.train == "frozen" for run in runs)
-
-
-# Bytes kept -------------------------------------------------------------------------------------------------
+# What networks say ------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Sizes:
     """How many numbers one backbone says of an image of one size.
@@ -156,53 +202,12 @@ def sizes_of(backbone: str, size: int) -> Sizes:
         maps = [inputs[0]] if isinstance(inputs[0], torch.Tensor) else inputs[0]
         boundary.append((sum(some.shape[1] for some in maps), *maps[0].shape[2:]))
 
-    top = backbones.TOPS[backbone].boundary if backbone in backbones.TOPS else ""
-    with network.get_submodule(top).register_forward_pre_hook(note):
-        last = network.forward_features(image)
+    hooks = []
+    if backbone in backbones.TOPS:
+        module = network.get_submodule(backbones.top_of(backbone).boundary)
+        hooks.append(module.register_forward_pre_hook(note))
+    last = network.forward_features(image)
+    for hook in hooks:
+        hook.remove()
     encoder = network.forward_intermediates(image, intermediates_only=True)
     return Sizes(tuple(last.shape[1:]), boundary[-1], sum(level.numel() for level in encoder))
-
-
-def data_bytes(study: Study, dataset: str, counts: Counts) -> float:
-    """`data/<dataset>/`: packed images, masks, manifest."""
-    config, total = study.dataset(dataset), counts.total
-    pixels = config.size**2 * (3 if config.colour else 1)
-    return total.images * (pixels + 2 * ROW_BYTES) + total.lesions * counts.mask_bytes
-
-
-def model_bytes(backbone: str) -> int:
-    """`models/<source>/<backbone>.safetensors`; pretraining keeps the network with two moments of its
-    optimiser in the store besides."""
-    return sum(tensor.nbytes for tensor in backbones.layout(backbone).values())
-
-
-def feature_bytes(study: Study, counts: Counts, runs: list[Run]) -> int:
-    """`store/features/` of one task, source and backbone."""
-    task, backbone = runs[0].task, runs[0].backbone
-    sizes = sizes_of(backbone, study.input_size(task, backbone))
-    boundary = 2 * math.prod(sizes.boundary) if any(run.train == "top10" for run in runs) else 0
-    views = count_views(study.tasks[task].augment, study.transfer.views)
-    maps = 2 * math.prod(sizes.last) * counts.total.lesions
-    return views * counts.total.images * (4 * sizes.last[0] + boundary) + maps
-
-
-def encoded_bytes(study: Study, counts: Counts, runs: list[Run]) -> int:
-    """What a frozen encoder says of a task's images: in memory alone, never on disk."""
-    size = study.segment.size
-    return _encoded_images(study, counts, runs) * (2 * sizes_of(runs[0].backbone, size).encoder + size**2)
-
-
-def run_bytes(study: Study, counts: Counts, runs: list[Run]) -> float:
-    """Files of finished runs, which `results/<task>/` holds once more."""
-    total = 0
-    for run in runs:
-        tested = counts.folds[run.fold].loc["test"]
-        places = math.prod(sizes_of(run.backbone, study.input_size(run.task, run.backbone)).last[1:])
-        total += RUN_BYTES + tested.images * ROW_BYTES + tested.lesions * (2 * places + ROW_BYTES)
-    return 2 * total
-
-
-def segmentation_bytes(counts: Counts, runs: list[Run]) -> float:
-    """The same for U-Nets, whose predicted masks are kept."""
-    tested = [counts.folds[run.fold].masked.test for run in runs]
-    return 2 * sum(RUN_BYTES + masked * (ROW_BYTES + counts.mask_bytes) for masked in tested)

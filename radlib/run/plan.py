@@ -8,10 +8,8 @@ first; stages follow one another. On Ray, backbones are pretrained one after ano
 """
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass
 
 import pandas as pd
 from humanize import naturalsize
@@ -20,8 +18,8 @@ from radlib import compute
 from radlib.machines import workers
 from radlib.run import costs
 from radlib.run.calibration import calibrate
-from radlib.run.costs import Counts, Step
-from radlib.study import Run, Study
+from radlib.run.costs import Piece, Step
+from radlib.study import Study
 from radlib.study.titles import aligned
 
 LEFT_OUT = (
@@ -36,92 +34,51 @@ LEFT_OUT = (
 class Stage:
     """One stage of the pipeline; known: False where nobody knows yet how many images it takes.
 
-    disk: bytes that stay. memory: bytes of features that one process goes through in every epoch; 05_segment
-    holds them, copied once more, 03_transfer maps its files, so that less memory only makes it slower.
-    pieces: what devices take one by one, each as the number of images by step. group: processes that take a
-    piece together while all others wait; None: each device takes its own.
+    pieces: what devices take one by one. group: processes that take a piece together while all others wait;
+    None: each device takes its own.
     """
 
     name: str
     images: int
+    pieces: list[Piece]
     known: bool = True
     runs: int = 0
-    disk: float = 0
-    memory: float = 0
-    pieces: list[Counter[Step]] = field(default_factory=list)
     group: int | None = None
+
+    @property
+    def disk(self) -> float:
+        return sum(piece.disk for piece in self.pieces)
+
+    @property
+    def memory(self) -> float:
+        return max((piece.memory for piece in self.pieces), default=0)
 
 
 def plan(study: Study) -> list[Stage]:
     """Every stage that computes or stores, in the order in which they run; nothing is timed."""
     counts = {name: costs.counts_of(study, name) for name in [*study.corpora, *study.tasks]}
-    return [
-        *(_data(study, name, counts[name]) for name in counts),
-        *(_checkpoint(study, name) for name in study.checkpoints),
-        *(_pretraining(study, name, counts[name]) for name in study.corpora),
-        *(_transfer(study, task, counts[task]) for task in study.tasks),
-        *(_segmentation(study, task, counts[task]) for task in study.segment.tasks),
-    ]
-
-
-def _data(study: Study, name: str, counts: Counts) -> Stage:
-    disk = costs.data_bytes(study, name, counts)
-    return Stage(f"01_data {name}", counts.total.images, counts.known, disk=disk)
-
-
-def _checkpoint(study: Study, name: str) -> Stage:
-    return Stage(f"checkpoint {name}", 0, disk=sum(map(costs.model_bytes, study.backbones_of(name))))
-
-
-def _pretraining(study: Study, source: str, counts: Counts) -> Stage:
-    names = study.backbones_of(source)
-    return Stage(
-        f"02_pretrain {source}",
-        counts.total.images,
-        counts.known,
-        runs=len(names),
-        disk=4 * sum(map(costs.model_bytes, names)),
-        pieces=[costs.pretraining_steps(study, counts, backbone) for backbone in names],
-        group=study.compute.together if study.compute.backend == "ray" else None,
-    )
-
-
-def _transfer(study: Study, task: str, counts: Counts) -> Stage:
-    runs = study.runs_of(task)
-    groups = _run_groups(runs)
-    features = [costs.feature_bytes(study, counts, group) for group in groups]
-    return Stage(
-        f"03_transfer {task}",
-        counts.total.images,
-        counts.known,
-        runs=len(runs),
-        disk=sum(features) + costs.run_bytes(study, counts, runs),
-        memory=max(features),
-        pieces=[costs.transfer_steps(study, counts, group) for group in groups],
-    )
-
-
-def _segmentation(study: Study, task: str, counts: Counts) -> Stage:
-    runs = study.segmentation_runs_of(task)
-    groups = _run_groups(runs)
-    return Stage(
-        f"05_segment {task}",
-        counts.total.masked,
-        counts.known,
-        runs=len(runs),
-        disk=costs.segmentation_bytes(counts, runs),
-        memory=2 * max(costs.encoded_bytes(study, counts, group) for group in groups),
-        pieces=[costs.segmentation_steps(study, counts, group) for group in groups],
-    )
-
-
-def _run_groups(runs: list[Run]) -> list[list[Run]]:
-    """Runs that share weights and features, which one process computes."""
-
-    def shared(run: Run) -> tuple[str, str]:
-        return run.backbone, run.source
-
-    return [list(group) for _, group in groupby(sorted(runs, key=shared), key=shared)]
+    stages = []
+    for name, found in counts.items():
+        pieces = [costs.packing(study, name, found)]
+        stages.append(Stage(f"01_data {name}", found.total.images, pieces, found.known))
+    for name in study.checkpoints:
+        pieces = [costs.importing(backbone) for backbone in study.backbones_of(name)]
+        stages.append(Stage(f"checkpoint {name}", 0, pieces))
+    group = study.compute.together if study.compute.backend == "ray" else None
+    for name in study.corpora:
+        found, names = counts[name], study.backbones_of(name)
+        pieces = [costs.pretraining(study, backbone, found) for backbone in names]
+        images = found.total.images
+        stages.append(Stage(f"02_pretrain {name}", images, pieces, found.known, len(names), group))
+    for name in study.tasks:
+        found, runs = counts[name], study.runs_of(name)
+        pieces = [costs.transfer(study, some, found) for some in costs.run_groups(runs)]
+        stages.append(Stage(f"03_transfer {name}", found.total.images, pieces, found.known, len(runs)))
+    for name in study.segment.tasks:
+        found, runs = counts[name], study.segmentation_runs_of(name)
+        pieces = [costs.segmentation(study, some, found) for some in costs.run_groups(runs)]
+        stages.append(Stage(f"05_segment {name}", found.total.masked, pieces, found.known, len(runs)))
+    return stages
 
 
 # Time -------------------------------------------------------------------------------------------------------
@@ -148,9 +105,9 @@ def planned(study: Study, devices: int | None = None) -> str:
         devices: graphics cards or processor cores; None: as many as the study uses on this machine.
     """
     stages = plan(study)
-    pieces = [piece for stage in stages if stage.known for piece in stage.pieces]
-    here = workers.count(study.compute.workers, max(1, len(pieces)))
-    speeds = calibrate(study, {step for piece in pieces for step in piece}) if pieces else {}
+    pieces = [piece.steps for stage in stages if stage.known for piece in stage.pieces if piece.steps]
+    here = workers.count(study.compute.workers, len(pieces))
+    speeds = calibrate(study, {step for steps in pieces for step in steps}) if pieces else {}
     return report(study, stages, speeds, devices or here)
 
 
@@ -165,7 +122,7 @@ def report(study: Study, stages: list[Stage], speeds: dict[Step, float], devices
         if not stage.known:
             rows.append(_row(stage.name, runs=stage.runs))
             continue
-        seconds = [sum(n * speeds[step] for step, n in piece.items()) for piece in stage.pieces]
+        seconds = [sum(n * speeds[step] for step, n in piece.steps.items()) for piece in stage.pieces]
         times.append((sum(seconds), wall_seconds(seconds, devices, stage.group)))
         rows.append(_row(stage.name, stage.images, stage.runs, stage.disk, stage.memory, *times[-1]))
     known = [stage for stage in stages if stage.known]
