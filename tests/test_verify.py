@@ -16,7 +16,7 @@ import yaml
 from radlib.errors import UserError
 from radlib.questions import calibration as reliability
 from radlib.questions.auc import compute as compare
-from radlib.questions.auc.table import AUC, OVERALL
+from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.calibration import CALIBRATION
 from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions

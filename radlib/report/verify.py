@@ -20,7 +20,6 @@ from radlib import compute
 from radlib.errors import UserError
 from radlib.questions import calibration
 from radlib.questions.auc import compute as compare
-from radlib.questions.auc.table import AUC, OVERALL
 from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions import resize as compare_resize
@@ -93,8 +92,8 @@ def _study_of(report: Path) -> Study:
 
 def _auc(study: Study) -> None:
     found = compare.compare_sources(study, load_results(study))
-    AUC.write(study, found.table)
-    OVERALL.write(study, found.overall)
+    compare.AUC.write(study, found.table)
+    compare.OVERALL.write(study, found.overall)
 
 
 def _dice(study: Study) -> None:

@@ -147,8 +147,8 @@ def check_raw(study: Study) -> None:
 
 def check_layouts(study: Study) -> None:
     """Every dataset must be in a layout that is known."""
-    from radlib.data.records import GENERATORS
     from radlib.datasets import READERS
+    from radlib.simulate import GENERATORS
 
     for name, item in {**study.corpora, **study.tasks}.items():
         if item.layout not in {**GENERATORS, **READERS}:
