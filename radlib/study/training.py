@@ -69,7 +69,7 @@ class Compute(Strict):
         None, gt=0, description="Ray: of a GPU for one piece of work; none given: one, where there are any"
     )
     together: int = Field(1, ge=1, description="Ray: processes that pretrain one backbone together")
-    retries: int = Field(3, ge=0, description="Ray: times that a piece of work may lose its machine")
+    retries: int = Field(3, ge=0, description="Ray: times in a row that a piece of work may lose its machine")
 
     @field_validator("address")
     @classmethod

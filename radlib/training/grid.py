@@ -6,7 +6,7 @@ finishes.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import nn
 
 from radlib import compute
 from radlib.data.images import Packed, open_packed
-from radlib.machines.cluster import work_on_cluster
+from radlib.machines.cluster import stream
 from radlib.machines.workers import Advance, work
 from radlib.networks.weights import Weights, load_weights
 from radlib.seeds import seed_of
@@ -114,13 +114,13 @@ def carry_out(
     on_cluster = study.compute.backend == "ray"
     pieces = _pieces(runs, _part_of if on_cluster else _arm_of, cost)
     total = sum(cost(piece) for piece in pieces)
-    pieces = [(arm_type, study, task, piece) for piece in pieces]
     if on_cluster:
-        folder = study.store_dir / arm_type.folder
-        arms = work_on_cluster(_complete, pieces, study.compute, total, description, folder)
+        done = _stream(study, task, pieces, arm_type, total, description)
     else:
+        pieces = [(arm_type, study, task, piece) for piece in pieces]
         arms = work(_complete, pieces, study.compute.workers, total, description)
-    stored = {run: (path, new) for arm in arms for run, path, new in arm}
+        done = [run for arm in arms for run in arm]
+    stored = {run: (path, new) for run, path, new in done}
     results = [load_run(stored[run][0]) for run in runs]
     return _gather(results, sum(new for _, new in stored.values()))
 
@@ -144,6 +144,37 @@ def _complete(piece: tuple[type[Arm], Study, str, list[Run]], advance: Advance) 
             advance(arm.cost(run))
         done.append((run, arm.path(run), missing))
     return done
+
+
+def _stream(
+    study: Study, task: str, pieces: list[list[Run]], arm_type: type[Arm], total: float, description: str
+) -> list[tuple]:
+    """The same on a cluster; only here is written to the store."""
+    folder = study.store_dir / arm_type.folder / task
+    stored = {path.stem for path in folder.glob("*.parquet") if load_run(path) is not None}
+    done = []
+
+    def keep(finished: tuple) -> None:
+        run, digest, result = finished
+        path = folder / f"{digest}.parquet"
+        if result is not None:
+            save_run(path, *result)
+        done.append((run, path, result is not None))
+
+    shared = (arm_type, study, task, stored)
+    stream(_each_run, [(shared, piece) for piece in pieces], study.compute, total, description, keep)
+    return done
+
+
+def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tuple]:
+    """Somewhere in the cluster: each run's digest, and its result unless that is stored already."""
+    arm_type, study, task, stored = shared
+    arm = _open_arm(arm_type, study, task, runs, advance)
+    for run in runs:
+        digest = arm.digest(run)
+        if digest in stored:
+            advance(arm.cost(run))
+        yield run, digest, None if digest in stored else arm.compute(run)
 
 
 def _open_arm(arm_type: type[Arm], study: Study, task: str, runs: list[Run], advance: Advance) -> Arm:

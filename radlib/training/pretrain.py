@@ -18,7 +18,7 @@ from radlib.data import batches
 from radlib.data.images import Packed, open_packed
 from radlib.data.packing import read_rows, release
 from radlib.errors import UserError
-from radlib.machines.cluster import together
+from radlib.machines.groups import together
 from radlib.machines.team import ALONE, Team
 from radlib.machines.workers import Advance, work
 from radlib.networks import backbones
