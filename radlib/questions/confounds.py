@@ -12,6 +12,7 @@ Runs with the weights' own preprocessing are those of `03_transfer`; only the ot
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -96,13 +97,11 @@ CONFOUNDS = Table(
 )
 
 
-@dataclass(frozen=True)
-class Crossed:
-    """The same runs with the weights' own and with the shared preprocessing; computed: how many just now."""
+class Crossed(NamedTuple):
+    """The same runs with the weights' own and with the shared preprocessing."""
 
     own: Results
     shared: Results
-    computed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +163,7 @@ def cross(study: Study) -> Crossed:
     for task in tasks:
         if set(own.of_task(task)["data_digest"]) != set(shared.of_task(task)["data_digest"]):
             raise UserError(f"the results of task '{task}' are of another version of its data; {REMEDY}")
-    return Crossed(own, shared, sum(found.computed for found in done.values()))
+    return Crossed(own, shared)
 
 
 def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:

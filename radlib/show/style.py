@@ -233,7 +233,7 @@ def forest(
     for panel, (pair, some) in zip(panels, pairs, strict=True):
         difference_axis(panel, study, pair, limit, what)
         if band:
-            equivalence_band(panel, study)
+            panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
         for _, row in some.iterrows():
             x, side = (0.01, "left") if row["delta"] > 0 else (0.99, "right")
             place = panel.get_yaxis_transform()
@@ -258,12 +258,6 @@ def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], limit: floa
     above = 14 if len(a) + len(b) > ON_ONE_LINE else 3
     axes.annotate(f"← {b} higher", (0, 1), (0, 3), ha="left", color=colours[pair[1]], **place)
     axes.annotate(f"{a} higher →", (1, 1), (0, above), ha="right", color=colours[pair[0]], **place)
-
-
-def equivalence_band(axes: Axes, study: Study) -> None:
-    """Differences in AUC that the study declared too small to matter."""
-    margin = study.compare.equivalence
-    axes.axvspan(-margin, margin, color=BAND, lw=0, zorder=0)
 
 
 def span(*values: pd.Series | float) -> float:
