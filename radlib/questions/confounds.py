@@ -28,7 +28,7 @@ from radlib.progress import progress
 from radlib.questions.verdicts import diverged, estimate_columns
 from radlib.seeds import seed_of
 from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.style import COLOURS, intervals, legend_above, of_pair, span
+from radlib.show.style import COLOURS, intervals, legend_above, of_pair
 from radlib.show.table import (
     COUNTS,
     N_TASKS,
@@ -288,10 +288,7 @@ def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
         reference=some["published"],
     )
     xlabel = "difference in AUC" if what == DIFFERENCE else "change of the difference in AUC"
-    figure, panels, _, _ = intervals(study, marks, xlabel, line=0)
-    limit = span(some["ci_low"], some["ci_high"], some["published"])
-    for panel in panels:
-        panel.set_xlim(-limit, limit)
+    figure = intervals(study, marks, xlabel, line=0).figure
     shown = [name for name in PREPROCESSINGS if name in set(some["preprocessing"])]
     grey = {"color": "0.35", "lw": 1.6, "ms": 5}
     handles = [Line2D([], [], marker=markers[name], label=PREPROCESSINGS[name], **grey) for name in shown]

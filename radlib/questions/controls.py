@@ -267,8 +267,7 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
         panel.plot(own, [y + 0.2] * len(own), "|", color=UNDECIDED, ms=7, zorder=2)
     figure.suptitle(
         "Controls: mean and interval (failed: X), and single trainings (strokes)\n"
-        "green: where the interval must lie, or what it must touch",
-        fontsize=10,
+        "green: where the interval must lie, or what it must touch"
     )
     return figure
 

@@ -171,7 +171,7 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
     panel.set(xlabel="", ylabel="")
     panel.tick_params(length=0, labelsize=7, labelrotation=0)
     title = f"Difference in AUC, {pair_title(study, study.compare.headline)}, by setting"
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title)
     mark_simulated(figure, study)
     return figure
 
