@@ -12,6 +12,7 @@ Runs with the weights' own preprocessing are those of `03_transfer`; only the ot
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from radlib.progress import progress
 from radlib.questions.verdicts import diverged, estimate_columns
 from radlib.seeds import seed_of
 from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.style import COLOURS, intervals, legend_above, of_pair, span
+from radlib.show.style import COLOURS, intervals, legend_above, of_pair
 from radlib.show.table import (
     COUNTS,
     N_TASKS,
@@ -96,13 +97,11 @@ CONFOUNDS = Table(
 )
 
 
-@dataclass(frozen=True)
-class Crossed:
-    """The same runs with the weights' own and with the shared preprocessing; computed: how many just now."""
+class Crossed(NamedTuple):
+    """The same runs with the weights' own and with the shared preprocessing."""
 
     own: Results
     shared: Results
-    computed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +163,7 @@ def cross(study: Study) -> Crossed:
     for task in tasks:
         if set(own.of_task(task)["data_digest"]) != set(shared.of_task(task)["data_digest"]):
             raise UserError(f"the results of task '{task}' are of another version of its data; {REMEDY}")
-    return Crossed(own, shared, sum(found.computed for found in done.values()))
+    return Crossed(own, shared)
 
 
 def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
@@ -289,10 +288,7 @@ def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
         reference=some["published"],
     )
     xlabel = "difference in AUC" if what == DIFFERENCE else "change of the difference in AUC"
-    figure, panels, _, _ = intervals(study, marks, xlabel, line=0)
-    limit = span(some["ci_low"], some["ci_high"], some["published"])
-    for panel in panels:
-        panel.set_xlim(-limit, limit)
+    figure = intervals(study, marks, xlabel, line=0).figure
     shown = [name for name in PREPROCESSINGS if name in set(some["preprocessing"])]
     grey = {"color": "0.35", "lw": 1.6, "ms": 5}
     handles = [Line2D([], [], marker=markers[name], label=PREPROCESSINGS[name], **grey) for name in shown]

@@ -1,6 +1,7 @@
 """What 04_auc and the summary show of the differences in AUC: tables, figures, findings, the headline."""
 
 import re
+from collections.abc import Callable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +9,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from scipy.stats import probplot
 
 from radlib.errors import UserError
@@ -128,9 +128,8 @@ def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
             ends = band.interval(study.compare.confidence)
             panel.fill_between(rates, *ends, color=colours[source], alpha=0.15, lw=0)
             panel.plot(rates, band.value, color=colours[source], lw=1.6)
-    legend_above(
-        figure, source_handles(study, {source for curves in bands.values() for source in curves}, lw=2)
-    )
+    shown = {source for curves in bands.values() for source in curves}
+    legend_above(figure, source_handles(study, shown, lw=2))
     return figure
 
 
@@ -172,7 +171,7 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
     panel.set(xlabel="", ylabel="")
     panel.tick_params(length=0, labelsize=7, labelrotation=0)
     title = f"Difference in AUC, {pair_title(study, study.compare.headline)}, by setting"
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title)
     mark_simulated(figure, study)
     return figure
 
@@ -181,25 +180,19 @@ def model_figure(study: Study, model: MixedModelResult) -> Figure:
     """Fixed effects with Wald intervals; residuals against the normal and against fitted values."""
     terms = model.table[model.table["term"] != "Intercept"].reset_index(drop=True)
     size = (12, 1.8 + max(2.2, 0.3 * len(terms)))
-    figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=size, width_ratios=[1.3, 1, 1], layout="constrained"
-    )
+    figure, panels = plt.subplots(1, 3, figsize=size, width_ratios=[1.3, 1, 1], layout="constrained")
+    left, middle, right = panels
     quiet(left).axvline(0, color="0.25", lw=1)
     row_axis(left, [_term_title(study, term) for term in terms["term"]])
-    look = {"colour": "0.2", "filled": True, "marker": "o"}
-    for y, term in enumerate(terms.to_dict("records")):
-        draw_mark(left, {**term, "value": term["estimate"], **look}, y)
-    left.set_xlabel("effect on AUC")
-    left.tick_params(axis="y", labelsize=7.5)
-    left.xaxis.set_major_locator(MaxNLocator(5))
-    left.set_title(f"Fixed effects, {study.compare.confidence:.0%} Wald interval", fontsize=10)
+    marks = terms.assign(value=terms["estimate"], colour="0.2", filled=True, marker="o").to_dict("records")
+    for y, mark in enumerate(marks):
+        draw_mark(left, mark, y)
+    left.set(xlabel="effect on AUC", title=f"Fixed effects, {study.compare.confidence:.0%} Wald interval")
     probplot(model.residuals, plot=middle)
-    middle.set(xlabel="normal quantile", ylabel="residual (AUC)")
-    middle.set_title("Are residuals normal? (on the line)", fontsize=10)
+    middle.set(xlabel="normal quantile", ylabel="residual (AUC)", title="Residuals: normal on the line?")
     right.axhline(0, color="0.25", lw=1)
     right.plot(model.fitted, model.residuals, "o", color="0.3", ms=3, alpha=0.35, mew=0)
-    right.set(xlabel="fitted AUC", ylabel="residual (AUC)")
-    right.set_title("Residuals against fitted", fontsize=10)
+    right.set(xlabel="fitted AUC", ylabel="residual (AUC)", title="Residuals against fitted")
     mark_simulated(figure, study)
     return figure
 
@@ -232,12 +225,10 @@ def resampled_sentence(study: Study, table: pd.DataFrame) -> str:
     held = of_pair(table, tuple(study.compare.headline), "grid_mean")["interval_holds"].iloc[0]
     seeds = counted(len(study.transfer.seeds), "seed")
     if held == PATIENTS:
-        return (
-            f"Intervals cover the variation between test patients, **not between trainings** ({seeds} per "
-            "setting)."
-        )
+        words = "Intervals cover the variation between test patients, **not between trainings**"
+        return f"{words} ({seeds} per setting)."
     return (
-        f"Intervals of the mean over settings cover the variation **between test patients and between "
+        "Intervals of the mean over settings cover the variation **between test patients and between "
         f"trainings** ({seeds} per setting); those of the setting chosen by validation, and DeLong's, cover "
         "patients alone."
     )
@@ -246,31 +237,22 @@ def resampled_sentence(study: Study, table: pd.DataFrame) -> str:
 def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> list[Finding]:
     """The headline by both estimates, task by task after Holm's correction, then the other pairs."""
     headline = tuple(study.compare.headline)
-    others = [pair for pair in ordered_pairs(study) if pair != headline]
-    rows = [
-        *((row, f"{MEAN}, {ESTIMATES[row['estimate']]}", "verdict") for row in _records(overall, headline)),
-        *(
-            (row, task_title(study, row["task"]), "verdict_holm")
-            for row in _records(table, headline, "grid_mean")
-        ),
-        *((row, MEAN, "verdict") for pair in others for row in _records(overall, pair, "grid_mean")),
-    ]
-    found = [
-        finding_of(
-            row,
-            f"AUC, {pair_title(study, (row['source_a'], row['source_b']))}: {where}",
-            row[verdict],
-            where="04_auc",
-        )
-        for row, where, verdict in rows
-    ]
+
+    def of(rows: pd.DataFrame, verdict: str, where: Callable[[dict], str]) -> list[Finding]:
+        pair = pair_title(study, tuple(rows[["source_a", "source_b"]].iloc[0]))
+        return [
+            finding_of(row, f"AUC, {pair}: {where(row)}", row[verdict], where="04_auc")
+            for row in rows.to_dict("records")
+        ]
+
+    found = of(of_pair(overall, headline), "verdict", lambda row: f"{MEAN}, {ESTIMATES[row['estimate']]}")
+    of_tasks = of_pair(table, headline, "grid_mean")
+    found += of(of_tasks, "verdict_holm", lambda row: task_title(study, row["task"]))
+    for pair, rows in of_estimate(overall, "grid_mean").groupby(["source_a", "source_b"], sort=False):
+        found += of(rows, "verdict", lambda row: MEAN) if pair != headline else []
     # How often DeLong and the bootstrap come to the same conclusion, over all rows of the table.
     ends = [("ci_low", "ci_high"), ("delong_ci_low", "delong_ci_high")]
     words = [[direction(*row) for row in table[list(pair)].to_numpy()] for pair in ends]
     same = sum(ours == check for ours, check in zip(*words, strict=True))
     agreement = f"agree in {same} of {len(table)} comparisons"
     return [*found, Finding("DeLong's interval and the bootstrap's", agreement, where="04_auc")]
-
-
-def _records(table: pd.DataFrame, pair: tuple[str, str], estimate: str | None = None) -> list[dict]:
-    return of_pair(table, pair, estimate).to_dict("records")
