@@ -143,7 +143,7 @@ def test_an_empty_mask_is_neither_a_lesion_nor_a_missing_mask(own_data):
     row = prepared.manifest.set_index("image_id").loc["0.png"]
     assert row["empty_mask"] and not row["has_mask"] and prepared.manifest["empty_mask"].sum() == 1
     said = card(own_data.tasks["mine"], prepared)
-    assert "; 1 have one that marks nothing" in said and "; 40 have none and take no part" in said
+    assert "| 19 images have one; 1 have one that marks nothing" in said and "; 40 have none and" in said
 
 
 def test_odd_pictures_and_masks_are_named_before_and_after_preparing(own_data):
