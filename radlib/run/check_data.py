@@ -16,8 +16,8 @@ from radlib.datasets import Record
 from radlib.errors import UserError
 from radlib.progress import on_threads, progress
 from radlib.study import Study
+from radlib.study.consistency import check_places
 from radlib.study.datasets import Corpus, Dataset, Task
-from radlib.study.places import check_places
 from radlib.study.titles import aligned
 
 RAW = PurePosixPath("data/raw")

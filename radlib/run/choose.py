@@ -18,7 +18,7 @@ from radlib.datasets import READERS
 from radlib.errors import UserError
 from radlib.store import atomic_path
 from radlib.study import Study, load_study
-from radlib.study.places import check_places
+from radlib.study.consistency import check_places
 
 COMPLETE = "study.yaml"
 
