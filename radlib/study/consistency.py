@@ -1,14 +1,10 @@
-"""What several sections of a study must agree on, beside the names that `radlib.study.common` checks.
-
-Nothing that a study writes may lie where it reads: what it writes is replaced, with all that is in it.
-"""
+"""What several sections of a study must agree on, beside the names that `radlib.study.common` checks."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radlib.errors import UserError
+from radlib.study.places import check_places
 
 if TYPE_CHECKING:
     from radlib.study import Study
@@ -56,34 +52,3 @@ def _check_confounds(study: Study) -> None:
                         f"confounds.settings: transfer has no frozen setting of '{backbone}' with lr "
                         f"{setting.lr:g}"
                     )
-
-
-def check_places(study: Study) -> None:
-    """Datasets and weights must lie apart from the study's own folders, wherever links lead.
-
-    Raises:
-        UserError: a path that is one of these folders, lies in one, or holds one.
-    """
-    datasets = {**study.corpora, **study.tasks}
-    written = [study.dataset_dir(name) for name in datasets]
-    written += [study.root / name for name in ("models", "results", "store", "reports", "logs")]
-    read = {name: item.path for name, item in datasets.items() if not item.simulated}
-    read |= {name: item.path for name, item in study.checkpoints.items()}
-    for name, path in read.items():
-        if path.startswith(("~", "$")):
-            raise UserError(
-                f"the path of '{name}', {path}: ~ and $ stay as they are here; write the whole path"
-            )
-        source = _resolved(study.root / path)
-        for folder in written:
-            target = _resolved(folder)
-            if source.is_relative_to(target) or target.is_relative_to(source):
-                raise UserError(
-                    f"the path of '{name}', {path}, and {folder}, which the study replaces, lie in one "
-                    "another; keep what is yours elsewhere, and link it: make study RAW=/with/downloads"
-                )
-
-
-def _resolved(path: Path) -> Path:
-    """Without links, and without case, which not every disk tells apart."""
-    return Path(str(path.resolve()).casefold())
