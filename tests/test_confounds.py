@@ -98,7 +98,7 @@ def test_resamples_of_the_flattened_auc_are_the_very_patients_of_the_other(monke
     brute = {False: np.zeros(25), True: np.zeros(25)}
     for number, fold in enumerate(folds):
         patients = fold_patients(fold)
-        ((_, weights),) = patient_weights(patients, 25, 7, number, 25)
+        (weights,) = patient_weights(patients, 25, 7, number, 25)
         for r in range(25):
             rows = np.repeat(np.arange(len(fold.labels)), weights[r, patients.of_image].astype(int))
             for scores in fold.scores:

@@ -29,19 +29,7 @@ from radlib.questions.verdicts import diverged, estimate_columns
 from radlib.seeds import seed_of
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.style import COLOURS, intervals, legend_above, of_pair
-from radlib.show.table import (
-    COUNTS,
-    N_TASKS,
-    ORIGIN,
-    PAIR,
-    RUNS,
-    TASK,
-    Column,
-    Table,
-    hidden,
-    interval_columns,
-    number,
-)
+from radlib.show.table import ABOUT, ORIGIN, PAIR, TASK, Column, Table, cell, hidden, interval_columns
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
@@ -72,6 +60,7 @@ NOTHING_ASKED = "`confounds.tasks` names no task, so preprocessing and metric ar
 _A, _B, _DELTA = ("a", "a_low", "a_high"), ("b", "b_low", "b_high"), ("delta", "ci_low", "ci_high")
 _SHARE = ("share", "share_low", "share_high")
 _METRIC_TITLES = {ROC: "ROC", FLATTENED: "micro-averaged"}
+SHARE = interval_columns("share", "change as a part of the published gain", "part of it", "+.0%", *_SHARE[1:])
 CONFOUNDS = Table(
     "confounds.csv",
     "confounds",
@@ -87,10 +76,8 @@ CONFOUNDS = Table(
         *interval_columns("delta", "source a minus source b", "a − b"),
         Column("p_value", "two-sided, of 0"),
         Column("published", "the published gain of the task", "published gain", "+.3f"),
-        *interval_columns(
-            "share", "change as a part of the published gain", "part of it", "+.0%", *_SHARE[1:]
-        ),
-        *hidden(N_TASKS, *COUNTS, RUNS),
+        *SHARE,
+        *hidden(*ABOUT),
         *ORIGIN,
     ],
     index=4,
@@ -310,8 +297,7 @@ def confounds_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
             subject = f"Change of the difference in AUC, {pair_title(study, pair)}, by {choice}"
             verdict = direction(row["ci_low"], row["ci_high"]).replace("difference", "change")
             if pd.notna(row["share"]):
-                share, low, high = (number(row[name], "+.0%") for name in _SHARE)
-                verdict += f"; {share} ({low} to {high}) of the published gain"
+                verdict += f"; {cell(study, row, SHARE[0])} of the published gain"
             if choice:
                 subject = f"{subject}: {task_title(study, row['task'])}"
                 found.append(finding_of(row, subject, verdict, where="09_confounds"))

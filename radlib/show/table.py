@@ -169,6 +169,7 @@ IS_SIMULATED = Column(
     "simulated", "whether patients and images are computer-made", "images are",
     names={True: "simulated", False: "real"},
 )  # fmt: skip
+ABOUT = [N_TASKS, *COUNTS, RUNS]
 FIGURES = [*SIDES, *DELTA, P]
 SAMPLE = [*COUNTS, RUNS, RESAMPLES, IS_SIMULATED]
 HOLDS = Column("interval_holds", "what was resampled", "resampled")

@@ -17,20 +17,8 @@ from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.patients import unit
 from radlib.questions.verdicts import BETTER, BETTER_BY_LITTLE, EQUIVALENT, UNDECIDED, WORSE, WORSE_BY_LITTLE
 from radlib.seeds import seed_of
+from radlib.show import style
 from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.style import (
-    draw_mark,
-    forest,
-    legend_above,
-    mark_simulated,
-    of_pair,
-    quiet,
-    row_axis,
-    source_colours,
-    source_handles,
-    span,
-    unit_squares,
-)
 from radlib.show.table import MEAN
 from radlib.stats.bootstrap import roc_band
 from radlib.stats.estimate import PATIENTS, Estimate, resamples_needed
@@ -120,8 +108,8 @@ def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dic
 def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
     """Mean ROC curve of each source with its pointwise band, one panel per task."""
     titles = [task_title(study, task) for task in bands]
-    figure, panels, _, _ = unit_squares(study, titles, "1 − specificity", "sensitivity")
-    colours = source_colours(study)
+    figure, panels, _, _ = style.unit_squares(study, titles, "1 − specificity", "sensitivity")
+    colours = style.source_colours(study)
     for panel, curves in zip(panels, bands.values(), strict=True):
         for source, band in curves.items():
             rates = np.linspace(0, 1, len(band.value))
@@ -129,7 +117,7 @@ def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
             panel.fill_between(rates, *ends, color=colours[source], alpha=0.15, lw=0)
             panel.plot(rates, band.value, color=colours[source], lw=1.6)
     shown = {source for curves in bands.values() for source in curves}
-    legend_above(figure, source_handles(study, shown, lw=2))
+    style.legend_above(figure, style.source_handles(study, shown, lw=2))
     return figure
 
 
@@ -140,7 +128,7 @@ def auc_forest(
     tasks = of_estimate(table, estimate)
     tasks = tasks.assign(row=[task_title(study, task) for task in tasks["task"]])
     rows = pd.concat([tasks, of_estimate(overall, estimate).assign(row=MEAN)])
-    return forest(study, rows, ESTIMATES[estimate].capitalize(), band=True)
+    return style.forest(study, rows, ESTIMATES[estimate].capitalize(), band=True)
 
 
 def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
@@ -149,7 +137,7 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
     One training per number and fold, so it carries no interval; the figure shows where a source matters, not
     whether a setting's difference is more than chance.
     """
-    a, b = (source_colours(study)[source] for source in study.compare.headline)
+    a, b = (style.source_colours(study)[source] for source in study.compare.headline)
     wide = deltas.pivot(index=["train", "backbone", "lr"], columns="task", values="delta")
     wide = wide[[task for task in study.tasks if task in wide]].assign(mean=lambda table: table.mean(axis=1))
     wide = wide.loc[sorted(wide.index, key=lambda setting: (list(TRAIN).index(setting[0]), *setting[1:]))]
@@ -157,7 +145,7 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
     figure, panel = plt.subplots(figsize=size, layout="constrained")
     sns.heatmap(
         wide,
-        vmax=span(deltas["delta"]),
+        vmax=style.span(deltas["delta"]),
         center=0,
         cmap=LinearSegmentedColormap.from_list("ahead", [b, "white", a]),
         annot=wide.map(lambda value: f"{value:+.3f}".replace("-", "−")),
@@ -172,7 +160,7 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
     panel.tick_params(length=0, labelsize=7, labelrotation=0)
     title = f"Difference in AUC, {pair_title(study, study.compare.headline)}, by setting"
     figure.suptitle(title)
-    mark_simulated(figure, study)
+    style.mark_simulated(figure, study)
     return figure
 
 
@@ -182,18 +170,18 @@ def model_figure(study: Study, model: MixedModelResult) -> Figure:
     size = (12, 1.8 + max(2.2, 0.3 * len(terms)))
     figure, panels = plt.subplots(1, 3, figsize=size, width_ratios=[1.3, 1, 1], layout="constrained")
     left, middle, right = panels
-    quiet(left).axvline(0, color="0.25", lw=1)
-    row_axis(left, [_term_title(study, term) for term in terms["term"]])
+    style.quiet(left).axvline(0, color="0.25", lw=1)
+    style.row_axis(left, [_term_title(study, term) for term in terms["term"]])
     marks = terms.assign(value=terms["estimate"], colour="0.2", filled=True, marker="o").to_dict("records")
     for y, mark in enumerate(marks):
-        draw_mark(left, mark, y)
+        style.draw_mark(left, mark, y)
     left.set(xlabel="effect on AUC", title=f"Fixed effects, {study.compare.confidence:.0%} Wald interval")
     probplot(model.residuals, plot=middle)
     middle.set(xlabel="normal quantile", ylabel="residual (AUC)", title="Residuals: normal on the line?")
     right.axhline(0, color="0.25", lw=1)
     right.plot(model.fitted, model.residuals, "o", color="0.3", ms=3, alpha=0.35, mew=0)
     right.set(xlabel="fitted AUC", ylabel="residual (AUC)", title="Residuals against fitted")
-    mark_simulated(figure, study)
+    style.mark_simulated(figure, study)
     return figure
 
 
@@ -205,7 +193,7 @@ def _term_title(study: Study, term: str) -> str:
 
 def headline_sentence(study: Study, overall: pd.DataFrame, estimate: str = "grid_mean") -> str:
     """`AUC was lower with A than with B by 0.033 (95 % CI 0.022 to 0.044), mean over 5 tasks, ...`"""
-    row = of_pair(overall, tuple(study.compare.headline), estimate).iloc[0]
+    row = style.of_pair(overall, tuple(study.compare.headline), estimate).iloc[0]
     a, b = (source_title(study, source) for source in study.compare.headline)
     value, low, high = row["delta"], row["ci_low"], row["ci_high"]
     directed = (BETTER, WORSE, BETTER_BY_LITTLE, WORSE_BY_LITTLE)
@@ -222,7 +210,7 @@ def headline_sentence(study: Study, overall: pd.DataFrame, estimate: str = "grid
 
 def resampled_sentence(study: Study, table: pd.DataFrame) -> str:
     """What the intervals of a table of AUC cover."""
-    held = of_pair(table, tuple(study.compare.headline), "grid_mean")["interval_holds"].iloc[0]
+    held = style.of_pair(table, tuple(study.compare.headline), "grid_mean")["interval_holds"].iloc[0]
     seeds = counted(len(study.transfer.seeds), "seed")
     if held == PATIENTS:
         words = "Intervals cover the variation between test patients, **not between trainings**"
@@ -245,8 +233,10 @@ def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> li
             for row in rows.to_dict("records")
         ]
 
-    found = of(of_pair(overall, headline), "verdict", lambda row: f"{MEAN}, {ESTIMATES[row['estimate']]}")
-    of_tasks = of_pair(table, headline, "grid_mean")
+    found = of(
+        style.of_pair(overall, headline), "verdict", lambda row: f"{MEAN}, {ESTIMATES[row['estimate']]}"
+    )
+    of_tasks = style.of_pair(table, headline, "grid_mean")
     found += of(of_tasks, "verdict_holm", lambda row: task_title(study, row["task"]))
     for pair, rows in of_estimate(overall, "grid_mean").groupby(["source_a", "source_b"], sort=False):
         found += of(rows, "verdict", lambda row: MEAN) if pair != headline else []
