@@ -15,16 +15,7 @@ import numpy as np
 from radlib.errors import UserError, explained
 
 # What numpy and zipfile were seen to raise on damaged files; SyntaxError comes from a damaged header.
-_BROKEN = (
-    OSError,
-    ValueError,
-    EOFError,
-    LookupError,
-    SyntaxError,
-    TypeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_BROKEN = (OSError, ValueError, EOFError, LookupError, SyntaxError, TypeError, zipfile.BadZipFile, zlib.error)
 _unpacking = threading.Lock()
 
 

@@ -12,14 +12,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from radlib.datasets.files import is_image, list_all, no_image, split_masks
-from radlib.datasets.lists import (
-    Folds,
-    class_of,
-    one_row_each,
-    read_table,
-    split_files,
-    with_folds,
-)
+from radlib.datasets.lists import Folds, class_of, one_row_each, read_table, split_files, with_folds
 from radlib.datasets.record import Record
 from radlib.errors import UserError
 
