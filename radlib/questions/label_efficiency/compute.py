@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.auc.compute import bootstrap_pair
 from radlib.questions.label_efficiency.table import EFFICIENCY
@@ -118,6 +119,7 @@ def _paired(runs: pd.DataFrame, pair: tuple[str, str]) -> list[pd.DataFrame]:
     return [common.merge(side, on=keys, how="left", validate="one_to_one") for side in sides]
 
 
+@of_task
 def _pair_rows(
     study: Study, results: Results, task: str, pair, sides: list[pd.DataFrame], sizes: pd.DataFrame
 ) -> list[dict]:

@@ -4,17 +4,18 @@ All pairs of a task are drawn with the same seed, so that draw i is of the same 
 of the same trainings, where pairs have the same settings): the two differences of a share vary together.
 """
 
+import numpy as np
 import pandas as pd
 
 from radlib.questions.auc.compute import bootstrap_pair
 from radlib.questions.matched_labels.table import SHARE
 from radlib.stats.estimate import BOTH, Estimate, mean_of
-from radlib.stats.ratio import NOT_GIVEN, Share, share
 from radlib.study import Study
 from radlib.study.questions import MatchedLabels
 from radlib.training.results import Results, paired_runs, settings_by_fold
 
 Pair = tuple[str, str]
+NOT_GIVEN = (np.nan, np.nan, np.nan)
 
 
 def pair_roles(part: MatchedLabels) -> tuple[Pair, list[Pair], list[Pair]]:
@@ -38,12 +39,12 @@ def with_shares(
         if (pair := _pair(row)) in drawn:
             drawn[pair][row["task"]] = replicates(study, results, row)
 
-    def left_of(row: pd.Series) -> Share:
+    def left_of(row: pd.Series) -> tuple[float, float, float]:
         if (pair := _pair(row)) not in left:
-            return Share(*[NOT_GIVEN] * 3)
+            return NOT_GIVEN
         tasks = [row["task"]] if "task" in row else list(drawn[pair])
         if "task" not in row and tasks != list(drawn[first]):
-            return Share(*[NOT_GIVEN] * 3)
+            return NOT_GIVEN
         return _share(study, *([drawn[p][task] for task in tasks if task in drawn[p]] for p in (pair, first)))
 
     return _assigned(table, left_of), _assigned(overall, left_of)
@@ -57,14 +58,12 @@ def replicates(study: Study, results: Results, row: pd.Series) -> Estimate:
     return bootstrap_pair(study, row["task"], a, b, settings)
 
 
-def _share(study: Study, part: list[Estimate], whole: list[Estimate]) -> Share:
-    """Of means over tasks; the correction for few patients is the strongest of any task's and pair's."""
+def _share(study: Study, part: list[Estimate], whole: list[Estimate]) -> tuple[float, float, float]:
+    """Of means over tasks."""
     if not whole:
-        return Share(*[NOT_GIVEN] * 3)
+        return NOT_GIVEN
     confidence = study.compare.confidence
-    strongest = mean_of([*part, *whole], confidence).sample
-    one, other = (mean_of(side, confidence) for side in (part, whole))
-    return share(one.value, other.value, one.replicates, other.replicates, confidence, strongest)
+    return mean_of(part, confidence).share_of(mean_of(whole, confidence), confidence)
 
 
 def _assigned(table: pd.DataFrame, left_of) -> pd.DataFrame:
