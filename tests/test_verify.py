@@ -27,7 +27,7 @@ from radlib.questions.ranking.table import IMPROVEMENT, RANKS
 from radlib.questions.validity import compute as validity
 from radlib.questions.validity.table import VALIDITY
 from radlib.report import agreement, archive
-from radlib.report.origin import differences
+from radlib.report.origin import differences, is_recorded
 from radlib.report.verify import verify
 from radlib.run.commands import main
 from radlib.run.stages import record
@@ -245,6 +245,17 @@ def test_versions_parameters_and_code_that_differ_are_said(copy):
         assert sentence in " ".join(differences(copy / REPORT, recorded, copy))
     path.unlink()
     assert "has no provenance.json" in differences(copy / REPORT, recorded, copy)[0]
+
+
+@pytest.mark.parametrize(
+    "changed", ["params.yaml", "dvc.lock", f"{REPORT}/provenance.json", "radlib/code.py"]
+)
+def test_a_report_is_recorded_again_only_where_something_changed(copy, changed):
+    study = load_study(path=copy / "params.yaml")
+    assert is_recorded(study)
+    with (copy / changed).open("a") as file:
+        file.write("# changed\n")
+    assert not is_recorded(study)
 
 
 def test_a_report_without_predictions_says_what_can_be_checked(copy):

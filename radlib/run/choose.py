@@ -16,6 +16,7 @@ from radlib.data.packing import check_own
 from radlib.data.records import GENERATORS, holds_something
 from radlib.datasets import READERS
 from radlib.errors import UserError
+from radlib.report import origin
 from radlib.store import atomic_path
 from radlib.study import Study, load_study
 from radlib.study.places import check_places
@@ -34,8 +35,9 @@ def choose(study_name: str, raw: str) -> None:
     if raw:
         _link_raw(study, Path(raw).expanduser())
     check_raw(study)
-    check_networks(study)
-    _check_weights(study)
+    if not origin.is_recorded(study):  # else its networks have done all that is asked of them
+        check_networks(study)
+        _check_weights(study)
     write_complete(study)
     _drop_broken_lock(Path(".dvc/tmp/rwlock"))
     _work_without_git(study.root)

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from radlib.errors import UserError
+from radlib.report import origin
 from radlib.run import choose
 from radlib.study import Study, load_study
 
@@ -69,11 +70,15 @@ def study(given: argparse.Namespace) -> int:
     from radlib.run.stages import check_stage, repro
 
     choose.choose(given.study, given.raw)
+    chosen = load_study()
     if given.stage:
-        check_stage(load_study(), given.stage)
+        check_stage(chosen, given.stage)
     code = repro(given.stage)
     if code == 0 and not given.stage:
-        record(given)
+        if origin.is_recorded(chosen):
+            print(f"\nNothing was missing. Read the result in reports/{chosen.name}/index.html")
+        else:
+            record(given)
     return code
 
 
