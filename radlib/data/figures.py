@@ -1,6 +1,7 @@
 """Tables and figures of 01_data: the data card, what a dataset holds, and whether the split is sound."""
 
 import re
+from functools import cache
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,11 +13,10 @@ from radlib.data.images import letterbox
 from radlib.data.prepare import Prepared
 from radlib.data.splits import PARTS, part_columns
 from radlib.errors import listed
-from radlib.show.style import COLOURS, mark_simulated
+from radlib.show.style import mark_simulated
 from radlib.study.datasets import Corpus, Task
 
 OUTLINE = "#E69F00"
-_MARKERS = "osD^vPX<>*"
 
 
 # How it is known who the patients are, and what follows.
@@ -39,30 +39,38 @@ _UNKNOWN = (
 def card(config: Corpus | Task, prepared: Prepared) -> str:
     """The data card, as a Markdown table: what it is, of whom, what was left out, which version this is."""
     report, meta, unit = prepared.audit, prepared.meta, unit_of(config, prepared)
+    places = sorted({name.rpartition("/")[0] for name in meta["classes"]} - {""})
     known = _NAMED if report["patients_published"] else _GUESSED if report["patients_guessed"] else _UNKNOWN
-    split = split_check(prepared.manifest, unit)
+    parts = split_check(prepared.manifest, unit).iloc[0, : len(PARTS)]
     rows = {
         "title": config.title,
         "publisher": "drawn by radlib.simulate; no real patient" if config.simulated else config.publisher,
         "licence": config.licence,
         "address": config.url,
-        "modality and region, or kind": listed(
-            sorted({name.rpartition("/")[0] for name in meta["classes"]} - {""}), most=12
-        ),
+        "modality and region, or kind": listed(places, most=12),
         "labels": listed(map(readable, meta["classes"]), most=12),
         "images": f"{report['listed']:,} are listed; {report['kept']:,} are used",
-        "left out by `max_images`": report["not_drawn"] and f"{report['not_drawn']:,} images",
+        "left out by `max_images`": _pieces((report["not_drawn"], "images")),
         "excluded": "; ".join(f"{why}: {count:,}" for why, count in report["reasons"].items()) or "nothing",
         "exact copies with two labels": _named(report["two_labels_exact"]),
         "near-identical with two labels": _named(report["two_labels_near"]),
-        "near-identical images": f"{report['near_identical_pairs']:,} pairs; of two named patients, where "
-        f"they change nothing: {report['near_identical_between_patients']:,}",
-        unit: f"{report['patients']:,}; {report['patients_before_joining']:,} before "
-        f"{report['groups_of_several']} groups were joined (the largest of {report['largest_group']}); with "
-        f"images of two classes: {report['patients_in_two_classes']}",
+        "near-identical images": _pieces(
+            (report["near_identical_pairs"], "pairs"),
+            (report["near_identical_between_patients"], "of two named patients, where they change nothing"),
+        ),
+        unit: _pieces(
+            (report["patients"], "in all"),
+            (report["groups_of_several"], f"are several joined, at most {report['largest_group']}"),
+            (report["patients_in_two_classes"], "have images of two classes"),
+        ),
         f"how {unit} are known": _PICTURES if unit == "pictures" else known,
-        "parts of the first fold": ", ".join(f"{count:,} {part}" for part, count in split.iloc[0].items()),
-        "lesion masks": _masks(report),
+        "parts of the first fold": ", ".join(f"{count:,} {part}" for part, count in parts.items()),
+        "lesion masks": (report["with_mask"] or report["empty_masks"])
+        and _pieces(
+            (report["with_mask"], "images have one"),
+            (report["empty_masks"], "have one that marks nothing: no lesion, or one outside the picture"),
+            (report["without_mask"], "have none and take no part where masks are needed"),
+        ),
         "to be looked at": " ".join(report["looks"]),
         "packed as": f"{config.size} x {config.size} px, {'colour' if config.colour else 'grey'}, 8 bits, "
         f"made square by {meta['resize']}",
@@ -77,14 +85,8 @@ def _named(groups: list[list[str]]) -> str:
     return listed((" = ".join(f"`{name}`" for name in group) for group in groups), most=10, between="; ")
 
 
-def _masks(report: dict[str, Any]) -> str:
-    if not report["with_mask"] and not report["empty_masks"]:
-        return ""
-    return (
-        f"{report['with_mask']:,} images have one; {report['empty_masks']:,} have one that marks nothing (no "
-        "lesion, or one outside the picture), where a U-Net should draw nothing and maps are not measured; "
-        f"{report['without_mask']:,} have none and take no part where masks are needed"
-    )
+def _pieces(*counted: tuple[int, str]) -> str:
+    return "; ".join(f"{count:,} {what}" for count, what in counted if count)
 
 
 def unit_of(config: Corpus | Task, prepared: Prepared) -> str:
@@ -106,10 +108,14 @@ def readable(class_name: str) -> str:
     """A WordNet id, as ImageNet names classes, with its word: 'n01443537 goldfish'; others as they are."""
     if not re.fullmatch(r"n\d{8}", class_name):
         return class_name
+    return f"{class_name} {_wordnet().label_name_to_description(class_name).split(',')[0]}"
+
+
+@cache
+def _wordnet() -> Any:
     from timm.data import ImageNetInfo  # seconds, which few datasets need
 
-    words = ImageNetInfo("imagenet-22k").label_name_to_description(class_name)
-    return f"{class_name} {words.split(',')[0]}"
+    return ImageNetInfo("imagenet-22k")
 
 
 def lesion_shares(prepared: Prepared) -> pd.DataFrame:
@@ -172,13 +178,15 @@ def image_rows(lines: dict[str, list[tuple[np.ndarray, np.ndarray | None]]], col
 
 
 def part_table(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Patients and images of every fold, part and class, one row each."""
+    """Patients and images of every fold, part and class, one row each, and the class' share of the part."""
     counts = {"patients": ("patient_id", "nunique"), "images": ("image_id", "size")}
     folds = {
         fold: manifest.groupby([column, "class_name"]).agg(**counts).rename_axis(["part", "class"])
         for fold, column in enumerate(part_columns(manifest))
     }
-    return pd.concat(folds, names=["fold"]).reset_index()
+    table = pd.concat(folds, names=["fold"])
+    of_part = table.groupby(["fold", "part"])["images"].transform("sum")
+    return table.assign(**{"images (%)": (100 * table["images"] / of_part).round(1)}).reset_index()
 
 
 def split_check(manifest: pd.DataFrame, unit: str = "patients") -> pd.DataFrame:
@@ -197,22 +205,3 @@ def times_tested(manifest: pd.DataFrame) -> pd.Series:
     """How many patients are tested in how many folds."""
     tested = (manifest[part_columns(manifest)] == "test").sum(axis=1).groupby(manifest["patient_id"]).max()
     return tested.value_counts().sort_index().rename_axis("folds tested in").rename("patients")
-
-
-def positive_shares(prepared: Prepared) -> Figure:
-    """Share of positive images by part and fold of a task; alike if the split is stratified well."""
-    manifest, columns = prepared.manifest, part_columns(prepared.manifest)
-    figure, axis = plt.subplots(figsize=(6.5, 2.8), layout="constrained")
-    for fold, column in enumerate(columns):
-        share = 100 * manifest.groupby(column)["label"].mean().reindex(list(PARTS))
-        height = np.arange(len(PARTS)) + 0.7 * ((fold + 0.5) / len(columns) - 0.5)
-        marker = _MARKERS[fold % len(_MARKERS)]
-        axis.plot(share, height, marker, color=COLOURS[0], alpha=0.8, label=f"fold {fold}")
-    axis.axvline(100 * manifest["label"].mean(), color="0.4", ls="--", lw=1, label="all images")
-    axis.set(yticks=range(len(PARTS)), yticklabels=PARTS, xlim=(0, 100), ylim=(-0.5, len(PARTS) - 0.5))
-    axis.set(xlabel=f"images of class '{prepared.meta['classes'][1]}' (%)")
-    axis.invert_yaxis()
-    axis.legend(fontsize=8, frameon=False, bbox_to_anchor=(1.01, 1), loc="upper left")
-    if prepared.meta["simulated"]:
-        mark_simulated(figure)
-    return figure

@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from radlib import datasets, simulate
+from radlib import datasets
 from radlib.data.files import SMALLEST_SIDE, UnreadKind
 from radlib.data.images import as_picture, decode_image
 from radlib.data.masks import decode_masks, draw_outlines
@@ -19,14 +18,10 @@ from radlib.datasets import FileRef, Outline, Record, check_options, patients
 from radlib.errors import UserError, listed
 from radlib.progress import progress
 from radlib.seeds import seed_of
+from radlib.simulate import GENERATORS
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Task
-
-GENERATORS = {
-    "simulated_radiology": simulate.simulated_radiology,
-    "simulated_photographs": simulate.simulated_photographs,
-    "simulated_task": simulate.simulated_task,
-}
+from radlib.study.places import holds_something
 
 
 @dataclass(frozen=True)
@@ -131,11 +126,6 @@ def choose_from(study: Study, dataset: str, records: list[Record]) -> Chosen:
         _check_nested(dataset, records)
     chosen = _subset(study, dataset, records)
     return Chosen(chosen, dropped, len(records) - len(chosen))
-
-
-def holds_something(path: Path) -> bool:
-    """Whether there is a file, or a folder that is not empty."""
-    return any(path.iterdir()) if path.is_dir() else path.is_file()
 
 
 def loader(colour: bool) -> Callable[[Record], Decoded]:

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from radlib.questions.auc.table import AUC, OVERALL
+from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.calibration import CALIBRATION
-from radlib.questions.confounds.table import CONFOUNDS
-from radlib.questions.controls.table import CONTROLS
+from radlib.questions.confounds import CONFOUNDS
+from radlib.questions.controls import CONTROLS
 from radlib.questions.label_efficiency.table import EFFICIENCY
 from radlib.questions.lesions.table import DICE, RESIZE
 from radlib.questions.matched_labels.table import MATCHED
 from radlib.questions.overlap.table import OVERLAP
 from radlib.questions.ranking.table import IMPROVEMENT, RANKS
-from radlib.questions.shortcuts.table import SHORTCUTS
+from radlib.questions.shortcuts import SHORTCUTS
 from radlib.questions.validity.table import VALIDITY
 
 TABLES = [

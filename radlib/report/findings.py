@@ -1,8 +1,7 @@
 """What stands between the headline and a conclusion: the findings of every question that the study asks."""
 
 from radlib.questions.calibration import CALIBRATION, calibration_findings
-from radlib.questions.confounds.findings import confounds_findings
-from radlib.questions.confounds.table import CONFOUNDS
+from radlib.questions.confounds import CONFOUNDS, confounds_findings
 from radlib.questions.label_efficiency.findings import efficiency_findings
 from radlib.questions.label_efficiency.table import EFFICIENCY
 from radlib.questions.lesions.findings import collapse_findings, lesion_findings, resize_findings
@@ -14,8 +13,7 @@ from radlib.questions.overlap.findings import overlap_findings
 from radlib.questions.overlap.table import OVERLAP
 from radlib.questions.ranking.findings import improvement_findings, ranking_findings
 from radlib.questions.ranking.table import IMPROVEMENT, RANKS
-from radlib.questions.shortcuts.findings import shortcuts_findings
-from radlib.questions.shortcuts.table import SHORTCUTS
+from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
 from radlib.questions.validity.findings import validity_findings
 from radlib.questions.validity.table import VALIDITY
 from radlib.show.findings import Finding

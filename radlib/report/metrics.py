@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from radlib.questions.controls.findings import all_passed
 from radlib.store import write_json
 from radlib.study import Study
 
@@ -26,9 +25,8 @@ def metrics(
         tasks.setdefault(row["task"], {})[row["estimate"]] = _numbers(row)
     for row in _headline(study, dice):
         found.setdefault(row["task"], {}).setdefault(row["method"], {})[row["metric"]] = _numbers(row)
-    about = {
-        "study": study.name, "simulated": study.simulated, "controls_passed": all_passed(controls)
-    }  # fmt: skip
+    passed = bool(controls["passed"].all()) if len(controls) else None
+    about = {"study": study.name, "simulated": study.simulated, "controls_passed": passed}
     return {**about, "overall": every, "tasks": tasks, "lesions": found}
 
 

@@ -25,18 +25,6 @@ def code_version(root: Path) -> dict[str, Any]:
     return {"commit": commit, "dirty": dirty}
 
 
-def is_recorded(study: Study) -> bool:
-    """Whether a report was recorded of these parameters, these digests of every stage, and this commit."""
-    try:
-        recorded = _recorded(study.report_dir)
-    except UserError:  # recording writes it again
-        return False
-    if recorded is None or any(recorded.get(k) != v for k, v in code_version(study.root).items()):
-        return False
-    pairs = [(study.root / name, study.report_dir / name) for name in ("params.yaml", "dvc.lock")]
-    return all(a.is_file() and b.is_file() and a.read_bytes() == b.read_bytes() for a, b in pairs)
-
-
 def notebooks(study: Study) -> dict[str, Any]:
     """`notebooks`: the digest of the code of each that was run; `changed_notebooks`: not as committed."""
     digests = {name: sources.digest(one) for name, one in sources.executed(study.report_dir).items()}

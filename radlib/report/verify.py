@@ -20,7 +20,6 @@ from radlib import compute
 from radlib.errors import UserError
 from radlib.questions import calibration
 from radlib.questions.auc import compute as compare
-from radlib.questions.auc.table import AUC, OVERALL
 from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions import resize as compare_resize
@@ -93,8 +92,8 @@ def _study_of(report: Path) -> Study:
 
 def _auc(study: Study) -> None:
     found = compare.compare_sources(study, load_results(study))
-    AUC.write(study, found.table)
-    OVERALL.write(study, found.overall)
+    compare.AUC.write(study, found.table)
+    compare.OVERALL.write(study, found.overall)
 
 
 def _dice(study: Study) -> None:
@@ -183,9 +182,7 @@ def _trained_again(report: Path, study: Study, clone: Path) -> Path:
     if raw.exists():
         (clone / "data").mkdir()
         (clone / "data" / "raw").symlink_to(raw.resolve(), target_is_directory=True)
-    python = [sys.executable, "-m"]
-    for command in (["radlib.run", "choose"], ["dvc", "repro"]):
-        _call([*python, *command], clone, "the study stopped in the clone")
+    _call([sys.executable, "-m", "radlib.run", "study"], clone, "the study stopped in the clone")
     return clone / "reports" / study.name
 
 

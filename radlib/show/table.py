@@ -162,12 +162,16 @@ COUNTS = [
     Column("n_images", "test images", "images", COUNT),
     Column("n_positive", "positive test images", "positive", COUNT),
 ]
+N_TASKS = Column("n_tasks", "tasks averaged", "tasks", COUNT)
 RUNS = Column("n_runs", "runs of each side", "runs a side", COUNT)
 RESAMPLES = Column("resamples", "bootstrap resamples")
 IS_SIMULATED = Column(
     "simulated", "whether patients and images are computer-made", "images are",
     names={True: "simulated", False: "real"},
 )  # fmt: skip
+ABOUT = [N_TASKS, *COUNTS, RUNS]
+FIGURES = [*SIDES, *DELTA, P]
+SAMPLE = [*COUNTS, RUNS, RESAMPLES, IS_SIMULATED]
 HOLDS = Column("interval_holds", "what was resampled", "resampled")
 DIVERGED = Column("diverged", "which runs diverged, so that there is no verdict", "no verdict", rare=True)
 ORIGIN = [RESAMPLES, IS_SIMULATED, DIVERGED]
