@@ -20,10 +20,9 @@ from radlib.questions.ranking.figure import LARGEST_DOT, improvement_forest, pla
 from radlib.questions.ranking.findings import improvement_findings, places_table, ranking_findings
 from radlib.questions.ranking.table import IMPROVEMENT, RANKS
 from radlib.show.style import STAMP
-from radlib.stats.bootstrap import bootstrap_mean_auc, bootstrap_run_aucs
+from radlib.stats.bootstrap import bootstrap_mean_auc, bootstrap_run_aucs, place_shares, wins
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.stats.folds import FoldScores
-from radlib.stats.ranks import place_shares, wins
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
 from radlib.training.results import load_results
 from tests.fabricated import fabricate, make_study, read_results, write_results

@@ -14,10 +14,9 @@ from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.ranking.table import IMPROVEMENT, RANKS
 from radlib.seeds import seed_of
-from radlib.stats.bootstrap import bootstrap_run_aucs, run_weights
+from radlib.stats.bootstrap import bootstrap_run_aucs, place_shares, run_weights, wins
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.stats.folds import tested
-from radlib.stats.ranks import place_shares, wins
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs
 from radlib.training.results import (
