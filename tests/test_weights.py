@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from radlib.errors import UserError
 from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint
-from radlib.networks.weights import Preprocessing, load_weights, read_safetensors, save_weights
+from radlib.networks.tensor_files import read_safetensors
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.study.datasets import Checkpoint
 from tests.conftest import SMALL
 
