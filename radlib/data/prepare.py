@@ -56,7 +56,7 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
     """Prepare one corpus or task; with `save`, write `data/<dataset>/` whole or not at all.
 
     The same files and parameters give the same bytes. Without `save` nothing is written. UserError for files
-    that are missing or damaged, labels that are neither class, too few patients for the folds, or a full disk.
+    missing or damaged, labels that are neither class, too few patients for the folds, or a full disk.
     """
     config = study.dataset(dataset)
     chosen = choose_records(study, dataset, progress)
