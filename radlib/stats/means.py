@@ -57,12 +57,13 @@ def bootstrap_mean_difference(
     _, first, of_image = np.unique(patients, return_index=True, return_inverse=True)
     images, fold_of = np.bincount(of_image).astype(np.float64), np.asarray(folds)[first]
     sums = [np.array([np.bincount(of_image, run) for run in side]) for side in (a, b)]
-    sides = [_run_means(x, images, fold_of, resamples, seed) for x in sums]
+    both = _run_means(np.concatenate(sums), images, fold_of, resamples, seed)
+    side_of = np.tile(np.repeat([0, 1], len(a)), both.folds)
+    sides = [both.columns(side_of == side) for side in (0, 1)]
     trainings = ()
     if settings is not None:
-        n_folds = sides[0].folds
-        weights = run_weights([settings] * n_folds, resamples, seed)
-        trainings = weights, n_folds * len(np.unique(settings))
+        weights = run_weights([settings] * both.folds, resamples, seed)
+        trainings = weights, both.folds * len(np.unique(settings))
     difference, *means = (x.mean_of_runs(*trainings) for x in (sides[0] - sides[1], *sides))
     difference = replace(difference, value=float(a.mean() - b.mean()))
     gains = _gain(*(mean.replicates for mean in means))
@@ -88,7 +89,7 @@ def _run_means(
         counts = draw_counts(rng, resamples, some.sum()).astype(np.float64)
         drawn += counts @ images[some]
         found.append(sums[:, some].sum(axis=1))
-        totals.append(counts @ sums[:, some].T)
+        totals.append(np.stack([counts @ run for run in sums[:, some]], axis=1))
     value = len(found) * np.concatenate(found) / images.sum()
     replicates = len(found) * np.concatenate(totals, axis=1) / drawn[:, np.newaxis]
     return Estimate(value, replicates, len(images), len(found))
