@@ -16,8 +16,8 @@ from papermill.exceptions import PapermillExecutionError
 
 from radlib.errors import UserError
 from radlib.progress import PROGRESS_FILE
+from radlib.report.origin import is_committed
 from radlib.report.pages import write_pages
-from radlib.report.sources import is_committed
 from radlib.run.choose import check_unchanged
 from radlib.store import atomic_path
 from radlib.study import load_study

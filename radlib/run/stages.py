@@ -41,7 +41,7 @@ def record(study: Study) -> None:
 
     drop_unowned(study)
     print(archive.keep(study))
-    made = {**compute.provenance(), **origin.code_version(study.root), **origin.notebooks(study)}
+    made = {**compute.provenance(), **origin.recorded_of(study)}
     write_json(made, study.report_dir / "provenance.json")
     for name in ("params.yaml", "dvc.lock"):
         shutil.copyfile(study.root / name, study.report_dir / name)

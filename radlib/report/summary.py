@@ -1,0 +1,176 @@
+"""What the summary shows that belongs to no single question: headline, published values, data, limits."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from radlib.errors import UserError
+from radlib.questions.controls.findings import all_passed
+from radlib.questions.patients import patients_sentence
+from radlib.show.style import forest, legend_above, of_pair, signed
+from radlib.show.table import number
+from radlib.stats.estimate import PATIENTS
+from radlib.store import write_json
+from radlib.study import Study
+from radlib.study.titles import counted, source_title, task_title
+
+PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
+"""Whether the data are the same -> what the figure says, and its colour."""
+
+
+def headline_figure(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> Figure:
+    """Headline pair: every task and their mean; published differences as open diamonds."""
+    tasks, mean = (of_pair(some, tuple(study.compare.headline), "grid_mean") for some in (table, overall))
+    rows = [task_title(study, task) for task in tasks["task"]]
+    mean = mean.assign(row=f"mean over {counted(mean['n_tasks'].iloc[0], 'task')}")
+    figure = forest(study, pd.concat([tasks.assign(row=rows), mean]), "Headline", band=True, across=1)
+    panel, handles = figure.axes[0], {}
+    for y, task in enumerate(study.tasks[name] for name in tasks["task"]):
+        if task.published_delta is not None:
+            label, edge = PUBLISHED[task.same_data_as_published]
+            mark = {"marker": "d", "mfc": "white", "mec": edge, "mew": 1.3, "ls": ""}
+            panel.plot(task.published_delta, y + 0.25, ms=7, zorder=5, clip_on=False, **mark)
+            handles[label] = Line2D([], [], label=label, **mark)
+    limit = max([panel.get_xlim()[1], *(1.08 * abs(x) for x in _published(study).values())])
+    panel.set_xlim(-limit, limit)
+    if handles:
+        legend_above(figure, list(handles.values()))
+    return figure
+
+
+def _published(study: Study) -> dict[str, float]:
+    """By task, where there is one."""
+    return {n: t.published_delta for n, t in study.tasks.items() if t.published_delta is not None}
+
+
+def beside_published(study: Study, table: pd.DataFrame) -> pd.DataFrame | None:
+    """Headline differences task by task and the published ones; None where the study compares none."""
+    rows, published = [], _published(study)
+    for _, row in of_pair(table, tuple(study.compare.headline), "grid_mean").iterrows():
+        if row["task"] in published:
+            task, delta = study.tasks[row["task"]], published[row["task"]]
+            rows.append(
+                {
+                    "task": task.title,
+                    "this study": signed(row),
+                    "published": number(delta, "+.3f"),
+                    "interval covers it": "yes" if row["ci_low"] <= delta <= row["ci_high"] else "no",
+                    "same data": "yes" if task.same_data_as_published else "no",
+                }
+            )
+    return pd.DataFrame(rows).set_index("task") if rows else None
+
+
+def pretraining_table(study: Study) -> pd.DataFrame | None:
+    """Held-out accuracy of every network pretrained here, in %; None where none was."""
+    models = [
+        study.model_file(s, b).with_suffix(".json") for s in study.sources for b in study.backbones_of(s)
+    ]
+    records = [json.loads(path.read_text()) for path in models if path.is_file()]
+    if not records:
+        return None
+    table = pd.DataFrame(records)
+    percent = ["top1", "top5", "balanced_accuracy"]
+    table[percent] = (100 * table[percent]).round(1)
+    table["source"] = [source_title(study, source) for source in table["source"]]
+    titles = ["top-1, %", "top-5, %", "balanced accuracy, %"]
+    table = table[["source", "backbone", *percent, "n_images", "epochs"]]
+    return table.set_axis(["source", "backbone", *titles, "images", "epochs"], axis=1)
+
+
+def data_table(study: Study) -> pd.DataFrame:
+    """Images, patients and positives of every dataset as used, and how many images were dropped.
+
+    Raises:
+        UserError: a dataset has not been prepared.
+    """
+    rows = []
+    for name in [*study.corpora, *study.tasks]:
+        folder = study.dataset_dir(name)
+        if not (folder / "manifest.parquet").is_file():
+            raise UserError(f"dataset '{name}' is not prepared in {folder}; run dvc repro")
+        manifest = pd.read_parquet(folder / "manifest.parquet", columns=["patient_id", "label"])
+        dataset, is_task = study.dataset(name), name in study.tasks
+        rows.append(
+            {
+                "dataset": dataset.title,
+                "use": "task" if is_task else "corpus",
+                "patients": f"{manifest['patient_id'].nunique():,}" if _named(folder) else "not named",
+                "images": len(manifest),
+                "positive": f"{int(manifest['label'].sum()):,}" if is_task else "",
+                "classes": manifest["label"].nunique(),
+                "dropped": len(pd.read_csv(folder / "dropped.csv")),
+                "images are": "simulated" if dataset.simulated else "real",
+                "publisher": dataset.publisher,
+            }
+        )
+    return pd.DataFrame(rows).set_index("dataset")
+
+
+def _named(folder: Path) -> bool:
+    """Whether the publisher of a prepared dataset names patients, or documents that stand for them."""
+    audit = json.loads((folder / "audit.json").read_text())
+    return audit["patients_published"] or audit["patients_guessed"]
+
+
+def limits(study: Study, overall: pd.DataFrame) -> list[str]:
+    """What the study cannot say, from how it was set up: the limits that apply, the gravest first."""
+    row = of_pair(overall, tuple(study.compare.headline), "grid_mean").iloc[0]
+    trainings = (
+        "Intervals cover the variation between test patients alone. Another training, with another seed, may "
+        "give another difference: `08_validity` shows how often such intervals cover that of any training."
+    )
+    said = [
+        trainings if row["interval_holds"] == PATIENTS else "",
+        _pretrainings(study),
+        patients_sentence(study),
+        "The mean over tasks is about these tasks, each counting the same, and takes their patients as "
+        "different people. Intervals of the setting chosen by validation take the choice as given.",
+        f"A difference in AUC below {study.compare.equivalence:g} is called too small to matter "
+        "(`compare.equivalence`). That is a choice, not a measurement; where results of the same data were "
+        "known before it was made, equivalence is exploratory.",
+    ]
+    return [text for text in said if text]
+
+
+def _pretrainings(study: Study) -> str:
+    here = [source for source in study.sources if source in study.corpora]
+    if not here:
+        return "There is one set of weights of each source, so the study speaks of these weights."
+    most = {source_title(study, source): study.corpora[source].max_images for source in here}
+    cut = "; ".join(f"{title} to {images:,} images" for title, images in most.items() if images)
+    return (
+        "Each source was pretrained once, so the study speaks of these weights, not of the source: "
+        f"{counted(study.pretrain.epochs, 'epoch')}{f', cut down ({cut})' if cut else ''}."
+    )
+
+
+def save_metrics(
+    study: Study, table: pd.DataFrame, overall: pd.DataFrame, dice: pd.DataFrame, controls: pd.DataFrame
+) -> None:
+    """Write `metrics.json`, what `dvc metrics show` prints: differences with their intervals.
+
+    Whether all controls passed (null without any), AUC of every pair over all tasks, AUC and Dice of the
+    headline pair task by task; from `auc.csv`, `overall.csv`, `dice.csv` and `controls.csv`.
+    """
+    pair = tuple(study.compare.headline)
+    named = overall.assign(pair=overall["source_a"] + "_minus_" + overall["source_b"])
+    metrics = {
+        "study": study.name,
+        "simulated": study.simulated,
+        "controls_passed": all_passed(controls),
+        "overall": _nested(named, ["pair", "estimate"]),
+        "tasks": _nested(of_pair(table, pair), ["task", "estimate"]),
+        "lesions": _nested(of_pair(dice, pair), ["task", "method", "metric"]),
+    }
+    write_json(metrics, study.report_dir / "metrics.json")
+
+
+def _nested(table: pd.DataFrame, keys: list[str]) -> dict:
+    """A dictionary in a dictionary for every key; the innermost has the difference and its ends."""
+    if not keys:
+        return table[["delta", "ci_low", "ci_high"]].astype(float).iloc[0].to_dict()
+    return {word: _nested(some, keys[1:]) for word, some in table.groupby(keys[0])}
