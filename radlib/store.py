@@ -58,23 +58,6 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
             table.to_parquet(temporary, index=False)
 
 
-def read_report(path: Path, columns: list[str], stage: str) -> pd.DataFrame:
-    """A csv of `reports/<study>/` with exactly these columns.
-
-    Raises:
-        UserError: missing, or written by another version; names the DVC stage that writes it.
-    """
-    if not path.is_file():
-        raise UserError(
-            f"no {path.name} in {path.parent}; run dvc repro {stage}, or its notebook with save = True"
-        )
-    # A task may be named nan or null; only an empty cell is no value.
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    if list(table) != columns:
-        raise UserError(f"{path} has other columns than this version writes; run dvc repro {stage}")
-    return table
-
-
 def write_json(content: dict, path: Path) -> None:
     """Write a dictionary atomically, so that equal content gives equal bytes."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)

@@ -26,6 +26,16 @@ def pytest_collection_modifyitems(items: list) -> None:
     items.sort(key=lambda item: "study" not in item.keywords)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--precision", choices=["float32", "bfloat16"], help="not the processor's own")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With `--precision`, as on another processor: bfloat16 is emulated, slowly, where there is none."""
+    if chosen := config.option.precision:
+        compute.precision = lambda: chosen
+
+
 @pytest.fixture
 def small_study(tmp_path) -> Study:
     """The smoke study with its root in a temporary folder, computed in this process."""

@@ -379,6 +379,7 @@ def test_csv_files_as_people_have_them_say_the_same(tmp_path, text):
         ),
         (PLAIN.encode("utf-16"), "not in UTF-8"),
         (PLAIN.replace("007", "0\0007"), "holds NUL bytes"),
+        ("sep=,\n" + PLAIN, "list.csv begins with a line 'sep='.*delete that line"),
         (PLAIN.replace("lesion", "file"), "two columns 'file'.*correct its first line"),
         (PLAIN.splitlines()[0] + "\n,,,\n", "list.csv has no row below its header; write one per image"),
         (PLAIN.replace("person", "who "), "no column 'person'; it has: 'file', 'diagnosis', 'who', 'lesion'"),

@@ -23,7 +23,7 @@ from radlib.errors import UserError
 from radlib.report.verify import verify
 from radlib.run.choose import check_unchanged, choose, complete_in_dvc, write_complete
 from radlib.run.notebooks import clean
-from radlib.run.stages import record
+from radlib.run.stages import check_stage, record
 from radlib.study import load_study
 from radlib.training.transfer import transfer
 from tests.conftest import REPOSITORY
@@ -332,6 +332,23 @@ def test_an_edited_study_is_never_passed_over(inside_copy):
     params.write_text(params.read_text().replace("name: demo", "name: other"))
     with pytest.raises(UserError, match="has another name, task, data set or path .* type the command again"):
         complete_in_dvc(load_study())
+
+
+@pytest.mark.parametrize(
+    ("stage", "sentence"),
+    [
+        ("task@nope", r"no stage 'task@nope' in study 'own'; there are: task@my_task$"),
+        ("traning", r"no stage 'traning' in study 'own'; there are: .*corpus, .*pretrain, transfer, .*auc"),
+    ],
+)
+def test_an_unknown_stage_names_the_known_ones(inside_copy, stage, sentence):
+    shutil.copy("studies/own.yaml", "params.yaml")
+    study = load_study()
+    write_complete(study)
+    with pytest.raises(UserError, match=sentence):
+        check_stage(study, stage)
+    for known in ("task", "task@my_task", "auc"):
+        check_stage(study, known)
 
 
 def test_dvc_stops_in_one_sentence_before_data_are_linked(inside_copy):

@@ -11,7 +11,7 @@ from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.figure import auc_forest, model_figure, roc_curves, setting_map
 from radlib.report.figure import NOT_SAME, SAME, headline_figure
-from radlib.show.style import STAMP, UNDECIDED, draw_interval, of_pair, source_colours
+from radlib.show.style import STAMP, UNDECIDED, difference_mark, draw_mark, of_pair, source_colours
 from radlib.stats.models import mixed_model
 from radlib.training.results import load_results
 from tests.fabricated import fabricate, make_study
@@ -125,7 +125,7 @@ def test_interval_takes_the_colour_of_the_source_ahead_after_the_correction(
     colours = source_colours(study)
     expected = UNDECIDED if colour is None else colours[("radiology", "random")[colour]]
     _, panel = plt.subplots()
-    draw_interval(panel, study, row, 0)
+    draw_mark(panel, difference_mark(study, row), 0)
     assert {to_rgb(line.get_color()) for line in panel.lines} == {to_rgb(expected)}
     (mark,) = drawn_points(panel, "o")
     assert to_rgb(mark.get_markerfacecolor()) == to_rgb("white" if colour is None else expected), "filled"
@@ -134,14 +134,14 @@ def test_interval_takes_the_colour_of_the_source_ahead_after_the_correction(
 def test_headline_marks_published_values_as_other_data(compared):
     study, _, found = compared
     figure = headline_figure(study, found.table, found.overall)
-    diamonds = drawn_points(figure.axes[0], "D")
+    diamonds = drawn_points(figure.axes[0], "d")
     assert [line.get_xdata()[0] for line in diamonds] == [0.04, 0.04]
     assert NOT_SAME in texts(figure) and SAME not in texts(figure)
     same = study.tasks["breast_us"].model_copy(update={"same_data_as_published": True})
     none = study.tasks["thyroid_us"].model_copy(update={"published_delta": None})
     other = study.model_copy(update={"tasks": {"thyroid_us": none, "breast_us": same}})
     figure = headline_figure(other, found.table, found.overall)
-    assert len(drawn_points(figure.axes[0], "D")) == 1
+    assert len(drawn_points(figure.axes[0], "d")) == 1
     assert SAME in texts(figure) and NOT_SAME not in texts(figure)
 
 

@@ -8,10 +8,13 @@ import pandas as pd
 import pytest
 
 from radlib.errors import UserError
-from radlib.questions.calibration import compute as reliability
-from radlib.questions.calibration.figure import calibration_forest, reliability_diagrams
-from radlib.questions.calibration.findings import calibration_findings
-from radlib.questions.calibration.table import CALIBRATION
+from radlib.questions import calibration as reliability
+from radlib.questions.calibration import (
+    CALIBRATION,
+    calibration_findings,
+    calibration_forest,
+    reliability_diagrams,
+)
 from radlib.questions.ranking import compute as ranks
 from radlib.questions.ranking.figure import LARGEST_DOT, improvement_forest, place_dots
 from radlib.questions.ranking.findings import improvement_findings, places_table, ranking_findings
@@ -208,6 +211,22 @@ def test_mean_difference_is_that_of_the_tasks(measured):
     for _, rows in between.groupby("figure"):
         mean = rows[rows["task"] == ranks.MEAN].iloc[0]
         assert mean["value"] == pytest.approx(rows[rows["task"] != ranks.MEAN]["value"].mean())
+
+
+def test_runs_that_diverged_leave_no_verdict_of_calibration(planted, measured, tmp_path):
+    study, results, _ = planted
+    assert "diverged" not in measured[1]
+    broken = (results.runs["source"] == "photographs") & (results.runs["task"] == "breast_us")
+    runs = results.runs.assign(diverged=broken & (results.runs.groupby(broken).cumcount() < 3))
+    table = reliability.calibration_table(study, reliability.measure(study, replace(results, runs=runs)))
+    brier = table[table["figure"] == "brier"].fillna({"against": ""})
+    said = brier.set_index(["task", "source", "against"])["diverged"]
+    assert said["breast_us", "photographs", ""] == "3 of 16 runs of photographs diverged"
+    assert said["breast_us", "radiology", "photographs"] == "3 of 16 runs of photographs diverged"
+    assert said[ranks.MEAN, "radiology", "photographs"] == "3 of 32 runs of photographs diverged"
+    assert said.notna().sum() == 3
+    found = calibration_findings(study, table)
+    assert {one.verdict for one in found[:3]} == {"no verdict: 3 of 32 runs of photographs diverged"}
 
 
 def test_runs_without_threshold_are_refused(planted, tmp_path):

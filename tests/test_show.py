@@ -7,8 +7,18 @@ from scipy import stats
 
 from radlib.errors import UserError
 from radlib.report.dictionary import FILE, TABLES, dictionary
-from radlib.show.findings import Finding, direction, findings_table
-from radlib.show.table import COUNT, IS_SIMULATED, P_VALUE, PAIR, TASK, WORD, Column, Table, interval_columns
+from radlib.show.findings import Finding, direction, finding_of, findings_table
+from radlib.show.table import (
+    COUNT,
+    DIVERGED,
+    IS_SIMULATED,
+    PAIR,
+    TASK,
+    Column,
+    Table,
+    interval_columns,
+    p_text,
+)
 from radlib.stats.estimate import Estimate, mean_of
 from tests.conftest import REPOSITORY
 from tests.fabricated import make_study
@@ -21,11 +31,12 @@ SMALL = Table(
         TASK,
         *PAIR,
         *interval_columns("delta", "difference", "a − b"),
-        Column("p", "two-sided", "p", P_VALUE),
+        Column("p", "two-sided", "p", p_text),
         Column("n", "patients", "patients", COUNT),
-        Column("kind", "of figure", "kind", WORD, names={"x": "the x"}),
+        Column("kind", "of figure", "kind", names={"x": "the x"}),
         Column("hidden", "not for readers"),
         IS_SIMULATED,
+        DIVERGED,
     ],
     index=2,
 )
@@ -68,6 +79,23 @@ def test_table_is_written_and_read_again_or_refused(tmp_path):
     SMALL.write(study, SMALL.frame([ROW]).assign(extra=1))
     assert SMALL.read(study).to_dict("records") == [ROW]
     pd.DataFrame({"task": [1]}).to_csv(study.report_dir / "small.csv")
+    with pytest.raises(UserError, match="other columns than this version writes"):
+        SMALL.read(study)
+
+
+def test_a_rare_column_is_there_where_a_row_has_it_and_takes_the_verdict(tmp_path):
+    study, said = make_study(tmp_path), "3 of 24 runs of photographs diverged"
+    table = SMALL.frame([ROW, ROW | {"diverged": said}])
+    SMALL.write(study, table)
+    read = SMALL.read(study)
+    assert list(read) == [*SMALL.names, "diverged"] and list(SMALL.shown(study, read)["no verdict"]) == [
+        "",
+        said,
+    ]
+    found = [finding_of(row, "AUC", "better").verdict for row in read.to_dict("records")]
+    assert found == ["better", f"no verdict: {said}"]
+    assert finding_of(ROW, "AUC").verdict == "no difference shown"
+    read.rename(columns={"diverged": "lost"}).to_csv(study.report_dir / "small.csv", index=False)
     with pytest.raises(UserError, match="other columns than this version writes"):
         SMALL.read(study)
 

@@ -126,6 +126,9 @@ def test_impossible_values_are_one_sentence(overrides, sentence):
         ("name: x".encode("utf-16-le"), "is not valid YAML .*#x0000.*mend it there"),
         (b"name: x\ntitle: a\0b", "is not valid YAML .*#x0000.*mend it there"),
         ("name: x\ntasks: {}\ntitle: y\ntasks: {}", "'tasks' stands twice, at lines 2 and 4.*join the two"),
+        ("name: x\nseed: 0123", "line 2 has 0123, which YAML reads as 83; write numbers without a leading"),
+        ("labels: {007: ill}", "line 1 has 007, which YAML reads as 7.*what is text in quotes"),
+        ("patient: 1:30", "line 1 has 1:30, which YAML reads as 90"),
         ("tasks:\n  a: {folds: 2, title: x, folds: 3}", "'folds' stands twice, at lines 2 and 2"),
     ],
 )

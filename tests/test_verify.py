@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from radlib.errors import UserError
+from radlib.questions import calibration as reliability
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.table import AUC, OVERALL
-from radlib.questions.calibration import compute as reliability
-from radlib.questions.calibration.table import CALIBRATION
+from radlib.questions.calibration import CALIBRATION
 from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions import resize as compare_resize

@@ -53,6 +53,8 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         raise UserError(f"{path} cannot be read ({exc}); put a whole copy in its place") from exc
     if "\0" in text:
         raise UserError(f"{path} holds NUL bytes, so it is damaged or no csv; save it again as CSV UTF-8")
+    if text.startswith("sep="):
+        raise UserError(f"{path} begins with a line 'sep=', which is for Excel alone; delete that line")
     lines = io.StringIO(text, newline=None)
     separator = _separator(lines.readline(), columns)
     lines.seek(0)

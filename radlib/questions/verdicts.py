@@ -6,7 +6,8 @@ With c = `compare.confidence` and m = `compare.equivalence`:
     equivalent      the interval of confidence 2 c - 1 lies within -m to m (two one-sided tests)
     both            "better, by less than matters": a difference is there, and it is a trifle
     neither         undecided: these patients show neither a difference nor that there is none
-    no verdict      runs of a side diverged: they count with an AUC of 0.5, which says nothing of the source
+    no verdict      runs of a side diverged: they count with an AUC of 0.5, which says nothing of the source.
+                    Tables say which (`diverged`); `radlib.show.findings.unless_diverged` says it in words
 
 "Better" alone says nothing of how much; that is what the interval is for. Over several tasks the same rule is
 read with p-values after Holm's correction, of both kinds, because every task is another chance to be wrong.
@@ -18,7 +19,6 @@ from radlib.stats.estimate import Estimate
 from radlib.study import Study
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
-NO_VERDICT = "no verdict"  # the verdict goes on with how many runs of which source diverged
 BETTER_BY_LITTLE, WORSE_BY_LITTLE = "better, by less than matters", "worse, by less than matters"
 EQUIVALENCE = ["equivalence", "tost_low", "tost_high", "p_tost"]  # columns of the tables of differences
 
@@ -46,26 +46,30 @@ def verdicts(study: Study, table: pd.DataFrame, difference: str, equal: str) -> 
     return [verdict(*row, study.compare.confidence) for row in rows]
 
 
-def of_finished_runs(word: str, sides: list[pd.DataFrame]) -> str:
-    """The word of a difference, or why there is none.
+def diverged(*sides: pd.DataFrame) -> str | None:
+    """`3 of 24 runs of photographs diverged`; None where all runs are sound.
 
     Args:
         sides: for each source the runs that its mean is taken over, with the columns source and, if any of
             them may have diverged, diverged.
     """
-    counts = [(int(runs["diverged"].sum()) if "diverged" in runs else 0, len(runs)) for runs in sides]
-    names = [runs["source"].iloc[0] for runs in sides]
-    said = [f"{n} of {of} runs of {name} diverged" for name, (n, of) in zip(names, counts, strict=True) if n]
-    return f"{NO_VERDICT}: {', '.join(said)}" if said else word
+    counts = [(int(runs["diverged"].sum()) if "diverged" in runs else 0, runs) for runs in sides]
+    said = [f"{n} of {len(runs)} runs of {runs['source'].iloc[0]} diverged" for n, runs in counts if n]
+    return ", ".join(said) or None
+
+
+def estimate_columns(study: Study, found: Estimate, names: tuple[str, str, str]) -> dict[str, float]:
+    """A value and both ends of its interval, under the names of their columns."""
+    return dict(zip(names, (found.value, *found.interval(study.compare.confidence)), strict=True))
 
 
 def difference_columns(study: Study, found: Estimate) -> dict:
     """Columns of a difference: `delta`, its interval and p, what was resampled, and `EQUIVALENCE`."""
-    confidence, margin = study.compare.confidence, study.compare.equivalence
-    low, high = found.interval(confidence)
-    equal = found.equivalence(margin, confidence)
+    margin = study.compare.equivalence
+    equal = found.equivalence(margin, study.compare.confidence)
     return {
-        "delta": found.value, "ci_low": low, "ci_high": high, "p_value": found.p_value(),
+        **estimate_columns(study, found, ("delta", "ci_low", "ci_high")),
+        "p_value": found.p_value(),
         "interval_holds": found.resampled,
         **dict(zip(EQUIVALENCE, [margin, equal.low, equal.high, equal.p_value], strict=True)),
-    }  # fmt: skip
+    }

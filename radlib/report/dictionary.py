@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from radlib.questions.auc.table import AUC, OVERALL
-from radlib.questions.calibration.table import CALIBRATION
+from radlib.questions.calibration import CALIBRATION
 from radlib.questions.confounds.table import CONFOUNDS
 from radlib.questions.controls.table import CONTROLS
 from radlib.questions.label_efficiency.table import EFFICIENCY

@@ -1,7 +1,6 @@
 """What stands between the headline and a conclusion: the findings of every question that the study asks."""
 
-from radlib.questions.calibration.findings import calibration_findings
-from radlib.questions.calibration.table import CALIBRATION
+from radlib.questions.calibration import CALIBRATION, calibration_findings
 from radlib.questions.confounds.findings import confounds_findings
 from radlib.questions.confounds.table import CONFOUNDS
 from radlib.questions.label_efficiency.findings import efficiency_findings

@@ -18,10 +18,9 @@ import yaml
 
 from radlib import compute
 from radlib.errors import UserError
+from radlib.questions import calibration
 from radlib.questions.auc import compute as auc
 from radlib.questions.auc.table import AUC, OVERALL
-from radlib.questions.calibration import compute as calibration
-from radlib.questions.calibration.table import CALIBRATION
 from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions import resize as compare_resize
@@ -106,7 +105,8 @@ def _beyond(study: Study) -> None:
     drawn = ranking.draw_tasks(study, results)
     RANKS.write(study, ranking.rank_table(study, drawn))
     IMPROVEMENT.write(study, ranking.improvement_table(study, drawn))
-    CALIBRATION.write(study, calibration.calibration_table(study, calibration.measure(study, results)))
+    measured = calibration.measure(study, results)
+    calibration.CALIBRATION.write(study, calibration.calibration_table(study, measured))
 
 
 def _validity(study: Study) -> None:
@@ -117,7 +117,7 @@ def _validity(study: Study) -> None:
 
 
 # What writes tables that follow from predictions below a study's root, and which.
-WAYS = {_auc: [AUC, OVERALL], _dice: [DICE, RESIZE], _beyond: [RANKS, IMPROVEMENT, CALIBRATION]}
+WAYS = {_auc: [AUC, OVERALL], _dice: [DICE, RESIZE], _beyond: [RANKS, IMPROVEMENT, calibration.CALIBRATION]}
 
 
 def _from_predictions(report: Path, study: Study) -> list[Verdict]:

@@ -66,9 +66,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def study(given: argparse.Namespace) -> int:
     """`make study`: choose, `dvc repro`, record."""
-    from radlib.run.stages import repro
+    from radlib.run.stages import check_stage, repro
 
     choose.choose(given.study, given.raw)
+    if given.stage:
+        check_stage(load_study(), given.stage)
     code = repro(given.stage)
     if code == 0 and not given.stage:
         record(given)

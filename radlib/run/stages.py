@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from radlib.errors import UserError
 from radlib.run.warm import carry_out
 from radlib.store import write_json
 from radlib.study import Study
@@ -29,6 +30,20 @@ def repro(stage: str = "") -> int:
         for name, value in [*seconds, ("all", sum(value for _, value in seconds))]:
             print(f"  {name:{width}}  {value:6.1f}")
     return code
+
+
+def check_stage(study: Study, stage: str) -> None:
+    """Raises UserError where `dvc repro` would know neither a stage nor a group of stages of this name."""
+    from dvc.repo import Repo  # takes a second to import
+
+    with Repo(str(study.root)) as repo:
+        names = [one.addressing for one in repo.index.stages]
+    groups = dict.fromkeys(name.split("@")[0] for name in names)
+    if stage not in [*names, *groups]:
+        alike = [name for name in names if name.split("@")[0] == stage.split("@")[0]]
+        raise UserError(
+            f"no stage '{stage}' in study '{study.name}'; there are: {', '.join(alike or groups)}"
+        )
 
 
 def record(study: Study) -> None:

@@ -4,7 +4,7 @@ A question's `findings` returns a `Finding` per statement. Nobody writes paragra
 show `findings_table`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -16,6 +16,7 @@ SIMULATED = (
     "machinery works and are no evidence about pretraining."
 )
 HIGHER, LOWER, NOT_SHOWN = "higher", "lower", "no difference shown"
+NO_VERDICT = "no verdict"
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,27 @@ class Finding:
     where: str = ""
 
 
+def finding_of(
+    row: Mapping,
+    subject: str,
+    verdict: str = "",
+    columns: tuple[str, str, str] = ("delta", "ci_low", "ci_high"),
+    form: str = "+.3f",
+    where: str = "",
+) -> Finding:
+    """The finding of a table's row; its verdict, by default the direction, gives way where runs diverged."""
+    value, low, high = (row[name] for name in columns)
+    word = unless_diverged(verdict or direction(low, high), row.get("diverged"))
+    return Finding(subject, word, value, low, high, form, where)
+
+
+def unless_diverged(verdict: str, diverged: str | float | None) -> str:
+    """The verdict, or that there is none where runs diverged (else None or NaN)."""
+    return f"{NO_VERDICT}: {diverged}" if isinstance(diverged, str) and diverged else verdict
+
+
 def direction(ci_low: float, ci_high: float) -> str:
-    """'higher', 'lower', or 'no difference shown' where the interval touches or holds 0."""
+    """'higher', 'lower', or 'no difference shown' where the interval touches or covers 0."""
     if ci_low > 0:
         return HIGHER
     return LOWER if ci_high < 0 else NOT_SHOWN

@@ -1,6 +1,7 @@
 """What all figures share: one colour per source, how differences are drawn, the stamp on simulated data."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -8,9 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from radlib.errors import UserError
+from radlib.show.findings import NO_VERDICT, unless_diverged
 from radlib.study import Study
 from radlib.study.titles import source_title
 
@@ -33,6 +36,28 @@ def source_colours(study: Study) -> dict[str, str]:
     return dict(zip(study.sources, COLOURS, strict=False))
 
 
+def source_handles(study: Study, shown: Sequence[str], **line) -> list[Line2D]:
+    """A legend's entry per source that is shown, in the order of the study."""
+    colours = source_colours(study)
+    sources = [source for source in study.sources if source in set(shown)]
+    return [Line2D([], [], color=colours[s], label=source_title(study, s), **line) for s in sources]
+
+
+def legend_above(
+    figure: Figure, handles: Sequence[Line2D], columns: int | None = None, title: str = ""
+) -> None:
+    """Outside, above the panels."""
+    figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=columns or len(handles),
+        frameon=False,
+        fontsize=8,
+        title=title or None,
+        title_fontsize=10,
+    )
+
+
 class Panels(NamedTuple):
     """A figure of panels. panels: row by row; lowest: of every column; first: of every row."""
 
@@ -43,9 +68,13 @@ class Panels(NamedTuple):
 
 
 def panel_rows(
-    count: int, most: int, margin: tuple[float, float], panel: tuple[float, float], sharex: bool = False,
+    count: int,
+    most: int,
+    margin: tuple[float, float],
+    panel: tuple[float, float],
+    sharex: bool = False,
     sharey: bool = True,
-) -> Panels:  # fmt: skip
+) -> Panels:
     """Empty panels in rows of `most` or fewer, as even as can be; the last row may be shorter.
 
     Args:
@@ -63,6 +92,22 @@ def panel_rows(
     for lowest in panels[-across:]:  # a shared axis writes its ticks in the last row alone
         lowest.tick_params(labelbottom=True)
     return Panels(figure, panels, panels[-across:], panels[::across])
+
+
+def unit_squares(study: Study, panels_of: Sequence[str], xlabel: str, ylabel: str) -> Panels:
+    """A panel per title, both axes from 0 to 1, with the diagonal."""
+    found = panel_rows(len(panels_of), 4, (0.8, 0.9), (2.6, 2.8), sharex=True)
+    for panel, title in zip(found.panels, panels_of, strict=True):
+        quiet(panel).plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
+        panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        panel.set_box_aspect(1)
+        panel.set_title(title, fontsize=10)
+    for panel in found.lowest:
+        panel.set_xlabel(xlabel)
+    for panel in found.first:
+        panel.set_ylabel(ylabel)
+    mark_simulated(found.figure, study)
+    return found
 
 
 def mark_simulated(figure: Figure, study: Study | None = None) -> None:
@@ -85,27 +130,77 @@ def quiet(axes: Axes) -> Axes:
     return axes
 
 
-def ahead(study: Study, row: pd.Series) -> str | None:
+# Intervals ------------------------------------------------------------------------------------------------
+_MARK = {"series": "", "marker": "o", "filled": True, "reference": np.nan}
+
+
+def intervals(
+    study: Study,
+    marks: pd.DataFrame,
+    xlabel: str,
+    line: float | None = None,
+    across: int = 2,
+    sharex: bool = False,
+) -> Panels:
+    """Values with their intervals: a panel per word of `panel`, a line per word of `row`.
+
+    Args:
+        marks: `panel`, `row`, `value`, `ci_low`, `ci_high` and `colour`; where wanted `series`, whose marks
+            stand side by side in a row, `marker`, `filled`, and `reference`: what else the value is to be
+            seen against, as a grey line.
+        line: where a vertical line stands; across: most panels in a row.
+    """
+    marks = marks.assign(**{name: value for name, value in _MARK.items() if name not in marks})
+    names, rows, series = (list(dict.fromkeys(marks[name])) for name in ("panel", "row", "series"))
+    places = dict(zip(series, np.linspace(-0.32, 0.32, len(series)) if len(series) > 1 else [0], strict=True))
+    size = (3.4, 1.1 + max(0.34, 0.16 * (len(series) + 1)) * len(rows))
+    found = panel_rows(len(names), across, (2.2, 0.8), size, sharex)
+    for panel, name in zip(found.panels, names, strict=True):
+        row_axis(quiet(panel), rows)
+        panel.set_title(name, fontsize=10)
+        if line is not None:
+            panel.axvline(line, color="0.25", lw=1, zorder=1)
+        some = marks[marks["panel"] == name]
+        for mark in some.to_dict("records"):
+            draw_mark(panel, mark, rows.index(mark["row"]) + places[mark["series"]])
+        for (row, reference), same in some.dropna(subset="reference").groupby(["row", "reference"]):
+            y = rows.index(row) + same["series"].map(places)
+            panel.vlines(reference, y.min() - 0.13, y.max() + 0.13, color="0.55", lw=2.5, zorder=1)
+    for panel in found.lowest:
+        panel.set_xlabel(xlabel)
+    mark_simulated(found.figure, study)
+    return found
+
+
+def row_axis(axes: Axes, rows: Sequence[str]) -> None:
+    """A word per row, from the top down."""
+    axes.set(ylim=(len(rows) - 0.4, -0.7), yticks=np.arange(len(rows)), yticklabels=rows)
+    axes.tick_params(axis="y", length=0)
+
+
+def draw_mark(axes: Axes, mark: Mapping, y: float, size: float = 6) -> None:
+    """A value with its interval: the keys of `intervals`' marks."""
+    colour, ends = mark["colour"], (mark["ci_low"], mark["ci_high"])
+    axes.plot(ends, [y, y], color=colour, lw=2, solid_capstyle="butt", zorder=3)
+    face = colour if mark["filled"] else "white"
+    axes.plot(mark["value"], y, mark["marker"], color=colour, mfc=face, mew=1.4, ms=size, zorder=4)
+
+
+def ahead(study: Study, row: Mapping) -> str | None:
     """The source that a difference is shown for, after Holm's correction where the row is one of several."""
-    if pd.notna(row.get("p_holm", row.get("p_value"))):
-        p = row["p_holm"] if pd.notna(row.get("p_holm")) else row["p_value"]
-        shown = p < 1 - study.compare.confidence
-    else:
-        shown = row["ci_low"] > 0 or row["ci_high"] < 0
-    if not shown or row["delta"] == 0 or str(row.get("verdict", "")).startswith("no verdict"):
+    p = row.get("p_holm") if pd.notna(row.get("p_holm")) else row.get("p_value")
+    shown = p < 1 - study.compare.confidence if pd.notna(p) else row["ci_low"] > 0 or row["ci_high"] < 0
+    word = unless_diverged(str(row.get("verdict", "")), row.get("diverged"))
+    if not shown or row["delta"] == 0 or word.startswith(NO_VERDICT):
         return None
     return row["source_a"] if row["delta"] > 0 else row["source_b"]
 
 
-def draw_interval(
-    axes: Axes, study: Study, row: pd.Series, y: float, marker: str = "o", size: float = 7
-) -> None:
-    """A difference with its interval: filled and in the colour of the source ahead, hollow if none is."""
+def difference_mark(study: Study, row: Mapping, marker: str = "o") -> dict:
+    """A difference as a mark: filled and in the colour of the source ahead, hollow if none is."""
     source = ahead(study, row)
     colour = source_colours(study)[source] if source else UNDECIDED
-    axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=2, solid_capstyle="butt", zorder=3)
-    face = colour if source else "white"
-    axes.plot(row["delta"], y, marker, color=colour, mfc=face, mew=1.4, ms=size, zorder=4)
+    return {**row, "value": row["delta"], "colour": colour, "filled": source is not None, "marker": marker}
 
 
 def forest(
@@ -125,17 +220,24 @@ def forest(
         what: the figure that is subtracted; band: whether to show the region of equivalence;
             hollow: what a hollow mark means.
     """
-    pairs = list(dict.fromkeys(zip(table["source_a"], table["source_b"], strict=True)))
+    records = table.assign(panel=table["source_a"] + " " + table["source_b"]).to_dict("records")
+    of_means = [row["row"].startswith("mean") for row in records]
+    marks = [
+        difference_mark(study, r, "D" if mean else "o") for r, mean in zip(records, of_means, strict=True)
+    ]
+    figure, panels, _, _ = intervals(study, pd.DataFrame(marks), "", line=0, across=across)
     rows = list(dict.fromkeys(table["row"]))
-    figure, panels, _, _ = panel_rows(len(pairs), across, (1.8, 0.4), (3.7, 1.3 + 0.42 * len(rows)))
     limit = span(table["ci_low"], table["ci_high"], table["delta"])
-    for panel, (pair, some) in zip(panels, [(p, _of(table, p)) for p in pairs], strict=True):
-        difference_axis(quiet(panel), study, pair, rows, limit, what)
+    pairs = table.groupby(["source_a", "source_b"], sort=False)
+    for panel, (pair, some) in zip(panels, pairs, strict=True):
+        difference_axis(panel, study, pair, limit, what)
         if band:
             equivalence_band(panel, study)
         for _, row in some.iterrows():
-            mean = row["row"].startswith("mean")
-            _written_interval(panel, study, row, rows.index(row["row"]), "D" if mean else "o")
+            x, side = (0.01, "left") if row["delta"] > 0 else (0.99, "right")
+            place = panel.get_yaxis_transform()
+            y = rows.index(row["row"]) - 0.33
+            panel.text(x, y, signed(row), transform=place, fontsize=7, color="0.35", ha=side, va="center")
         if rows[-1].startswith("mean"):
             panel.axhline(len(rows) - 1.55, color="0.75", lw=0.8)
     figure.suptitle(
@@ -143,31 +245,12 @@ def forest(
         f"(hollow: {hollow}{'; band: too small to matter' if band else ''})",
         fontsize=10,
     )
-    mark_simulated(figure, study)
     return figure
 
 
-def _of(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
-    return table[(table["source_a"] == pair[0]) & (table["source_b"] == pair[1])]
-
-
-def _written_interval(panel: Axes, study: Study, row: pd.Series, y: float, marker: str) -> None:
-    """The interval, and its numbers at the edge away from it."""
-    draw_interval(panel, study, row, y + 0.1, marker)
-    x, side = (0.01, "left") if row["delta"] > 0 else (0.99, "right")
-    across = panel.get_yaxis_transform()
-    panel.text(x, y - 0.25, signed(row), transform=across, fontsize=7, color="0.35", ha=side, va="center")
-
-
-def difference_axis(
-    axes: Axes, study: Study, pair: tuple[str, str], rows: list[str], limit: float, what: str = "AUC"
-) -> None:
-    """Rows from the top down; x is a difference, with the direction that favours each source."""
-    axes.axvline(0, color="0.25", lw=1, zorder=1)
-    axes.set(
-        xlim=(-limit, limit), ylim=(len(rows) - 0.4, -0.7), yticks=np.arange(len(rows)), yticklabels=rows
-    )
-    axes.tick_params(axis="y", length=0)
+def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], limit: float, what: str = "AUC") -> None:
+    """x is a difference, with the direction that favours each source; no title."""
+    axes.set(xlim=(-limit, limit), title="")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"difference in {what}")
     colours = source_colours(study)
@@ -189,10 +272,10 @@ def span(*values: pd.Series | float) -> float:
     return 1.08 * max(float(np.nanmax(np.abs(np.atleast_1d(v)))) for v in values if np.size(v)) + 1e-3
 
 
-def of_pair(table: pd.DataFrame, pair: tuple[str, str], estimate: str) -> pd.DataFrame:
-    """The rows of one pair and estimate, in the order of the table."""
-    chosen = (table["source_a"] == pair[0]) & (table["source_b"] == pair[1]) & (table["estimate"] == estimate)
-    return table[chosen]
+def of_pair(table: pd.DataFrame, pair: tuple[str, str], estimate: str | None = None) -> pd.DataFrame:
+    """The rows of one pair, and of one estimate where it is given, in the order of the table."""
+    some = table[(table["source_a"] == pair[0]) & (table["source_b"] == pair[1])]
+    return some if estimate is None else some[some["estimate"] == estimate]
 
 
 def signed(row: pd.Series) -> str:

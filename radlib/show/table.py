@@ -6,35 +6,37 @@ table = DICE.read(study)            # UserError where it is missing or of anothe
 DICE.shown(study, table)            # for readers: titles for names, rounded, intervals beside values
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from radlib.store import read_report, write_table
+from radlib.errors import UserError
+from radlib.store import write_table
 from radlib.study import Study
 from radlib.study.titles import pair_title, source_title, task_title
 
-WORD, TASK_NAME, SOURCE_NAME, PAIR_NAMES = "word", "task", "source", "pair"
-P_VALUE, SIMULATED, COUNT = "p", "simulated", ",.0f"
+COUNT = ",.0f"
 
 
 @dataclass(frozen=True)
 class Column:
     """One column of a csv.
 
-    meaning: a clause for the data dictionary; unit: of a number.
-    title: heading for readers, '' where they do not see it; form: `WORD` and the like above, or a format
-    specification such as `+.3f`; ends: columns of the interval, shown in the same cell; names: word -> title.
+    meaning: a clause for the data dictionary, with the unit if there is one.
+    title: heading for readers, '' where they do not see it.
+    form: of a number, as `+.3f`; or a function of study and value that gives the text, as `task_title`.
+    ends: columns of the interval, shown in the same cell; names: word -> title.
+    rare: the column is there only where some row has a value.
     """
 
     name: str
     meaning: str
     title: str = ""
-    form: str = ""
-    unit: str = ""
+    form: str | Callable[[Study, object], str] = ""
     ends: tuple[str, str] | None = None
-    names: dict[str, str] | None = None
+    names: dict | None = None
+    rare: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,22 @@ class Table:
 
     @property
     def names(self) -> list[str]:
-        return [column.name for column in self.columns]
+        """Of the columns that are always there."""
+        return [column.name for column in self.columns if not column.rare]
 
-    def frame(self, rows: Iterable[dict] = ()) -> pd.DataFrame:
-        """Rows with exactly the declared columns; what a row lacks is NaN."""
-        return pd.DataFrame(list(rows), columns=self.names)
+    def present(self, table: pd.DataFrame) -> list[Column]:
+        """The columns that this table has: all but the rare ones without a value."""
+        return [c for c in self.columns if not c.rare or (c.name in table and table[c.name].notna().any())]
+
+    def frame(self, rows: Iterable[dict] = (), **same) -> pd.DataFrame:
+        """Rows with exactly the declared columns; `same`: of all rows; what a row lacks is NaN."""
+        names = [column.name for column in self.columns]
+        table = pd.DataFrame([row | same for row in rows], columns=names)
+        return table[[column.name for column in self.present(table)]]
 
     def write(self, study: Study, table: pd.DataFrame) -> None:
         """Write the csv, whole or not at all."""
-        write_table(table[self.names], study.report_dir / self.file)
+        write_table(table[[column.name for column in self.present(table)]], study.report_dir / self.file)
 
     def read(self, study: Study) -> pd.DataFrame:
         """The csv as `write` wrote it.
@@ -66,90 +75,101 @@ class Table:
         Raises:
             UserError: the table is missing, or another version wrote it.
         """
-        return read_report(study.report_dir / self.file, self.names, self.stage)
+        path = study.report_dir / self.file
+        again = f"run dvc repro {self.stage}"
+        if not path.is_file():
+            raise UserError(f"no {self.file} in {path.parent}; {again}, or its notebook with save = True")
+        # A task may be named nan or null; only an empty cell is no value.
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        if list(table) != [column.name for column in self.present(table)]:
+            raise UserError(f"{path} has other columns than this version writes; {again}")
+        return table
 
-    def shown(self, study: Study, table: pd.DataFrame, columns: list[str] | None = None) -> pd.DataFrame:
-        """For readers.
-
-        Args:
-            columns: names of those to show, None for all that have a title.
-        """
-        chosen = [c for c in self.columns if c.title and (not columns or c.name in columns)]
+    def shown(self, study: Study, table: pd.DataFrame) -> pd.DataFrame:
+        """For readers: the columns that have a title."""
         rows = table.to_dict("records")
-        shown = pd.DataFrame({c.title: [cell(study, row, c) for row in rows] for c in chosen})
+        titled = [column for column in self.present(table) if column.title]
+        shown = pd.DataFrame({column.title: [cell(study, row, column) for row in rows] for column in titled})
         return shown.set_index(list(shown)[: self.index])
 
     def described(self) -> str:
         """Its part of the data dictionary, in Markdown."""
         lines = [f"## `{self.file}`", "", f"A row per {self.row}.", "", "| column | meaning |", "|---|---|"]
-        for column in self.columns:
-            unit = f" ({column.unit})" if column.unit else ""
-            lines.append(f"| `{column.name}` | {column.meaning}{unit} |")
+        lines += [f"| `{column.name}` | {column.meaning} |" for column in self.columns]
         return "\n".join([*lines, ""])
 
 
 def cell(study: Study, row: dict, column: Column) -> str:
     """One value as readers see it; `+0.031 (+0.012 to +0.050)` with its interval."""
-    value, form = row[column.name], column.form
-    if form == PAIR_NAMES:
-        if pd.isna(value) or pd.isna(row["source_b"]) or not row["source_b"]:
-            return "" if pd.isna(value) else source_title(study, value)
-        return pair_title(study, (value, row["source_b"]))
+    value = row[column.name]
     if pd.isna(value):
         return ""
-    if form in _WORDS:
-        return _WORDS[form](study, value)
+    if column.name == "source_a":
+        other = row["source_b"]
+        alone = pd.isna(other) or not other
+        return source_title(study, value) if alone else pair_title(study, (value, other))
     if column.names:
         return column.names.get(value, str(value))
+    if callable(column.form):
+        return column.form(study, value)
     if column.ends is None or pd.isna(row[column.ends[0]]):
-        return number(value, form)
-    low, high = (number(row[end], form) for end in column.ends)
-    return f"{number(value, form)} ({low} to {high})"
+        return number(value, column.form)
+    low, high = (number(row[end], column.form) for end in column.ends)
+    return f"{number(value, column.form)} ({low} to {high})"
 
 
 def number(value: float, form: str) -> str:
-    """With a true minus sign."""
-    if form == P_VALUE:
-        return "< 0.001" if value < 0.001 else f"{value:.3f}"
-    return f"{value:{form}}".replace("-", "−") if form != WORD else str(value)
+    """With a true minus sign; words stay as they are."""
+    return value if isinstance(value, str) else f"{value:{form}}".replace("-", "−")
 
 
-_WORDS = {
-    TASK_NAME: task_title,
-    SOURCE_NAME: source_title,
-    SIMULATED: lambda study, value: "simulated" if value else "real",
-}
+def p_text(study: Study, p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def interval_columns(
+    value: str, meaning: str, title: str, form: str = "+.3f", low: str = "ci_low", high: str = "ci_high"
+) -> list[Column]:
+    """A value and the two ends of its interval."""
+    return [
+        Column(value, meaning, title, form, ends=(low, high)),
+        Column(low, f"lower end of the interval of `{value}`"),
+        Column(high, f"upper end of the interval of `{value}`"),
+    ]
+
+
+def hidden(*columns: Column) -> list[Column]:
+    """The same columns, not for readers."""
+    return [replace(column, title="") for column in columns]
+
 
 # What several tables have in common ------------------------------------------------------------------------
-TASK = Column("task", "name of the task in `params.yaml`, or a mean over tasks", "task", TASK_NAME)
+MEAN = "mean over tasks"  # stands in the column `task`
+TASK = Column("task", "name of the task in `params.yaml`, or a mean over tasks", "task", task_title)
 PAIR = [
-    Column("source_a", "source from whose figure the other's is subtracted", "pair", PAIR_NAMES),
+    Column("source_a", "source from whose figure the other's is subtracted", "pair"),
     Column("source_b", "source whose figure is subtracted"),
 ]
+SIDES = [
+    Column("auc_a", "mean AUC after source a", "AUC a", ".3f"),
+    Column("auc_b", "mean AUC after source b", "AUC b", ".3f"),
+]
+DELTA = interval_columns("delta", "AUC after source a minus AUC after source b", "difference")
+P = Column("p_value", "two-sided, of no difference", "p", p_text)
+P_HOLM = Column("p_holm", "the same after Holm's correction over the tasks", "p (Holm)", p_text)
 COUNTS = [
     Column("n_patients", "tested patients, or what stands for them", "patients", COUNT),
     Column("n_images", "test images", "images", COUNT),
     Column("n_positive", "positive test images", "positive", COUNT),
 ]
-HIDDEN_COUNTS = [Column(count.name, count.meaning) for count in COUNTS]
 RUNS = Column("n_runs", "runs of each side", "runs a side", COUNT)
 RESAMPLES = Column("resamples", "bootstrap resamples")
-IS_SIMULATED = Column("simulated", "whether patients and images are computer-made", "images are", SIMULATED)
-HOLDS = Column("interval_holds", "what was resampled", "resampled", WORD)
-
-
-def interval_columns(
-    value: str,
-    meaning: str,
-    title: str,
-    form: str = "+.3f",
-    unit: str = "",
-    low: str = "ci_low",
-    high: str = "ci_high",
-) -> list[Column]:
-    """A value and the two ends of its interval."""
-    return [
-        Column(value, meaning, title, form, unit, ends=(low, high)),
-        Column(low, f"lower end of the interval of `{value}`", unit=unit),
-        Column(high, f"upper end of the interval of `{value}`", unit=unit),
-    ]
+IS_SIMULATED = Column(
+    "simulated", "whether patients and images are computer-made", "images are",
+    names={True: "simulated", False: "real"},
+)  # fmt: skip
+HOLDS = Column("interval_holds", "what was resampled", "resampled")
+DIVERGED = Column("diverged", "which runs diverged, so that there is no verdict", "no verdict", rare=True)
+ORIGIN = [RESAMPLES, IS_SIMULATED, DIVERGED]
+P_VALUE, WORD, SOURCE_NAME = p_text, "", source_title  # until the last rooms say it themselves
+HIDDEN_COUNTS = hidden(*COUNTS)

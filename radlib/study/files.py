@@ -31,7 +31,19 @@ def _mapping(loader: _Loader, node: yaml.MappingNode):
     mapping.update(_no_key_twice(loader, node))
 
 
+def _plain_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    """YAML takes 0123 for 83, an octal number, and 1:30 for 90, minutes and seconds."""
+    number = loader.construct_yaml_int(node)
+    if node.value.replace("_", "").lstrip("+") != str(number):
+        raise UserError(
+            f"line {node.start_mark.line + 1} has {node.value}, which YAML reads as {number}; write numbers "
+            "without a leading zero, and put what is text in quotes"
+        )
+    return number
+
+
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _plain_number)
 
 
 def read_params(path: Path) -> dict[str, Any]:

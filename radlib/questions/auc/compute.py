@@ -18,8 +18,9 @@ import pandas as pd
 from radlib.errors import UserError
 from radlib.progress import progress
 from radlib.questions.auc.table import AUC, OVERALL
-from radlib.questions.verdicts import difference_columns, of_finished_runs, verdicts
+from radlib.questions.verdicts import difference_columns, diverged, verdicts
 from radlib.seeds import seed_of
+from radlib.show.findings import unless_diverged
 from radlib.stats.bootstrap import RocBand, bootstrap_delta, mean_auc, roc_band
 from radlib.stats.delong import delong_difference
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate, mean_of
@@ -83,11 +84,12 @@ def compare_sources(study: Study, results: Results) -> Comparison:
     table["verdict"] = verdicts(study, table, "p_value", "p_tost")
     table["verdict_holm"] = verdicts(study, table, "p_holm", "p_tost_holm")
     overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
+    lost = [diverged(*sides) for sides in compared]
     for name in ("verdict", "verdict_holm"):
-        table[name] = [of_finished_runs(*of) for of in zip(table[name], compared, strict=True)]
-    joined = [[pd.concat(side) for side in zip(*(compared[i] for i in rows), strict=True)]
-              for rows in families.groups.values()]  # fmt: skip
-    overall["verdict"] = [of_finished_runs(*of) for of in zip(overall["verdict"], joined, strict=True)]
+        table[name] = list(map(unless_diverged, table[name], lost))
+    joined = [zip(*(compared[i] for i in rows), strict=True) for rows in families.groups.values()]
+    lost_of_all = [diverged(*map(pd.concat, sides)) for sides in joined]
+    overall["verdict"] = list(map(unless_diverged, overall["verdict"], lost_of_all))
     notes += _resolution_notes(study, families.groups.values(), differences)
     return Comparison(table[AUC.names], overall[OVERALL.names], notes)
 

@@ -1,0 +1,201 @@
+"""Do the scores mean what they say? (13_beyond_the_mean)
+
+Brier score, calibration error and balanced accuracy, by task and source. Every run is measured on its own
+fold's test images, and the mean over a source's runs is reported, as for the AUC: over the settings that the
+pair of the headline has in common. The difference of this pair is taken on the same patients. The trained
+runs are held fixed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from radlib.errors import UserError
+from radlib.progress import progress
+from radlib.questions.verdicts import diverged, estimate_columns
+from radlib.seeds import seed_of
+from radlib.show.findings import HIGHER, LOWER, Finding, direction, finding_of
+from radlib.show.style import intervals, legend_above, source_colours, source_handles, unit_squares
+from radlib.show.table import COUNT, COUNTS, MEAN, ORIGIN, TASK, Column, Table, hidden, interval_columns
+from radlib.stats.calibration import (
+    FIGURES,
+    Reliability,
+    bootstrap_figures,
+    ece_if_perfect,
+    measured,
+    number_of_bins,
+    recentred,
+    reliability,
+)
+from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.folds import FoldScores, run_shares, smaller_class, tested
+from radlib.study import Study
+from radlib.study.titles import pair_title, source_title, task_title
+from radlib.training.results import REMEDY, Results, headline_runs
+
+FIGURE_TITLES = {
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "balanced_accuracy": "balanced accuracy at the validation threshold",
+}
+_VALUE = ("value", "ci_low", "ci_high")
+_BETTER = {"brier": LOWER, "ece": LOWER, "balanced_accuracy": HIGHER}
+CALIBRATION = Table(
+    "calibration.csv",
+    "beyond",
+    "figure, task and source, or pair of sources",
+    [
+        TASK,
+        Column(
+            "figure",
+            "Brier score, expected calibration error or balanced accuracy",
+            "figure",
+            names=FIGURE_TITLES,
+        ),
+        Column("source", "the source", "source", source_title),
+        Column("against", "the source whose figure is subtracted, if any", "minus", source_title),
+        *interval_columns("value", "the figure, or its difference", "value", ".3f"),
+        Column("reference", "what chance gives", "by chance", ".3f"),
+        Column("bins", "of equal numbers", "bins", COUNT),
+        Column("n_runs", "runs", "runs", COUNT),
+        *hidden(*COUNTS),
+        *ORIGIN,
+    ],
+    index=3,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One source on one task: figures, what they would be by chance, and the diagram.
+
+    runs: that were measured; about: counts, columns of the table.
+    """
+
+    figures: dict[str, Estimate]
+    references: dict[str, float]
+    curve: Reliability
+    runs: pd.DataFrame
+    about: dict
+
+
+def measure(study: Study, results: Results) -> dict[str, dict[str, Measured]]:
+    """By task and source.
+
+    Raises:
+        UserError: a run has no threshold; too few patients or resamples for an interval.
+    """
+    if "val_threshold" not in results.runs or results.runs["val_threshold"].isna().any():
+        raise UserError(f"runs.parquet holds runs without the column val_threshold; {REMEDY}")
+    return {
+        task: {
+            source: _measure(study, results, task, runs)
+            for source, runs in headline_runs(study, results.of_task(task)).items()
+        }
+        for task in progress(results.tasks, description="calibration")
+    }
+
+
+def _measure(study: Study, results: Results, task: str, runs: pd.DataFrame) -> Measured:
+    folds = results.scores(task, runs)
+    thresholds = [group["val_threshold"].to_numpy(float) for _, group in runs.groupby("fold")]
+    bins, options = number_of_bins(folds), study.compare
+    seed = seed_of(study.seed, "bootstrap", task)
+    values = measured(folds, thresholds, bins)
+    draws = bootstrap_figures(folds, thresholds, bins, options.resamples, seed)
+    draws["ece"] = recentred(draws["ece"], values["ece"])
+    sample = (smaller_class(folds), len(folds))
+    perfect = ece_if_perfect(folds, bins, seed_of(study.seed, "perfect", task))
+    return Measured(
+        figures={name: Estimate(values[name], draws[name], *sample) for name in FIGURES},
+        references={"brier": _always_the_share(folds), "ece": perfect, "balanced_accuracy": 0.5},
+        curve=reliability(folds, bins, options.resamples, seed, options.confidence),
+        runs=runs,
+        about={"bins": bins, "n_runs": len(runs), **tested(folds)},
+    )
+
+
+def _always_the_share(folds: list[FoldScores]) -> float:
+    """Brier score of somebody who gives every image the share of positives of its test part."""
+    shares = np.array([fold.labels.mean() for fold in folds])
+    return float(run_shares(folds) @ (shares * (1 - shares)))
+
+
+def calibration_table(study: Study, found: dict[str, dict[str, Measured]]) -> pd.DataFrame:
+    """`CALIBRATION`: a row per task, figure and source, and the headline difference with its mean over tasks.
+
+    reference: what chance gives. For the Brier score the share of positives as every image's score; for the
+    calibration error its mean if these scores were the true probabilities; for balanced accuracy one half.
+    """
+    a, b = study.compare.headline
+    of_all = [pd.concat([sources[source].runs for sources in found.values()]) for source in (a, b)]
+    rows = []
+    for figure in FIGURES:
+        differences = []
+        for task, sources in found.items():
+            here = {"task": task, "figure": figure}
+            for source, one in sources.items():
+                about = {
+                    "source": source,
+                    "reference": one.references[figure],
+                    "diverged": diverged(one.runs),
+                }
+                rows.append(here | about | one.about | estimate_columns(study, one.figures[figure], _VALUE))
+            differences.append(sources[a].figures[figure] - sources[b].figures[figure])
+            about = {"source": a, "against": b, "diverged": diverged(sources[a].runs, sources[b].runs)}
+            rows.append(here | about | sources[a].about | estimate_columns(study, differences[-1], _VALUE))
+        mean = estimate_columns(study, mean_of(differences, study.compare.confidence), _VALUE)
+        about = {"source": a, "against": b, "diverged": diverged(*of_all)}
+        rows.append({"task": MEAN, "figure": figure} | about | mean)
+    table = CALIBRATION.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    return table.astype(dict.fromkeys(["bins", "n_runs", *(column.name for column in COUNTS)], "Int64"))
+
+
+def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) -> Figure:
+    """One panel per task, one line per source: share of positives against mean score, bin by bin."""
+    titles = [task_title(study, task) for task in found]
+    figure, panels, _, _ = unit_squares(study, titles, "mean score", "share of positives")
+    colours = source_colours(study)
+    for panel, sources in zip(panels, found.values(), strict=True):
+        # A little to the side, so that intervals of different sources do not hide each other.
+        shifts = 0.008 * (np.arange(len(sources)) - (len(sources) - 1) / 2)
+        for (source, one), shift in zip(sources.items(), shifts, strict=True):
+            score, curve = one.curve.score + shift, one.curve
+            panel.vlines(score, curve.low, curve.high, color=colours[source], lw=1.2, alpha=0.75)
+            panel.plot(score, curve.share, "o-", color=colours[source], ms=3.5, lw=0.9)
+    shown = {source for sources in found.values() for source in sources}
+    legend_above(figure, source_handles(study, shown, marker="o", ms=4))
+    return figure
+
+
+def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
+    """A panel per figure: every source on every task with its interval; grey: what chance gives."""
+    levels = table[table["against"].isna()]
+    marks = levels.assign(
+        panel=levels["figure"].map(FIGURE_TITLES).str.replace(" at the", "\nat the"),
+        row=[task_title(study, task) for task in levels["task"]],
+        series=levels["source"],
+        colour=levels["source"].map(source_colours(study)),
+    )
+    figure = intervals(study, marks, "", across=len(FIGURES)).figure
+    chance = Line2D([], [], color="0.55", marker="|", ls="", ms=10, mew=2.5, label="what chance gives")
+    legend_above(figure, [*source_handles(study, levels["source"], marker="o", ms=5), chance])
+    return figure
+
+
+def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """The headline difference of every figure, mean over tasks; and whether scores err beyond chance."""
+    pair, where = pair_title(study, tuple(study.compare.headline)), "13_beyond_the_mean"
+    found = []
+    for row in table[table["task"] == MEAN].to_dict("records"):
+        word = direction(row["ci_low"], row["ci_high"])
+        if word in (HIGHER, LOWER):
+            word += ", which is better" if word == _BETTER[row["figure"]] else ", which is worse"
+        title = f"{FIGURE_TITLES[row['figure']]}, {pair}: {MEAN}"
+        found.append(finding_of(row, title[0].upper() + title[1:], word, _VALUE, where=where))
+    rows = table[(table["figure"] == "ece") & table["against"].isna()]
+    beyond = f"in {(rows['ci_low'] > rows['reference']).sum()} of {len(rows)} cases of a source and task"
+    return [*found, Finding("Calibration error above what chance gives", beyond)]
