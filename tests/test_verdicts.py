@@ -9,7 +9,7 @@ from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.findings import headline_sentence, resampled_sentence
 from radlib.questions.verdicts import verdict
-from radlib.report.limits import limits
+from radlib.report.summary import limits
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.equivalence import equivalence

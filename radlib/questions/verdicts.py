@@ -13,9 +13,12 @@ With c = `compare.confidence` and m = `compare.equivalence`:
 read with p-values after Holm's correction, of both kinds, because every task is another chance to be wrong.
 """
 
+from collections.abc import Iterable, Sequence
+
 import pandas as pd
 
 from radlib.stats.estimate import Estimate
+from radlib.stats.models import holm
 from radlib.study import Study
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
@@ -56,6 +59,35 @@ def diverged(*sides: pd.DataFrame) -> str | None:
     counts = [(int(runs["diverged"].sum()) if "diverged" in runs else 0, runs) for runs in sides]
     said = [f"{n} of {len(runs)} runs of {runs['source'].iloc[0]} diverged" for n, runs in counts if n]
     return ", ".join(said) or None
+
+
+def corrected(table: pd.DataFrame, family: list[str], names: dict[str, str]) -> pd.DataFrame:
+    """With p-values after Holm's correction over the rows of every family; a row without p is not of it.
+
+    Args:
+        family: the columns that name one; names: column of p -> column of the corrected p.
+    """
+    families = table.groupby(family, sort=False)
+    return table.assign(**{new: families[p].transform(_holm) for p, new in names.items()})
+
+
+def _holm(p: pd.Series) -> pd.Series:
+    given = p.dropna().astype(float)
+    return pd.Series(holm(given.to_numpy()), index=given.index).reindex(p.index)
+
+
+def too_few_resamples(study: Study, families: Iterable[Sequence[float]]) -> list[str]:
+    """Where even resamples that all point one way could not pass Holm's correction.
+
+    Args:
+        families: the smallest p-values that the comparisons of each could have (`Estimate.smallest_p`).
+    """
+    blind = {len(family) for family in families if min(family) * len(family) >= 1 - study.compare.confidence}
+    return [
+        f"{study.compare.resamples} resamples are too few for Holm's correction over {count} tasks: no "
+        "difference could pass it; raise compare.resamples, or use more patients"
+        for count in sorted(blind)
+    ]
 
 
 def estimate_columns(study: Study, found: Estimate, names: tuple[str, str, str]) -> dict[str, float]:

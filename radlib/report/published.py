@@ -1,10 +1,15 @@
-"""What the re-created paper reports, and what later studies found: numbers with their sources.
+"""What the re-created paper reports, what later studies found (with sources), and the accuracies here.
 
 Mei X. et al., "RadImageNet: An Open Radiologic Deep Learning Research Dataset for Effective Transfer
 Learning", Radiology: Artificial Intelligence 2022, doi 10.1148/ryai.210315.
 """
 
+import json
+
 import pandas as pd
+
+from radlib.study import Study
+from radlib.study.titles import source_title
 
 # Top-1 and top-5 accuracy of the four networks on the radiology corpus (165 classes), in %.
 PRETRAINING = pd.DataFrame.from_dict(
@@ -48,3 +53,20 @@ _FOUND = [
     ),
 ]
 LATER = pd.DataFrame(_FOUND, columns=["later study", "found"]).set_index("later study")
+
+
+def pretraining_table(study: Study) -> pd.DataFrame | None:
+    """Held-out accuracy of every network pretrained here, in %; None where none was."""
+    models = [
+        study.model_file(s, b).with_suffix(".json") for s in study.sources for b in study.backbones_of(s)
+    ]
+    records = [json.loads(path.read_text()) for path in models if path.is_file()]
+    if not records:
+        return None
+    table = pd.DataFrame(records)
+    percent = ["top1", "top5", "balanced_accuracy"]
+    table[percent] = (100 * table[percent]).round(1)
+    table["source"] = [source_title(study, source) for source in table["source"]]
+    titles = ["top-1, %", "top-5, %", "balanced accuracy, %"]
+    table = table[["source", "backbone", *percent, "n_images", "epochs"]]
+    return table.set_axis(["source", "backbone", *titles, "images", "epochs"], axis=1)

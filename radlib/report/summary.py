@@ -64,23 +64,6 @@ def beside_published(study: Study, table: pd.DataFrame) -> pd.DataFrame | None:
     return pd.DataFrame(rows).set_index("task") if rows else None
 
 
-def pretraining_table(study: Study) -> pd.DataFrame | None:
-    """Held-out accuracy of every network pretrained here, in %; None where none was."""
-    models = [
-        study.model_file(s, b).with_suffix(".json") for s in study.sources for b in study.backbones_of(s)
-    ]
-    records = [json.loads(path.read_text()) for path in models if path.is_file()]
-    if not records:
-        return None
-    table = pd.DataFrame(records)
-    percent = ["top1", "top5", "balanced_accuracy"]
-    table[percent] = (100 * table[percent]).round(1)
-    table["source"] = [source_title(study, source) for source in table["source"]]
-    titles = ["top-1, %", "top-5, %", "balanced accuracy, %"]
-    table = table[["source", "backbone", *percent, "n_images", "epochs"]]
-    return table.set_axis(["source", "backbone", *titles, "images", "epochs"], axis=1)
-
-
 def data_table(study: Study) -> pd.DataFrame:
     """Images, patients and positives of every dataset as used, and how many images were dropped.
 

@@ -93,10 +93,11 @@ def _check_parameters(source: Path, parameters: dict[str, str]) -> None:
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drop what differs between two equal executions: times, versions of the front end, cell ids."""
+    """Drop what differs between two equal executions: times, versions of the front end, papermill's id."""
     notebook.metadata.pop("papermill", None)
-    for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number:02d}"
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "injected-parameters"  # papermill's own is another one each time
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
     return notebook
