@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from radlib.stats.bootstrap import FoldScores, bootstrap_mean_auc
-from radlib.stats.folds import fold_patients, patient_weights
+from radlib.stats.bootstrap import bootstrap_mean_auc
+from radlib.stats.folds import FoldScores, fold_patients, patient_weights
 
 RESAMPLES = 2000  # as a study takes; ours includes building the matrices
 LOOPED = 40  # resamples timed of the loop

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from radlib.data import prepare
-from radlib.data.figures import class_counts, findings, split_check
+from radlib.data.figures import class_counts, part_table, split_check
 from radlib.data.images import open_packed
-from radlib.data.splits import assign_parts, choose_subset, part_table
+from radlib.data.splits import assign_parts, choose_subset
 from radlib.datasets.radimagenet import FILES
 from radlib.study import Study, load_study
 
@@ -137,7 +137,6 @@ def prepare_corpus(steps: Steps, study: Study) -> None:
 
 def tables(prepared: prepare.Prepared) -> None:
     class_counts(prepared)
-    findings(prepared.audit)
     split_check(prepared.manifest)
     part_table(prepared.manifest)
 

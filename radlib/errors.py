@@ -1,6 +1,9 @@
 """The one exception for what a user can put right."""
 
-from collections.abc import Iterable
+import functools
+import inspect
+import traceback
+from collections.abc import Callable, Iterable
 
 
 class UserError(Exception):
@@ -19,3 +22,20 @@ def listed(names: Iterable[object], most: int = 5, between: str = ", ") -> str:
     names = [str(name) for name in names]
     more = f" (and {len(names) - most} more)" if len(names) > most else ""
     return between.join(names[:most]) + more
+
+
+def of_task(function: Callable) -> Callable:
+    """What `radlib.stats` refuses (ValueError) becomes a UserError that names the function's `task`."""
+
+    @functools.wraps(function)
+    def asked(*args, **named):
+        try:
+            return function(*args, **named)
+        except ValueError as exc:
+            raised_by = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(exc.__traceback__)]
+            if not raised_by[-1].startswith("radlib.stats."):
+                raise
+            task = inspect.signature(function).bind(*args, **named).arguments["task"]
+            raise UserError(f"task '{task}': {exc}") from exc
+
+    return asked

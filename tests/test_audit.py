@@ -1,7 +1,9 @@
 """The audit on images with known copies."""
 
+import hashlib
 import io
 import time
+from typing import NamedTuple
 
 import imagehash
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 from radlib.data.audit import audit
-from radlib.data.fingerprints import Fingerprint, Fingerprints, fingerprint
+from radlib.data.facts import FACTS, facts_of
 
 
 def texture(seed: int, size: int = 96) -> np.ndarray:
@@ -27,12 +29,21 @@ def as_jpeg(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.open(buffer))
 
 
-def stacked(prints: list[Fingerprint]) -> Fingerprints:
-    """Fingerprints in columns, as they are packed."""
-    columns = Fingerprints.blank(np.zeros((len(prints), 32, 32), dtype=np.uint8))
-    for row, one in enumerate(prints):
-        columns.put(row, one)
-    return columns
+class Print(NamedTuple):
+    """What is compared of an image, in place of its pixels."""
+
+    pixels: bytes
+    phash: int
+    thumbnail: np.ndarray
+
+
+def stacked(prints: list[Print]) -> tuple[np.ndarray, np.ndarray]:
+    """Facts and thumbnails in columns, as they are packed."""
+    facts, thumbnails = np.zeros(len(prints), dtype=FACTS), np.array([one.thumbnail for one in prints])
+    facts["pixels"], facts["phash"] = [one.pixels for one in prints], [one.phash for one in prints]
+    facts["twin"] = [hashlib.md5(one.thumbnail.tobytes()).digest() for one in prints]
+    facts["flat"] = np.ptp(thumbnails, axis=(1, 2)) == 0
+    return facts, thumbnails
 
 
 def run(*images: tuple, bits: int = 2, certain: bool = True):
@@ -42,9 +53,11 @@ def run(*images: tuple, bits: int = 2, certain: bool = True):
             "image_id": [f"i{n}" for n in range(len(images))],
             "patient_id": pd.Series([patient for _, _, patient in images], dtype=object),
             "class_name": [class_name for _, class_name, _ in images],
+            "drop": "",
         }
     )
-    return audit(table, stacked([fingerprint(pixels) for pixels, _, _ in images]), bits, certain)
+    rows, thumbnails = zip(*(facts_of(pixels) for pixels, _, _ in images), strict=True)
+    return audit(table, np.array(list(rows), dtype=FACTS), np.array(thumbnails), bits, certain)
 
 
 def reasons(result) -> dict[str, str]:
@@ -125,12 +138,11 @@ def test_hashes_alone_do_not_join_images_without_texture():
     assert result.report["patients"] == 20
 
 
-def test_fingerprint_is_the_published_hash():
+def test_the_hash_is_the_published_one():
     pixels = texture(5)
-    expected = int(str(imagehash.phash(Image.fromarray(pixels))), 16)
-    assert fingerprint(pixels).phash == expected
-    colour = np.stack([pixels, texture(6), texture(7)], axis=-1)
-    assert fingerprint(colour).phash == int(str(imagehash.phash(Image.fromarray(colour))), 16)
+    for picture in (pixels, np.stack([pixels, texture(6), texture(7)], axis=-1)):
+        row = np.array(facts_of(picture)[0], dtype=FACTS)
+        assert row["phash"] == int(str(imagehash.phash(Image.fromarray(picture))), 16)
 
 
 @settings(max_examples=30, deadline=None)
@@ -161,11 +173,11 @@ def test_twelve_thousand_images_take_seconds():
     hashes[3] = hashes[2] ^ np.uint64(0b111)
     thumbnails = rng.integers(0, 256, (12_000, 32, 32), dtype=np.uint8)
     thumbnails[1], thumbnails[3] = thumbnails[0], thumbnails[2]
-    prints = stacked([Fingerprint(b"%d" % n, int(hashes[n]), thumbnails[n], False) for n in range(12_000)])
+    prints = stacked([Print(b"%d" % n, int(hashes[n]), thumbnails[n]) for n in range(12_000)])
     names = [f"{n:05d}" for n in range(12_000)]
-    table = pd.DataFrame({"image_id": names, "patient_id": names, "class_name": "a"})
+    table = pd.DataFrame({"image_id": names, "patient_id": names, "class_name": "a", "drop": ""})
     start = time.perf_counter()
-    result = audit(table, prints, near_bits=2, certain=False)
+    result = audit(table, *prints, near_bits=2, certain=False)
     assert time.perf_counter() - start < 20
     assert result.report["near_identical_pairs"] == 1  # two bits apart, not three
     assert result.report["patients"] == 11_999

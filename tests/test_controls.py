@@ -21,7 +21,7 @@ from radlib.questions.controls.figure import controls_figure
 from radlib.questions.controls.findings import NO_CONTROLS, all_passed, control_findings, controls_box
 from radlib.questions.controls.table import CONTROLS
 from radlib.seeds import seed_of
-from radlib.stats.replicates import mean_of_trainings
+from radlib.stats.estimate import students_interval
 from radlib.study import load_study
 from radlib.study.questions import Controls
 from radlib.training import control_arms, transfer_arm
@@ -149,8 +149,8 @@ def shared_patients() -> tuple[np.ndarray, pd.DataFrame]:
 def control_of(fit_and_test, manifest: pd.DataFrame) -> tuple[float, bool]:
     """AUC with the true labels, and whether the control of 40 shuffles passes as in `11_controls`."""
     shuffled = [permuted_labels(manifest, TASK, 0, seed) for seed in range(40)]
-    found = mean_of_trainings(np.array([fit_and_test(labels) for labels in shuffled]), 1 - 0.05 / 4)
-    return fit_and_test(manifest["label"].to_numpy()), found.ci_low <= 0.5 <= found.ci_high
+    low, high = students_interval([fit_and_test(labels) for labels in shuffled], 1 - 0.05 / 4)
+    return fit_and_test(manifest["label"].to_numpy()), low <= 0.5 <= high
 
 
 def auc_after(

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from radlib.data.grouping import merge_classes
+from radlib.data.parts import merge_classes
 from radlib.errors import UserError
 from radlib.study.datasets import Corpus
 

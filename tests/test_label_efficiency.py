@@ -31,7 +31,8 @@ from radlib.questions.label_efficiency import (
 from radlib.questions.verdicts import corrected, too_few_resamples
 from radlib.seeds import seed_of
 from radlib.show.style import STAMP, UNDECIDED, source_colours
-from radlib.stats.bootstrap import FoldScores, bootstrap_delta, mean_auc
+from radlib.stats.bootstrap import bootstrap_delta, mean_auc
+from radlib.stats.folds import FoldScores
 from radlib.store import load_run
 from radlib.study import Run
 from radlib.study.questions import LabelEfficiency

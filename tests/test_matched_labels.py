@@ -24,8 +24,8 @@ from radlib.questions.matched_labels import (
 )
 from radlib.seeds import seed_of
 from radlib.show.table import MEAN
-from radlib.stats.bootstrap import bootstrap_mean_auc, interval
-from radlib.stats.estimate import BOTH, PATIENTS
+from radlib.stats.bootstrap import bootstrap_mean_auc
+from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.study.questions import MatchedLabels
 from radlib.study.training import Setting
 from radlib.training import transfer
@@ -150,12 +150,13 @@ def test_draws_of_both_differences_are_of_the_same_patients(tmp_path):
     for task, rows in table.groupby("task", sort=False):
         runs = results.of_task(task).sort_values(RUN)
         folds = {s: results.scores(task, runs[runs["source"] == s]) for s in study.sources}
-        of = bootstrap_mean_auc(folds, 1000, seed_of(study.seed, "bootstrap", task))
+        found = bootstrap_mean_auc(folds, 1000, seed_of(study.seed, "bootstrap", task))
+        of = {source: one.replicates for source, one in found.items()}
         wholes.append(of["radiology"] - of["random"])
         parts.append(of["photographs"] - of["random"])
-        low, high = interval(parts[-1] / wholes[-1], 0.95, 30, 2)
+        low, high = Estimate(0.0, parts[-1] / wholes[-1], 30, 2).interval(0.95)
         assert tuple(rows.iloc[1][SHARE[1:]]) == pytest.approx((low, high))
-    low, high = interval(np.mean(parts, axis=0) / np.mean(wholes, axis=0), 0.95, 30, 2)
+    low, high = Estimate(0.0, np.mean(parts, axis=0) / np.mean(wholes, axis=0), 30, 2).interval(0.95)
     assert tuple(overall.iloc[1][SHARE[1:]]) == pytest.approx((low, high))
 
 

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radlib.data.audit import audit
-from radlib.data.fingerprints import Fingerprint
 from radlib.data.near import LEAST_CORRELATION, NAMED, close_hashes
-from tests.test_audit import stacked
+from tests.test_audit import Print, stacked
 
 
 def every_close_pair(hashes: np.ndarray, bits: int) -> set[tuple[int, int]]:
@@ -55,7 +54,7 @@ def test_close_hashes_of_any_numbers(numbers, bits):
 
 
 # The audit as it was when it compared all with all ----------------------------------------------------------
-def every_near_pair(prints: list[Fingerprint], rows: np.ndarray, bits: int) -> list[tuple[int, int]]:
+def every_near_pair(prints: list[Print], rows: np.ndarray, bits: int) -> list[tuple[int, int]]:
     hashes = np.array([p.phash for p in prints], dtype=np.uint64)
     thumbnails = np.array([p.thumbnail for p in prints], dtype=np.float32).reshape(len(prints), -1)
     thumbnails -= thumbnails.mean(axis=1, keepdims=True)
@@ -78,7 +77,7 @@ def groups(patients: list[str], linked: list[tuple[int, int]]) -> list[str]:
     return [group[patient] for patient in patients]
 
 
-def images_with_copies(rng: np.random.Generator, count: int) -> tuple[list[Fingerprint], pd.DataFrame]:
+def images_with_copies(rng: np.random.Generator, count: int) -> tuple[list[Print], pd.DataFrame]:
     """A few pictures, each many times: equal, equal but for the hash or a thumbnail's noise, or one grey."""
     pictures = rng.integers(0, 256, (8, 32, 32)).astype(float)
     pictures[0] = 30
@@ -90,13 +89,14 @@ def images_with_copies(rng: np.random.Generator, count: int) -> tuple[list[Finge
         thumbnail = (pictures[which] + noise).clip(0, 255).astype(np.uint8)
         flips = sum(1 << int(place) for place in rng.integers(0, 64, rng.choice([0, 0, 1, 2])))
         copy = b"%d" % (number // 2 if rng.random() < 0.2 else number)
-        prints.append(Fingerprint(copy, int(hashes[which]) ^ flips, thumbnail, False))
+        prints.append(Print(copy, int(hashes[which]) ^ flips, thumbnail))
     patients = [f"p{rng.integers(count // 3)}" if rng.random() < 0.5 else None for _ in range(count)]
     table = pd.DataFrame(
         {
             "image_id": [f"i{number:03d}" for number in range(count)],
             "patient_id": pd.Series(patients, dtype=object),
             "class_name": rng.choice(["a", "b", "c"], count, p=[0.8, 0.1, 0.1]),
+            "drop": "",
         }
     )
     return prints, table
@@ -107,7 +107,7 @@ def images_with_copies(rng: np.random.Generator, count: int) -> tuple[list[Finge
 def test_the_audit_decides_as_if_all_were_compared_with_all(seed, certain):
     rng = np.random.default_rng(seed)
     prints, table = images_with_copies(rng, 150)
-    result = audit(table, stacked(prints), near_bits=2, certain=certain)
+    result = audit(table, *stacked(prints), near_bits=2, certain=certain)
     names, classes = table["image_id"].tolist(), table["class_name"].tolist()
     patients = [p if isinstance(p, str) else n for p, n in zip(table["patient_id"], names, strict=True)]
     known = [isinstance(p, str) for p in table["patient_id"]]
@@ -142,12 +142,10 @@ def test_thousands_of_blank_images_are_not_compared_with_each_other():
     classes = np.full(count, "a", dtype=object)
     classes[blank] = "b"
     names = np.array([f"i{row:06d}" for row in range(count)], dtype=object)
-    table = pd.DataFrame({"image_id": names, "patient_id": None, "class_name": classes})
+    table = pd.DataFrame({"image_id": names, "patient_id": None, "class_name": classes, "drop": ""})
     start = time.process_time()
-    prints = stacked(
-        [Fingerprint(b"%d" % row, int(hashes[row]), thumbnails[row], False) for row in range(count)]
-    )
-    result = audit(table, prints, near_bits=2)
+    prints = stacked([Print(b"%d" % row, int(hashes[row]), thumbnails[row]) for row in range(count)])
+    result = audit(table, *prints, near_bits=2)
     assert time.process_time() - start < 10
     assert result.report["near_identical_pairs"] == same * (same - 1) // 2
     assert result.report["dropped_two_labels_near"] == same and result.keep.sum() == count - same

@@ -13,7 +13,8 @@ from radlib.questions.overlap.compute import Matches, best_matches, judge
 from radlib.questions.overlap.findings import overlap_findings
 from radlib.questions.overlap.table import OVERLAP
 from radlib.seeds import seed_of
-from radlib.stats.bootstrap import FoldScores, bootstrap_delta
+from radlib.stats.bootstrap import bootstrap_delta
+from radlib.stats.folds import FoldScores
 from radlib.training.results import load_results
 from tests.conftest import write_packed
 from tests.fabricated import fabricate, make_study, read_results

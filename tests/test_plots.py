@@ -169,5 +169,6 @@ def test_roc_curves_agree_with_the_auc_of_the_table(compared):
     study, results, found = compared
     band = compare.roc_bands(study, results, points=201)["thyroid_us"]["radiology"]
     row = found.table.query("task == 'thyroid_us' and source_a == 'radiology' and estimate == 'grid_mean'")
-    assert np.trapezoid(band.tpr, band.fpr) == pytest.approx(row["auc_a"].item(), abs=0.02)
-    assert (band.low <= band.tpr + 1e-12).all() and (band.tpr <= band.high + 1e-12).all()
+    low, high = band.interval(0.95)
+    assert np.trapezoid(band.value, dx=1 / 200) == pytest.approx(row["auc_a"].item(), abs=0.02)
+    assert (low <= band.value + 1e-12).all() and (band.value <= high + 1e-12).all()

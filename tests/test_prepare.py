@@ -16,7 +16,7 @@ from PIL import Image
 
 from radlib.data import packing
 from radlib.data import prepare as prepare_module
-from radlib.data.figures import class_counts, findings, lesion_shares, readable, split_check, unit_of
+from radlib.data.figures import card, class_counts, lesion_shares, readable, split_check, unit_of
 from radlib.data.images import open_packed
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
@@ -142,8 +142,8 @@ def test_an_empty_mask_is_neither_a_lesion_nor_a_missing_mask(own_data):
     prepared = prepare(own_data, "mine", save=False, progress=quiet)
     row = prepared.manifest.set_index("image_id").loc["0.png"]
     assert row["empty_mask"] and not row["has_mask"] and prepared.manifest["empty_mask"].sum() == 1
-    said = findings(prepared.audit)
-    assert "1 images come with a mask that marks nothing" in said and "40 images have no mask" in said
+    said = card(own_data.tasks["mine"], prepared)
+    assert "; 1 have one that marks nothing" in said and "; 40 have none and take no part" in said
 
 
 def test_odd_pictures_and_masks_are_named_before_and_after_preparing(own_data):
@@ -158,7 +158,8 @@ def test_odd_pictures_and_masks_are_named_before_and_after_preparing(own_data):
     reason = "a damaged TIFF, or of a kind that is not read"
     assert prepared.dropped.values.tolist() == [["4.png", reason]] and len(prepared.manifest) == 59
     sentences = prepared.audit["looks"]
-    assert [one in findings(prepared.audit) for one in sentences] == [True, True]
+    shown = card(own_data.tasks["mine"], prepared)
+    assert all(one in shown for one in sentences) and f"| excluded | {reason}: 1 |" in shown
     assert "1 pictures have fewer than 32 grey levels" in sentences[0] and "`3.png`" in sentences[0]
     assert "1 masks mark more than half of their picture" in sentences[1] and "`0.png`" in sentences[1]
     checked = check_data(own_data, progress=quiet)

@@ -34,7 +34,7 @@ GENERATORS = {
 
 
 def same(a: Sample, b: Sample) -> bool:
-    names = (a.class_name, a.patient_id, a.image_id) == (b.class_name, b.patient_id, b.image_id)
+    names = (a.class_name, a.patient_id, a.name) == (b.class_name, b.patient_id, b.name)
     masks = (a.mask is None and b.mask is None) or np.array_equal(a.mask, b.mask)
     return names and masks and np.array_equal(a.image, b.image)
 
@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_images_whatever_their_number(name):
 @pytest.mark.parametrize("name", GENERATORS)
 def test_every_image_has_its_own_name_and_no_two_are_equal(name):
     samples = list(GENERATORS[name](8, 3))
-    assert len({s.image_id for s in samples}) == len(samples)
+    assert len({s.name for s in samples}) == len(samples)
     assert len({s.image.tobytes() for s in samples}) == len(samples)
 
 

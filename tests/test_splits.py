@@ -7,15 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radlib.data.figures import split_check
-from radlib.data.splits import (
-    LEFT_OUT,
-    assign_parts,
-    check_parts,
-    choose_from_parts,
-    choose_subset,
-    keep_apart,
-    part_columns,
-)
+from radlib.data.parts import LEFT_OUT, check_parts, keep_apart
+from radlib.data.splits import assign_parts, choose_subset, part_columns
 from radlib.errors import UserError
 
 
@@ -145,7 +138,7 @@ def test_a_subset_takes_its_share_of_every_published_part_and_is_balanced_in_eac
     parts = rng.permutation(np.repeat(["train", "validation", "test"], [750, 100, 150])).astype(object)
     classes = rng.choice(["common", "rare"], 1000, p=[0.9, 0.1]).astype(object)
     keys = np.array([f"{i:04d}" for i in range(1000)], dtype=object)
-    rows = choose_from_parts(parts, classes, keys, 203, seed=1)
+    rows = choose_subset(classes, keys, 203, 1, parts)
     assert len(set(rows)) == 203 and (np.diff(rows) > 0).all()
     held = pd.Series(parts[rows]).value_counts().to_dict()
     assert held == {"train": 152, "test": 31, "validation": 20}  # of 152.25, 30.45 and 20.3
@@ -153,9 +146,9 @@ def test_a_subset_takes_its_share_of_every_published_part_and_is_balanced_in_eac
         there, taken = ((parts == part) & (classes == "rare")), classes[rows][parts[rows] == part]
         rare = (taken == "rare").sum()
         assert rare == min(there.sum(), len(taken) // 2) or abs(2 * rare - len(taken)) <= 1
-    assert list(choose_from_parts(parts, classes, keys, 5000, 1)) == list(range(1000))
+    assert list(choose_subset(classes, keys, 5000, 1, parts)) == list(range(1000))
     order = rng.permutation(1000)
-    again = choose_from_parts(parts[order], classes[order], keys[order], 203, seed=1)
+    again = choose_subset(classes[order], keys[order], 203, 1, parts[order])
     assert set(keys[order][again]) == set(keys[rows])
 
 

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from radlib.errors import UserError
 from radlib.stats.auc import auc, aucs
 
 
@@ -61,5 +60,5 @@ def test_many_runs_at_once_are_each_run_alone():
     ],
 )
 def test_what_has_no_auc_is_refused(scores, labels, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         auc(np.array(scores), np.array(labels))

@@ -10,18 +10,15 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from radlib.errors import UserError
-from radlib.stats import pairs
+from radlib.stats import bootstrap, pairs
 from radlib.stats.bootstrap import (
-    FoldScores,
     bootstrap_delta,
     bootstrap_mean_auc,
-    interval,
     mean_auc,
     roc_band,
 )
 from radlib.stats.delong import delong_difference
-from radlib.stats.folds import fold_patients, patient_weights
+from radlib.stats.folds import FoldScores, fold_patients, patient_weights
 from tests.fabricated import covers
 
 
@@ -50,6 +47,16 @@ def other_side(folds: list[FoldScores], seed: int, runs: int) -> list[FoldScores
     return [FoldScores(f.labels, f.patients, rng.normal(size=(runs, len(f.labels))).round(1)) for f in folds]
 
 
+def draws_of(folds: list[FoldScores], resamples: int, seed: int) -> np.ndarray:
+    return bootstrap_mean_auc({"a": folds}, resamples, seed)["a"].replicates
+
+
+def counted_by(patch: pytest.MonkeyPatch, kind: type | None) -> None:
+    """Pairs are counted by one of the two ways, None: by the faster one."""
+    if kind is not None:
+        patch.setattr(bootstrap, "count_pairs", kind)
+
+
 def naive_mean_auc(folds: list[FoldScores], resamples: int, seed: int) -> np.ndarray:
     """Copies the images of drawn patients and asks scikit-learn, run by run."""
     aucs, runs = np.zeros(resamples), sum(fold.runs for fold in folds)
@@ -63,20 +70,21 @@ def naive_mean_auc(folds: list[FoldScores], resamples: int, seed: int) -> np.nda
     return aucs
 
 
-@pytest.mark.parametrize("kernel_bytes", [None, 0, 2**30])
-def test_equals_a_loop_over_scikit_learn(kernel_bytes):
+@pytest.mark.parametrize("kind", [None, pairs.KernelPairs, pairs.SortedPairs])
+def test_equals_a_loop_over_scikit_learn(monkeypatch, kind):
+    counted_by(monkeypatch, kind)
     a = [fold_of(1, 3, "p"), fold_of(2, 3, "q", mixed=False), fold_of(3, 3, "r", patients=9)]
     b = other_side(a, 4, runs=2)
-    found = bootstrap_mean_auc({"a": a, "b": b}, 60, seed=5, kernel_bytes=kernel_bytes)
-    np.testing.assert_allclose(found["a"], naive_mean_auc(a, 60, 5), rtol=0, atol=1e-13)
-    np.testing.assert_allclose(found["b"], naive_mean_auc(b, 60, 5), rtol=0, atol=1e-13)
+    found = bootstrap_mean_auc({"a": a, "b": b}, 60, seed=5)
+    np.testing.assert_allclose(found["a"].replicates, naive_mean_auc(a, 60, 5), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(found["b"].replicates, naive_mean_auc(b, 60, 5), rtol=0, atol=1e-13)
 
 
 def test_folds_weigh_by_their_runs():
     folds = [fold_of(1, 1, "p"), fold_of(2, 4, "q")]
     per_run = [roc_auc_score(f.labels, s) for f in folds for s in f.scores]
     assert mean_auc(folds) == pytest.approx(np.mean(per_run), abs=1e-14)
-    draws = bootstrap_mean_auc({"a": folds}, 40, seed=0)["a"]
+    draws = draws_of(folds, 40, seed=0)
     np.testing.assert_allclose(draws, naive_mean_auc(folds, 40, 0), rtol=0, atol=1e-13)
 
 
@@ -85,45 +93,50 @@ def test_folds_weigh_by_their_runs():
 def test_matrix_and_sorting_agree_to_the_last_bit(seed, runs, patients):
     a = [fold_of(seed, runs, patients=patients)]
     sides = {"a": a, "b": other_side(a, seed + 1, 2 * runs)}
-    by_matrix = bootstrap_mean_auc(sides, 30, seed, kernel_bytes=2**30)
-    by_sorting = bootstrap_mean_auc(sides, 30, seed, kernel_bytes=0)
+    found = []
+    for kind in (pairs.KernelPairs, pairs.SortedPairs):
+        with pytest.MonkeyPatch.context() as patch:
+            counted_by(patch, kind)
+            found.append(bootstrap_mean_auc(sides, 30, seed))
     for side in sides:
-        np.testing.assert_array_equal(by_matrix[side], by_sorting[side])
+        np.testing.assert_array_equal(found[0][side].replicates, found[1][side].replicates)
 
 
-def test_more_runs_than_small_integers_hold():
+def test_more_runs_than_small_integers_hold(monkeypatch):
     """Pairs are counted in 8 bits for some runs at a time and in float32 only while that is exact."""
+    counted_by(monkeypatch, pairs.KernelPairs)
     fold = fold_of(8, runs=200, patients=20)
-    one = bootstrap_mean_auc({"a": [fold]}, 4, 0, kernel_bytes=2**30)["a"]
-    np.testing.assert_allclose(one, naive_mean_auc([fold], 4, 0), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(draws_of([fold], 4, 0), naive_mean_auc([fold], 4, 0), rtol=0, atol=1e-12)
 
 
 def test_large_counts_leave_float32(monkeypatch):
+    counted_by(monkeypatch, pairs.KernelPairs)
     fold = fold_of(8, runs=3)
-    expected = bootstrap_mean_auc({"a": [fold]}, 50, 0, kernel_bytes=2**30)["a"]
+    expected = draws_of([fold], 50, 0)
     monkeypatch.setattr(pairs, "FLOAT32_INTEGERS", 1)
     assert pairs.KernelPairs([fold], fold_patients(fold)).kernel.dtype == np.float64
-    np.testing.assert_array_equal(bootstrap_mean_auc({"a": [fold]}, 50, 0, kernel_bytes=2**30)["a"], expected)
+    np.testing.assert_array_equal(draws_of([fold], 50, 0), expected)
 
 
-@pytest.mark.parametrize("kernel_bytes", [0, 2**30])
-def test_memory_limits_do_not_change_the_draws(monkeypatch, kernel_bytes):
+@pytest.mark.parametrize("kind", [pairs.KernelPairs, pairs.SortedPairs])
+def test_memory_limits_do_not_change_the_draws(monkeypatch, kind):
     a = [fold_of(1, 3, "p"), fold_of(2, 3, "q")]
     grid = np.linspace(0, 1, 11)
-    expected, band = bootstrap_mean_auc({"a": a}, 70, 1)["a"], roc_band(a, grid, 700, 1)
+    expected, band = draws_of(a, 70, 1), roc_band(a, grid, 700, 1)
+    counted_by(monkeypatch, kind)
     monkeypatch.setattr(pairs, "WORK_BYTES", 20_000)
     monkeypatch.setattr(pairs, "BLOCK_BYTES", 100)
-    np.testing.assert_array_equal(bootstrap_mean_auc({"a": a}, 70, 1, kernel_bytes)["a"], expected)
-    np.testing.assert_array_equal(roc_band(a, grid, 700, 1).low, band.low)
+    np.testing.assert_array_equal(draws_of(a, 70, 1), expected)
+    np.testing.assert_array_equal(roc_band(a, grid, 700, 1).replicates, band.replicates)
 
 
 def test_draws_are_paired_and_depend_on_seed_and_patients_only():
     a = [fold_of(1, 2)]
-    alone = bootstrap_mean_auc({"a": a}, 50, 3)["a"]
+    alone = draws_of(a, 50, 3)
     together = bootstrap_mean_auc({"b": other_side(a, 9, 4), "a": a, "same": a}, 50, 3)
-    np.testing.assert_array_equal(together["a"], alone)
-    np.testing.assert_array_equal(together["same"], alone)
-    assert not np.array_equal(bootstrap_mean_auc({"a": a}, 50, 4)["a"], alone)
+    np.testing.assert_array_equal(together["a"].replicates, alone)
+    np.testing.assert_array_equal(together["same"].replicates, alone)
+    assert not np.array_equal(draws_of(a, 50, 4), alone)
 
 
 def test_patients_are_drawn_with_replacement_within_their_class():
@@ -143,9 +156,9 @@ def test_images_of_a_patient_in_any_order_and_under_any_name():
     order = np.random.default_rng(0).permutation(len(fold.labels))
     shuffled = FoldScores(fold.labels[order], fold.patients[order], fold.scores[:, order])
     monotone = FoldScores(fold.labels, fold.patients, np.arctan(fold.scores))
-    expected = bootstrap_mean_auc({"a": [fold]}, 50, 3)["a"]
-    np.testing.assert_array_equal(bootstrap_mean_auc({"a": [shuffled]}, 50, 3)["a"], expected)
-    np.testing.assert_array_equal(bootstrap_mean_auc({"a": [monotone]}, 50, 3)["a"], expected)
+    expected = draws_of([fold], 50, 3)
+    np.testing.assert_array_equal(draws_of([shuffled], 50, 3), expected)
+    np.testing.assert_array_equal(draws_of([monotone], 50, 3), expected)
 
 
 def test_a_side_compared_with_itself():
@@ -229,12 +242,14 @@ def test_standard_error_is_obuchowskis_for_clusters_runs_and_folds():
 
 def test_mean_curve_holds_the_mean_area_and_lies_in_its_band():
     folds = [fold_of(1, 3, "p", 40), fold_of(2, 3, "q", 40)]
-    band = roc_band(folds, np.linspace(0, 1, 4001), 200, 0, confidence=0.9)
-    assert np.trapezoid(band.tpr, band.fpr) == pytest.approx(mean_auc(folds), abs=2e-3)
-    assert (band.low <= band.tpr).all()
-    assert (band.tpr <= band.high).all()
-    assert (np.diff(band.tpr) >= -1e-12).all()
-    assert band.tpr[-1] == band.low[-1] == 1
+    grid = np.linspace(0, 1, 4001)
+    band = roc_band(folds, grid, 200, 0)
+    low, high = band.interval(0.9)
+    assert np.trapezoid(band.value, grid) == pytest.approx(mean_auc(folds), abs=2e-3)
+    assert (low <= band.value).all()
+    assert (band.value <= high).all()
+    assert (np.diff(band.value) >= -1e-12).all()
+    assert band.value[-1] == low[-1] == 1
 
 
 def test_band_of_binormal_scores_covers_the_true_curve_pointwise():
@@ -243,8 +258,8 @@ def test_band_of_binormal_scores_covers_the_true_curve_pointwise():
     inside = np.zeros(3)
     for number in range(150):
         a, _, _ = study(rng, per_class=60, images=2, between=0.5)
-        band = roc_band(a, grid, 400, number)
-        inside += (band.low <= truth) & (truth <= band.high)
+        low, high = roc_band(a, grid, 400, number).interval(0.95)
+        inside += (low <= truth) & (truth <= high)
     assert (inside / 150 >= 0.89).all()
     assert (inside / 150).mean() <= 0.99
 
@@ -252,52 +267,52 @@ def test_band_of_binormal_scores_covers_the_true_curve_pointwise():
 def test_band_uses_the_draws_of_the_auc():
     folds = [fold_of(1, 2, patients=30)]
     fine = np.linspace(0, 1, 2001)
-    areas = bootstrap_mean_auc({"a": folds}, 1000, 4)["a"]
+    area = bootstrap_mean_auc({"a": folds}, 1000, 4)["a"]
     band = roc_band(folds, fine, 1000, 4)
-    assert np.trapezoid(band.low, fine) < areas.min() + 0.1
-    assert np.trapezoid(band.low, fine) < interval(areas, 0.95)[0]
-    assert np.trapezoid(band.high, fine) > interval(areas, 0.95)[1]
+    areas = [np.trapezoid(curve, fine) for curve in band.replicates]
+    np.testing.assert_allclose(areas, area.replicates, atol=5e-3)
+    low, high = band.interval(0.95)
+    assert np.trapezoid(low, fine) < area.interval(0.95)[0]
+    assert np.trapezoid(high, fine) > area.interval(0.95)[1]
 
 
 # What is refused -----------------------------------------------------------------------------------------
 
 
 def test_one_class_nan_and_missing_patients_are_refused():
-    with pytest.raises(UserError, match="all 2 images have label 0"):
+    with pytest.raises(ValueError, match="all 2 images have label 0"):
         FoldScores(np.zeros(2), np.array(["a", "b"]), np.zeros((1, 2)))
-    with pytest.raises(UserError, match="NaN"):
+    with pytest.raises(ValueError, match="NaN"):
         FoldScores(np.array([0, 1]), np.array(["a", "b"]), np.array([[0.1, np.nan]]))
-    with pytest.raises(UserError, match="1 images have no patient id"):
+    with pytest.raises(ValueError, match="1 images have no patient id"):
         FoldScores(np.array([0, 1]), np.array(["a", None]), np.zeros((1, 2)))
-    with pytest.raises(UserError, match="do not fit"):
+    with pytest.raises(ValueError, match="do not fit"):
         FoldScores(np.array([0, 1]), np.array(["a", "b"]), np.zeros(2))
 
 
 def test_folds_that_cannot_be_resampled_are_refused():
     lonely = FoldScores(np.array([0, 0, 1]), np.array(["a", "b", "c"]), np.zeros((1, 3)))
-    with pytest.raises(UserError, match="single patient with positive"):
+    with pytest.raises(ValueError, match="single patient with positive"):
         bootstrap_mean_auc({"a": [lonely]}, 10, 0)
     no_negative = FoldScores(np.array([1, 0, 1]), np.array(["a", "a", "b"]), np.zeros((1, 3)))
-    with pytest.raises(UserError, match="could lack negatives"):
+    with pytest.raises(ValueError, match="could lack negatives"):
         bootstrap_mean_auc({"a": [no_negative]}, 10, 0)
     both = FoldScores(np.array([1, 0, 1, 0]), np.array(["a", "a", "b", "b"]), np.array([[0.9, 0, 0.4, 0.6]]))
-    draws = bootstrap_mean_auc({"a": [both]}, 500, 0)["a"]
+    draws = draws_of([both], 500, 0)
     assert set(draws) == {0.0, 0.75, 1.0}  # b twice, both once, a twice
 
 
 def test_unpaired_sides_are_refused():
     a = [fold_of(1, 2, "p"), fold_of(2, 2, "q")]
-    with pytest.raises(UserError, match="2 folds and 'b' has 1"):
+    with pytest.raises(ValueError, match="2 folds and 'b' has 1"):
         bootstrap_mean_auc({"a": a, "b": a[:1]}, 10, 0)
-    with pytest.raises(UserError, match="not scored on the same images in fold 1"):
+    with pytest.raises(ValueError, match="not scored on the same images in fold 1"):
         bootstrap_mean_auc({"a": a, "b": [a[0], fold_of(3, 2, "q")]}, 10, 0)
-    with pytest.raises(UserError, match="spread over the folds differently"):
+    with pytest.raises(ValueError, match="spread over the folds differently"):
         bootstrap_mean_auc(
             {"a": a, "b": [a[0], FoldScores(a[1].labels, a[1].patients, a[1].scores[:1])]}, 10, 0
         )
-    with pytest.raises(UserError, match="in the test parts of folds 0 and 1"):
+    with pytest.raises(ValueError, match="in the test parts of folds 0 and 1"):
         mean_auc([a[0], a[0]])
-    with pytest.raises(UserError, match="no folds"):
+    with pytest.raises(ValueError, match="no folds"):
         mean_auc([])
-    with pytest.raises(UserError, match="must ascend within 0 to 1"):
-        roc_band(a, np.array([0.5, 0.1]), 100, 0)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from radlib.errors import UserError
 from radlib.stats.bootstrap import FoldScores, mean_auc
 from radlib.stats.delong import delong_difference, structural_components
 
@@ -162,8 +161,8 @@ def test_sides_without_variance():
 
 def test_what_is_refused():
     a, b = two_sides(8, 1)
-    with pytest.raises(UserError, match="not scored on the same images"):
+    with pytest.raises(ValueError, match="not scored on the same images"):
         delong_difference([a], [FoldScores(1 - b.labels, b.patients, b.scores)])
     one = FoldScores(np.array([1, 1, 0, 0]), np.array(["a", "a", "b", "c"]), np.array([[0.3, 0.9, 0.5, 0.1]]))
-    with pytest.raises(UserError, match="1 patients with positive and 2 with negative"):
+    with pytest.raises(ValueError, match="1 patients with positive and 2 with negative"):
         delong_difference([one], [one])

@@ -10,7 +10,6 @@ from monai.metrics import compute_hausdorff_distance
 from scipy.ndimage import gaussian_filter
 from sklearn import metrics
 
-from radlib.errors import UserError
 from radlib.stats.dice import (
     average_precision,
     best_threshold,
@@ -301,14 +300,14 @@ BROKEN = np.where(np.arange(1200).reshape(30, 40) < 3, np.nan, SCORES)
     ],
 )
 def test_masks_that_cannot_be_compared_are_refused(figure, predicted, reference, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         figure(predicted, reference)
 
 
 def test_many_pairs_need_an_axis_of_images():
-    with pytest.raises(UserError, match=r"same shape \(n, h, w\)"):
+    with pytest.raises(ValueError, match=r"same shape \(n, h, w\)"):
         dices(MASK, MASK)
-    with pytest.raises(UserError, match="not bool"):
+    with pytest.raises(ValueError, match="not bool"):
         dices(MASK[None] * 1, MASK[None])
 
 
@@ -326,13 +325,13 @@ def test_many_pairs_need_an_axis_of_images():
     ],
 )
 def test_a_map_that_cannot_be_compared_is_refused(figure, scores, reference, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         figure(scores, reference)
 
 
 def test_a_map_with_negative_values_has_no_share_inside():
     for reference in (MASK, EMPTY):
-        with pytest.raises(UserError, match="1200 of 1200 pixels of the map are negative"):
+        with pytest.raises(ValueError, match="1200 of 1200 pixels of the map are negative"):
             energy_inside(-SCORES - 1, reference)
 
 
@@ -349,17 +348,17 @@ def test_a_map_with_negative_values_has_no_share_inside():
     ],
 )
 def test_a_threshold_that_cannot_be_chosen_is_refused(maps, references, thresholds, sentence):
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         best_threshold(maps, references, thresholds)
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.0001, 5, float("nan")])
 def test_a_blob_without_a_possible_share_is_refused(share):
-    with pytest.raises(UserError, match="above 0 and up to 1"):
+    with pytest.raises(ValueError, match="above 0 and up to 1"):
         centred_blob((30, 40), share)
 
 
 @pytest.mark.parametrize("shape", [(0, 40), (30,), (3, 30, 40)])
 def test_a_blob_without_a_frame_is_refused(shape):
-    with pytest.raises(UserError, match="cannot have shape"):
+    with pytest.raises(ValueError, match="cannot have shape"):
         centred_blob(shape, 0.1)

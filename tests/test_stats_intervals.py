@@ -8,8 +8,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from radlib.errors import UserError
-from radlib.stats.intervals import interval, p_value, resamples_needed
+from radlib.stats.estimate import Estimate, resamples_needed
+
+
+def interval(draws: np.ndarray, confidence: float, *sample, **named) -> tuple:
+    return Estimate(0.0, draws, *sample, **named).interval(confidence)
+
+
+def p_value(draws: np.ndarray, *sample, **named) -> float:
+    return Estimate(0.0, draws, *sample, **named).p_value()
 
 
 def test_plain_interval_is_the_percentile():
@@ -63,11 +70,11 @@ def test_too_few_resamples_or_patients_are_refused():
         needed = resamples_needed(0.95, *sample)
         low, high = interval(np.arange(needed, dtype=float), 0.95, *sample)
         assert 0 <= low < high <= needed - 1
-        with pytest.raises(UserError, match="resamples are too few"):
+        with pytest.raises(ValueError, match="resamples are too few"):
             interval(np.arange(needed // 2, dtype=float), 0.95, *sample)
-    with pytest.raises(UserError, match="no degree of freedom"):
+    with pytest.raises(ValueError, match="no degree of freedom"):
         interval(np.arange(100.0), 0.95, 5, 5)
-    with pytest.raises(UserError, match="more patients or fewer folds"):
+    with pytest.raises(ValueError, match="more patients or fewer folds"):
         interval(np.arange(2000.0), 0.95, 3)
 
 
@@ -80,5 +87,5 @@ def test_other_degrees_of_freedom_change_the_quantile_alone():
     for shift in (2.4, 2.5, 2.55, 2.6, 2.7):
         excludes = interval(draws + shift, 0.95, 20, 2, degrees=6)[0] > 0
         assert excludes == (p_value(draws + shift, 20, 2, degrees=6) < 0.05)
-    with pytest.raises(UserError, match="and 1.0 degrees of freedom; use more patients or more seeds"):
+    with pytest.raises(ValueError, match="and 1.0 degrees of freedom; use more patients or more seeds"):
         interval(draws[:2000], 0.95, 20, 2, degrees=1)

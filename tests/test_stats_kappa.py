@@ -7,7 +7,6 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa, to_table
 
-from radlib.errors import UserError
 from radlib.stats.kappa import UNREAD, agreement
 
 
@@ -114,7 +113,7 @@ def test_where_no_kappa_or_no_interval_can_be_there_is_none():
     assert found.kappa == 1 and np.isnan(found.ci_low)
     ratings = np.full((4, 3), UNREAD)
     ratings[:, 0] = 1
-    with pytest.raises(UserError, match="no image was read by two readers"):
+    with pytest.raises(ValueError, match="no image was read by two readers"):
         one_each(ratings)
 
 

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from radlib.errors import UserError
 from radlib.stats.models import holm, mixed_model
 
 BACKBONES = {"densenet121": 0.01, "inception_v3": -0.01, "resnet50": 0.0}
@@ -62,7 +61,7 @@ def test_holm_rejects_as_the_step_down_procedure(p):
 
 @pytest.mark.parametrize("p", [[0.1, np.nan], [-0.1], [1.1]])
 def test_holm_refuses_what_is_no_p_value(p):
-    with pytest.raises(UserError, match="within 0 and 1"):
+    with pytest.raises(ValueError, match="within 0 and 1"):
         holm(p)
 
 
@@ -118,7 +117,7 @@ def test_fitted_and_residuals_add_up_in_the_order_given():
 def test_reference_is_the_first_source_unless_given():
     assert "source[random] - source[photographs]" in set(mixed_model(runs_of()).table["term"])
     assert "source[photographs] - source[random]" in set(mixed_model(runs_of(), "random").table["term"])
-    with pytest.raises(UserError, match="reference source 'imagenet' has no runs"):
+    with pytest.raises(ValueError, match="reference source 'imagenet' has no runs"):
         mixed_model(runs_of(), "imagenet")
 
 
@@ -199,12 +198,12 @@ def test_variances_that_are_not_there_are_not_made_up_by_an_optimiser(seed):
 
 def test_what_is_refused():
     runs = runs_of(tasks=1)
-    with pytest.raises(UserError, match="lacks the columns backbone, fold"):
+    with pytest.raises(ValueError, match="lacks the columns backbone, fold"):
         mixed_model(runs.drop(columns=["backbone", "fold"]))
-    with pytest.raises(UserError, match="1 of 108 runs lack a value"):
+    with pytest.raises(ValueError, match="1 of 108 runs lack a value"):
         mixed_model(runs.assign(test_auc=runs.test_auc.where(runs.index > 0)))
-    with pytest.raises(UserError, match="same source"):
+    with pytest.raises(ValueError, match="same source"):
         mixed_model(runs[runs.source == "random"])
     confounded = runs[(runs.source == "random") == (runs.backbone == "resnet50")]
-    with pytest.raises(UserError, match="cannot be told apart"):
+    with pytest.raises(ValueError, match="cannot be told apart"):
         mixed_model(confounded, "photographs")

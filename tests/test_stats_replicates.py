@@ -1,16 +1,16 @@
 """The interval over trainings against SciPy, and in simulated studies in which nothing is to be found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from radlib.errors import UserError
 from radlib.stats.auc import aucs
 from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc
+from radlib.stats.estimate import students_interval
 from radlib.stats.folds import FoldScores
-from radlib.stats.intervals import interval
-from radlib.stats.replicates import mean_of_trainings
 from tests.fabricated import covers
 
 STUDIES = 400  # a share of 5 % is then known to within 2.1 percentage points, 95 times in 100
@@ -68,10 +68,9 @@ def of_random_layers(rng: np.random.Generator, pairs: int) -> list[tuple[FoldSco
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.9875])
 def test_interval_is_scipys(confidence):
     values = np.random.default_rng(1).normal(0.52, 0.1, 9)
-    found = mean_of_trainings(values, confidence)
     expected = stats.ttest_1samp(values, 0.5).confidence_interval(confidence)
-    assert (found.ci_low, found.ci_high) == pytest.approx(tuple(expected))
-    assert found.value == pytest.approx(values.mean())
+    assert students_interval(values, confidence) == pytest.approx(tuple(expected))
+    assert students_interval([0.5, 0.5, 0.5], confidence) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("sizes", [(45, 45), (60, 24)])
@@ -80,10 +79,10 @@ def test_shuffled_labels_exclude_one_half_in_a_twentieth_of_studies(sizes):
     ours = patients_alone = 0
     for study in range(STUDIES):
         fold = of_shuffled_labels(np.random.default_rng([3, study, *sizes]), 10, sizes)
-        found = mean_of_trainings(aucs(fold.scores, fold.labels), 0.95)
-        ours += not found.ci_low <= 0.5 <= found.ci_high
-        draws = bootstrap_mean_auc({"a": [fold]}, 200, study)["a"]
-        low, high = interval(draws, 0.95)
+        low, high = students_interval(aucs(fold.scores, fold.labels), 0.95)
+        ours += not low <= 0.5 <= high
+        resampled = bootstrap_mean_auc({"a": [fold]}, 200, study)["a"]
+        low, high = replace(resampled, patients=None).interval(0.95)
         patients_alone += not low <= 0.5 <= high
     assert 0.02 < ours / STUDIES < 0.085
     assert patients_alone / STUDIES > 0.15
@@ -95,8 +94,8 @@ def test_random_layers_differ_in_a_twentieth_of_studies():
     for study in range(STUDIES):
         pairs = of_random_layers(np.random.default_rng([4, study]), 6)
         single = [[aucs(side.scores, side.labels)[0] for side in pair] for pair in pairs]
-        found = mean_of_trainings(np.subtract(*np.transpose(single)), 0.95)
-        ours += not found.ci_low <= 0 <= found.ci_high
+        low, high = students_interval(np.subtract(*np.transpose(single)), 0.95)
+        ours += not low <= 0 <= high
         a, b = pairs[0]
         first = bootstrap_delta([a], [b], 200, study)
         one_pair += not covers(first, 0)
@@ -106,5 +105,5 @@ def test_random_layers_differ_in_a_twentieth_of_studies():
 
 @pytest.mark.parametrize("values", [[], [0.5], [0.5, np.nan], [[0.5, 0.4]]])
 def test_no_interval_of_too_little(values):
-    with pytest.raises(UserError, match="give no interval over trainings; two finite ones are the least"):
-        mean_of_trainings(np.array(values), 0.95)
+    with pytest.raises(ValueError, match="give no interval over trainings; two finite ones are the least"):
+        students_interval(np.array(values), 0.95)

@@ -7,11 +7,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from radlib.errors import UserError
-from radlib.stats.bootstrap import bootstrap_delta, mean_auc
+from radlib.stats.bootstrap import bootstrap_delta, mean_auc, run_weights
 from radlib.stats.folds import FoldScores, fold_patients, patient_weights
 from radlib.stats.simulation import Design, draw_latent, level_of, scores, true_difference
-from radlib.stats.two_levels import bootstrap_both_levels, run_weights
 from tests.fabricated import covers
 
 
@@ -31,12 +29,12 @@ def drawn(design: Design, seed: int, delta: float = 0.08):
 
 def test_equals_a_loop_over_scikit_learn():
     a, b, settings, _, _ = drawn(Design((20, 16), folds=2, settings=2, seeds=3, luck=0.3), 0)
-    found = bootstrap_both_levels(a, b, settings, 200, seed=4)
+    found = bootstrap_delta(a, b, 200, 4, settings)
     expected = np.zeros(30)
     for number in range(2):
         patients = fold_patients(a[number])
         (_, patient_counts), *_ = patient_weights(patients, 200, 4, number, 200)
-        run_counts = run_weights(settings[number], 200, 4, number)
+        run_counts = run_weights(settings, 200, 4)[:, 6 * number : 6 * (number + 1)]
         for i in range(30):
             images = np.repeat(
                 np.arange(len(a[number].labels)), patient_counts[i, patients.of_image].astype(int)
@@ -57,7 +55,7 @@ def test_drawn_runs_have_the_variance_of_a_mean(seeds):
     outcomes = [values[list(i)].mean() for i in itertools.product(range(seeds), repeat=seeds - 1)]
     assert np.var(outcomes) == pytest.approx(values.var(ddof=1) / seeds)
     settings = np.array(["y", "x", "y", "x", "y", "x"])[: 2 * seeds]
-    weights = run_weights(settings, 20_000, 1, 0)
+    weights = run_weights([settings], 20_000, 1)
     assert weights[:, settings == "x"].sum(axis=1) == pytest.approx(seeds)
     means = (weights[:, settings == "x"] * values).mean(axis=1)
     assert means.var() == pytest.approx(np.var(outcomes), rel=0.03)
@@ -70,7 +68,7 @@ def test_luck_of_training_is_held_by_both_levels_and_not_by_one():
     for seed in range(150):
         a, b, settings, these, any_training = drawn(Design((40, 40), settings=2, seeds=3, luck=0.4), seed)
         one = bootstrap_delta(a, b, 400, seed)
-        both = bootstrap_both_levels(a, b, settings, 400, seed)
+        both = bootstrap_delta(a, b, 400, seed, settings)
         one_these += covers(one, these)
         one_any += covers(one, any_training)
         both_any += covers(both, any_training)
@@ -83,7 +81,7 @@ def test_without_luck_the_interval_is_a_little_wider_than_that_of_one_level():
     widths = []
     for seed in range(10):
         a, b, settings, _, _ = drawn(Design((40, 40), settings=4, seeds=3), seed)
-        found = bootstrap_delta(a, b, 800, seed), bootstrap_both_levels(a, b, settings, 800, seed)
+        found = bootstrap_delta(a, b, 800, seed), bootstrap_delta(a, b, 800, seed, settings)
         widths.append([f.interval(0.95)[1] - f.interval(0.95)[0] for f in found])
     one, both = np.mean(widths, axis=0)
     assert one < both < 1.25 * one
@@ -91,11 +89,11 @@ def test_without_luck_the_interval_is_a_little_wider_than_that_of_one_level():
 
 def test_what_cannot_be_resampled_is_one_sentence():
     a, b, settings, _, _ = drawn(Design((20, 20), settings=2, seeds=2), 0)
-    with pytest.raises(UserError, match="setting 1 has a single run in fold 0.*transfer.seeds two or more"):
-        bootstrap_both_levels(a, b, [np.array([0, 0, 0, 1])], 400, 0)
+    with pytest.raises(ValueError, match="setting 1 has a single run in fold 0.*two seeds or more"):
+        bootstrap_delta(a, b, 400, 0, [np.array([0, 0, 0, 1])])
     fewer = [FoldScores(b[0].labels, b[0].patients, b[0].scores[:3])]
-    with pytest.raises(UserError, match="fold 0 has 4 and 3 runs and settings of 4"):
-        bootstrap_both_levels(a, fewer, settings, 400, 0)
-    lucky = drawn(Design((60, 60), settings=1, seeds=2, luck=2.0), 0)
-    with pytest.raises(UserError, match="degrees of freedom; .*(more patients or more seeds|take at least)"):
-        bootstrap_both_levels(*lucky[:3], 400, 0).interval(0.95)
+    with pytest.raises(ValueError, match="fold 0 has 4 and 3 runs and settings of 4"):
+        bootstrap_delta(a, fewer, 400, 0, settings)
+    a, b, settings, _, _ = drawn(Design((60, 60), settings=1, seeds=2, luck=2.0), 0)
+    with pytest.raises(ValueError, match="degrees of freedom; .*(more patients or more seeds|take at least)"):
+        bootstrap_delta(a, b, 400, 0, settings).interval(0.95)

@@ -5,19 +5,15 @@ import pytest
 from scipy.stats import norm
 from statsmodels.stats.weightstats import ttost_paired
 
-from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.findings import headline_sentence, resampled_sentence
 from radlib.questions.verdicts import verdict
 from radlib.report.summary import limits
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
-from radlib.stats.equivalence import equivalence
-from radlib.stats.estimate import BOTH, PATIENTS
-from radlib.stats.folds import smaller_class
+from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.stats.models import holm
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
-from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.training.results import load_results, paired_runs, settings_by_fold, trained_again
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
@@ -31,9 +27,9 @@ def test_two_one_sided_tests_agree_with_statsmodels(margin):
     # All quantiles of a bootstrap of the mean: its SD has divisor n, which the interval puts right.
     quantiles = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
     draws = differences.mean() + quantiles * differences.std() / np.sqrt(40)
-    found = equivalence(draws, margin, 0.95, patients=40)
+    *_, p = Estimate(0.0, draws, patients=40).equivalence(margin, 0.95)
     expected, *_ = ttost_paired(differences, np.zeros(40), -margin, margin)
-    assert found.p_value == pytest.approx(expected, rel=0.02, abs=2e-5)
+    assert p == pytest.approx(expected, rel=0.02, abs=2e-5)
 
 
 def test_p_value_is_small_exactly_where_the_interval_lies_inside():
@@ -42,9 +38,9 @@ def test_p_value_is_small_exactly_where_the_interval_lies_inside():
     for _ in range(300):
         draws = rng.normal(rng.normal(0, 0.02), rng.uniform(0.002, 0.02), 500)
         sample = int(rng.integers(8, 80)), int(rng.integers(1, 4)), rng.choice([None, 6.0])
-        found = equivalence(draws, 0.03, 0.95, *sample)
-        lies = bool(max(-found.low, found.high) < 0.03)
-        assert (found.p_value < 0.05) == lies
+        low, high, p = Estimate(0.0, draws, *sample).equivalence(0.03, 0.95)
+        lies = bool(max(-low, high) < 0.03)
+        assert (p < 0.05) == lies
         inside += lies
     assert 50 < inside < 250
 
@@ -55,10 +51,9 @@ def test_equivalence_is_rarely_claimed_of_a_difference_as_large_as_the_margin():
         latent = draw_latent(Design((60, 60), settings=2), np.random.default_rng([4, seed]))
         for delta in (0.1, 0.0):
             a, b = scores(latent, (level_of(0.75 + delta), level_of(0.75)))
-            sample = {"patients": smaller_class(a), "folds": len(a)}
-            found = equivalence(bootstrap_delta(a, b, 400, seed).replicates, 0.1, 0.95, **sample)
-            wrong += (found.p_value < 0.05) * (delta > 0)
-            right += (found.p_value < 0.05) * (delta == 0)
+            *_, p = bootstrap_delta(a, b, 400, seed).equivalence(0.1, 0.95)
+            wrong += (p < 0.05) * (delta > 0)
+            right += (p < 0.05) * (delta == 0)
     assert wrong <= 13  # binomial(120, .05): more than 13 has probability 0.003
     assert right > 60
 
@@ -66,8 +61,8 @@ def test_equivalence_is_rarely_claimed_of_a_difference_as_large_as_the_margin():
 @pytest.mark.parametrize(("margin", "confidence", "words"), [(0, 0.95, "margin of equivalence is 0"),
                                                               (0.1, 0.5, "needs one above 0.5")])  # fmt: skip
 def test_what_cannot_be_tested_is_one_sentence(margin, confidence, words):
-    with pytest.raises(UserError, match=words):
-        equivalence(np.linspace(-1, 1, 1000), margin, confidence)
+    with pytest.raises(ValueError, match=words):
+        Estimate(0.0, np.linspace(-1, 1, 1000)).equivalence(margin, confidence)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +170,7 @@ def test_several_seeds_hold_the_luck_of_training(tmp_path):
     names = [
         np.array([run.rsplit("/fold")[0] for run in sides[0]["run"][sides[0]["fold"] == f]]) for f in (0, 1)
     ]
-    expected = bootstrap_both_levels(a, b, names, 2000, seed)
+    expected = bootstrap_delta(a, b, 2000, seed, names)
     row = found.table[grid & (found.table["task"] == "breast_us")].iloc[0]
     assert row["delta"] == pytest.approx(expected.value)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(expected.interval(0.95), abs=0.005)

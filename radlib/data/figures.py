@@ -1,4 +1,4 @@
-"""Tables and figures of 01_data: what a dataset holds, what was dropped, and whether the split is sound."""
+"""Tables and figures of 01_data: the data card, what a dataset holds, and whether the split is sound."""
 
 import re
 from typing import Any
@@ -11,28 +11,80 @@ from matplotlib.figure import Figure
 from radlib.data.images import letterbox
 from radlib.data.prepare import Prepared
 from radlib.data.splits import PARTS, part_columns
-from radlib.show.style import mark_simulated
+from radlib.errors import listed
+from radlib.show.style import COLOURS, mark_simulated
 from radlib.study.datasets import Corpus, Task
 
 OUTLINE = "#E69F00"
 _MARKERS = "osD^vPX<>*"
 
 
-def facts(config: Corpus | Task, prepared: Prepared) -> str:
-    """What the dataset is and which version of it this is, as a Markdown table."""
+# How it is known who the patients are, and what follows.
+_NAMED = "named by the publisher; those who share a picture are one"
+_GUESSED = (
+    "names are of documents or files; those that share a picture, exactly or nearly, are one. One person may "
+    "have several names, so parts may share patients and intervals may be too narrow"
+)
+_PICTURES = (
+    "no patients are given, and near-identical images are one picture; where the pictures are of patients, "
+    "parts may share some"
+)
+_UNKNOWN = (
+    "not given: near-identical images are one patient, and any other image is one of its own. Patients with "
+    "several different pictures cannot be recognised, so parts may share patients and intervals may be too "
+    "narrow"
+)
+
+
+def card(config: Corpus | Task, prepared: Prepared) -> str:
+    """The data card, as a Markdown table: what it is, of whom, what was left out, which version this is."""
+    report, meta, unit = prepared.audit, prepared.meta, unit_of(config, prepared)
+    known = _NAMED if report["patients_published"] else _GUESSED if report["patients_guessed"] else _UNKNOWN
+    split = split_check(prepared.manifest, unit)
     rows = {
         "title": config.title,
         "publisher": "drawn by radlib.simulate; no real patient" if config.simulated else config.publisher,
         "licence": config.licence,
         "address": config.url,
-        "simulated": "yes" if config.simulated else "no",
-        "version of the files (SHA-256)": prepared.meta["digest_raw"][:16],
-        "version of the packed data (SHA-256)": prepared.meta["digest"][:16],
+        "modality and region, or kind": listed(
+            sorted({name.rpartition("/")[0] for name in meta["classes"]} - {""}), most=12
+        ),
+        "labels": listed(map(readable, meta["classes"]), most=12),
+        "images": f"{report['listed']:,} are listed; {report['kept']:,} are used",
+        "left out by `max_images`": report["not_drawn"] and f"{report['not_drawn']:,} images",
+        "excluded": "; ".join(f"{why}: {count:,}" for why, count in report["reasons"].items()) or "nothing",
+        "exact copies with two labels": _named(report["two_labels_exact"]),
+        "near-identical with two labels": _named(report["two_labels_near"]),
+        "near-identical images": f"{report['near_identical_pairs']:,} pairs; of two named patients, where "
+        f"they change nothing: {report['near_identical_between_patients']:,}",
+        unit: f"{report['patients']:,}; {report['patients_before_joining']:,} before "
+        f"{report['groups_of_several']} groups were joined (the largest of {report['largest_group']}); with "
+        f"images of two classes: {report['patients_in_two_classes']}",
+        f"how {unit} are known": _PICTURES if unit == "pictures" else known,
+        "parts of the first fold": ", ".join(f"{count:,} {part}" for part, count in split.iloc[0].items()),
+        "lesion masks": _masks(report),
+        "to be looked at": " ".join(report["looks"]),
         "packed as": f"{config.size} x {config.size} px, {'colour' if config.colour else 'grey'}, 8 bits, "
-        f"made square by {prepared.meta['resize']}",
+        f"made square by {meta['resize']}",
+        "version of the files (SHA-256)": meta["digest_raw"][:16],
+        "version of the packed data (SHA-256)": meta["digest"][:16],
     }
     lines = [f"| {key} | {value} |" for key, value in rows.items() if value]
     return "\n".join(["| | |", "|:--|:--|", *lines])
+
+
+def _named(groups: list[list[str]]) -> str:
+    return listed((" = ".join(f"`{name}`" for name in group) for group in groups), most=10, between="; ")
+
+
+def _masks(report: dict[str, Any]) -> str:
+    if not report["with_mask"] and not report["empty_masks"]:
+        return ""
+    return (
+        f"{report['with_mask']:,} images have one; {report['empty_masks']:,} have one that marks nothing (no "
+        "lesion, or one outside the picture), where a U-Net should draw nothing and maps are not measured; "
+        f"{report['without_mask']:,} have none and take no part where masks are needed"
+    )
 
 
 def unit_of(config: Corpus | Task, prepared: Prepared) -> str:
@@ -83,122 +135,62 @@ def sizes(prepared: Prepared) -> pd.DataFrame:
 
 def examples(prepared: Prepared, columns: int = 6, most_classes: int = 8) -> Figure:
     """A row of images per class, of different patients, spread over the dataset; lesion masks outlined."""
-    classes = prepared.meta["classes"]
-    shown = [
-        classes[i] for i in np.linspace(0, len(classes) - 1, min(len(classes), most_classes)).astype(int)
-    ]
-    figure, axes = plt.subplots(
-        len(shown), columns, figsize=(1.5 * columns, 1.6 * len(shown)), squeeze=False, layout="constrained"
-    )
-    for line, class_name in zip(axes, shown, strict=True):
-        rows = _one_per_patient(prepared.manifest, class_name, columns)
-        for axis in line:
-            axis.axis("off")
-        for axis, row in zip(line, rows, strict=False):
-            _draw_image(axis, prepared, row)
-        line[0].set_title(readable(class_name), loc="left", fontsize=9)
+    manifest, classes = prepared.manifest, prepared.meta["classes"]
+    chosen = np.linspace(0, len(classes) - 1, min(len(classes), most_classes)).astype(int)
+    lines = {}
+    for name in (classes[number] for number in chosen):
+        rows = manifest[manifest["class_name"] == name].drop_duplicates("patient_id").index.to_numpy()
+        rows = rows[np.linspace(0, len(rows) - 1, min(columns, len(rows))).astype(int)]
+        lines[readable(name)] = [(prepared.images[row].squeeze(), _lesion(prepared, row)) for row in rows]
+    figure = image_rows(lines, columns)
     if prepared.meta["simulated"]:
         mark_simulated(figure)
     return figure
 
 
-def _one_per_patient(manifest: pd.DataFrame, class_name: str, count: int) -> np.ndarray:
-    rows = manifest[manifest["class_name"] == class_name].drop_duplicates("patient_id").index.to_numpy()
-    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
+def _lesion(prepared: Prepared, row: int) -> np.ndarray | None:
+    if not prepared.manifest["has_mask"].iloc[row]:
+        return None
+    mask = prepared.masks[row]
+    return letterbox(mask) if prepared.resize == "letterbox" else mask
 
 
-def _draw_image(axis: plt.Axes, prepared: Prepared, row: int) -> None:
-    axis.imshow(prepared.images[row].squeeze(), cmap="gray", vmin=0, vmax=255)
-    if prepared.manifest["has_mask"].iloc[row]:
-        mask = prepared.masks[row]
-        mask = letterbox(mask) if prepared.meta["resize"] == "letterbox" else mask
-        x, y = ((np.arange(n) + 0.5) * prepared.images.shape[1] / n - 0.5 for n in mask.shape[::-1])
-        axis.contour(x, y, mask, levels=[0.5], colors=OUTLINE, linewidths=1)
+def image_rows(lines: dict[str, list[tuple[np.ndarray, np.ndarray | None]]], columns: int) -> Figure:
+    """Pictures in named rows; where one comes with a mask, of any size, its outline is drawn."""
+    size = (max(1.5 * columns, 4), 1.7 * len(lines))
+    figure, axes = plt.subplots(len(lines), columns, figsize=size, squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.axis("off")
+    for line, (title, pictures) in zip(axes, lines.items(), strict=True):
+        line[0].set_title(title, loc="left", fontsize=9)
+        for axis, (pixels, mask) in zip(line, pictures, strict=False):
+            axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)
+            if mask is not None:
+                y, x = ((np.arange(n) + 0.5) * pixels.shape[i] / n - 0.5 for i, n in enumerate(mask.shape))
+                axis.contour(x, y, mask, levels=[0.5], colors=OUTLINE, linewidths=1)
+    return figure
 
 
-def findings(report: dict[str, Any], unit: str = "patients") -> str:
-    """The audit in sentences, as Markdown."""
-    lines = [
-        f"{report['listed']:,} images are listed; {report['kept']:,} are used.",
-        f"{report['exact_copies']} dropped as exact copies of another image with the same label.",
-        f"{report['dropped_two_labels_exact']} dropped as exact copies with another label: "
-        f"{_named(report['two_labels_exact'])}.",
-        f"{report['dropped_two_labels_near']} dropped as near-identical to an image with another label: "
-        f"{_named(report['two_labels_near'])}.",
-        f"{report['constant']} dropped because all their pixels are the same.",
-        f"{report['near_identical_pairs']} pairs of images are near-identical.",
-        _patients(report, unit),
-        f"{report['patients_in_two_classes']} {unit} have images of two classes; each is in one part.",
-    ]
-    if report["left_out_of_a_fold"]:
-        lines.append(
-            f"{report['left_out_of_a_fold']} images are left out of a fold of the published split, because a "
-            "later part holds the same patient, or a near-identical image of an unknown one."
-        )
-    if report["not_drawn"]:
-        lines.append(
-            f"{report['not_drawn']:,} images are left out by `max_images`, the same share of every class."
-        )
-    if report["empty_masks"]:
-        lines.append(
-            f"{report['empty_masks']} images come with a mask that marks nothing (no lesion, or one outside "
-            "the picture); a U-Net should draw nothing there, and maps are not measured on them."
-        )
-    if report["with_mask"] and report["without_mask"]:
-        lines.append(f"{report['without_mask']} images have no mask and take no part where masks are needed.")
-    lines += report["looks"]
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _named(groups: list[list[str]], most: int = 10) -> str:
-    shown = "; ".join(" = ".join(f"`{name}`" for name in group) for group in groups[:most])
-    more = f"; and {len(groups) - most} more" if len(groups) > most else ""
-    return (shown or "none") + more
-
-
-def _patients(report: dict[str, Any], unit: str) -> str:
-    between = report["near_identical_between_patients"]
-    joined = f"{report['groups_of_several']} groups join several (the largest {report['largest_group']})"
-    if report["patients_published"]:
-        return (
-            f"{report['patients_before_joining']:,} patients are given; those who share a picture are one: "
-            f"{joined}, which leaves {report['patients']:,}. {between:,} pairs of images of two patients are "
-            "near-identical, which neighbouring slices of two people may be; they change nothing."
-        )
-    if report["patients_guessed"]:
-        return (
-            f"{report['patients_before_joining']:,} names stand for patients, but are of documents or files; "
-            f"those that share a picture, exactly or nearly, are one: {joined}, which leaves "
-            f"{report['patients']:,}. One person may have several names, so parts may share patients and "
-            "intervals may be too narrow."
-        )
-    if unit == "pictures":
-        return (
-            "No patients are given: near-identical images count as one picture, and any other image as a "
-            f"picture of its own: {joined}, which leaves {report['patients']:,}. Where the pictures are of "
-            "patients, parts may share some."
-        )
-    return (
-        "No patients are given, so every image counts as a patient of its own unless it is near-identical to "
-        f"another: {joined}, which leaves {report['patients']:,}. Patients with several different pictures "
-        "cannot be recognised, so parts may share patients and intervals may be too narrow."
-    )
+def part_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Patients and images of every fold, part and class, one row each."""
+    counts = {"patients": ("patient_id", "nunique"), "images": ("image_id", "size")}
+    folds = {
+        fold: manifest.groupby([column, "class_name"]).agg(**counts).rename_axis(["part", "class"])
+        for fold, column in enumerate(part_columns(manifest))
+    }
+    return pd.concat(folds, names=["fold"]).reset_index()
 
 
 def split_check(manifest: pd.DataFrame, unit: str = "patients") -> pd.DataFrame:
     """By fold: patients (or pictures) of each part, those in more than one (must be 0), images left out."""
-    rows = []
+    rows = {}
     for fold, column in enumerate(part_columns(manifest)):
-        per_part = manifest.groupby(column)["patient_id"].nunique()
-        held = manifest[manifest[column].isin(PARTS)]
-        parts_per_patient = held.groupby("patient_id")[column].nunique()
-        rows.append({
-            "fold": fold,
-            **{f"{part} {unit}": int(per_part.get(part, 0)) for part in PARTS},
-            f"{unit} in two parts": int((parts_per_patient > 1).sum()),
-            "images left out": len(manifest) - len(held),
-        })  # fmt: skip
-    return pd.DataFrame(rows).set_index("fold")
+        held = manifest[manifest[column].isin(PARTS)].groupby("patient_id")[column]
+        counts = manifest.groupby(column)["patient_id"].nunique().reindex(list(PARTS), fill_value=0)
+        left_out = int((~manifest[column].isin(PARTS)).sum())
+        rows[fold] = [*counts, int((held.nunique() > 1).sum()), left_out]
+    columns = [*(f"{part} {unit}" for part in PARTS), f"{unit} in two parts", "images left out"]
+    return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("fold")
 
 
 def times_tested(manifest: pd.DataFrame) -> pd.Series:
@@ -209,17 +201,14 @@ def times_tested(manifest: pd.DataFrame) -> pd.Series:
 
 def positive_shares(prepared: Prepared) -> Figure:
     """Share of positive images by part and fold of a task; alike if the split is stratified well."""
-    manifest = prepared.manifest
+    manifest, columns = prepared.manifest, part_columns(prepared.manifest)
     figure, axis = plt.subplots(figsize=(6.5, 2.8), layout="constrained")
-    columns = part_columns(manifest)
     for fold, column in enumerate(columns):
         share = 100 * manifest.groupby(column)["label"].mean().reindex(list(PARTS))
         height = np.arange(len(PARTS)) + 0.7 * ((fold + 0.5) / len(columns) - 0.5)
-        axis.plot(
-            share, height, _MARKERS[fold % len(_MARKERS)], color="#0072B2", alpha=0.8, label=f"fold {fold}"
-        )
-    overall = 100 * manifest["label"].mean()
-    axis.axvline(overall, color="0.4", ls="--", lw=1, label="all images")
+        marker = _MARKERS[fold % len(_MARKERS)]
+        axis.plot(share, height, marker, color=COLOURS[0], alpha=0.8, label=f"fold {fold}")
+    axis.axvline(100 * manifest["label"].mean(), color="0.4", ls="--", lw=1, label="all images")
     axis.set(yticks=range(len(PARTS)), yticklabels=PARTS, xlim=(0, 100), ylim=(-0.5, len(PARTS) - 0.5))
     axis.set(xlabel=f"images of class '{prepared.meta['classes'][1]}' (%)")
     axis.invert_yaxis()

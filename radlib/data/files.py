@@ -3,6 +3,8 @@
 import io
 import struct
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -13,10 +15,7 @@ SMALLEST_SIDE = 8
 PERCENTILES = (0.5, 99.5)
 DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 # What Pillow was seen to raise on damaged files of its formats.
-_BROKEN = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, struct.error,
-    Image.DecompressionBombError,
-)  # fmt: skip
+_BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, struct.error)
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112
 _LOWER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
@@ -30,51 +29,47 @@ class UnreadKind(UserError):
         self.reason = reason
 
 
-def open_picture(data: bytes, name: str) -> Image.Image:
-    """The picture of a file, upright by its EXIF orientation.
+def open_picture(data: bytes, name: str) -> tuple[Image.Image, np.ndarray | None]:
+    """The picture of a file, upright by its EXIF orientation, and its values where Pillow would cut them.
 
+    Of colour, or grey with transparency, of 16 bits Pillow keeps the upper byte alone. Read as if the bytes
+    were swapped, the same file gives the lower one; of grey with transparency, four channels of 8 bits are
+    the four bytes of a pixel.
+
+    Returns:
+        The picture; and uint16 (H, W, 3 or 4) of such files, None of all others.
     Raises:
         UserError: empty, damaged, several frames, or a side below 8 px; the file is named.
         UnreadKind: a TIFF of a kind that Pillow does not read, such as float colour.
     """
     image = _header(data, name)
-    rawmode = _rawmode(image)
-    try:
+    kind = _rawmode(image)
+    with _readable(name):
         image.load()
         image = ImageOps.exif_transpose(image)
-    except _BROKEN as exc:
-        raise _damaged(name, exc) from exc
     check_size(name, *image.size)
-    image.info["rawmode"] = rawmode
-    return image
+    if kind.startswith("LA;16"):
+        grey, grey_low, alpha, alpha_low = np.moveaxis(_read_as(data, name, "RGBA"), 2, 0)
+        grey, alpha = grey * 256 + grey_low, alpha * 256 + alpha_low
+        return image, np.stack([grey, grey, grey, alpha], axis=-1)
+    mode, _, order = kind.partition(";")
+    if mode not in ("RGB", "RGBA") or order not in _LOWER_BYTE:
+        return image, None
+    upper, lower = (_read_as(data, name, f"{mode};{one}") for one in (order, _LOWER_BYTE[order]))
+    return image, upper * 256 + lower
 
 
 def orientation(data: bytes, name: str) -> int:
     """The EXIF orientation of a file, 1 to 8; 1 is upright as stored."""
-    try:
-        return int(_header(data, name).getexif().get(_ORIENTATION, 1))
-    except _BROKEN as exc:
-        raise _damaged(name, exc) from exc
+    image = _header(data, name)
+    with _readable(name):
+        return int(image.getexif().get(_ORIENTATION, 1))
 
 
-def sixteen_bit_colour(image: Image.Image, data: bytes, name: str) -> np.ndarray | None:
-    """Colour, or grey with transparency, of 16 bits: uint16 (H, W, 3 or 4), upright; None for other files.
-
-    Pillow keeps the upper byte alone. Read as if the bytes were swapped, the same file gives the lower one;
-    of grey with transparency, four channels of 8 bits are the four bytes of a pixel.
-
-    Args:
-        image: what `open_picture` gave for `data`.
-    """
-    kind = image.info["rawmode"]
-    if kind.startswith("LA;16"):
-        grey, grey_low, alpha, alpha_low = np.moveaxis(_read_as(data, name, "RGBA"), 2, 0)
-        grey, alpha = grey * 256 + grey_low, alpha * 256 + alpha_low
-        return np.stack([grey, grey, grey, alpha], axis=-1)
-    mode, _, order = kind.partition(";")
-    if mode not in ("RGB", "RGBA") or order not in _LOWER_BYTE:
-        return None
-    return _read_as(data, name, kind) * 256 + _read_as(data, name, f"{mode};{_LOWER_BYTE[order]}")
+def on_black(image: Image.Image) -> Image.Image:
+    """The picture over a black ground, where some of it is transparent."""
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
 
 
 def scaled_to_bytes(values: np.ndarray, name: str) -> np.ndarray:
@@ -109,21 +104,26 @@ def _header(data: bytes, name: str) -> Image.Image:
     if not data:
         raise UserError(f"{name} is empty; replace or delete it")
     try:
-        image = Image.open(io.BytesIO(data))
-        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    except UnidentifiedImageError as exc:
-        if data.startswith(_TIFF):
+        with _readable(name):
+            image = Image.open(io.BytesIO(data))
+            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    except UserError as exc:
+        if isinstance(exc.__cause__, UnidentifiedImageError) and data.startswith(_TIFF):
             raise UnreadKind(name, "a damaged TIFF, or of a kind that is not read") from exc
-        raise UserError(f"{name} is no readable image (its kind is unknown); replace or delete it") from exc
-    except _BROKEN as exc:
-        raise _damaged(name, exc) from exc
+        raise
     if frames > 1:
         raise UserError(f"{name} holds {frames} pictures; export the one that is meant")
     return image
 
 
-def _damaged(name: str, exc: Exception) -> UserError:
-    return UserError(f"{name} is no readable image ({exc}); replace or delete it")
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turn what Pillow raises on a damaged file into a sentence that names it."""
+    try:
+        yield
+    except (*_BROKEN, Image.DecompressionBombError) as exc:
+        reason = "its kind is unknown" if isinstance(exc, UnidentifiedImageError) else exc
+        raise UserError(f"{name} is no readable image ({reason}); replace or delete it") from exc
 
 
 def _rawmode(image: Image.Image) -> str:
@@ -139,7 +139,5 @@ def _read_as(data: bytes, name: str, rawmode: str) -> np.ndarray:
         tile._replace(args=rawmode if isinstance(tile.args, str) else (rawmode, *tile.args[1:]))
         for tile in image.tile
     ]
-    try:
+    with _readable(name):
         return np.asarray(ImageOps.exif_transpose(image), dtype=np.uint16)
-    except _BROKEN as exc:
-        raise _damaged(name, exc) from exc

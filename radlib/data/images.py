@@ -13,26 +13,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from PIL import Image
 
-from radlib.data.files import (
-    DEEP,
-    UnreadKind,
-    check_size,
-    open_picture,
-    scaled_to_bytes,
-    sixteen_bit_colour,
-)
+from radlib.data.files import DEEP, UnreadKind, check_size, on_black, open_picture, scaled_to_bytes
 from radlib.data.masks import Masks, masks_of
 from radlib.errors import UserError
 
 
 def decode_image(data: bytes, name: str, colour: bool) -> np.ndarray:
-    """Decode one image file.
+    """Decode the bytes of one image file, which messages call `name`.
 
     Args:
-        data: the file's bytes; name: as messages print it.
         colour: keep red, green, blue; else one grey channel.
     Returns:
         uint8 (H, W, 3) or (H, W).
@@ -40,16 +31,14 @@ def decode_image(data: bytes, name: str, colour: bool) -> np.ndarray:
         UserError: truncated, no image, several frames, or a side below 8 px; the file is named.
         UnreadKind: a kind of picture that is not read.
     """
-    image = open_picture(data, name)
+    image, deep = open_picture(data, name)
     if image.mode in DEEP:
-        return _as_asked(scaled_to_bytes(np.asarray(image, dtype=np.float64), name), colour)
-    deep = sixteen_bit_colour(image, data, name)
+        return as_picture(np.asarray(image), name, colour)
     if deep is not None:
         opaque = deep[..., 3:] / 65535 if deep.shape[2] == 4 else 1
-        return _as_asked(scaled_to_bytes(deep[..., :3] * opaque, name), colour)
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+        return as_picture(deep[..., :3] * opaque, name, colour)
+    if image.has_transparency_data:
+        image = on_black(image)
     if image.mode in ("P", "LAB"):
         image = image.convert("RGB")
     try:
@@ -58,18 +47,11 @@ def decode_image(data: bytes, name: str, colour: bool) -> np.ndarray:
         raise UnreadKind(name, f"pictures of the kind {image.mode} are not read") from exc
 
 
-def _as_asked(values: np.ndarray, colour: bool) -> np.ndarray:
-    return np.asarray(Image.fromarray(values).convert("RGB" if colour else "L"))
-
-
 def as_picture(values: np.ndarray, name: str, colour: bool) -> np.ndarray:
-    """Pixels that come as numbers, by the rules that hold for image files.
+    """Pixels that come as numbers, by the rules that hold for image files; the rest as `decode_image`.
 
     Args:
         values: (H, W) or (H, W, 3); other than uint8 they are scaled as files of 16 bits are.
-        colour: as for `decode_image`.
-    Returns:
-        uint8 (H, W, 3) or (H, W).
     Raises:
         UserError: of another shape, not finite, or a side below 8 px; the file is named.
     """
@@ -80,7 +62,7 @@ def as_picture(values: np.ndarray, name: str, colour: bool) -> np.ndarray:
     check_size(name, values.shape[1], values.shape[0])
     if values.dtype != np.uint8:
         values = scaled_to_bytes(values.astype(np.float64), name)
-    return _as_asked(values, colour)
+    return np.asarray(Image.fromarray(values).convert("RGB" if colour else "L"))
 
 
 def to_square(pixels: np.ndarray, size: int, resize: str) -> np.ndarray:
@@ -117,8 +99,8 @@ class Packed:
     """A prepared dataset; row i of the manifest is images[i].
 
     images: uint8 (n, S, S, C), a memory map; masks: in their own pixels, or None where the dataset has none.
-    manifest: image_id, patient_id, label, class_name, part_0..., width, height (px, as
-    published), sha256, has_mask.
+    manifest: image_id, patient_id, label, class_name, part_0..., width, height (px, as published), sha256,
+    has_mask. meta: digests, classes, layout.
     """
 
     images: np.ndarray
@@ -144,14 +126,15 @@ def open_packed(folder: Path) -> Packed:
         UserError: missing, incomplete, or files that do not belong together.
     """
     remedy = f"run dvc repro, or notebook 01_data with dataset = '{folder.name}' and save = True"
-    needed = ["images.npy", "manifest.parquet", "meta.json"]
-    missing = [name for name in needed if not (folder / name).is_file()]
-    if missing:
-        raise UserError(f"dataset '{folder.name}' is not prepared: no {folder / missing[0]}; {remedy}")
+    for name in ("images.npy", "manifest.parquet", "meta.json"):
+        if not (folder / name).is_file():
+            raise UserError(f"dataset '{folder.name}' is not prepared: no {folder / name}; {remedy}")
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
         bits = np.load(folder / "masks.npy", mmap_mode="r") if (folder / "masks.npy").is_file() else None
-        manifest = _read_manifest(folder / "manifest.parquet")
+        # Released column by column: the texts of a million images are not twice in memory.
+        sparing = {"split_blocks": True, "self_destruct": True}
+        manifest = pd.read_parquet(folder / "manifest.parquet", to_pandas_kwargs=sparing)
         meta = json.loads((folder / "meta.json").read_text())
     except (ValueError, OSError, EOFError) as exc:
         raise UserError(f"dataset '{folder.name}' is damaged ({exc}); delete {folder} and {remedy}") from exc
@@ -160,9 +143,3 @@ def open_packed(folder: Path) -> Packed:
     if len(images) != len(manifest) or not fits:
         raise UserError(f"the files in {folder} do not belong together; delete the folder and {remedy}")
     return Packed(images, masks, manifest, meta)
-
-
-def _read_manifest(file: Path) -> pd.DataFrame:
-    """Column by column: read at once, texts of a million images are twice in memory for a while."""
-    names = pq.read_schema(file).names
-    return pd.DataFrame({name: pd.read_parquet(file, columns=[name])[name] for name in names})

@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from radlib.data.files import DEEP, open_picture, orientation, sixteen_bit_colour
+from radlib.data.files import DEEP, on_black, open_picture, orientation
 from radlib.errors import UserError
 
 _TOPS = (0, 1, 255, 65535)
@@ -89,8 +89,14 @@ def decode_masks(files: list[tuple[bytes, str]], shape: tuple[int, int], image: 
                 f"{name} has {marked.shape[1]} x {marked.shape[0]} px, its image {shape[1]} x {shape[0]} px; "
                 "export the mask at its image's size, turned as the image is shown"
             )
-        if image:
-            _check_turned_alike(orientation(image, name), orientation(data, name), shape, name)
+        turned, mask_turned = (orientation(one, name) if image else 1 for one in (image, data))
+        # Where a quarter turn swaps unequal sides, the size tells already how the mask is meant.
+        sides_tell = shape[0] != shape[1] and (turned in _QUARTER_TURNS) != (mask_turned in _QUARTER_TURNS)
+        if turned != mask_turned and not sides_tell:
+            raise UserError(
+                f"{name} has the EXIF orientation {mask_turned}, its image {turned}, so one may be turned; "
+                "save both as they are shown, without the tag"
+            )
         union |= marked
     return union.astype(np.uint8)
 
@@ -108,7 +114,7 @@ def draw_outlines(polygons: list[list[tuple[float, float]]], shape: tuple[int, i
 
 
 def _marked(data: bytes, name: str) -> np.ndarray:
-    """bool (H, W) of one file."""
+    """bool (H, W) of one file; an outline is refused: a thin line around what is meant."""
     values = _grey(data, name)
     levels, counts = np.unique(values, return_counts=True)
     lossy = data.startswith(b"\xff\xd8")
@@ -117,23 +123,25 @@ def _marked(data: bytes, name: str) -> np.ndarray:
     else:
         _check_smooth(values, levels, counts, name, lossy)
         marked = values >= 128
-    _check_filled(marked, name)
+    background, _ = ndimage.label(~np.pad(marked, 1))
+    enclosed, drawn = int((background > 1).sum()), int(marked.sum())
+    if drawn < _THINNEST * (drawn + enclosed):
+        raise UserError(f"{name} marks an outline ({drawn} px around {enclosed} px); fill it")
     return marked
 
 
 def _grey(data: bytes, name: str) -> np.ndarray:
     """The values of a mask's file, (H, W), what is transparent as 0."""
-    image = open_picture(data, name)
+    image, deep = open_picture(data, name)
     if image.mode in (*DEEP, "L"):
         return np.asarray(image)
-    if sixteen_bit_colour(image, data, name) is not None:
+    if deep is not None:
         raise UserError(f"{name} is no mask (16 bits with colour or transparency); write 0 and 255 in grey")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        pixels = np.asarray(image)
+        pixels = np.asarray(image.convert("RGBA"))
         if (pixels[..., :3] == pixels[0, 0, :3]).all() and (pixels[..., 3] < 255).any():
             return pixels[..., 3]
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+        image = on_black(image)
     colours = np.asarray(image.convert("RGB")).astype(np.int16)
     if np.ptp(colours, axis=2).max() > _COLOURED:
         raise UserError(f"{name} is coloured, which does not say what is lesion; write 0 and 255 in grey")
@@ -157,21 +165,3 @@ def _check_smooth(values: np.ndarray, levels: np.ndarray, counts: np.ndarray, na
         )
     if counts[between].sum() > max(bright / 2, values.size / 10):
         raise UserError(f"{name} is a picture, not a mask; {remedy}")
-
-
-def _check_filled(marked: np.ndarray, name: str) -> None:
-    """Refuse an outline: a thin line around what is meant."""
-    background, _ = ndimage.label(~np.pad(marked, 1))
-    enclosed, drawn = int((background > 1).sum()), int(marked.sum())
-    if drawn < _THINNEST * (drawn + enclosed):
-        raise UserError(f"{name} marks an outline ({drawn} px around {enclosed} px); fill it")
-
-
-def _check_turned_alike(image: int, mask: int, shape: tuple[int, int], name: str) -> None:
-    """Refuse a mask of another EXIF orientation than its image, but where the sides tell how it is meant."""
-    sides_tell = shape[0] != shape[1] and (image in _QUARTER_TURNS) != (mask in _QUARTER_TURNS)
-    if image != mask and not sides_tell:
-        raise UserError(
-            f"{name} has the EXIF orientation {mask}, its image {image}, so one may be turned; save both as "
-            "they are shown, without the tag"
-        )

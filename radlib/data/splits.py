@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from radlib.errors import UserError
-
 TEST_SHARE, VALIDATION_SHARE = 0.15, 0.10
 PARTS = ("train", "validation", "test")
 LEFT_OUT = "left out"
@@ -29,21 +27,17 @@ def assign_parts(patients: np.ndarray, labels: np.ndarray, folds: int, seed: int
     rng = np.random.default_rng(seed)
     columns = [f"part_{k}" for k in range(folds)]
     parts = pd.DataFrame("train", index=table.index, columns=columns, dtype=object)
-    for _, stratum in table.groupby("stratum"):
-        order = _largest_first(stratum["images"], rng)
-        tested = [_spread(order, TEST_SHARE, rng)] if folds == 1 else _deal(stratum["images"], order, folds)
-        for fold, test in enumerate(tested):
+    for _, stratum in table.groupby("stratum")["images"]:
+        shuffled = stratum.iloc[rng.permutation(len(stratum))]
+        order = list(shuffled.sort_values(ascending=False, kind="stable").index)
+        alone = max(1, round(TEST_SHARE * len(order)))
+        tested = [set(_pick(order, alone, rng))] if folds == 1 else _deal(stratum, order, folds)
+        for column, test in zip(columns, tested, strict=True):
             rest = [p for p in order if p not in test]
             count = min(max(1, round(VALIDATION_SHARE * len(order))), max(len(rest) - 1, 0))
-            parts.loc[sorted(test), f"part_{fold}"] = "test"
-            parts.loc[sorted(_pick(rest, count, rng)), f"part_{fold}"] = "validation"
+            parts.loc[sorted(test), column] = "test"
+            parts.loc[sorted(_pick(rest, count, rng)), column] = "validation"
     return parts.loc[patients].reset_index(drop=True)
-
-
-def _largest_first(images: pd.Series, rng: np.random.Generator) -> list[str]:
-    """Patients by number of images, descending, patients of one size in random order."""
-    shuffled = images.iloc[rng.permutation(len(images))]
-    return list(shuffled.sort_values(ascending=False, kind="stable").index)
 
 
 def _deal(images: pd.Series, order: list[str], folds: int) -> list[set[str]]:
@@ -57,43 +51,11 @@ def _deal(images: pd.Series, order: list[str], folds: int) -> list[set[str]]:
     return tested
 
 
-def _spread(order: list[str], share: float, rng: np.random.Generator) -> set[str]:
-    return set(_pick(order, max(1, round(share * len(order))), rng))
-
-
 def _pick(order: list[str], count: int, rng: np.random.Generator) -> list[str]:
     """`count` patients, one from each of as many equal stretches of `order`: large and small ones alike."""
     if count == 0:
         return []
     return [str(rng.choice(stretch)) for stretch in np.array_split(np.asarray(order, dtype=object), count)]
-
-
-def keep_apart(parts: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
-    """A published split in which no group lies in two parts of a fold.
-
-    Where a publisher names no patients, near-identical images may lie on both sides of its split. Test images
-    stay; of the others, those that a later part (train < validation < test) nearly holds too are left out.
-    A group is tested in the first fold that does so, and left out of the test part of all later ones, because
-    the folds of a comparison must be independent.
-
-    Args:
-        parts: (n rows) part_0 ..., as published. groups: (n,) patient or group of each image.
-    Returns:
-        The same, with LEFT_OUT in some places.
-    """
-    order = {part: place for place, part in enumerate(PARTS)}
-    apart = parts.copy()
-    for column in parts:
-        place = parts[column].map(order)
-        last = place.groupby(np.asarray(groups)).transform("max")
-        apart.loc[place < last, column] = LEFT_OUT
-    group = pd.factorize(np.asarray(groups))[0]
-    tested = np.zeros(len(apart), dtype=bool)
-    for column in parts:
-        test = (apart[column] == "test").to_numpy()
-        apart.loc[test & tested[group], column] = LEFT_OUT
-        tested[group[test]] = True
-    return apart
 
 
 def patient_classes(patients: np.ndarray, labels: np.ndarray) -> pd.Series:
@@ -126,127 +88,39 @@ def part_size(count: int, fraction: float) -> int:
     return round(fraction * count)
 
 
-def check_parts(manifest: pd.DataFrame, dataset: str) -> None:
-    """Stop where a split would spoil the study.
-
-    Args:
-        manifest: patient_id, label and part_0 ... of every image; LEFT_OUT is no part.
-    Raises:
-        UserError: a patient in two parts (the patient is named), an image without a part, or a part that
-            lacks a class: every part needs two classes, and training all of them.
-    """
-    classes = set(manifest["label"])
-    check_patients(manifest["patient_id"], manifest[part_columns(manifest)], dataset)
-    for fold, column in enumerate(part_columns(manifest)):
-        known = manifest[column].isin((*PARTS, LEFT_OUT))
-        if not known.all():
-            bad = manifest.loc[~known, "image_id"].iloc[0]
-            raise UserError(
-                f"dataset '{dataset}', fold {fold}: image {bad} has no part; correct the split files"
-            )
-        for part in PARTS:
-            held = set(manifest.loc[manifest[column] == part, "label"])
-            if len(held) < 2 or (part == "train" and held != classes):
-                raise UserError(
-                    f"dataset '{dataset}', fold {fold}: the {part} part lacks a class (it holds {len(held)} "
-                    f"of {len(classes)}); use fewer folds or add patients of the rarer class"
-                )
-
-
-def check_masks(manifest: pd.DataFrame, dataset: str) -> None:
-    """Stop where a task of `segment.tasks` could not be segmented.
-
-    Args:
-        manifest: has_mask and part_0 ... of every image.
-    Raises:
-        UserError: no mask at all, or none in a part of a fold.
-    """
-    if not manifest["has_mask"].any():
-        raise UserError(
-            f"task '{dataset}' has no lesion masks to learn from; take it out of segment.tasks, or give its "
-            "masks (for layout table by the option mask)"
-        )
-    for fold, column in enumerate(part_columns(manifest)):
-        marked = manifest.groupby(column)["has_mask"].sum()
-        for part in PARTS:
-            if not marked.get(part, 0):
-                raise UserError(
-                    f"task '{dataset}', fold {fold}: the {part} part has no lesion mask; use fewer folds or "
-                    "more images with masks"
-                )
-
-
-def check_patients(patients: pd.Series, parts: pd.DataFrame, dataset: str) -> None:
-    """Stop where images of one patient lie in two parts of a fold.
-
-    Args:
-        patients: of each image, a missing one where unknown. parts: part_0 ... of the same rows.
-    Raises:
-        UserError: the first such patient, with the parts.
-    """
-    for fold, column in enumerate(part_columns(parts)):
-        pairs = pd.DataFrame({"patient": patients, "part": parts[column]})
-        pairs = pairs[pairs["part"].isin(PARTS) & pairs["patient"].notna()].drop_duplicates()
-        parted = pairs[pairs["patient"].duplicated(keep=False)].sort_values(["patient", "part"])
-        if len(parted):
-            patient = parted["patient"].iloc[0]
-            held = parted.loc[parted["patient"] == patient, "part"]
-            raise UserError(
-                f"dataset '{dataset}', fold {fold}: patient {patient} is in {' and '.join(held)}; "
-                "correct the split files, or leave them out"
-            )
-
-
 def part_columns(manifest: pd.DataFrame) -> list[str]:
     """part_0, part_1, ... in order of the folds."""
     columns = [c for c in manifest.columns if c.startswith("part_")]
     return sorted(columns, key=lambda c: int(c.removeprefix("part_")))
 
 
-def choose_subset(classes: np.ndarray, keys: np.ndarray, most: int, seed: int) -> np.ndarray:
+def choose_subset(
+    classes: np.ndarray, keys: np.ndarray, most: int, seed: int, parts: np.ndarray | None = None
+) -> np.ndarray:
     """A class-balanced random subset: classes give alike; what a small class cannot give, larger ones do.
 
     Args:
         classes: (n,) class of each image. keys: (n,) unique names, so that the order of rows plays no part.
+        parts: (n,) published part of each image; each gives as large a share of its images as the others.
     Returns:
         Rows, int (min(n, most),), sorted.
     """
-    rng = np.random.default_rng(seed)
-    order = np.argsort(keys, kind="stable")
-    shuffled = order[rng.permutation(len(order))]
-    turn = pd.Series(shuffled).groupby(np.asarray(classes)[shuffled]).cumcount().to_numpy()
-    # Turn 0 holds one image of every class, turn 1 the next: the first `most` are balanced.
-    return np.sort(shuffled[np.argsort(turn, kind="stable")[:most]])
-
-
-def choose_from_parts(
-    parts: np.ndarray, classes: np.ndarray, keys: np.ndarray, most: int, seed: int
-) -> np.ndarray:
-    """`choose_subset` within each published part, which gives as large a share of its images as the others.
-
-    Args:
-        parts: (n,) published part of each image; the rest as `choose_subset` has it.
-    Returns:
-        Rows, int (min(n, most),), sorted.
-    """
+    if parts is None:
+        return _balanced(np.arange(len(keys)), classes, keys, most, seed)
     names, part, sizes = np.unique(np.asarray(parts, dtype=object), return_inverse=True, return_counts=True)
     most = min(most, len(part))
     exact = most * sizes / len(part)
     shares = exact.astype(int)
     # What rounding down left goes to the parts that lost most by it.
     shares[np.argsort(shares - exact, kind="stable")[: most - shares.sum()]] += 1
-    chosen = []
-    for number in range(len(names)):
-        rows = np.flatnonzero(part == number)
-        chosen.append(rows[choose_subset(classes[rows], keys[rows], shares[number], seed)])
+    rows_of = [np.flatnonzero(part == number) for number in range(len(names))]
+    chosen = [_balanced(r, classes, keys, share, seed) for r, share in zip(rows_of, shares, strict=True)]
     return np.sort(np.concatenate(chosen))
 
 
-def part_table(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Patients and images of every fold, part and class, one row each."""
-    rows = []
-    for fold, column in enumerate(part_columns(manifest)):
-        for (part, class_name), group in manifest.groupby([column, "class_name"]):
-            counts = {"patients": group["patient_id"].nunique(), "images": len(group)}
-            rows.append({"fold": fold, "part": part, "class": class_name, **counts})
-    return pd.DataFrame(rows)
+def _balanced(rows: np.ndarray, classes: np.ndarray, keys: np.ndarray, most: int, seed: int) -> np.ndarray:
+    order = rows[np.argsort(keys[rows], kind="stable")]
+    shuffled = order[np.random.default_rng(seed).permutation(len(order))]
+    turn = pd.Series(shuffled).groupby(np.asarray(classes)[shuffled]).cumcount().to_numpy()
+    # Turn 0 holds one image of every class, turn 1 the next: the first `most` are balanced.
+    return np.sort(shuffled[np.argsort(turn, kind="stable")[:most]])

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from radlib.errors import UserError
+from radlib.errors import UserError, of_task
 from radlib.progress import progress
 from radlib.questions.verdicts import diverged, estimate_columns
 from radlib.seeds import seed_of
@@ -22,16 +22,13 @@ from radlib.show.style import intervals, legend_above, source_colours, source_ha
 from radlib.show.table import COUNT, COUNTS, MEAN, ORIGIN, TASK, Column, Table, hidden, interval_columns
 from radlib.stats.calibration import (
     FIGURES,
-    Reliability,
     bootstrap_figures,
     ece_if_perfect,
-    measured,
     number_of_bins,
-    recentred,
     reliability,
 )
 from radlib.stats.estimate import Estimate, mean_of
-from radlib.stats.folds import FoldScores, run_shares, smaller_class, tested
+from radlib.stats.folds import FoldScores, run_shares, tested
 from radlib.study import Study
 from radlib.study.titles import pair_title, source_title, task_title
 from radlib.training.results import REMEDY, Results, headline_runs
@@ -72,12 +69,13 @@ CALIBRATION = Table(
 class Measured:
     """One source on one task: figures, what they would be by chance, and the diagram.
 
+    curve: mean score of each bin, and its share of positives.
     runs: that were measured; about: counts, columns of the table.
     """
 
     figures: dict[str, Estimate]
     references: dict[str, float]
-    curve: Reliability
+    curve: tuple[np.ndarray, Estimate]
     runs: pd.DataFrame
     about: dict
 
@@ -99,20 +97,17 @@ def measure(study: Study, results: Results) -> dict[str, dict[str, Measured]]:
     }
 
 
+@of_task
 def _measure(study: Study, results: Results, task: str, runs: pd.DataFrame) -> Measured:
     folds = results.scores(task, runs)
     thresholds = [group["val_threshold"].to_numpy(float) for _, group in runs.groupby("fold")]
     bins, options = number_of_bins(folds), study.compare
     seed = seed_of(study.seed, "bootstrap", task)
-    values = measured(folds, thresholds, bins)
-    draws = bootstrap_figures(folds, thresholds, bins, options.resamples, seed)
-    draws["ece"] = recentred(draws["ece"], values["ece"])
-    sample = (smaller_class(folds), len(folds))
     perfect = ece_if_perfect(folds, bins, seed_of(study.seed, "perfect", task))
     return Measured(
-        figures={name: Estimate(values[name], draws[name], *sample) for name in FIGURES},
+        figures=bootstrap_figures(folds, thresholds, bins, options.resamples, seed),
         references={"brier": _always_the_share(folds), "ece": perfect, "balanced_accuracy": 0.5},
-        curve=reliability(folds, bins, options.resamples, seed, options.confidence),
+        curve=reliability(folds, bins, options.resamples, seed),
         runs=runs,
         about={"bins": bins, "n_runs": len(runs), **tested(folds)},
     )
@@ -163,9 +158,10 @@ def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) ->
         # A little to the side, so that intervals of different sources do not hide each other.
         shifts = 0.008 * (np.arange(len(sources)) - (len(sources) - 1) / 2)
         for (source, one), shift in zip(sources.items(), shifts, strict=True):
-            score, curve = one.curve.score + shift, one.curve
-            panel.vlines(score, curve.low, curve.high, color=colours[source], lw=1.2, alpha=0.75)
-            panel.plot(score, curve.share, "o-", color=colours[source], ms=3.5, lw=0.9)
+            score, share = one.curve
+            low, high = share.interval(study.compare.confidence)
+            panel.vlines(score + shift, low, high, color=colours[source], lw=1.2, alpha=0.75)
+            panel.plot(score + shift, share.value, "o-", color=colours[source], ms=3.5, lw=0.9)
     shown = {source for sources in found.values() for source in sources}
     legend_above(figure, source_handles(study, shown, marker="o", ms=4))
     return figure

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.auc.compute import bootstrap_pair
 from radlib.questions.verdicts import (
@@ -130,6 +131,7 @@ def label_efficiency(study: Study) -> Efficiency:
     return Efficiency(table, pd.concat(curves, ignore_index=True), notes)
 
 
+@of_task
 def _pair_rows(
     study: Study, results: Results, task: str, pair, sides: list[pd.DataFrame], sizes: pd.DataFrame
 ) -> list[dict]:

@@ -11,6 +11,7 @@ of the same trainings, where pairs have the same settings): the two differences 
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -21,7 +22,6 @@ from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.style import forest
 from radlib.show.table import MEAN, Column, Table, interval_columns, number
 from radlib.stats.estimate import BOTH, Estimate, mean_of
-from radlib.stats.ratio import NOT_GIVEN, Share, share
 from radlib.study import Study
 from radlib.study.questions import MatchedLabels
 from radlib.study.titles import pair_title, task_title
@@ -128,13 +128,16 @@ def with_shares(study: Study, results: Results, table: pd.DataFrame) -> pd.DataF
     for _, row in table[table["task"] != MEAN].iterrows():
         if (pair := _pair(row)) in drawn:
             drawn[pair][row["task"]] = replicates(study, results, row)
-    shares = []
+    shares, confidence = [], study.compare.confidence
     for _, row in table.iterrows():
         part, whole = (drawn.get(pair, {}) for pair in (_pair(row), first))
         if row["task"] != MEAN:
             part, whole = ({t: e for t, e in side.items() if t == row["task"]} for side in (part, whole))
-        given = _pair(row) in left and list(part) == list(whole)
-        shares.append(_share(study, part, whole) if given else Share(*[NOT_GIVEN] * 3))
+        share = (np.nan, np.nan, np.nan)
+        if _pair(row) in left and list(part) == list(whole):
+            of_part, of_whole = (mean_of(list(side.values()), confidence) for side in (part, whole))
+            share = of_part.share_of(of_whole, confidence)
+        shares.append(share)
     return pd.concat([table, pd.DataFrame(shares, columns=SHARE, index=table.index)], axis=1)
 
 
@@ -150,14 +153,6 @@ def _sides(results: Results, row: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame
     """The runs that a row compares."""
     runs = results.runs if row["task"] == MEAN else results.of_task(row["task"])
     return paired_runs(runs, _pair(row), ["task", *RUN])
-
-
-def _share(study: Study, part: dict[str, Estimate], whole: dict[str, Estimate]) -> Share:
-    """Of means over tasks; the correction for few patients is the strongest of any task's and pair's."""
-    confidence = study.compare.confidence
-    strongest = mean_of([*part.values(), *whole.values()], confidence).sample
-    one, other = (mean_of(list(side.values()), confidence) for side in (part, whole))
-    return share(one.value, other.value, one.replicates, other.replicates, confidence, strongest)
 
 
 def _pair(row: pd.Series) -> Pair:

@@ -31,7 +31,7 @@ def verdict(delta: float, p_difference: float, p_equivalence: float, confidence:
 
     Args:
         delta: the difference a - b.
-        p_difference, p_equivalence: of `radlib.stats.intervals.p_value` and `radlib.stats.equivalence`; below
+        p_difference, p_equivalence: of `Estimate.p_value` and `Estimate.equivalence`; below
             1 - confidence exactly where the intervals exclude 0 and lie within the margins.
     """
     differs = p_difference < 1 - confidence and delta != 0
@@ -103,5 +103,5 @@ def difference_columns(study: Study, found: Estimate) -> dict:
         **estimate_columns(study, found, ("delta", "ci_low", "ci_high")),
         "p_value": found.p_value(),
         "interval_holds": found.resampled,
-        **dict(zip(EQUIVALENCE, [margin, equal.low, equal.high, equal.p_value], strict=True)),
+        **dict(zip(EQUIVALENCE, (margin, *equal), strict=True)),
     }

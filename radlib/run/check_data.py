@@ -1,21 +1,20 @@
 """What of a study's data is there, before anything is computed: one table, and a sentence for each fault."""
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from radlib.data.looks import Look, Looks, look
-from radlib.data.parts import with_parts
-from radlib.data.records import Load, choose_from, holds_something, list_records, loader
+from radlib.data.facts import FACTS, check_inverted, facts_of, odd_looks
+from radlib.data.parts import classes_of, with_parts
+from radlib.data.records import choose_from, holds_something, list_records, loader
 from radlib.datasets import Record
 from radlib.errors import UserError
-from radlib.progress import progress
+from radlib.progress import on_threads, progress
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Dataset, Task
 from radlib.study.places import check_places
@@ -101,7 +100,7 @@ def _check_dataset(study: Study, name: str, quick: bool, progress: Callable) -> 
     checked = Checked(name, "yes", left_out=Counter(record.drop for record in records if record.drop))
     _count(checked, config, usable)
     try:
-        _check_split(study, name, choose_from(study, name, records, loader(config.colour)).records)
+        _check_split(study, name, choose_from(study, name, records).records)
     except UserError as exc:
         checked.errors.append(str(exc))
     if not quick:
@@ -116,15 +115,13 @@ def _check_split(study: Study, name: str, records: list[Record]) -> None:
     (but for a patient whose only image in a second part is an exact copy, which `01_data` drops).
     """
     classes = [record.class_name for record in records]
-    config = study.dataset(name)
-    order = [config.negative, config.positive] if isinstance(config, Task) else sorted(set(classes))
-    numbers = {class_name: number for number, class_name in enumerate(order)}
+    order = classes_of(study.dataset(name), classes)
     named = pd.Series([record.patient_id for record in records], dtype=object)
     manifest = pd.DataFrame(
         {
             "image_id": [record.image_id for record in records],
             "patient_id": [record.patient_id or record.image_id for record in records],
-            "label": [numbers[class_name] for class_name in classes],
+            "label": [order.index(class_name) for class_name in classes],
             "class_name": classes,
             "has_mask": [bool(record.masks) for record in records],
         }
@@ -172,46 +169,32 @@ def _count(checked: Checked, config: Corpus | Task, usable: list[Record]) -> Non
 
 def _open(checked: Checked, records: list[Record], colour: bool, progress: Callable) -> None:
     """Note every image or mask that cannot be decoded, is left out, or looks odd."""
-    looks = Looks()
-    opened = progress(
-        _opened(records, colour), total=len(records), description=f"opening {checked.name}", unit="img"
-    )
-    for record, (error, drop, seen) in zip(records, opened, strict=True):
+    load, names, facts = loader(colour), [], []
+
+    def one(record: Record) -> tuple[str, str, tuple]:
+        """What is wrong with it and why it is left out, "" for nothing, and its row of FACTS."""
+        try:
+            decoded = load(record)
+        except UserError as exc:
+            return str(exc), "", ()
+        return "", decoded.drop, facts_of(decoded.pixels, decoded.mask)[0]
+
+    opened = on_threads(one, records, _AT_ONCE)
+    bar = progress(opened, total=len(records), description=f"opening {checked.name}", unit="img")
+    for record, (error, drop, noted) in zip(records, bar, strict=True):
         if error:
             checked.errors.append(error)
         elif drop:
             checked.left_out[drop] += 1
         else:
-            looks.put(record.image_id, seen)
-    checked.warnings += [f"'{checked.name}': {sentence}" for sentence in looks.sentences()]
+            names.append(record.image_id)
+            facts.append(noted)
+    seen = np.array(names, dtype=object), np.array(facts, dtype=FACTS)
+    checked.warnings += [f"'{checked.name}': {sentence}" for sentence in odd_looks(*seen)]
     try:
-        looks.check(checked.name)
+        check_inverted(checked.name, *seen)
     except UserError as exc:
         checked.errors.append(str(exc))
-
-
-def _opened(records: list[Record], colour: bool) -> Iterator[tuple[str, str, Look | None]]:
-    """What is wrong with each record and why it is left out, "" for nothing, and its look.
-
-    On all cores, because decoders free the interpreter.
-    """
-    load = loader(colour)
-
-    def several(some: list[Record]) -> list[tuple[str, str, Look | None]]:
-        return [_seen(load, record) for record in some]
-
-    pieces = (records[start : start + _AT_ONCE] for start in range(0, len(records), _AT_ONCE))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(several, pieces):
-            yield from found
-
-
-def _seen(load: Load, record: Record) -> tuple[str, str, Look | None]:
-    try:
-        decoded = load(record)
-    except UserError as exc:
-        return str(exc), "", None
-    return "", decoded.drop, look(decoded.pixels, decoded.mask)
 
 
 # What the user reads ----------------------------------------------------------------------------------------

@@ -21,7 +21,11 @@ class Sample:
     mask: np.ndarray | None
     class_name: str
     patient_id: str | None
-    image_id: str
+    name: str
+
+    def read_pixels(self) -> tuple[np.ndarray, str, str]:
+        """The image, its SHA-256 and no rule, as `radlib.datasets.PixelsRef` has it."""
+        return self.image, hashlib.sha256(self.image.tobytes()).hexdigest(), ""
 
 
 def generator(seed: int, *key: str | int) -> np.random.Generator:

@@ -7,32 +7,28 @@ every image the same score has 0.5, whatever the share of positives.
 
 import numpy as np
 from scipy.stats import rankdata
-
-from radlib.errors import UserError
+from sklearn.metrics import roc_curve
 
 
 def auc(scores: np.ndarray, labels: np.ndarray) -> float:
     """AUC of one run.
 
     Args:
-        scores: (n,) float, higher = more likely positive.
-        labels: (n,) 0 negative, 1 positive.
+        scores: (n,) float, higher = more likely positive; labels: (n,) 0 negative, 1 positive.
     Raises:
-        UserError: scores not finite, labels other than 0 and 1, only one class, or lengths that differ.
+        ValueError: scores not finite, labels other than 0 and 1, only one class, or lengths that differ.
+
+    >>> auc([0.1, 0.4, 0.4, 0.9], [0, 0, 1, 1])
+    0.875
     """
     return float(aucs(np.asarray(scores)[np.newaxis], labels)[0])
 
 
 def aucs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """AUC of each of R runs on the same images, from mid-ranks.
+    """AUC of each of R runs on the same images, from mid-ranks: (R, n) scores, errors as `auc`.
 
-    Args:
-        scores: (R, n) float.
-        labels: (n,) 0 or 1.
-    Returns:
-        (R,) float64.
-    Raises:
-        UserError: as `auc`.
+    >>> aucs([[0.1, 0.4, 0.4, 0.9], [0.5, 0.5, 0.5, 0.5]], [0, 0, 1, 1]).tolist()
+    [0.875, 0.5]
     """
     scores, labels = checked(scores, labels)
     positive = labels == 1
@@ -41,31 +37,48 @@ def aucs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
 
 
-def descending_steps(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Order of (n,) scores from high to low, and the place of each distinct score's last image in it."""
-    order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
-    return order, ends
+def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The cut with the highest balanced accuracy, `score >= cut` being positive; arguments, errors as `auc`.
+
+    That is Youden's index (Cancer 1950, 3:32-35). Cuts lie halfway between neighbouring scores, or at the
+    lowest. Of equals, the one nearest 0.5 counts.
+
+    >>> best_threshold([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1])
+    0.5
+    """
+    (scores,), labels = checked(np.asarray(scores)[np.newaxis], labels)
+    fpr, tpr, values = (found[:0:-1] for found in roc_curve(labels, scores, drop_intermediate=False))
+    # Between neighbouring numbers of the machine there is none; then the upper one is the cut.
+    between = np.maximum((values[:-1] + values[1:]) / 2, np.nextafter(values[:-1], np.inf))
+    cuts = np.concatenate([values[:1], between])
+    accuracy = (tpr - fpr).round(12)
+    best = cuts[accuracy == accuracy.max()]
+    return float(best[np.abs(best - 0.5).argmin()])
 
 
 def checked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as (R, n) float64 and labels as (n,) int64, or the reason why no AUC can be had of them."""
+    """Scores as (R, n) float64 and labels as (n,) int64, or the reason why no AUC can be had of them.
+
+    >>> checked([[1, 2]], [0, 0])
+    Traceback (most recent call last):
+    ValueError: all 2 images have label 0, so there is no AUC; split so that each test part holds both classes
+    """
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     if scores.ndim != 2 or scores.size == 0 or labels.shape != (scores.shape[1],):
-        raise UserError(
+        raise ValueError(
             f"scores of shape {scores.shape} do not fit labels of shape {labels.shape}; "
             "expected at least one run and image, and one score per label"
         )
     if not np.isfinite(scores).all():
         bad = int((~np.isfinite(scores)).sum())
-        raise UserError(f"{bad} of {scores.size} scores are NaN or infinite; find the run that diverged")
+        raise ValueError(f"{bad} of {scores.size} scores are NaN or infinite; find the run that diverged")
     if not np.isin(labels, (0, 1)).all():
-        raise UserError(
+        raise ValueError(
             f"labels must be 0 or 1, got {np.unique(labels)[:5].tolist()}; check the label column"
         )
     labels = labels.astype(np.int64)
     if labels.min() == labels.max():
-        raise UserError(
+        raise ValueError(
             f"all {len(labels)} images have label {labels[0]}, so there is no AUC; "
             "split so that each test part holds both classes"
         )

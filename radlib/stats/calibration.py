@@ -12,19 +12,25 @@ from the scores themselves (consistency resampling, Bröcker & Smith 2007, doi 1
 images get one uniform number u, label = u < score: each label is right in its probability, and the labels
 of a patient go together, as they do in fact.
 
-Balanced accuracy, the mean of sensitivity and specificity, needs a threshold. It is chosen on validation
-images, where balanced accuracy is highest (the index of Youden, Cancer 1950, 3:32-35).
+Balanced accuracy, the mean of sensitivity and specificity, needs a threshold; `radlib.stats.auc` chooses it
+on validation images.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import rankdata
 
-from radlib.stats.auc import checked
-from radlib.stats.folds import FoldScores, fold_patients, patient_weights, run_shares, smaller_class
-from radlib.stats.intervals import interval
+from radlib.stats.estimate import Estimate
+from radlib.stats.folds import (
+    FoldPatients,
+    FoldScores,
+    fold_patients,
+    patient_weights,
+    run_shares,
+    smaller_class,
+)
 from radlib.stats.pairs import resamples_at_once
 
 BINS = 10
@@ -33,85 +39,61 @@ PERFECT_DRAWS = 200
 FIGURES = ["brier", "ece", "balanced_accuracy"]
 
 
-@dataclass(frozen=True, eq=False)
-class Reliability:
-    """Mean score and share of positives by bin, all runs together, with the share's interval: (bins,) each.
-
-    The interval is NaN where a resample has no image in the bin.
-    """
-
-    score: np.ndarray
-    share: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The cut with the highest balanced accuracy, `score >= cut` being positive.
-
-    Cuts lie halfway between neighbouring scores, or at the lowest. Of equals, the one nearest 0.5 counts.
-
-    Args:
-        scores: (n,) float; labels: (n,) 0 or 1, both present.
-    Raises:
-        UserError: as `radlib.stats.auc.auc`.
-    """
-    (scores,), labels = checked(np.asarray(scores)[np.newaxis], labels)
-    values = np.unique(scores)
-    # Between neighbouring numbers of the machine there is none; then the upper one is the cut.
-    between = np.maximum((values[:-1] + values[1:]) / 2, np.nextafter(values[:-1], np.inf))
-    cuts = np.concatenate([values[:1], between])
-    positives, negatives = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
-    sensitivity = 1 - np.searchsorted(positives, cuts) / len(positives)
-    specificity = np.searchsorted(negatives, cuts) / len(negatives)
-    accuracy = ((sensitivity + specificity) / 2).round(12)
-    best = cuts[accuracy == accuracy.max()]
-    return float(best[np.abs(best - 0.5).argmin()])
-
-
 def number_of_bins(folds: Sequence[FoldScores]) -> int:
-    """`BINS`, fewer where a fold would have less than `IMAGES_IN_A_BIN` in each; at least two."""
+    """`BINS`, fewer where a fold would have less than `IMAGES_IN_A_BIN` in each; at least two.
+
+    >>> number_of_bins([FoldScores(np.arange(35) % 2, np.arange(35), np.zeros((1, 35)))])
+    3
+    """
     images = min(len(fold.labels) for fold in folds)
     return int(np.clip(images // IMAGES_IN_A_BIN, 2, BINS))
 
 
 def equal_mass_bins(scores: np.ndarray, bins: int) -> np.ndarray:
-    """(R, n) int64 of (R, n) scores: each image's bin by its mid-rank in the run."""
+    """(R, n) int64 of (R, n) scores: each image's bin by its mid-rank in the run.
+
+    >>> equal_mass_bins(np.array([[0.1, 0.9, 0.2, 0.2]]), 2)
+    array([[0, 1, 1, 1]])
+    """
     ranks = rankdata(scores, axis=1)
     return ((ranks - 0.5) * bins / scores.shape[1]).astype(np.int64)
 
 
-def measured(folds: Sequence[FoldScores], thresholds: Sequence[np.ndarray], bins: int) -> dict[str, float]:
+def bootstrap_figures(
+    folds: Sequence[FoldScores], thresholds: Sequence[np.ndarray], bins: int, resamples: int, seed: int
+) -> dict[str, Estimate]:
     """`FIGURES` of every run on its own fold's test images, mean over all runs.
+
+    Patients are drawn as in `bootstrap_mean_auc`, bins stay as they are. Noise pushes a calibration error
+    upwards, and a resample once more than the sample, so its replicates are moved until their mean is the
+    value: the bootstrap's correction of bias (Efron & Tibshirani 1993, chapter 10, doi
+    10.1201/9780429246593).
 
     Args:
         thresholds: (runs,) of each fold.
-    """
-    ones = [np.ones((1, fold_patients(fold).count), dtype=np.float32) for fold in folds]
-    found = dict.fromkeys(FIGURES, 0.0)
-    for fold, cuts, weights, share in zip(folds, thresholds, ones, run_shares(folds), strict=True):
-        for name, value in _FoldFigures(fold, cuts, bins)(weights).items():
-            found[name] += share * float(value[0])
-    return found
-
-
-def bootstrap_figures(
-    folds: Sequence[FoldScores], thresholds: Sequence[np.ndarray], bins: int, resamples: int, seed: int
-) -> dict[str, np.ndarray]:
-    """`measured` in each resample; patients are drawn as in `bootstrap_mean_auc`, bins stay as they are.
-
-    Returns:
-        name -> (resamples,) float64.
     Raises:
-        UserError: a fold that cannot be resampled.
+        ValueError: a fold that cannot be resampled.
+
+    >>> fold = FoldScores(np.arange(20) % 2, np.arange(20), [np.linspace(0, 1, 20)])
+    >>> found = bootstrap_figures([fold], [np.array([0.5])], 2, 100, seed=0)
+    >>> {name: round(one.value, 3) for name, one in found.items()}
+    {'brier': 0.316, 'ece': 0.263, 'balanced_accuracy': 0.5}
     """
-    draws = {name: np.zeros(resamples) for name in FIGURES}
+    values, draws = np.zeros(len(FIGURES)), np.zeros((len(FIGURES), resamples))
     for number, share in enumerate(run_shares(folds)):
         figures = _FoldFigures(folds[number], thresholds[number], bins)
-        for part, weights in patient_weights(figures.patients, resamples, seed, number, figures.chunk):
-            for name, values in figures(weights).items():
-                draws[name][part] += share * values
-    return draws
+        patients = figures.patients
+        values += share * figures(np.ones((1, patients.count), dtype=np.float32))[:, 0]
+        for part, weights in patient_weights(patients, resamples, seed, number, figures.chunk):
+            draws[:, part] += share * figures(weights)
+    sample = smaller_class(folds), len(folds)
+    found = {
+        name: Estimate(float(value), drawn, *sample)
+        for name, value, drawn in zip(FIGURES, values, draws, strict=True)
+    }
+    biased = found["ece"]
+    recentred = biased.replicates + (biased.value - biased.replicates.mean())
+    return found | {"ece": replace(biased, replicates=recentred)}
 
 
 class _FoldFigures:
@@ -130,30 +112,22 @@ class _FoldFigures:
     def _by_patient(self, values: np.ndarray) -> np.ndarray:
         return np.bincount(self.patients.of_image, values, self.patients.count)
 
-    def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """(b,) float64 each, of (b, patients) weights."""
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """(3, b) float64, in the order of `FIGURES`, of (b, patients) weights."""
         images = weights @ self.images
-        sensitivity = weights @ self.hits / self.patients.positives_drawn(weights)
-        specificity = weights @ self.rejections / self.patients.negatives_drawn(weights)
+        positives, negatives = self.patients.drawn(weights)
+        accuracy = (weights @ self.hits / positives + weights @ self.rejections / negatives) / 2
         gaps = np.abs(weights @ self.gaps).sum(axis=1, dtype=np.float64)
-        return {
-            "brier": weights @ self.squares / images,
-            "ece": gaps / (self.runs * images),
-            "balanced_accuracy": (sensitivity + specificity) / 2,
-        }
-
-
-def recentred(draws: np.ndarray, value: float) -> np.ndarray:
-    """Draws moved so that their mean is the value found: the bootstrap's correction of bias.
-
-    Noise pushes a calibration error upwards, and a resample once more than the sample (Efron & Tibshirani
-    1993, chapter 10, doi 10.1201/9780429246593).
-    """
-    return draws + (value - draws.mean())
+        return np.stack([weights @ self.squares / images, gaps / (self.runs * images), accuracy])
 
 
 def ece_if_perfect(folds: Sequence[FoldScores], bins: int, seed: int, draws: int = PERFECT_DRAWS) -> float:
-    """What `ece` would be on average if these scores were the true probabilities: its value by chance."""
+    """What `ece` would be on average if these scores were the true probabilities: its value by chance.
+
+    >>> fold = FoldScores([0, 1, 0, 1], list("abcd"), [[0.0, 1.0, 0.0, 1.0]])
+    >>> ece_if_perfect([fold], bins=2, seed=0)
+    0.0
+    """
     total = 0.0
     for number, (fold, share) in enumerate(zip(folds, run_shares(folds), strict=True)):
         _, of_image = np.unique(fold.patients, return_inverse=True)
@@ -164,19 +138,25 @@ def ece_if_perfect(folds: Sequence[FoldScores], bins: int, seed: int, draws: int
             in_bin = places[:, np.newaxis] == np.arange(bins)
             sums = np.abs(gaps @ in_bin.astype(np.float64)).sum(axis=1)
             total += share * sums.mean() / (len(scores) * fold.runs)
-    return total
+    return float(total)
 
 
 def reliability(
-    folds: Sequence[FoldScores], bins: int, resamples: int, seed: int, confidence: float
-) -> Reliability:
-    """Points of a reliability diagram: bin b of every run taken together, patients resampled.
+    folds: Sequence[FoldScores], bins: int, resamples: int, seed: int
+) -> tuple[np.ndarray, Estimate]:
+    """Points of a reliability diagram, all runs together: mean score and share of positives of each bin.
 
+    Returns:
+        (bins,) float64, and an estimate of (bins,) shares; NaN where a bin, or it in a resample, is empty.
     Raises:
-        UserError: a fold that cannot be resampled, or too few resamples for that confidence.
+        ValueError: a fold that cannot be resampled.
+
+    >>> fold = FoldScores([0, 1, 0, 1, 1, 1], list("abcdef"), [[0.1, 0.2, 0.3, 0.7, 0.8, 0.9]])
+    >>> score, share = reliability([fold], 2, 100, seed=0)
+    >>> score.round(2), share.value.round(2)
+    (array([0.2, 0.8]), array([0.33, 1.  ]))
     """
-    scores, totals = np.zeros(bins), np.zeros((2, bins))
-    drawn = np.zeros((2, resamples, bins))
+    scores, totals, drawn = np.zeros(bins), np.zeros((2, bins)), np.zeros((2, resamples, bins))
     for number, fold in enumerate(folds):
         patients = fold_patients(fold)
         ones = np.ones_like(fold.scores)
@@ -190,16 +170,13 @@ def reliability(
         for part, weights in patient_weights(patients, resamples, seed, number, chunk):
             drawn[:, part] += [weights @ positive, weights @ count]
     with np.errstate(invalid="ignore"):
-        shares, draws = totals[0] / totals[1], drawn[0] / drawn[1]
-    low, high = np.full(bins, np.nan), np.full(bins, np.nan)
-    full = np.isfinite(draws).all(axis=0)
-    if full.any():
-        low[full], high[full] = interval(draws[:, full], confidence, smaller_class(folds), len(folds))
-    with np.errstate(invalid="ignore"):
-        return Reliability(scores / totals[1], shares, low, high)
+        shares = Estimate(totals[0] / totals[1], drawn[0] / drawn[1], smaller_class(folds), len(folds))
+        return scores / totals[1], shares
 
 
-def _by_patient_and_bin(patients, fold: FoldScores, values: np.ndarray, bins: int) -> np.ndarray:
+def _by_patient_and_bin(
+    patients: FoldPatients, fold: FoldScores, values: np.ndarray, bins: int
+) -> np.ndarray:
     """(patients, runs * bins) float32: sums of (runs, n) values."""
     places = equal_mass_bins(fold.scores, bins) + bins * np.arange(fold.runs)[:, np.newaxis]
     width = fold.runs * bins

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from radlib.errors import UserError
 from radlib.stats.folds import FoldScores, check_paired, run_shares
 
 
@@ -51,7 +50,7 @@ def delong_difference(
         clustered: sum components by patient (Obuchowski); False takes images as independent.
         confidence: of the interval.
     Raises:
-        UserError: sides that are not paired, a patient in two folds, or a fold with fewer than two units
+        ValueError: sides that are not paired, a patient in two folds, or a fold with fewer than two units
             (patients, or images where not clustered) of either class.
     """
     check_paired({"a": folds_a, "b": folds_b})
@@ -103,7 +102,7 @@ def _variance(components: np.ndarray, labels: np.ndarray, units: np.ndarray) -> 
         sums.append(np.bincount(unit[images], components[images] - center, minlength=unit.max() + 1))
         counts.append(len(np.unique(unit[images])))
     if min(counts) < 2:
-        raise UserError(
+        raise ValueError(
             f"a fold has {counts[0]} patients with positive and {counts[1]} with negative images; a variance "
             "needs two of each, so use fewer folds or more patients"
         )

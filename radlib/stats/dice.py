@@ -16,18 +16,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
-
-from radlib.errors import UserError
-from radlib.stats.auc import descending_steps
+from sklearn.metrics import average_precision_score
 
 MASK_FIGURES = ["dice", "iou", "hausdorff95"]  # figures of a predicted mask
-MAP_FIGURES = [
-    "dice",
-    "iou",
-    "average_precision",
-    "energy_inside",
-    "pointing_hit",
-]  # of a map
+MAP_FIGURES = ["dice", "iou", "average_precision", "energy_inside", "pointing_hit"]  # of a map
 BASELINES = ["whole_image", "centred_blob"]  # regions guessed without a look at the image
 
 
@@ -39,7 +31,7 @@ def dice(predicted: np.ndarray, reference: np.ndarray) -> float:
     Args:
         predicted, reference: (h, w) bool.
     Raises:
-        UserError: masks that are not bool, not (h, w), without pixels, or of shapes that differ.
+        ValueError: masks that are not bool, not (h, w), without pixels, or of shapes that differ.
     """
     predicted, reference = checked_masks(predicted, reference, ndim=2)
     return float(dices(predicted[np.newaxis], reference[np.newaxis])[0])
@@ -53,7 +45,7 @@ def dices(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
     Returns:
         (n,) float64.
     Raises:
-        UserError: masks that are not bool, not (n, h, w), without pixels, or of shapes that differ.
+        ValueError: masks that are not bool, not (n, h, w), without pixels, or of shapes that differ.
     """
     predicted, reference = checked_masks(predicted, reference, ndim=3)
     shared = (predicted & reference).sum(axis=(1, 2))
@@ -64,7 +56,7 @@ def iou(predicted: np.ndarray, reference: np.ndarray) -> float:
     """Intersection over union |A & B| / |A | B| of two masks, 0 to 1; arguments, empty masks as in `dice`.
 
     Raises:
-        UserError: as `dice`.
+        ValueError: as `dice`.
     """
     predicted, reference = checked_masks(predicted, reference, ndim=2)
     return float(_ratio((predicted & reference).sum(), (predicted | reference).sum()))
@@ -82,7 +74,7 @@ def hausdorff95(predicted: np.ndarray, reference: np.ndarray) -> float:
     Args:
         predicted, reference: (h, w) bool.
     Raises:
-        UserError: as `dice`.
+        ValueError: as `dice`.
     """
     predicted, reference = checked_masks(predicted, reference, ndim=2)
     if not (predicted.any() and reference.any()):
@@ -109,15 +101,12 @@ def average_precision(map: np.ndarray, reference: np.ndarray) -> float:
         map: (h, w) float.
         reference: (h, w) bool.
     Raises:
-        UserError: map not finite, mask not bool, or not both of one shape (h, w) with pixels.
+        ValueError: map not finite, mask not bool, or not both of one shape (h, w) with pixels.
     """
     map, reference = checked_map(map, reference)
     if not reference.any():
         return float("nan")
-    order, ends = descending_steps(map.ravel())
-    found = np.cumsum(reference.ravel()[order])[ends]
-    precision = found / (ends + 1)
-    return float(np.sum(np.diff(found, prepend=0) * precision) / found[-1])
+    return float(average_precision_score(reference.ravel(), map.ravel()))
 
 
 def energy_inside(map: np.ndarray, reference: np.ndarray) -> float:
@@ -129,11 +118,11 @@ def energy_inside(map: np.ndarray, reference: np.ndarray) -> float:
         map: (h, w) float, nowhere negative.
         reference: (h, w) bool.
     Raises:
-        UserError: as `average_precision`, and for a map with negative values.
+        ValueError: as `average_precision`, and for a map with negative values.
     """
     map, reference = checked_map(map, reference)
     if (map < 0).any():
-        raise UserError(
+        raise ValueError(
             f"{int((map < 0).sum())} of {map.size} pixels of the map are negative, so no share of its sum "
             "can be had; clip the map at 0 first if only positive evidence is meant"
         )
@@ -156,7 +145,7 @@ def pointing_hit(map: np.ndarray, reference: np.ndarray) -> float:
         map: (h, w) float.
         reference: (h, w) bool.
     Raises:
-        UserError: as `average_precision`.
+        ValueError: as `average_precision`.
     """
     map, reference = checked_map(map, reference)
     return float(reference[map == map.max()].mean()) if reference.any() else float("nan")
@@ -175,14 +164,14 @@ def best_threshold(
         references: n masks of (h, w) bool, each of its map's size.
         thresholds: candidates, in any order, in the maps' units.
     Raises:
-        UserError: as `average_precision`, naming the image by its number from 0; no images; more or fewer
+        ValueError: as `average_precision`, naming the image by its number from 0; no images; more or fewer
             masks than maps; no thresholds, or thresholds that are not finite.
     """
     candidates = np.unique(np.asarray(thresholds, dtype=np.float64))
     if candidates.size == 0 or not np.isfinite(candidates).all():
-        raise UserError(f"thresholds must be finite numbers, got {list(thresholds)[:5]}; name at least one")
+        raise ValueError(f"thresholds must be finite numbers, got {list(thresholds)[:5]}; name at least one")
     if len(maps) == 0 or len(maps) != len(references):
-        raise UserError(
+        raise ValueError(
             f"{len(maps)} maps for {len(references)} masks leave no threshold to choose; "
             "give at least one map, and one mask per map"
         )
@@ -222,12 +211,12 @@ def centred_blob(shape: tuple[int, int], area_share: float) -> np.ndarray:
     Returns:
         (h, w) bool.
     Raises:
-        UserError: a share outside (0, 1], or a shape that is no (h, w).
+        ValueError: a share outside (0, 1], or a shape that is no (h, w).
     """
     if not 0 < area_share <= 1:
-        raise UserError(f"a blob cannot cover a share of {area_share}; give a share above 0 and up to 1")
+        raise ValueError(f"a blob cannot cover a share of {area_share}; give a share above 0 and up to 1")
     if len(shape) != 2 or min(shape) < 1:
-        raise UserError(f"an image cannot have shape {tuple(shape)}; give (height, width) in pixels")
+        raise ValueError(f"an image cannot have shape {tuple(shape)}; give (height, width) in pixels")
     height, width = shape
     # Twice the offset from the centre, times the other side: whole numbers, so equal distances are equal.
     down = (2 * np.arange(height, dtype=np.int64) + 1 - height) * width
@@ -245,7 +234,7 @@ def checked_masks(predicted: np.ndarray, reference: np.ndarray, ndim: int) -> tu
     _check_bool(reference, "the reference mask")
     if predicted.shape != reference.shape or predicted.ndim != ndim or predicted.size == 0:
         expected = "(h, w)" if ndim == 2 else "(n, h, w)"
-        raise UserError(
+        raise ValueError(
             f"a predicted mask of shape {predicted.shape} cannot be compared with a reference mask of shape "
             f"{reference.shape}; give both the same shape {expected} with pixels"
         )
@@ -262,13 +251,13 @@ def checked_map(map: np.ndarray, reference: np.ndarray, where: str = "") -> tupl
         map = map.astype(np.float64)
     _check_bool(reference, f"{where}the reference mask")
     if map.shape != reference.shape or map.ndim != 2 or map.size == 0:
-        raise UserError(
+        raise ValueError(
             f"{where}a map of shape {map.shape} cannot be compared with a reference mask of shape "
             f"{reference.shape}; give both the same shape (h, w) with pixels"
         )
     if not np.isfinite(map).all():
         bad = int((~np.isfinite(map)).sum())
-        raise UserError(
+        raise ValueError(
             f"{where}{bad} of {map.size} pixels of the map are NaN or infinite; find what computed them"
         )
     return map, reference
@@ -276,7 +265,7 @@ def checked_map(map: np.ndarray, reference: np.ndarray, where: str = "") -> tupl
 
 def _check_bool(mask: np.ndarray, name: str) -> None:
     if mask.dtype != bool:
-        raise UserError(f"{name} has dtype {mask.dtype}, not bool; threshold it, for instance with mask > 0")
+        raise ValueError(f"{name} has dtype {mask.dtype}, not bool; threshold it, for instance with mask > 0")
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -1,34 +1,52 @@
-"""A resampled quantity: its value, its replicates, and what was resampled; every inference is read from it.
+"""A resampled quantity: its value, its replicates, and every inference, which is read from them.
 
->>> import numpy as np
->>> found = Estimate(0.1, np.linspace(0.0, 0.2, 1999), patients=200)
->>> low, high = found.interval(0.95)
->>> round(low, 3), round(high, 3)
-(0.004, 0.196)
+A percentile interval is too narrow with few patients: it stands on the standard normal where a mean would
+need Student's t, and on the standard deviation with divisor n where it would need n - 1. The *expanded
+percentile* interval (Hesterberg 2015, doi 10.1080/00031305.2015.1089789) puts both right by reading the
+percentiles further out, at the level
+
+    Phi(-sqrt(n / df) * t(df)),   t(df) the quantile of Student's t at (1 + confidence) / 2.
+
+Hesterberg has one sample, df = n - 1. Here patients are resampled within class and fold, so each fold costs
+one degree of freedom: df = n - folds. n counts the patients of the smaller class: by the rule of Welch and
+Satterthwaite (doi 10.2307/3002019) a sum of two variances has at least the degrees of freedom of the smaller
+sample, so this choice errs on the wide side.
+
+What no percentile interval repairs: where every replicate is the same (both sides separate the classes
+perfectly), the interval has no width.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-
-from radlib.stats.equivalence import Equivalence, equivalence
-from radlib.stats.intervals import interval, p_value, resamples_needed
+from scipy.stats import norm, sem
+from scipy.stats import t as student
 
 PATIENTS, BOTH = "patients", "patients and trainings"
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A quantity and how it varied over resamples.
+    """A quantity, or k of them at once, and how it varied over resamples.
 
-    value: in the data; replicates: float64 (resamples,).
-    patients: of the smaller class, None where no correction for few patients is wanted; folds: in which they
-    were resampled; degrees: degrees of freedom where they are not patients - folds.
+    value: in the data, float or (k,); replicates: float64 (resamples,) or (resamples, k), NaN where a
+        resample leaves the quantity undefined.
+    patients: of the smaller class, None for plain percentiles; folds: in which they were resampled.
+    degrees: degrees of freedom of the quantile where they are not patients - folds.
     resampled: `PATIENTS` or `BOTH`.
+
+    >>> normal = norm.ppf(np.arange(1, 2000) / 2000)
+    >>> few = Estimate(0.02, 0.02 + 0.01 * normal, patients=20, folds=5)
+    >>> low, high = few.interval(0.95)
+    >>> round(low, 3), round(high, 3), round(few.p_value(), 3)
+    (-0.005, 0.045, 0.105)
+    >>> (few - few).value
+    0.0
     """
 
-    value: float
+    value: float | np.ndarray
     replicates: np.ndarray
     patients: int | None = None
     folds: int = 1
@@ -39,32 +57,218 @@ class Estimate:
     def sample(self) -> tuple[int | None, int, float | None]:
         return self.patients, self.folds, self.degrees
 
-    def interval(self, confidence: float) -> tuple[float, float]:
-        """Expanded percentile interval; see `radlib.stats.intervals`."""
-        return interval(self.replicates, confidence, *self.sample)
+    def interval(self, confidence: float) -> tuple:
+        """Expanded percentile interval: low and high, floats or (k,) each; NaN where a replicate is.
+
+        Both ends are replicates (no interpolation), chosen so that the interval excludes 0 exactly where
+        `p_value() < 1 - confidence`.
+
+        Raises:
+            ValueError: too few resamples for that confidence, or no more patients than folds.
+        """
+        tail, resamples = _tail(confidence, *self.sample), len(self.replicates)
+        # Rounded, as 0.025 * 2000 must be 50 although (1 - 0.95) / 2 is a little more than 0.025.
+        rank = math.ceil(round(tail * (resamples + 1), 9)) - 1
+        if rank < 1:
+            raise ValueError(self._too_few(confidence))
+        defined = np.isfinite(self.replicates).all(axis=0)
+        ends = np.where(defined, np.sort(self.replicates, axis=0)[[rank - 1, -rank]], np.nan)
+        return tuple(ends) if ends.ndim > 1 else tuple(ends.tolist())
 
     def p_value(self) -> float:
-        """Two-sided, of the hypothesis that the true value is 0."""
-        return p_value(self.replicates, *self.sample)
+        """Two-sided p of the hypothesis that the true value is 0, in (0, 1]: the inverse of `interval`.
+
+        The share of replicates on the far side of 0, each tail counting one more than there are, so that p is
+        never 0 (Davison & Hinkley 1997, doi 10.1017/CBO9780511802843); zeros count for both tails.
+        """
+        if not np.isfinite(self.replicates).all():
+            return math.nan
+        beyond = min(int((self.replicates <= 0).sum()), int((self.replicates >= 0).sum()))
+        tail = (beyond + 1) / (len(self.replicates) + 1)
+        if tail >= 0.5 or self.patients is None:
+            return min(2 * tail, 1.0)
+        degrees = _degrees(self.patients, self.folds)
+        quantile = norm.isf(tail) * math.sqrt(degrees / self.patients)
+        return float(2 * student.sf(quantile, self.degrees or degrees))
 
     def smallest_p(self) -> float:
         """The p-value if all replicates pointed one way: none can be smaller."""
-        return p_value(np.ones(len(self.replicates)), *self.sample)
+        return replace(self, replicates=np.ones(len(self.replicates))).p_value()
 
-    def equivalence(self, margin: float, confidence: float) -> Equivalence:
-        """Two one-sided tests of whether the true value lies within ± margin."""
-        return equivalence(self.replicates, margin, confidence, *self.sample)
+    def equivalence(self, margin: float, confidence: float) -> tuple[float, float, float]:
+        """Two one-sided tests: is the true value too small to matter?
+
+        It is shown to lie within (-margin, margin) where two one-sided tests both reject, each at level
+        1 - confidence: that it is -margin or less, and that it is margin or more. That is so exactly where
+        the interval of confidence 2 c - 1 (90% for c = 95%) lies inside (Schuirmann 1987, doi
+        10.1007/BF01068419). Both must reject, so nothing is to be corrected between the two (Berger & Hsu
+        1996, doi 10.1214/ss/1032280304).
+
+        Returns:
+            both ends of that interval, and the larger of the two p-values.
+        Raises:
+            ValueError: a margin that is not positive, a confidence of 0.5 or less; or as `interval`.
+        """
+        if margin <= 0:
+            raise ValueError(f"the margin of equivalence is {margin}; give one above 0, for example 0.01")
+        if confidence <= 0.5:
+            raise ValueError(f"confidence is {confidence}; equivalence needs one above 0.5, for example 0.95")
+        low, high = self.interval(2 * confidence - 1)
+        moved = self.replicates - margin, -margin - self.replicates
+        return low, high, max(replace(self, replicates=draws)._p_below_zero() for draws in moved)
+
+    def share_of(self, whole: "Estimate", confidence: float) -> tuple[float, float, float]:
+        """self / whole with both ends, replicate i of both being of the same resample.
+
+        A share p is in the interval where the replicates of `part - p whole` do not exclude 0: Fieller's
+        idea (1954, J R Stat Soc B 16:175), read from replicates in place of normal quantiles. Where every
+        replicate of the whole has one sign, that is the interval of the ratios. As with Fieller there is
+        none, NaN three times, where the whole itself is not shown to differ from 0: any share would then
+        agree with the data.
+
+        Raises:
+            ValueError: as `interval`.
+        """
+        strongest = _strongest([self, whole], confidence)
+        low, high = replace(strongest, replicates=whole.replicates).interval(confidence)
+        if low <= 0 <= high or whole.value == 0:
+            return math.nan, math.nan, math.nan
+        part_draws, whole_draws = np.sign(low) * self.replicates, np.sign(low) * whole.replicates
+        right = whole_draws > 0
+        ratios = part_draws[right] / whole_draws[right]
+        # The few replicates of the other sign speak for no share: they count as beyond both ends, which errs
+        # wide. They are fewer than those outside either end of an interval, so that both ends are ratios.
+        ends = []
+        for side, beyond in enumerate((ratios.min() - 1, ratios.max() + 1)):
+            draws = np.full(len(right), beyond)
+            draws[right] = ratios
+            ends.append(replace(strongest, replicates=draws).interval(confidence)[side])
+        return float(self.value / whole.value), *ends
+
+    def columns(self, which: np.ndarray) -> "Estimate":
+        """Some of the k quantities, in the order of their numbers in `which`."""
+        return replace(self, value=self.value[which], replicates=self.replicates[:, which])
+
+    def mean_of_runs(self, weights: np.ndarray | None = None, settings: int = 0) -> "Estimate":
+        """The mean of the k quantities, each of one trained run; over other trainings too, given weights.
+
+        The variance is then a sum of two, the patients' and what the trainings add to it; its degrees of
+        freedom are Satterthwaite's (1946, doi 10.2307/3002019), each with its own: patients less folds, and
+        runs less settings.
+
+        Args:
+            weights: (resamples, k), how much each run counts, as `run_weights` draws them.
+            settings: how many different ones the k runs have, counted in each fold.
+        """
+        value, of_patients = float(np.mean(self.value)), self.replicates.mean(axis=1)
+        if weights is None:
+            return replace(self, value=value, replicates=of_patients)
+        of_both = (self.replicates * weights).mean(axis=1)
+        alone = of_patients.var()
+        added = max(of_both.var() - alone, 0.0)
+        spare = self.patients - self.folds, weights.shape[1] - settings
+        terms = alone**2 / spare[0] + added**2 / spare[1]
+        degrees = float((alone + added) ** 2 / terms) if terms > 0 else float(spare[0])
+        return replace(self, value=value, replicates=of_both, degrees=degrees, resampled=BOTH)
 
     def __sub__(self, other: "Estimate") -> "Estimate":
         """The difference of two estimates whose replicate i is of the same resample."""
         return replace(self, value=self.value - other.value, replicates=self.replicates - other.replicates)
+
+    def _p_below_zero(self) -> float:
+        """One-sided p-value of the hypothesis that the true value is 0 or more."""
+        half = self.p_value() / 2
+        return half if np.median(self.replicates) < 0 else 1 - half
+
+    def _too_few(self, confidence: float) -> str:
+        where, more = "", "use more patients or fewer folds"
+        if self.patients is not None:
+            where = f" with {self.patients} patients in the smaller class over {self.folds} fold(s)"
+        if self.degrees is not None:
+            where += f" and {self.degrees:.1f} degrees of freedom"
+            more = "use more patients or more seeds"
+        needed = resamples_needed(confidence, *self.sample)
+        remedy = f"take at least {needed}" if needed <= 100_000 else more
+        return (
+            f"{len(self.replicates)} resamples are too few for a {confidence:.0%} interval{where}; {remedy}"
+        )
 
 
 def mean_of(estimates: Sequence[Estimate], confidence: float) -> Estimate:
     """The mean of estimates that were resampled independently, each counting the same.
 
     The correction for few patients is the strongest of any, which errs on the wide side.
+
+    >>> tasks = [Estimate(value, np.full(3, value), patients) for value, patients in ((0.1, 90), (0.3, 20))]
+    >>> mean = mean_of(tasks, 0.95)
+    >>> float(mean.value), mean.patients
+    (0.2, 20)
     """
-    strongest = max(estimates, key=lambda one: resamples_needed(confidence, *one.sample))
-    value = float(np.mean([one.value for one in estimates]))
-    return replace(strongest, value=value, replicates=np.mean([one.replicates for one in estimates], axis=0))
+    value = np.mean([one.value for one in estimates], axis=0)
+    replicates = np.mean([one.replicates for one in estimates], axis=0)
+    return replace(_strongest(estimates, confidence), value=value, replicates=replicates)
+
+
+def resamples_needed(
+    confidence: float, patients: int | None = None, folds: int = 1, degrees: float | None = None
+) -> int:
+    """Number of resamples with which an interval can be had at all (good ones take ten times as many).
+
+    >>> resamples_needed(0.95), resamples_needed(0.95, patients=10)
+    (40, 117)
+    """
+    return math.ceil(1 / max(_tail(confidence, patients, folds, degrees), 1e-12))
+
+
+def students_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Student's interval of the mean of independent figures (1908, doi 10.1093/biomet/6.1.1).
+
+    Of trainings that are all tested on the same patients it is enough where the mean over all possible
+    trainings is known, whoever is tested, as in a negative control: two draws of random weights may be
+    swapped, which turns the sign of their difference; shuffled labels may be turned round, which turns an AUC
+    into 1 - AUC (nearly so where classes differ in size). A single training then misses the known number by
+    chance alone, other trainings independently of it, and what they miss it by holds both kinds of variation.
+    A bootstrap of patients would hold the trained networks fixed, and a network that learnt nothing may well
+    point to one side; one of patients and trainings counts the patients twice.
+
+    Args:
+        values: (n,) float.
+    Raises:
+        ValueError: fewer than two figures, or one that is no number.
+
+    >>> low, high = students_interval([0.48, 0.5, 0.55], 0.95)
+    >>> round(low, 3), round(high, 3)
+    (0.42, 0.6)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise ValueError(
+            f"figures of shape {values.shape} give no interval over trainings; two finite ones are the least"
+        )
+    half = student.isf((1 - confidence) / 2, len(values) - 1) * sem(values)
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def _strongest(estimates: Sequence[Estimate], confidence: float) -> Estimate:
+    """The one whose few patients widen an interval most."""
+    return max(estimates, key=lambda one: resamples_needed(confidence, *one.sample))
+
+
+def _tail(confidence: float, patients: int | None, folds: int, degrees: float | None) -> float:
+    """Share of replicates below the interval, and above it."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1, for example 0.95")
+    tail = (1 - confidence) / 2
+    if patients is None:
+        return tail
+    df = _degrees(patients, folds)
+    return float(norm.sf(student.isf(tail, degrees or df) * math.sqrt(patients / df)))
+
+
+def _degrees(patients: int, folds: int) -> int:
+    if patients <= folds:
+        raise ValueError(
+            f"{patients} patients in the smaller class over {folds} folds leave no degree of freedom for an "
+            "interval; use fewer folds or more patients"
+        )
+    return patients - folds

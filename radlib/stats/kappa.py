@@ -10,7 +10,7 @@ would by chance:
         different numbers of readers, as Gwet has it, but each by two.
 
 So an image is a row (o_i, p_i, q_i), and kappa a function of the rows' mean. The interval resamples patients
-with all their images and expands the percentiles (`radlib.stats.intervals`). Beside it stands the
+with all their images and expands the percentiles (`radlib.stats.estimate`). Beside it stands the
 large-sample standard error by the delta method, which takes images as independent: for two readers that of
 Fleiss, Cohen & Everitt 1969 (doi 10.1037/h0028106), for more that of Gwet 2021 (doi
 10.1177/0013164420973080), with n in place of n - 1.
@@ -20,8 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radlib.errors import UserError
-from radlib.stats.intervals import interval, resamples_needed
+from radlib.stats.estimate import Estimate, resamples_needed
 from radlib.stats.pairs import resamples_at_once
 
 UNREAD = -1
@@ -61,11 +60,11 @@ def agreement(
         patients: (n,) patient of each image.
         resamples, seed: of the bootstrap.
     Raises:
-        UserError: no image with two readings.
+        ValueError: no image with two readings.
     """
     twice_read = (ratings != UNREAD).sum(axis=1) >= 2
     if not twice_read.any():
-        raise UserError("no image was read by two readers; agreement needs some that were")
+        raise ValueError("no image was read by two readers; agreement needs some that were")
     ratings, patients = ratings[twice_read], np.asarray(patients)[twice_read]
     ratings = ratings[:, (ratings != UNREAD).any(axis=0)]
     readers = ratings.shape[1]
@@ -131,7 +130,7 @@ def _interval(
     defined = np.isfinite(draws)
     if (~defined).mean() > _MOST_UNDEFINED:
         return np.nan, np.nan
-    return interval(draws[defined], confidence, patients)
+    return Estimate(np.nan, draws[defined], patients).interval(confidence)
 
 
 def _draws(sums: np.ndarray, resamples: int, seed: int) -> np.ndarray:

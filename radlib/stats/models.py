@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import statsmodels.formula.api as smf
-
-from radlib.errors import UserError
+from statsmodels.stats.multitest import multipletests
 
 PERCENT = 100.0  # fitted in hundredths of AUC, where optimisers take steps of a sensible size
 # All are tried: those with a gradient can stop anywhere where a variance is 0 and call it convergence; the
@@ -27,15 +26,12 @@ def holm(p: np.ndarray) -> np.ndarray:
     Returns:
         (k,) float64; below alpha exactly where Holm's procedure rejects at family-wise error rate alpha.
     Raises:
-        UserError: a p-value that is NaN or outside [0, 1].
+        ValueError: a p-value that is NaN or outside [0, 1].
     """
     p = np.asarray(p, dtype=np.float64)
     if not ((p >= 0) & (p <= 1)).all():
-        raise UserError(f"p-values must lie within 0 and 1, got {p.tolist()}; a test before this one failed")
-    order = np.argsort(p)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
-    return adjusted
+        raise ValueError(f"p-values must lie within 0 and 1, got {p.tolist()}; a test before this one failed")
+    return multipletests(p, method="holm")[1] if len(p) else p
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +83,14 @@ def mixed_model(
         reference: source that the others are compared with; None: the first in alphabetical order.
         confidence: of the intervals.
     Raises:
-        UserError: columns or values missing, fewer than two sources, effects that cannot be told apart, or
+        ValueError: columns or values missing, fewer than two sources, effects that cannot be told apart, or
             a fit that breaks down. What can still be fitted is, and `notes` says what was dropped.
     """
     data = _checked(runs)
     sources = sorted(data["source"].unique())
     reference = sources[0] if reference is None else reference
     if reference not in sources:
-        raise UserError(f"reference source '{reference}' has no runs; there are: {', '.join(sources)}")
+        raise ValueError(f"reference source '{reference}' has no runs; there are: {', '.join(sources)}")
     notes: list[str] = []
     fixed = _fixed_effects(data, reference, notes)
     groups, nested = _random_intercepts(data, notes)
@@ -124,15 +120,15 @@ def mixed_model(
 def _checked(runs: pd.DataFrame) -> pd.DataFrame:
     missing = [column for column in COLUMNS if column not in runs.columns]
     if missing:
-        raise UserError(f"the table of runs lacks the columns {', '.join(missing)}; write it anew")
+        raise ValueError(f"the table of runs lacks the columns {', '.join(missing)}; write it anew")
     data = runs[COLUMNS].reset_index(drop=True)
     bad = data.isna().any(axis=1)
     if bad.any() or data.empty:
-        raise UserError(
+        raise ValueError(
             f"{int(bad.sum())} of {len(data)} runs lack a value; finish all runs before modelling"
         )
     if data["source"].nunique() < 2:
-        raise UserError("all runs have the same source; a comparison needs at least two")
+        raise ValueError("all runs have the same source; a comparison needs at least two")
     data = data.astype({column: str for column in COLUMNS[:-1]}).astype({"test_auc": np.float64})
     data["test_auc"] *= PERCENT
     data["cluster"] = data["task"] + "/" + data["fold"]
@@ -155,7 +151,7 @@ def _fixed_effects(data: pd.DataFrame, reference: str, notes: list[str]) -> str:
         else:
             notes.append("not every source has runs of every train, so their interaction is not in the model")
     if not _full_rank(data, terms):
-        raise UserError(
+        raise ValueError(
             "sources differ in the backbones or layers that they were run with, so that effects cannot be "
             "told apart; model only runs that all sources have"
         )
@@ -197,7 +193,7 @@ def _fit(data: pd.DataFrame, fixed: str, groups: str | None, nested: bool, notes
         except (np.linalg.LinAlgError, ValueError) as exc:
             broken = exc
     if not fits:
-        raise UserError(
+        raise ValueError(
             f"the mixed model of {len(data)} runs broke down ({broken}); look for tasks or folds in which "
             "all runs have the same AUC"
         ) from broken

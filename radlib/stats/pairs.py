@@ -1,7 +1,9 @@
 """Rightly ordered pairs of a positive and a negative image, counted for many resamples of patients.
 
 Both ways below give twice the weighted number of such pairs (ties half), summed over a fold's runs. These are
-whole numbers held exactly in floating point, so the two ways agree to the last bit.
+whole numbers held exactly in floating point, so the two ways agree to the last bit. One matrix per side is
+faster unless there are many patients and few runs; it takes at most `KERNEL_BYTES` (twice that where numbers
+are too large for float32), and working space is at most about `WORK_BYTES` more, or what one resample needs.
 """
 
 from collections.abc import Sequence
@@ -64,22 +66,12 @@ class SortedPairs:
         return totals
 
 
-def count_pairs(
-    folds: Sequence[FoldScores], patients: FoldPatients, kernel_bytes: int | None = None
-) -> KernelPairs | SortedPairs:
-    """The faster of the two for the same fold of all sides, the kernel only where it fits.
-
-    Args:
-        kernel_bytes: most memory for the matrices. None: `KERNEL_BYTES`, and the kernel only where it is
-            faster; 0: never the kernel.
-    """
+def count_pairs(folds: Sequence[FoldScores], patients: FoldPatients) -> KernelPairs | SortedPairs:
+    """The faster of the two for the same fold of all sides, the kernel only where it fits."""
     cells = len(folds) * patients.n_with_positives * (patients.count - patients.first_with_negatives)
     scores = sum(fold.scores.size for fold in folds)
     # Eight bytes a cell of float32: while the sides are put side by side, each matrix exists twice.
-    if kernel_bytes is None:
-        kernel = 8 * cells <= KERNEL_BYTES and cells <= CELLS_PER_SCORE * scores
-    else:
-        kernel = 8 * cells <= kernel_bytes
+    kernel = 8 * cells <= KERNEL_BYTES and cells <= CELLS_PER_SCORE * scores
     return KernelPairs(folds, patients) if kernel else SortedPairs(folds, patients)
 
 

@@ -4,19 +4,17 @@ Only the first of `METHODS` is what `radlib.stats` reports; the others are compu
 say what they are worth. `both_levels` answers another question: it covers variation between trainings too.
 """
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import norm
-from scipy.stats import t as student
 
-from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc
+from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.delong import delong_of_components, run_components
+from radlib.stats.estimate import Estimate, students_interval
 from radlib.stats.folds import FoldScores
-from radlib.stats.intervals import interval
 from radlib.stats.means import bootstrap_mean_difference
-from radlib.stats.two_levels import bootstrap_both_levels
 
 METHODS = {
     "reported": "patients, expanded percentile (reported)",
@@ -48,23 +46,23 @@ def auc_intervals(
     """
     found = bootstrap_delta(a, b, resamples, seed)
     patients = np.concatenate([fold.patients for fold in a])
-    by_image = bootstrap_mean_auc({"a": _as_images(a), "b": _as_images(b)}, resamples, seed)
+    by_image = bootstrap_delta(_as_images(a), _as_images(b), resamples, seed)
     # Ranks are what costs time: one pass serves both of DeLong's variances, BCa and the t-tests.
     by_run = [run_components(x) - run_components(y) for x, y in zip(a, b, strict=True)]
     components = [runs.mean(axis=0) for runs in by_run]
     differences = [runs[:, fold.labels == 1].mean(axis=1) for runs, fold in zip(by_run, a, strict=True)]
     intervals = {
         "reported": found.interval(confidence),
-        "percentile": interval(found.replicates, confidence),
+        "percentile": _percentile(found, confidence),
         "bca": bca(found.replicates, found.value, _influence(a, components), patients, confidence),
-        "images": interval(by_image["a"] - by_image["b"], confidence),
+        "images": _percentile(by_image, confidence),
         **t_intervals(np.stack(differences), confidence),
     }
     for name, clustered in (("delong_patients", True), ("delong_images", False)):
         check = delong_of_components(a, components, clustered, confidence)
         intervals[name] = (check.ci_low, check.ci_high)
     if np.unique(settings, return_counts=True)[1].min() > 1:
-        both = bootstrap_both_levels(a, b, [settings] * len(a), resamples, seed)
+        both = bootstrap_delta(a, b, resamples, seed, [settings] * len(a))
         intervals["both_levels"] = both.interval(confidence)
     return intervals
 
@@ -83,9 +81,9 @@ def figure_intervals(
     by_fold = np.stack([(a - b)[:, folds == number].mean(axis=1) for number in np.unique(folds)])
     return {
         "reported": found.interval(confidence),
-        "percentile": interval(found.replicates, confidence),
+        "percentile": _percentile(found, confidence),
         "bca": bca(found.replicates, found.value, influence, patients, confidence),
-        "images": interval(by_image.replicates, confidence),
+        "images": _percentile(by_image, confidence),
         **t_intervals(by_fold, confidence),
     }
 
@@ -93,12 +91,13 @@ def figure_intervals(
 def t_intervals(differences: np.ndarray, confidence: float) -> dict[str, Interval]:
     """Student's intervals of (folds, runs) differences: of the folds' means, and of all as if independent."""
     samples = {"t_folds": differences.mean(axis=1), "t_runs": differences.ravel()}
-    return {name: _students(values, confidence) for name, values in samples.items() if len(values) > 1}
+    return {
+        name: students_interval(values, confidence) for name, values in samples.items() if len(values) > 1
+    }
 
 
-def _students(values: np.ndarray, confidence: float) -> Interval:
-    half = student.isf((1 - confidence) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
+def _percentile(found: Estimate, confidence: float) -> Interval:
+    return replace(found, patients=None).interval(confidence)
 
 
 def _influence(folds: Sequence[FoldScores], components: Sequence[np.ndarray]) -> np.ndarray:

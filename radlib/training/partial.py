@@ -6,7 +6,7 @@ and of what varies along a curve there should be one thing. So the smallest size
 that was chosen with more labels, every source alike.
 
 Patients are drawn anew for every fold, backbone and repeat, but alike for all sources. So draws of different
-backbones and folds are independent, as `radlib.stats.two_levels` takes them to be, and sources stay paired.
+backbones and folds are independent, as `radlib.stats.bootstrap` takes them to be, and sources stay paired.
 """
 
 import math

@@ -9,7 +9,7 @@ import pandas as pd
 
 from radlib.errors import UserError
 from radlib.stats.auc import auc
-from radlib.stats.bootstrap import FoldScores
+from radlib.stats.folds import FoldScores
 from radlib.study import Run, Study
 
 SETTING = ["backbone", "train", "lr"]

@@ -22,7 +22,7 @@ from radlib import compute
 from radlib.code import code_digest
 from radlib.data import batches
 from radlib.data.images import Packed, open_packed
-from radlib.data.splits import check_masks
+from radlib.data.parts import check_masks
 from radlib.machines.workers import Advance
 from radlib.networks.features import count_views
 from radlib.networks.localise import resized

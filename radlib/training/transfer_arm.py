@@ -21,8 +21,7 @@ from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearn
 from radlib.networks.localise import activation_maps, localise
 from radlib.networks.weights import Weights
 from radlib.seeds import digest_of
-from radlib.stats.auc import auc
-from radlib.stats.calibration import best_threshold
+from radlib.stats.auc import auc, best_threshold
 from radlib.study import Run, Study
 from radlib.training.fitting import Fit, fit
 from radlib.training.grid import Arm

@@ -15,19 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from radlib.errors import UserError
+from radlib.errors import UserError, of_task
 from radlib.progress import progress
 from radlib.questions.auc.table import AUC, OVERALL
 from radlib.questions.verdicts import difference_columns, diverged, verdicts
 from radlib.seeds import seed_of
 from radlib.show.findings import unless_diverged
-from radlib.stats.bootstrap import RocBand, bootstrap_delta, mean_auc, roc_band
+from radlib.stats.bootstrap import bootstrap_delta, mean_auc, roc_band
 from radlib.stats.delong import delong_difference
-from radlib.stats.estimate import BOTH, PATIENTS, Estimate, mean_of
+from radlib.stats.estimate import BOTH, PATIENTS, Estimate, mean_of, resamples_needed
 from radlib.stats.folds import smaller_class, tested
-from radlib.stats.intervals import resamples_needed
 from radlib.stats.models import holm
-from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.study import Study
 from radlib.study.titles import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
 from radlib.training.results import (
@@ -129,6 +127,7 @@ def what_is_resampled(results: Results, pair: tuple[str, str]) -> str:
     return BOTH if all(trained_again(settings_by_fold(runs)) for runs in sides if len(runs)) else PATIENTS
 
 
+@of_task
 def _compared(
     study: Study, results: Results, task: str, sides: list[pd.DataFrame], estimate: str, holds: str
 ) -> tuple[dict, Estimate]:
@@ -154,12 +153,9 @@ def bootstrap_pair(study: Study, task: str, a, b, settings: list[np.ndarray] | N
     Args:
         a, b: `FoldScores` of every fold. settings: as `settings_by_fold` gives them, or None.
     Raises:
-        UserError: as `bootstrap_delta` and `bootstrap_both_levels`.
+        ValueError: as `bootstrap_delta`.
     """
-    seed, resamples = seed_of(study.seed, "bootstrap", task), study.compare.resamples
-    if settings is None:
-        return bootstrap_delta(a, b, resamples, seed)
-    return bootstrap_both_levels(a, b, settings, resamples, seed)
+    return bootstrap_delta(a, b, study.compare.resamples, seed_of(study.seed, "bootstrap", task), settings)
 
 
 def _with_setting(runs: pd.DataFrame, setting: tuple) -> pd.DataFrame:
@@ -217,14 +213,14 @@ def setting_deltas(study: Study, results: Results) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dict[str, RocBand]]:
-    """By task and source: the mean curve over the runs of `headline_runs`, with its pointwise band.
+def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dict[str, Estimate]]:
+    """By task and source: the mean curve over the runs of `headline_runs`, at as many even rates as `points`.
 
     A band is for the eye and takes `BAND_RESAMPLES`, more only where few patients need them.
     """
     grid = np.linspace(0, 1, points)
     options = study.compare
-    bands: dict[str, dict[str, RocBand]] = {}
+    bands: dict[str, dict[str, Estimate]] = {}
     for task in progress(results.tasks, description="ROC curves"):
         seed = seed_of(study.seed, "bootstrap", task)
         bands[task] = {}
@@ -232,5 +228,5 @@ def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dic
             folds = results.scores(task, runs)
             needed = 10 * resamples_needed(options.confidence, smaller_class(folds), len(folds))
             resamples = min(options.resamples, max(BAND_RESAMPLES, needed))
-            bands[task][source] = roc_band(folds, grid, resamples, seed, options.confidence)
+            bands[task][source] = roc_band(folds, grid, resamples, seed)
     return bands

@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from radlib.questions.auc.table import of_estimate
 from radlib.show.style import forest, mark_simulated, panel_rows, quiet, source_colours, span
-from radlib.stats.bootstrap import RocBand
+from radlib.stats.estimate import Estimate
 from radlib.stats.models import MixedModelResult
 from radlib.study import Study
 from radlib.study.titles import ESTIMATES, TRAIN, pair_title, source_title, task_title
@@ -30,15 +30,17 @@ def auc_forest(
     return forest(study, rows, f"{ESTIMATES[estimate].capitalize()}", band=True, across=2)
 
 
-def roc_curves(study: Study, bands: dict[str, dict[str, RocBand]]) -> Figure:
+def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
     """Mean ROC curve of each source with its pointwise band, one panel per task."""
     figure, panels, lowest, first = panel_rows(len(bands), 4, (0.4, 0.9), (2.7, 2.8), sharex=True)
     colours = source_colours(study)
     for panel, (task, curves) in zip(panels, bands.items(), strict=True):
         panel.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
         for source, band in curves.items():
-            panel.fill_between(band.fpr, band.low, band.high, color=colours[source], alpha=0.15, lw=0)
-            panel.plot(band.fpr, band.tpr, color=colours[source], lw=1.6)
+            rates = np.linspace(0, 1, len(band.value))
+            low, high = band.interval(study.compare.confidence)
+            panel.fill_between(rates, low, high, color=colours[source], alpha=0.15, lw=0)
+            panel.plot(rates, band.value, color=colours[source], lw=1.6)
         panel.set(xlim=(0, 1), ylim=(0, 1.01))
         panel.set_title(task_title(study, task), fontsize=10)
         panel.set_box_aspect(1)

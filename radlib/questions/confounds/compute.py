@@ -1,10 +1,10 @@
 """Two confounds of the published comparison: one preprocessing for all weights, and how the AUC is taken.
 
 The published scripts show every network the same preprocessing, whatever its weights were trained with, and
-flatten both columns of the softmax into one AUC (`radlib.stats.flattened`). Here frozen runs are made with
-either preprocessing on the same folds and seeds, and each is scored in both ways. What a cell adds to the
-difference of sources is a difference of differences: all cells see the same resampled patients, so it has an
-interval of its own.
+flatten both columns of the softmax into one AUC (`both_columns` of `radlib.stats.folds`). Here frozen runs
+are made with either preprocessing on the same folds and seeds, and each is scored in both ways. What a cell
+adds to the difference of sources is a difference of differences: all cells see the same resampled patients,
+so it has an interval of its own.
 
 Runs with the weights' own preprocessing are those of `03_transfer`; only the others are trained here.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from radlib.data.images import Packed, open_packed
-from radlib.errors import UserError
+from radlib.errors import UserError, of_task
 from radlib.machines.workers import Advance
 from radlib.networks.features import NOTHING
 from radlib.networks.weights import Preprocessing, Weights
@@ -23,8 +23,8 @@ from radlib.progress import progress
 from radlib.questions.confounds.table import CONFOUNDS
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
-from radlib.stats.folds import FoldScores, smaller_class, tested
-from radlib.stats.intervals import interval, p_value, resamples_needed
+from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.folds import FoldScores, tested
 from radlib.study import Study
 from radlib.study.common import RANDOM
 from radlib.study.titles import ordered_pairs, pair_title, task_title
@@ -56,16 +56,11 @@ class Crossed:
 
 @dataclass(frozen=True)
 class _Measured:
-    """One task and pair. By cell, in the order of `CELLS`: source a, source b, and a - b.
-
-    values: (cells, 3); draws: (cells, resamples, 3); sample: patients of the smaller class, and folds.
-    """
+    """One task and pair. By cell (`CELLS`): source a, source b, and a - b."""
 
     task: str
     pair: tuple[str, str]
-    values: np.ndarray
-    draws: np.ndarray
-    sample: tuple[int, int]
+    cells: list[list[Estimate]]
     counts: dict[str, int]
 
 
@@ -181,6 +176,7 @@ def without_common_runs(study: Study, table: pd.DataFrame) -> list[str]:
     ]
 
 
+@of_task
 def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -> _Measured | None:
     """All cells of one task and pair, or None where the sources have no frozen run in common."""
     sides = {}
@@ -192,39 +188,27 @@ def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -
             sides[f"{preprocessing} {side}"] = results.scores(task, runs)
     # The seed of 04_auc: the very patients that its intervals resample.
     seed = seed_of(study.seed, "bootstrap", task)
-    values, draws = {}, {}
-    for metric in METRICS:
-        flattened = metric == FLATTENED
-        values[metric] = {name: mean_auc(folds, flattened) for name, folds in sides.items()}
-        draws[metric] = bootstrap_mean_auc(sides, study.compare.resamples, seed, flattened=flattened)
-    first = sides[f"{OWN} a"]
-    return _Measured(
-        task, pair, _cells(values), _cells(draws), (smaller_class(first), len(first)),
-        {**tested(first), "n_runs": sum(fold.runs for fold in first)},
-    )  # fmt: skip
-
-
-def _cells(found: dict[str, dict]) -> np.ndarray:
-    """(cells, ..., 3) from what each metric says of each side."""
+    found = {
+        metric: bootstrap_mean_auc(sides, study.compare.resamples, seed, flattened=metric == FLATTENED)
+        for metric in METRICS
+    }
     cells = []
     for preprocessing, metric in CELLS:
         a = found[metric][f"{SHARED if preprocessing == SHARED else OWN} a"]
         b = found[metric][f"{OWN if preprocessing == OWN else SHARED} b"]
-        cells.append(np.stack([a, b, np.subtract(a, b)], axis=-1))
-    return np.stack(cells)
+        cells.append([a, b, a - b])
+    first = sides[f"{OWN} a"]
+    return _Measured(task, pair, cells, {**tested(first), "n_runs": sum(fold.runs for fold in first)})
 
 
 def _mean(study: Study, some: list[_Measured]) -> _Measured:
-    """Mean over tasks, each counting the same; tasks are resampled independently, as in 04_auc.
-
-    The correction for few patients is the strongest of any single task's, which errs on the wide side.
-    """
-    sample = max((m.sample for m in some), key=lambda s: resamples_needed(study.compare.confidence, *s))
-    return _Measured(
-        EVERY_TASK, some[0].pair, np.mean([m.values for m in some], axis=0),
-        np.mean([m.draws for m in some], axis=0), sample,
-        {key: sum(m.counts[key] for m in some) for key in some[0].counts},
-    )  # fmt: skip
+    """Mean over tasks, each counting the same; tasks are resampled independently, as in 04_auc."""
+    cells = [
+        [mean_of(of_tasks, study.compare.confidence) for of_tasks in zip(*cell, strict=True)]
+        for cell in zip(*(m.cells for m in some), strict=True)
+    ]
+    counts = {key: sum(m.counts[key] for m in some) for key in some[0].counts}
+    return _Measured(EVERY_TASK, some[0].pair, cells, counts)
 
 
 def _rows(study: Study, found: _Measured, published: float | None, n_tasks: int = 1) -> list[dict]:
@@ -238,22 +222,21 @@ def _rows(study: Study, found: _Measured, published: float | None, n_tasks: int 
     rows = []
     for place, (preprocessing, metric) in enumerate(CELLS):
         cell = about | {"preprocessing": preprocessing, "metric": metric}
-        values, draws = found.values[place], found.draws[place]
-        rows.append(cell | {"what": DIFFERENCE} | _figures(study, found, values, draws))
+        here = found.cells[place]
+        rows.append(cell | {"what": DIFFERENCE} | _figures(study, here))
         if place > 0:
-            figures = _figures(study, found, values - found.values[0], draws - found.draws[0])
+            figures = _figures(study, [x - first for x, first in zip(here, found.cells[0], strict=True)])
             rows.append(cell | {"what": CHANGE} | figures | _share(figures, published))
     return rows
 
 
-def _figures(study: Study, found: _Measured, values: np.ndarray, draws: np.ndarray) -> dict[str, float]:
-    """Source a, source b and their difference with intervals, from (3,) values and (resamples, 3) draws."""
-    low, high = interval(draws, study.compare.confidence, *found.sample)
+def _figures(study: Study, cell: list[Estimate]) -> dict[str, float]:
+    """Source a, source b and their difference with intervals."""
     names = [("a", "a_low", "a_high"), ("b", "b_low", "b_high"), ("delta", "ci_low", "ci_high")]
     figures = {}
-    for column, keys in enumerate(names):
-        figures |= dict(zip(keys, (values[column], low[column], high[column]), strict=True))
-    return figures | {"p_value": p_value(draws[:, 2], *found.sample)}
+    for keys, one in zip(names, cell, strict=True):
+        figures |= dict(zip(keys, (one.value, *one.interval(study.compare.confidence)), strict=True))
+    return figures | {"p_value": cell[-1].p_value()}
 
 
 def _share(figures: dict[str, float], published: float | None) -> dict[str, float]:

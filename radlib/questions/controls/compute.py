@@ -12,8 +12,8 @@ leads from images to labels that were shuffled, and leaves permuted labels at 0.
 and shared patients.
 
 The intervals of the negative controls are simultaneous (Bonferroni): in a sound study all of them together
-hold what they should with the study's confidence. What they contain: see `radlib.stats.replicates`. The
-positive one is a bootstrap of patients and trainings (`radlib.stats.two_levels`).
+hold what they should with the study's confidence. What they contain: see `students_interval` of
+`radlib.stats.estimate`. The positive one is a bootstrap of patients and trainings.
 """
 
 from dataclasses import dataclass
@@ -25,10 +25,9 @@ from radlib.errors import UserError
 from radlib.networks.weights import random_source
 from radlib.questions.controls.table import CONTROLS, OWN_CLASSES, PERMUTED_LABELS, RANDOM_WEIGHTS
 from radlib.seeds import seed_of
-from radlib.stats.bootstrap import mean_auc
+from radlib.stats.bootstrap import bootstrap_delta, mean_auc
+from radlib.stats.estimate import students_interval
 from radlib.stats.folds import FoldScores
-from radlib.stats.replicates import mean_of_trainings
-from radlib.stats.two_levels import bootstrap_both_levels
 from radlib.study import Run, Study
 from radlib.study.common import RANDOM
 from radlib.study.datasets import Dataset, Task
@@ -114,11 +113,11 @@ def _negative(study: Study, known: dict, done: Finished, sides: list[np.ndarray]
     measure, expected = (AUC, 0.5) if len(sides) == 1 else (DELTA, 0.0)
     values = sides[0] if measure == AUC else sides[0] - sides[1]
     confidence = 1 - (1 - study.compare.confidence) / NEGATIVE_FIGURES
-    found = mean_of_trainings(values, confidence)
+    low, high = students_interval(values, confidence)
     row = {
-        **known, "measure": measure, "value": found.value, "ci_low": found.ci_low, "ci_high": found.ci_high,
+        **known, "measure": measure, "value": values.mean(), "ci_low": low, "ci_high": high,
         "confidence": confidence, "expected": HOLDS[measure],
-        "passed": found.ci_low <= expected <= found.ci_high,
+        "passed": low <= expected <= high,
         "auc_a": sides[0].mean(), "auc_b": sides[-1].mean() if measure == DELTA else np.nan,
         "n_patients": done.images["patient_id"].nunique(), "n_runs": n_runs, "resamples": 0,
         "simulated": study.simulated,
@@ -137,7 +136,7 @@ def _own_classes(study: Study, source: str) -> _Figure:
     (a, settings), (b, _) = _fold_scores(done, source), _fold_scores(done, RANDOM)
     options = study.compare
     seed = seed_of(study.seed, "controls", source, corpus)
-    found = bootstrap_both_levels([a], [b], [settings], options.resamples, seed)
+    found = bootstrap_delta([a], [b], options.resamples, seed, [settings])
     low, high = found.interval(options.confidence)
     wide = done.runs.pivot(index=["backbone", "seed"], columns="source", values="test_auc")
     row = {

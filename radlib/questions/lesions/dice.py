@@ -5,9 +5,9 @@ figure is the mean over its test images with a lesion mask. `guess` is what a ce
 Where every setting was trained with several seeds, trainings are resampled with the patients.
 """
 
-import numpy as np
 import pandas as pd
 
+from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.lesions.measured import Found
 from radlib.questions.lesions.table import DICE
@@ -63,6 +63,7 @@ def _of_both_levels(
     )  # fmt: skip
 
 
+@of_task
 def _row(study: Study, found: Found, task: str, pair: tuple[str, str], name: str, sides, means) -> dict:
     both = trained_again(settings_by_fold(sides[0]))
     if both:
@@ -74,15 +75,15 @@ def _row(study: Study, found: Found, task: str, pair: tuple[str, str], name: str
         "task": task, "method": found.method, "metric": name, "source_a": pair[0], "source_b": pair[1],
         "mean_a": result.mean_a, "mean_b": result.mean_b, **difference_columns(study, result.difference),
         **_gain(study, result.gain),
-        "wilcoxon_p": result.wilcoxon_p, "n_patients": result.n_patients, "n_images": len(means[0]),
+        "wilcoxon_p": result.wilcoxon_p, "n_patients": result.difference.patients, "n_images": len(means[0]),
         "n_runs": len(sides[0]), "resamples": study.compare.resamples, "simulated": study.simulated,
         "guess": float("nan") if guess is None else float(guess[name].mean()),
     }  # fmt: skip
 
 
-def _gain(study: Study, gain: Estimate | None) -> dict[str, float]:
-    ends = (np.nan, np.nan) if gain is None else gain.interval(study.compare.confidence)
-    return {"relative_gain": gain.value if gain else np.nan, "gain_low": ends[0], "gain_high": ends[1]}
+def _gain(study: Study, gain: Estimate) -> dict[str, float]:
+    low, high = gain.interval(study.compare.confidence)
+    return {"relative_gain": gain.value, "gain_low": low, "gain_high": high}
 
 
 def means_table(study: Study, found: Found) -> pd.DataFrame:

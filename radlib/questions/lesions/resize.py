@@ -93,7 +93,7 @@ def _rows(study: Study, task: str, a: pd.DataFrame, b: pd.DataFrame, groups: pd.
                 {
                     "metric": metric, "aspect": name, "aspect_low": aspects.min(),
                     "aspect_high": aspects.max(), "mean_letterbox": found.mean_a,
-                    "mean_stretch": found.mean_b, **change, "n_patients": found.n_patients,
+                    "mean_stretch": found.mean_b, **change, "n_patients": found.difference.patients,
                     "n_images": int(chosen.sum()), "resamples": study.compare.resamples,
                     "simulated": study.simulated,
                 }

@@ -29,10 +29,10 @@ import pandas as pd
 import torch
 
 from radlib import compute
-from radlib.data.fingerprints import THUMBNAIL, thumbnail
+from radlib.data.facts import THUMBNAIL, thumbnail
 from radlib.data.images import Packed, inner_box, open_packed
 from radlib.data.packing import blank_array, release
-from radlib.errors import UserError
+from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.auc.compute import bootstrap_pair, what_is_resampled
 from radlib.questions.overlap.table import OVERLAP
@@ -194,6 +194,7 @@ def _centred(small: np.ndarray) -> torch.Tensor:
     return flat / length.clamp(min=1)
 
 
+@of_task
 def _without(study: Study, results: Results, task: str, pair: tuple[str, str], seen: np.ndarray) -> dict:
     """A pair's difference with and without the images `seen` (ids); empty where it has no runs in common."""
     sides = paired_runs(results.of_task(task), pair)
@@ -212,7 +213,7 @@ def _without(study: Study, results: Results, task: str, pair: tuple[str, str], s
     a, b = ([_part(fold, keep) for fold, keep in zip(side, kept, strict=True)] for side in (a, b))
     try:
         row |= _figures(study, bootstrap_pair(study, task, a, b, settings), "_without")
-    except UserError as exc:
+    except ValueError as exc:
         return row | {"not_compared": f"without them no interval can be had: {exc}"}
     return row | {f"{name}_without": count for name, count in tested(a).items()}
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.ranking.table import IMPROVEMENT, RANKS
 from radlib.seeds import seed_of
-from radlib.stats.bootstrap import bootstrap_run_aucs
-from radlib.stats.estimate import BOTH, PATIENTS
-from radlib.stats.folds import smaller_class
-from radlib.stats.ranks import improvement_interval, place_shares, wins
-from radlib.stats.two_levels import run_weights, satterthwaite
+from radlib.stats.bootstrap import bootstrap_run_aucs, run_weights
+from radlib.stats.estimate import BOTH, PATIENTS, Estimate
+from radlib.stats.folds import tested
+from radlib.stats.ranks import place_shares, wins
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs
 from radlib.training.results import (
@@ -36,29 +36,28 @@ MEAN = "mean over tasks"  # in the column `task`; no task can be called so
 class TaskDraws:
     """Every run of a task in every resample of its patients, and of its trainings where there are several.
 
-    runs: R rows, in the order of the columns below; aucs: (R,).
-    draws: (resamples, R) AUC; weights: (resamples, R), or (1, R) of ones: how much each training counts.
+    runs: R rows, in the order of the R AUCs; weights: (resamples, R), how much each training counts, or None.
     """
 
     runs: pd.DataFrame
-    aucs: np.ndarray
-    draws: np.ndarray
-    weights: np.ndarray
-    patients: int
-    folds: int
+    aucs: Estimate
+    weights: np.ndarray | None
     n_patients: int
 
     @property
     def resampled(self) -> str:
-        return PATIENTS if len(self.weights) == 1 else BOTH
+        return PATIENTS if self.weights is None else BOTH
 
     def columns(self, runs: pd.DataFrame) -> np.ndarray:
         """Where the given runs stand."""
         return pd.Index(self.runs["run"]).get_indexer(runs["run"])
 
-    def mean(self, columns: np.ndarray) -> np.ndarray:
-        """(resamples,) mean AUC of some runs."""
-        return (self.draws[:, columns] * self.weights[:, columns]).mean(axis=1)
+    def mean(self, runs: Estimate, columns: np.ndarray) -> Estimate:
+        """The mean of what was computed of the runs in some columns."""
+        if self.weights is None:
+            return runs.mean_of_runs()
+        settings = len(self.runs.iloc[columns][[*SETTING, "fold"]].drop_duplicates())
+        return runs.mean_of_runs(self.weights[:, columns], settings)
 
 
 def draw_tasks(study: Study, results: Results) -> dict[str, TaskDraws]:
@@ -72,28 +71,23 @@ def draw_tasks(study: Study, results: Results) -> dict[str, TaskDraws]:
     return {task: _draw(study, results, task, both) for task in progress(results.tasks, description="ranks")}
 
 
+@of_task
 def _draw(study: Study, results: Results, task: str, both: bool) -> TaskDraws:
     runs = results.of_task(task)
     folds = results.scores(task, runs)
     seed, resamples = seed_of(study.seed, "bootstrap", task), study.compare.resamples
-    groups = [group for _, group in runs.groupby("fold")]
-    draws = [bootstrap_run_aucs(fold, resamples, seed, number) for number, fold in enumerate(folds)]
-    weights = np.ones((1, len(runs)))
-    if both:
-        drawn = [_training_weights(group, resamples, seed, number) for number, group in enumerate(groups)]
-        weights = np.concatenate(drawn, axis=1)
-    ordered = pd.concat(groups, ignore_index=True)
-    return TaskDraws(
-        ordered, ordered["test_auc"].to_numpy(float), np.concatenate(draws, axis=1), weights,
-        smaller_class(folds), len(folds), sum(len(np.unique(fold.patients)) for fold in folds),
-    )  # fmt: skip
+    ordered = runs.sort_values("fold", kind="stable", ignore_index=True)
+    weights = _training_weights(ordered, resamples, seed) if both else None
+    aucs = bootstrap_run_aucs(folds, resamples, seed)
+    return TaskDraws(ordered, aucs, weights, tested(folds)["n_patients"])
 
 
-def _training_weights(runs: pd.DataFrame, resamples: int, seed: int, number: int) -> np.ndarray:
+def _training_weights(runs: pd.DataFrame, resamples: int, seed: int) -> np.ndarray:
     """(resamples, runs): the trainings of a setting are drawn alike for all sources."""
-    trainings = runs[[*SETTING, "seed"]].drop_duplicates(ignore_index=True)
-    weights = run_weights(trainings.groupby(SETTING).ngroup().to_numpy(), resamples, seed, number)
-    return weights[:, runs.merge(trainings.reset_index(), on=[*SETTING, "seed"], how="left")["index"]]
+    trainings = runs[RUN].drop_duplicates(ignore_index=True)
+    settings = [group.groupby(SETTING).ngroup().to_numpy() for _, group in trainings.groupby("fold")]
+    weights = run_weights(settings, resamples, seed)
+    return weights[:, runs.merge(trainings.reset_index(), on=RUN, how="left")["index"]]
 
 
 # Places ---------------------------------------------------------------------------------------------------
@@ -118,8 +112,9 @@ def rank_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
         for task, draws in drawn.items():
             columns = _common_columns(draws, backbones, sources)
             if len(columns[0]):
-                aucs = np.array([draws.aucs[some].mean() for some in columns])
-                means = np.stack([draws.mean(some) for some in columns], axis=1)
+                found_means = [draws.mean(draws.aucs.columns(some), some) for some in columns]
+                aucs = np.array([mean.value for mean in found_means])
+                means = np.stack([mean.replicates for mean in found_means], axis=1)
                 about = {
                     "n_runs": len(columns[0]),
                     "n_patients": draws.n_patients,
@@ -183,8 +178,8 @@ def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame
         for one in found:
             low, high = np.nan, np.nan
             if one["task"] != MEAN:
-                confidence = study.compare.confidence
-                low, high = improvement_interval(one["draws"], one["improvement"], confidence, one["sample"])
+                low, high = one["won"].interval(study.compare.confidence)
+                low, high = min(low, one["improvement"]), max(high, one["improvement"])
             known = {"source_a": pair[0], "source_b": pair[1], "ci_low": low, "ci_high": high}
             rows.append(known | one | {"resamples": study.compare.resamples, "simulated": study.simulated})
     return IMPROVEMENT.frame(rows)
@@ -194,19 +189,14 @@ def _won(draws: TaskDraws, pair: tuple[str, str]) -> dict:
     a, b = (draws.columns(side) for side in paired_runs(draws.runs, pair))
     if not len(a):
         return {"n_pairs": 0}
-    drawn = wins(draws.draws[:, a] - draws.draws[:, b])
-    of_both = (drawn * draws.weights[:, a]).mean(axis=1)
-    degrees = None
-    if draws.resampled == BOTH:
-        settings = len(draws.runs.iloc[a][[*SETTING, "fold"]].drop_duplicates())
-        of_patients = drawn.mean(axis=1).var()
-        spare = draws.patients - draws.folds
-        degrees = satterthwaite(of_patients, of_both.var(), spare, len(a) - settings)
+    won = draws.mean(wins(draws.aucs.columns(a) - draws.aucs.columns(b)), a)
     return {
-        "improvement": wins(draws.aucs[a] - draws.aucs[b]).mean(), "draws": of_both, "n_pairs": len(a),
-        "n_patients": draws.n_patients, "interval_holds": draws.resampled,
-        "sample": (draws.patients, draws.folds, degrees),
-    }  # fmt: skip
+        "improvement": won.value,
+        "won": won,
+        "n_pairs": len(a),
+        "n_patients": draws.n_patients,
+        "interval_holds": draws.resampled,
+    }
 
 
 def _mean_won(found: list[dict]) -> dict:

@@ -16,12 +16,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from radlib.data.images import Packed, open_packed
+from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.shortcuts.table import EVERYTHING, SHORTCUTS
 from radlib.seeds import seed_of
-from radlib.stats.bootstrap import FoldScores, bootstrap_mean_auc, mean_auc
-from radlib.stats.folds import smaller_class, tested
-from radlib.stats.intervals import interval
+from radlib.stats.bootstrap import bootstrap_mean_auc
+from radlib.stats.folds import FoldScores, tested
 from radlib.study import Study
 from radlib.training.results import FoldPredictions, Results
 
@@ -132,19 +132,18 @@ def _brightness(images: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+@of_task
 def _intervals(
     study: Study, task: str, sides: dict[str, list[FoldScores]], best: str
 ) -> dict[str, dict[str, float]]:
     """AUC of every side, and by how much the best source exceeds it; the patients that 04_auc resamples."""
-    options, sample = study.compare, (smaller_class(sides[best]), len(sides[best]))
-    draws = bootstrap_mean_auc(sides, options.resamples, seed_of(study.seed, "bootstrap", task))
-    aucs = {name: mean_auc(folds) for name, folds in sides.items()}
+    options = study.compare
+    aucs = bootstrap_mean_auc(sides, options.resamples, seed_of(study.seed, "bootstrap", task))
     found = {}
-    for name in sides:
-        low, high = interval(draws[name], options.confidence, *sample)
-        ends = interval(draws[best] - draws[name], options.confidence, *sample)
-        found[name] = {
-            "auc": aucs[name], "ci_low": low, "ci_high": high,
-            "delta": aucs[best] - aucs[name], "delta_low": ends[0], "delta_high": ends[1],
-        }  # fmt: skip
+    for name, auc in aucs.items():
+        low, high = auc.interval(options.confidence)
+        delta = aucs[best] - auc
+        ends = delta.interval(options.confidence)
+        found[name] = {"auc": auc.value, "ci_low": low, "ci_high": high}
+        found[name] |= {"delta": delta.value, "delta_low": ends[0], "delta_high": ends[1]}
     return found
