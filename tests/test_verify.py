@@ -15,6 +15,7 @@ import yaml
 
 from radlib.errors import UserError
 from radlib.questions import calibration as reliability
+from radlib.questions import ranking as ranks
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.table import AUC, OVERALL
 from radlib.questions.calibration import CALIBRATION
@@ -22,8 +23,7 @@ from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions import resize as compare_resize
 from radlib.questions.lesions.table import DICE, RESIZE
-from radlib.questions.ranking import compute as ranks
-from radlib.questions.ranking.table import IMPROVEMENT, RANKS
+from radlib.questions.ranking import IMPROVEMENT, RANKS
 from radlib.questions.validity import compute as validity
 from radlib.questions.validity.table import VALIDITY
 from radlib.report import agreement, archive

@@ -18,8 +18,7 @@ from radlib.questions.lesions.table import DICE, RESIZE
 from radlib.questions.matched_labels import MATCHED, matched_findings
 from radlib.questions.overlap.findings import overlap_findings
 from radlib.questions.overlap.table import OVERLAP
-from radlib.questions.ranking.findings import improvement_findings, ranking_findings
-from radlib.questions.ranking.table import IMPROVEMENT, RANKS
+from radlib.questions.ranking import IMPROVEMENT, RANKS, improvement_findings, ranking_findings
 from radlib.questions.shortcuts.findings import shortcuts_findings
 from radlib.questions.shortcuts.table import SHORTCUTS
 from radlib.questions.validity.findings import validity_findings

@@ -18,15 +18,14 @@ import yaml
 
 from radlib import compute
 from radlib.errors import UserError
-from radlib.questions import calibration
+from radlib.questions import calibration, ranking
 from radlib.questions.auc import compute as auc
 from radlib.questions.auc.table import AUC, OVERALL
 from radlib.questions.lesions import dice as compare_dice
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions import resize as compare_resize
 from radlib.questions.lesions.table import DICE, RESIZE
-from radlib.questions.ranking import compute as ranking
-from radlib.questions.ranking.table import IMPROVEMENT, RANKS
+from radlib.questions.ranking import IMPROVEMENT, RANKS
 from radlib.questions.validity import compute as validity
 from radlib.questions.validity.table import VALIDITY
 from radlib.report import agreement, archive, origin

@@ -41,12 +41,17 @@ def finding_of(
     row: Mapping,
     subject: str,
     verdict: str = "",
-    columns: tuple[str, str, str] = ("delta", "ci_low", "ci_high"),
+    columns: tuple[str, ...] = ("delta", "ci_low", "ci_high"),
     form: str = "+.3f",
     where: str = "",
 ) -> Finding:
-    """The finding of a table's row; its verdict, by default the direction, gives way where runs diverged."""
-    value, low, high = (row[name] for name in columns)
+    """The finding of a table's row; its verdict, by default the direction, gives way where runs diverged.
+
+    Args:
+        columns: of the value and, if it has an interval, of both ends.
+    """
+    value, *ends = (row[name] for name in columns)
+    low, high = ends or (None, None)
     word = unless_diverged(verdict or direction(low, high), row.get("diverged"))
     return Finding(subject, word, value, low, high, form, where, row.get("csv", ""))
 
