@@ -18,12 +18,20 @@ from PIL import Image
 
 from radlib import datasets
 from radlib.data.prepare import prepare
-from radlib.database import SHIPPED, plan_database, read_salt, read_taxonomy, write_database
+from radlib.database.build import plan_database, write_database
 from radlib.database.exams import KINDS, read_exams
-from radlib.database.figures import agreement_figure, key_images
-from radlib.database.placing import ADJUDICATED, ALL, MOST, NO_HOUNSFIELD, NO_LABEL, ONE, OTHER_MODALITY, TIE
-from radlib.database.report import counts, label_table, region_table, study_lines
+from radlib.database.readings import ADJUDICATED, ALL, MOST, NO_HOUNSFIELD, NO_LABEL, ONE, OTHER_MODALITY, TIE
+from radlib.database.show import (
+    agreement_figure,
+    counts,
+    key_images,
+    label_table,
+    region_table,
+    study_lines,
+)
+from radlib.database.taxonomy import SHIPPED, read_taxonomy
 from radlib.datasets.dicom import hashed
+from radlib.datasets.salt import read_salt
 from radlib.errors import UserError
 from radlib.study.training import Segment
 from tests.conftest import REPOSITORY

@@ -15,7 +15,7 @@ from radlib.errors import UserError
 from radlib.networks.learners import Head, WholeLearner
 from radlib.networks.localise import activation_maps, baselines, localise, resized
 from radlib.networks.weights import load_weights
-from radlib.stats.dice import BASELINES, MAP_FIGURES, dice
+from radlib.stats.dice import BASELINES, MAP_FIGURES, mask_figures
 from radlib.study.training import Setting
 from radlib.training import transfer, transfer_arm
 from radlib.training.transfer_arm import TransferArm
@@ -112,7 +112,7 @@ def test_figures_are_measured_on_the_mask_as_drawn(study):
         mask = np.zeros((height, width), dtype=bool)
         mask[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = True
         full = resized(map, (height, width), "stretch")
-        assert figures.dice == dice(full >= threshold, mask)
+        assert figures.dice == mask_figures(full >= threshold, mask)["dice"]
         assert figures.average_precision == pytest.approx(average_precision_score(mask.ravel(), full.ravel()))
         assert figures.energy_inside == pytest.approx(full[mask].sum() / full.sum(), rel=1e-5)
     other = maps.copy()

@@ -8,7 +8,7 @@ picture's UID, patients are hashes of their id.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,8 @@ from PIL import Image
 from radlib.data.images import as_picture
 from radlib.data.packing import whole_folder
 from radlib.data.splits import assign_parts
-from radlib.database.agreement import agreement_table
-from radlib.database.annotations import read_annotations, readings_of
 from radlib.database.exams import Exams, read_exams
-from radlib.database.placing import TIE, decide, place
+from radlib.database.readings import IMAGE, TIE, decide, place, read_annotations, readings_of
 from radlib.database.taxonomy import Taxonomy, to_bytes
 from radlib.datasets.dicom import decode, hashed
 from radlib.datasets.patients import check_option
@@ -30,6 +28,7 @@ from radlib.datasets.salt import check_salt
 from radlib.errors import UserError, listed
 from radlib.progress import on_threads, progress
 from radlib.seeds import seed_of
+from radlib.stats.kappa import UNREAD, Agreement, agreement
 from radlib.store import write_table
 
 _AHEAD = 64
@@ -74,7 +73,6 @@ def plan_database(
     taxonomy: Taxonomy,
     least_patients: int = 3,
     seed: int = 2022,
-    resamples: int = 2000,
     progress: Callable = progress,
     patient_spellings: str | None = None,
     include: Collection[str] = (),
@@ -82,7 +80,7 @@ def plan_database(
     """Read headers and annotations, and decide every image's place, label and part.
 
     Args:
-        exams_folder: DICOM files in any order, also as a zip. annotations: see `radlib.database.annotations`.
+        exams_folder: DICOM files in any order, also as a zip. annotations: see `radlib.database.readings`.
         salt: see `radlib.datasets.salt`.
         least_patients: labels of fewer are left out; three give each part one.
         seed: of the split and the intervals of agreement.
@@ -104,26 +102,43 @@ def plan_database(
     if kept.empty:
         reasons = ", ".join(f"{why}: {count}" for why, count in left_out.items())
         raise UserError(f"no annotated image is left to write ({reasons or 'none was annotated'})")
-    images = _named(_parted(kept, seed), salt)
-    kappas = agreement_table(readings, resamples, seed)
-    return Database(images, kappas, left_out, unread, exams, taxonomy)
+    images = _with_names_and_parts(kept, seed, salt)
+    return Database(images, agreement_table(readings, seed), left_out, unread, exams, taxonomy)
 
 
-def _parted(images: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Adds part. A patient is dealt out with its rarest label, so that rare labels reach every part."""
+def agreement_table(readings: pd.DataFrame, seed: int, resamples: int = 2000) -> pd.DataFrame:
+    """Kappa of every region in which pictures were read twice (see `radlib.stats.kappa.Agreement`).
+
+    Args:
+        readings: picture, frame, reader, modality, region, label and patient of each reading.
+    """
+    rows = []
+    for (modality, region), some in readings.groupby(CLASS[:2]):
+        read = some.assign(label=pd.factorize(some["label"], sort=True)[0])
+        ratings = read.pivot(index=IMAGE, columns="reader", values="label")
+        if (ratings.notna().sum(axis=1) < 2).all():
+            continue
+        patients = read.drop_duplicates(IMAGE).set_index(IMAGE)["patient"].reindex(ratings.index)
+        codes, own_seed = ratings.fillna(UNREAD).to_numpy(dtype=int), seed_of(seed, "kappa", modality, region)
+        found = agreement(codes, np.asarray(patients, str), resamples, own_seed)
+        rows.append({"modality": modality, "region": region, **vars(found)})
+    return pd.DataFrame(rows, columns=[*CLASS[:2], *(field.name for field in fields(Agreement))])
+
+
+def _with_names_and_parts(images: pd.DataFrame, seed: int, salt: str) -> pd.DataFrame:
+    """Adds part and filename, and sorts by this, so that nothing remains of the order of the files.
+
+    A patient is dealt out with its rarest label, so that rare labels reach every part.
+    """
     classes = images[CLASS].agg("/".join, axis=1)
     patients = images.groupby(classes)["patient"].nunique().sort_values(ascending=False, kind="stable")
     rarity = classes.map({name: rank for rank, name in enumerate(patients.index)}).to_numpy()
     parts = assign_parts(images["patient"].to_numpy(), rarity, folds=1, seed=seed_of(seed, "database"))
-    return images.assign(part=parts["part_0"].to_numpy())
-
-
-def _named(images: pd.DataFrame, salt: str) -> pd.DataFrame:
-    """Adds filename and sorts by it, so that nothing remains of the order of the files."""
     names = (images["instance"] + " " + images["frame"].astype(str)).map(lambda name: hashed(name, salt))
     region = ("/" + images["region"]).where(images["modality"] != "US", "")
-    folder = "radiology_ai/" + images["modality"] + region + "/" + images["label"]
-    images = images.rename(columns={"patient": "patient_id"}).assign(filename=folder + "/" + names + ".png")
+    filename = "radiology_ai/" + images["modality"] + region + "/" + images["label"] + "/" + names + ".png"
+    images = images.rename(columns={"patient": "patient_id"})
+    images = images.assign(part=parts["part_0"].to_numpy(), filename=filename)
     return images.sort_values("filename", ignore_index=True)
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -36,20 +37,31 @@ KINDS = {
 _SCOUT = re.compile(r"\b(LOCALI[SZ]ER|SCOUT|TOPOGRAM|(?<!BONE )(?<!SKELETAL )(?<!BODY )SURVEY)\b")
 _SCREEN = re.compile(r"\b(SCREEN[ _]?(SAVE|SHOT)|CSA REPORT|DOSE[ _]INFO)\b")
 _SECONDARY_CAPTURE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.\d)?")
-_COLUMNS = [
-    "file", "instance", "series", "study", "patient", "patient_key", "modality", "words", "frames", "unfit",
-    "cleared", "rule", "values",
-]  # fmt: skip
+
+
+class Picture(NamedTuple):
+    """What is kept of one file's header."""
+
+    file: FileRef
+    instance: str  # UIDs
+    series: str
+    study: str
+    patient: str  # salted hash; "" where the header names none
+    patient_key: str
+    modality: str
+    words: tuple[str, ...]  # of WORDS
+    frames: int
+    unfit: str  # why it is left out, or ""
+    cleared: bool  # the header says that no text is burned in
+    rule: str  # see `units_rule`
+    values: int  # pixels x colours
 
 
 @dataclass(frozen=True)
 class Exams:
     """What the csv names, and what else is there.
 
-    pictures: a row per file, in the order of their names: file (`FileRef`); instance, series, study (UIDs);
-        patient ("" where the header names none) and patient_key (salted hashes); modality; words (see
-        `WORDS`); frames; unfit (why it is left out, or ""); cleared (whether the header says that no text is
-        burned in); rule (see `units_rule`); values (pixels x colours).
+    pictures: a row per file, in the order of their names; see `Picture`.
     passed_over: reason -> number of other files.
     """
 
@@ -80,7 +92,7 @@ def read_exams(
         raise UserError(f"include is {include!r}; give a list of these words: {', '.join(KINDS)}")
     files = list(list_files(folder).values())
 
-    def one(file: FileRef) -> dict | UserError | str:
+    def one(file: FileRef) -> Picture | UserError | str:
         try:
             return _picture(file, wanted, salt, include)
         except UserError as exc:
@@ -90,20 +102,24 @@ def read_exams(
     damaged = [str(one) for one in found if isinstance(one, UserError)]
     if damaged:
         raise UserError(listed(damaged, most=5, between="; "))
-    pictures = pd.DataFrame([one for one in found if isinstance(one, dict)], columns=_COLUMNS)
+    pictures = [one for one in found if isinstance(one, Picture)]
+    pictures = pd.DataFrame(pictures, columns=Picture._fields)
     reasons = Counter(one for one in found if isinstance(one, str))
     if pictures.empty and not reasons[NOT_NAMED]:
         raise UserError(
             f"{folder} holds no DICOM picture among {len(files)} files; name the folder of the exams"
         )
     names = pictures["file"].map(lambda file: file.name)
-    _check_instances(pictures["instance"], names)
+    twice = pictures["instance"].duplicated(keep=False)
+    if twice.any():
+        pairs = names[twice].groupby(pictures["instance"][twice], sort=False).agg(" = ".join)
+        raise UserError(f"pictures are there twice (one SOPInstanceUID): {listed(pairs)}; delete one of each")
     pictures["patient"] = one_spelling(pictures["patient"], pictures["patient_key"], names, patient_spellings)
     _check_patients(pictures)
     return Exams(pictures, dict(sorted(reasons.items())))
 
 
-def _picture(file: FileRef, wanted: set[str], salt: str, include: Collection[str]) -> dict | str:
+def _picture(file: FileRef, wanted: set[str], salt: str, include: Collection[str]) -> Picture | str:
     """The row of a picture, or why the file is passed over."""
     header = read_header(file, [*_TEXTS, *_COUNTS, *ELEMENTS])
     if header is None:
@@ -119,15 +135,21 @@ def _picture(file: FileRef, wanted: set[str], salt: str, include: Collection[str
         return NO_PICTURE
     if not wanted.intersection(uids):
         return NOT_NAMED
-    patient = hashed_patient(text["PatientID"], salt, file.name) if text["PatientID"] else ("", "")
+    patient, key = hashed_patient(text["PatientID"], salt, file.name) if text["PatientID"] else ("", "")
     kinds = [kind for kind in _kinds(text) if kind not in include]
-    words = tuple(text[name] for name in WORDS)
-    unfit, cleared = KINDS[kinds[0]] if kinds else "", text["BurnedInAnnotation"].upper() == "NO"
-    row = (
-        file, *uids, *patient, text["Modality"], words, max(frames, 1), unfit, cleared, " or ".join(rules),
-        rows * columns * max(samples, 1),
-    )  # fmt: skip
-    return dict(zip(_COLUMNS, row, strict=True))
+    return Picture(
+        file,
+        *uids,
+        patient,
+        key,
+        text["Modality"],
+        words=tuple(text[name] for name in WORDS),
+        frames=max(frames, 1),
+        unfit=KINDS[kinds[0]] if kinds else "",
+        cleared=text["BurnedInAnnotation"].upper() == "NO",
+        rule=" or ".join(rules),
+        values=rows * columns * max(samples, 1),
+    )
 
 
 def _kinds(text: dict[str, str]) -> list[str]:
@@ -138,13 +160,6 @@ def _kinds(text: dict[str, str]) -> list[str]:
         "burned_in": text["BurnedInAnnotation"].upper() in ("YES", "Y"),
     }
     return [kind for kind, found in is_kind.items() if found]
-
-
-def _check_instances(instances: pd.Series, names: pd.Series) -> None:
-    twice = instances.duplicated(keep=False)
-    if twice.any():
-        pairs = names[twice].groupby(instances[twice], sort=False).agg(" = ".join)
-        raise UserError(f"pictures are there twice (one SOPInstanceUID): {listed(pairs)}; delete one of each")
 
 
 def _check_patients(pictures: pd.DataFrame) -> None:

@@ -1,6 +1,7 @@
 """Modality, region, label and window of a picture: `taxonomy.yaml`, read and checked, and looked up in."""
 
 import re
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -49,14 +50,13 @@ class Taxonomy(Strict):
 
     @model_validator(mode="after")
     def _one_meaning(self) -> "Taxonomy":
-        for code, modality in self.modalities.items():
-            for name, region in modality.regions.items():
-                if region.window is None and modality.window is None:
-                    raise ValueError(f"{code}/{name} has no window, nor has {code}")
+        for (code, name), region in self.regions.items():
+            if region.window is None and self.modalities[code].window is None:
+                raise ValueError(f"{code}/{name} has no window, nor has {code}")
         self._labels  # noqa: B018 (a finding of two labels is an error now, not at its first use)
-        ultrasound = self.modalities["US"].regions.values() if "US" in self.modalities else []
-        labels = [label for region in ultrasound for label in region.labels]
-        shared = sorted({label for label in labels if labels.count(label) > 1})
+        ultrasound = [region.labels for (code, _), region in self.regions.items() if code == "US"]
+        held = Counter(label for labels in ultrasound for label in labels)
+        shared = sorted(label for label, regions in held.items() if regions > 1)
         if shared:
             raise ValueError(
                 f"US has the label {listed(shared)} in two regions; their folder has no region, so rename one"
@@ -64,16 +64,29 @@ class Taxonomy(Strict):
         return self
 
     @cached_property
-    def _labels(self) -> dict[tuple[str, str], dict[str, str]]:
-        """(modality, region) -> finding -> label, "" for the findings of no_label."""
+    def regions(self) -> dict[tuple[str, str], Region]:
+        """(modality, name) -> region."""
         return {
-            (code, name): _meanings(f"{code}/{name}", region, self.no_label)
+            (code, name): region
             for code, modality in self.modalities.items()
             for name, region in modality.regions.items()
         }
 
-    def has(self, modality: str, region: str) -> bool:
-        return (modality, region) in self._labels
+    @cached_property
+    def _labels(self) -> dict[tuple[str, str], dict[str, str]]:
+        """(modality, region) -> finding -> label, "" for the findings of no_label."""
+        meanings: dict[tuple[str, str], dict[str, str]] = {}
+        for (code, name), region in self.regions.items():
+            meaning = meanings[code, name] = {_plain(finding): "" for finding in self.no_label}
+            named = [(_plain(one), label) for label, more in region.labels.items() for one in (label, *more)]
+            for finding, label in named:
+                first = meaning.setdefault(finding, label)
+                if first != label:
+                    raise ValueError(
+                        f"{code}/{name}: the finding '{finding}' means {first or 'no label'} and {label}; "
+                        "keep one"
+                    )
+        return meanings
 
     def label_of(self, modality: str, region: str, finding: str) -> str | None:
         """The label that a finding stands for there: "" for one of no_label or none, None where unknown."""
@@ -81,20 +94,16 @@ class Taxonomy(Strict):
 
     def region_of(self, modality: str, texts: tuple[str, ...]) -> str | None:
         """The region in the first of the header's texts that names exactly one; None where none does."""
+        regions = self.modalities[modality].regions
         for text in texts:
-            padded = f" {_words(text)} "
-            named = [
-                name
-                for name, region in self.modalities[modality].regions.items()
-                if any(f" {_words(word)} " in padded for word in region.words)
-            ]
+            said = f" {_words(text)} "
+            named = [n for n in regions if any(f" {_words(word)} " in said for word in regions[n].words)]
             if len(named) == 1:
                 return named[0]
         return None
 
     def window_of(self, modality: str, region: str) -> Window:
-        of = self.modalities[modality]
-        return of.regions[region].window or of.window
+        return self.regions[modality, region].window or self.modalities[modality].window
 
 
 def to_bytes(window: Window) -> ToBytes:
@@ -138,18 +147,6 @@ def read_taxonomy(path: Path = SHIPPED) -> Taxonomy:
         key = ".".join(str(part) for part in error["loc"])
         what = error["msg"].removeprefix("Value error, ")
         raise UserError(f"{path.name}: {f'{key}: ' if key else ''}{what}; compare it with {SHIPPED}") from exc
-
-
-def _meanings(where: str, region: Region, no_label: list[str]) -> dict[str, str]:
-    meaning = {_plain(finding): "" for finding in no_label}
-    for label, findings in region.labels.items():
-        for finding in map(_plain, (label, *findings)):
-            first = meaning.setdefault(finding, label)
-            if first != label:
-                raise ValueError(
-                    f"{where}: the finding '{finding}' means {first or 'no label'} and {label}; keep one"
-                )
-    return meaning
 
 
 def _plain(finding: str) -> str:

@@ -18,8 +18,7 @@ from radlib import compute
 from radlib.data import batches
 from radlib.data.images import Packed, inner_box
 from radlib.errors import UserError
-from radlib.stats import dice as measures
-from radlib.stats.dice import BASELINES, MAP_FIGURES
+from radlib.stats.dice import BASELINES, MAP_FIGURES, best_threshold, centred_blob, map_figures
 
 THRESHOLDS = tuple(float(t) for t in np.linspace(0.05, 0.95, 19).round(2))
 
@@ -81,24 +80,12 @@ def localise(
         )
     masks = [packed.masks[row] for row in validation]
     full = [resized(map, mask.shape, packed.resize) for map, mask in zip(maps, masks, strict=True)]
-    threshold = measures.best_threshold(full, masks, THRESHOLDS)
+    threshold = best_threshold(full, masks, THRESHOLDS)
     rows = []
     for row, map in zip(test, test_maps, strict=True):
         mask = packed.masks[row]
-        rows.append(_figures(mask, resized(map, mask.shape, packed.resize), threshold))
+        rows.append(map_figures(resized(map, mask.shape, packed.resize), mask, threshold))
     return threshold, pd.DataFrame(rows, columns=MAP_FIGURES)
-
-
-def _figures(mask: np.ndarray, full: np.ndarray, threshold: float) -> list[float]:
-    """`MAP_FIGURES` of a map in the mask's own pixels."""
-    region = full >= threshold
-    return [
-        measures.dice(region, mask),
-        measures.iou(region, mask),
-        measures.average_precision(full, mask),
-        measures.energy_inside(full, mask),
-        measures.pointing_hit(full, mask),
-    ]
 
 
 def baselines(packed: Packed, folds: Sequence[int]) -> pd.DataFrame:
@@ -118,9 +105,10 @@ def baselines(packed: Packed, folds: Sequence[int]) -> pd.DataFrame:
         for row in np.flatnonzero(has_mask & (part == "test")):
             mask = packed.masks[row]
             for name, region in zip(BASELINES, _guesses(mask.shape, share), strict=True):
-                rows.append([name, row, fold, *_figures(mask, region.astype(np.float32), 0.5)])
+                found = map_figures(region.astype(np.float32), mask, 0.5)
+                rows.append({"run": name, "row": row, "fold": fold, **found})
     return pd.DataFrame(rows, columns=["run", "row", "fold", *MAP_FIGURES])
 
 
 def _guesses(shape: tuple[int, int], share: float) -> list[np.ndarray]:
-    return [np.ones(shape, dtype=bool), measures.centred_blob(shape, share)]
+    return [np.ones(shape, dtype=bool), centred_blob(shape, share)]

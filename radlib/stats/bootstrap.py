@@ -158,7 +158,8 @@ def bootstrap_delta(
                 "both sides must pair, so finish what is missing"
             )
     deltas = bootstrap_run_aucs(a, resamples, seed) - bootstrap_run_aucs(b, resamples, seed)
-    return deltas.mean_of_runs(run_weights(settings, resamples, seed), different(settings))
+    n_settings = sum(len(np.unique(names)) for names in settings)
+    return deltas.mean_of_runs(run_weights(settings, resamples, seed), n_settings)
 
 
 def run_weights(settings: Sequence[np.ndarray], resamples: int, seed: int) -> np.ndarray:
@@ -189,15 +190,6 @@ def run_weights(settings: Sequence[np.ndarray], resamples: int, seed: int) -> np
             drawn = draw_counts(rng, resamples, len(own), draws=len(own) - 1)
             weights[number][:, own] = drawn * len(own) / (len(own) - 1)
     return np.concatenate(weights, axis=1)
-
-
-def different(settings: Sequence[np.ndarray]) -> int:
-    """How many settings there are, counted in each fold.
-
-    >>> different([np.array(["x", "x", "y", "y"]), np.array(["x", "x"])])
-    3
-    """
-    return sum(len(np.unique(names)) for names in settings)
 
 
 def roc_band(folds: Sequence[FoldScores], grid: np.ndarray, resamples: int, seed: int) -> Estimate:

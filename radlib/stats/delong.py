@@ -48,14 +48,18 @@ def delong_difference(
     Args:
         folds_a, folds_b: one entry per fold, with the same labels and patients.
         clustered: sum components by patient (Obuchowski); False takes images as independent.
-        confidence: of the interval.
     Raises:
         ValueError: sides that are not paired, a patient in two folds, or a fold with fewer than two units
             (patients, or images where not clustered) of either class.
+
+    >>> a, b = (FoldScores([0, 0, 1, 1], list("abcd"), [x]) for x in ([0, 1, 2, 3], [1, 0, 0, 1]))
+    >>> found = delong_difference([a], [b])
+    >>> found.delta, round(found.se, 2), round(found.p_value, 2)
+    (0.5, 0.35, 0.16)
     """
     check_paired({"a": folds_a, "b": folds_b})
-    pairs = zip(folds_a, folds_b, strict=True)
-    components = [structural_components(a) - structural_components(b) for a, b in pairs]
+    sides = ([run_components(fold).mean(axis=0) for fold in side] for side in (folds_a, folds_b))
+    components = [a - b for a, b in zip(*sides, strict=True)]
     return delong_of_components(folds_a, components, clustered, confidence)
 
 
@@ -65,59 +69,57 @@ def delong_of_components(
     clustered: bool = True,
     confidence: float = 0.95,
 ) -> DeLong:
-    """`delong_difference` where the (n,) differences of structural components are at hand, fold by fold."""
+    """`delong_difference` where the (n,) differences of structural components are at hand, fold by fold.
+
+    >>> fold = FoldScores([0, 0, 1, 1], list("abcd"), np.zeros((1, 4)))
+    >>> delong_of_components([fold], [np.zeros(4)]).p_value
+    1.0
+    """
     delta = variance = 0.0
     for fold, differences, share in zip(folds, components, run_shares(folds), strict=True):
         units = fold.patients if clustered else np.arange(len(fold.labels))
         delta += share * differences[fold.labels == 1].mean()
         variance += share**2 * _variance(differences, fold.labels, units)
-    return _normal_test(float(delta), math.sqrt(variance), confidence)
-
-
-def structural_components(fold: FoldScores) -> np.ndarray:
-    """(n,) float64: V10 at positive and V01 at negative images, mean over the fold's runs."""
-    return run_components(fold).mean(axis=0)
+    delta, se = float(delta), math.sqrt(variance)
+    if se < 1e-12:
+        end, p = (delta, 1.0) if abs(delta) < 1e-12 else (math.nan, math.nan)
+        return DeLong(delta, 0.0, end, end, p)
+    low, high = norm.interval(confidence, delta, se)
+    return DeLong(delta, se, float(low), float(high), float(2 * norm.sf(abs(delta) / se)))
 
 
 def run_components(fold: FoldScores) -> np.ndarray:
-    """(R, n) float64: V10 at positive and V01 at negative images; a run's mean over either is its AUC."""
+    """(R, n) float64: V10 at positive and V01 at negative images; a run's mean over either is its AUC.
+
+    >>> run_components(FoldScores([0, 0, 1, 1], list("abcd"), [[0.1, 0.4, 0.3, 0.9]]))
+    array([[1. , 0.5, 0.5, 1. ]])
+    """
     positive = fold.labels == 1
-    n_positive, n_negative = positive.sum(), (~positive).sum()
     among_all = rankdata(fold.scores, axis=1)
     components = np.empty_like(fold.scores)
-    among_positives = rankdata(fold.scores[:, positive], axis=1)
-    among_negatives = rankdata(fold.scores[:, ~positive], axis=1)
-    components[:, positive] = (among_all[:, positive] - among_positives) / n_negative
-    components[:, ~positive] = 1 - (among_all[:, ~positive] - among_negatives) / n_positive
+    for own in (positive, ~positive):
+        among_own = rankdata(fold.scores[:, own], axis=1)
+        lower = (among_all[:, own] - among_own) / (~own).sum()
+        components[:, own] = lower if own is positive else 1 - lower
     return components
 
 
 def _variance(components: np.ndarray, labels: np.ndarray, units: np.ndarray) -> float:
     """Variance of the mean component, from (n,) components, labels and independent units (patients)."""
     _, unit = np.unique(units, return_inverse=True)
-    positive = labels == 1
-    center = components[positive].mean()
-    sums, counts = [], []
-    for images in (positive, ~positive):
+    center = components[labels == 1].mean()
+    # Of either class: sums by unit, units that have images of it, and images.
+    sums, counts, sizes = [], [], []
+    for images in (labels == 1, labels == 0):
         sums.append(np.bincount(unit[images], components[images] - center, minlength=unit.max() + 1))
         counts.append(len(np.unique(unit[images])))
+        sizes.append(images.sum())
     if min(counts) < 2:
         raise ValueError(
             f"a fold has {counts[0]} patients with positive and {counts[1]} with negative images; a variance "
             "needs two of each, so use fewer folds or more patients"
         )
-    n_units, n_positive, n_negative = unit.max() + 1, positive.sum(), (~positive).sum()
-    within = [n / (n - 1) * (s**2).sum() for s, n in zip(sums, counts, strict=True)]
-    between = n_units / (n_units - 1) * (sums[0] * sums[1]).sum()
-    variance = within[0] / n_positive**2 + within[1] / n_negative**2 + 2 * between / (n_positive * n_negative)
+    within = [n / (n - 1) * (s**2).sum() / size**2 for s, n, size in zip(sums, counts, sizes, strict=True)]
+    between = (unit.max() + 1) / unit.max() * (sums[0] * sums[1]).sum() / (sizes[0] * sizes[1])
     # With patients of both kinds the sum of the three can fall a rounding error below 0.
-    return max(float(variance), 0.0)
-
-
-def _normal_test(delta: float, se: float, confidence: float) -> DeLong:
-    if se < 1e-12:
-        same = abs(delta) < 1e-12
-        end, p = (delta, 1.0) if same else (math.nan, math.nan)
-        return DeLong(delta, 0.0, end, end, p)
-    half = norm.isf((1 - confidence) / 2) * se
-    return DeLong(delta, se, float(delta - half), float(delta + half), float(2 * norm.sf(abs(delta) / se)))
+    return max(float(sum(within) + 2 * between), 0.0)

@@ -10,10 +10,9 @@ would by chance:
         different numbers of readers, as Gwet has it, but each by two.
 
 So an image is a row (o_i, p_i, q_i), and kappa a function of the rows' mean. The interval resamples patients
-with all their images and expands the percentiles (`radlib.stats.estimate`). Beside it stands the
-large-sample standard error by the delta method, which takes images as independent: for two readers that of
-Fleiss, Cohen & Everitt 1969 (doi 10.1037/h0028106), for more that of Gwet 2021 (doi
-10.1177/0013164420973080), with n in place of n - 1.
+with all their images. Beside it stands the large-sample standard error by the delta method, which takes
+images as independent: for two readers that of Fleiss, Cohen & Everitt 1969 (doi 10.1037/h0028106), for more
+that of Gwet 2021 (doi 10.1177/0013164420973080), with n in place of n - 1.
 """
 
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from radlib.stats.estimate import Estimate, resamples_needed
-from radlib.stats.pairs import resamples_at_once
 
 UNREAD = -1
 _MOST_UNDEFINED = 0.01
@@ -58,88 +56,66 @@ def agreement(
         ratings: (n, readers) int labels from 0, UNREAD where a reader did not read the image; images read by
             fewer than two are left out, and so are readers who read none of the others.
         patients: (n,) patient of each image.
-        resamples, seed: of the bootstrap.
     Raises:
         ValueError: no image with two readings.
+
+    >>> readings = np.array([[0, 0], [1, 1], [0, 1], [1, 1], [UNREAD, 1]])
+    >>> found = agreement(readings, np.arange(5), resamples=1000, seed=0)
+    >>> found.method, found.images, found.observed, round(found.kappa, 2)
+    ('cohen', 4, 0.75, 0.5)
     """
     twice_read = (ratings != UNREAD).sum(axis=1) >= 2
     if not twice_read.any():
         raise ValueError("no image was read by two readers; agreement needs some that were")
-    ratings, patients = ratings[twice_read], np.asarray(patients)[twice_read]
-    ratings = ratings[:, (ratings != UNREAD).any(axis=0)]
-    readers = ratings.shape[1]
-    rows = _rows_of_two(ratings) if readers == 2 else _rows_of_many(ratings)
-    kappa, observed, _ = _kappa(rows.mean(axis=0))
-    of_image = np.unique(patients, return_inverse=True)[1]
-    low, high = _interval(rows, of_image, resamples, seed, confidence)
-    error = (
-        np.nan
-        if np.isnan(kappa) or len(rows) < 2
-        else float(np.sqrt((_influence(rows) ** 2).sum())) / len(rows)
+    ratings, of_image = (
+        ratings[twice_read],
+        np.unique(np.asarray(patients)[twice_read], return_inverse=True)[1],
     )
+    ratings = ratings[:, (ratings != UNREAD).any(axis=0)]
+    images, readers, n_patients = *ratings.shape, int(of_image.max()) + 1
+    rows = _rows(ratings)
+    mean = rows.mean(axis=0)
+    kappa, observed = float(_kappa(mean)), float(mean[0])
+    low, high = np.nan, np.nan
+    if n_patients > 1 and resamples >= resamples_needed(confidence, n_patients):
+        draws = _replicates(rows, of_image, resamples, seed)
+        defined = draws[np.isfinite(draws)]
+        if len(defined) >= (1 - _MOST_UNDEFINED) * resamples:
+            low, high = Estimate(kappa, defined, n_patients).interval(confidence)
+    # What each image adds to kappa, to first order.
+    p, q = np.split(mean[1:], 2)
+    chance = rows[:, 1:] @ np.concatenate([q, p]) - 2 * p @ q
+    with np.errstate(invalid="ignore", divide="ignore"):
+        influence = (rows[:, 0] - observed - (1 - kappa) * chance) / (1 - p @ q)
+    error = float(np.sqrt((influence**2).sum())) / images if images > 1 else np.nan
     method = "cohen" if readers == 2 else "fleiss"
-    count = int(of_image.max()) + 1
-    return Agreement(method, len(rows), count, readers, float(observed), float(kappa), low, high, error)
+    return Agreement(method, images, n_patients, readers, observed, kappa, low, high, error)
 
 
-def _rows_of_two(ratings: np.ndarray) -> np.ndarray:
-    """(n, 1 + 2k): agreement, and one-hot labels of both readers."""
-    labels = np.arange(ratings.max() + 1)
-    first, second = (ratings[:, reader, np.newaxis] == labels for reader in (0, 1))
-    return np.column_stack([ratings[:, 0] == ratings[:, 1], first, second]).astype(np.float64)
-
-
-def _rows_of_many(ratings: np.ndarray) -> np.ndarray:
-    """(n, 1 + 2k): share of agreeing pairs, and twice the shares of labels."""
-    labels = np.arange(ratings.max() + 1)
-    counts = np.stack([(ratings == label).sum(axis=1) for label in labels], axis=1).astype(np.float64)
+def _rows(ratings: np.ndarray) -> np.ndarray:
+    """(n, 1 + 2k): o_i, p_i and q_i of each image; for more than two readers q_i is p_i."""
+    said = ratings[:, :, np.newaxis] == np.arange(ratings.max() + 1)
+    if ratings.shape[1] == 2:
+        return np.column_stack([(said[:, 0] & said[:, 1]).any(axis=1), said[:, 0], said[:, 1]]).astype(float)
+    counts = said.sum(axis=1)
     readings = counts.sum(axis=1)
     agreeing = (counts * (counts - 1)).sum(axis=1) / (readings * (readings - 1))
-    shares = counts / readings[:, np.newaxis]
-    return np.column_stack([agreeing, shares, shares])
+    return np.column_stack([agreeing, *[counts / readings[:, np.newaxis]] * 2])
 
 
-def _kappa(mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """kappa, o and e of mean rows (..., 1 + 2k); kappa is NaN where chance alone would always agree."""
-    k = (mean.shape[-1] - 1) // 2
-    observed = mean[..., 0]
-    expected = (mean[..., 1 : 1 + k] * mean[..., 1 + k :]).sum(axis=-1)
-    room = 1 - expected
+def _kappa(mean: np.ndarray) -> np.ndarray:
+    """(...) of mean rows (..., 1 + 2k); NaN where chance alone would always agree."""
+    p, q = np.split(mean[..., 1:], 2, axis=-1)
+    room = 1 - (p * q).sum(axis=-1)
     possible = room > 1e-12
-    return np.where(possible, (observed - expected) / np.where(possible, room, 1), np.nan), observed, expected
+    return np.where(possible, 1 - (1 - mean[..., 0]) / np.where(possible, room, 1), np.nan)
 
 
-def _influence(rows: np.ndarray) -> np.ndarray:
-    """(n,) what each image adds to kappa, to first order."""
-    mean = rows.mean(axis=0)
-    k = (len(mean) - 1) // 2
-    kappa, observed, expected = _kappa(mean)
-    chance = rows[:, 1 : 1 + k] @ mean[1 + k :] + rows[:, 1 + k :] @ mean[1 : 1 + k] - 2 * expected
-    return (rows[:, 0] - observed - (1 - kappa) * chance) / (1 - expected)
-
-
-def _interval(
-    rows: np.ndarray, of_image: np.ndarray, resamples: int, seed: int, confidence: float
-) -> tuple[float, float]:
+def _replicates(rows: np.ndarray, of_image: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """(resamples,) kappa of patients drawn with replacement."""
     patients = int(of_image.max()) + 1
-    if patients < 2 or resamples < resamples_needed(confidence, patients):
-        return np.nan, np.nan
     sums = np.zeros((patients, 1 + rows.shape[1]))
     np.add.at(sums, of_image, np.column_stack([np.ones(len(rows)), rows]))
-    draws = _draws(sums, resamples, seed)
-    defined = np.isfinite(draws)
-    if (~defined).mean() > _MOST_UNDEFINED:
-        return np.nan, np.nan
-    return Estimate(np.nan, draws[defined], patients).interval(confidence)
-
-
-def _draws(sums: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """(resamples,) kappa of patients drawn with replacement; sums: (patients, 1 + columns), images first."""
-    rng, patients = np.random.default_rng(seed), len(sums)
-    chunk = resamples_at_once(8 * patients)
-    draws = []
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        drawn = rng.multinomial(patients, np.full(patients, 1 / patients), size) @ sums
-        draws.append(_kappa(drawn[:, 1:] / drawn[:, :1])[0])
-    return np.concatenate(draws)
+    rng, even = np.random.default_rng(seed), np.full(patients, 1 / patients)
+    drawn = np.stack([rng.multinomial(patients, even) @ sums for _ in range(resamples)])
+    return _kappa(drawn[:, 1:] / drawn[:, :1])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import wilcoxon
 
-from radlib.stats.bootstrap import different, run_weights
+from radlib.stats.bootstrap import run_weights
 from radlib.stats.estimate import Estimate
 from radlib.stats.folds import draw_counts
 
@@ -59,8 +59,9 @@ def bootstrap_mean_difference(
     sides = [_run_means(x, patients, folds, resamples, seed) for x in (a, b)]
     trainings = ()
     if settings is not None:
-        by_fold = [settings] * sides[0].folds
-        trainings = run_weights(by_fold, resamples, seed), different(by_fold)
+        n_folds = sides[0].folds
+        weights = run_weights([settings] * n_folds, resamples, seed)
+        trainings = weights, n_folds * len(np.unique(settings))
     difference, *means = (x.mean_of_runs(*trainings) for x in (sides[0] - sides[1], *sides))
     gains = _gain(*(mean.replicates for mean in means))
     value = float(_gain(*(mean.value for mean in means))) if np.isfinite(gains).all() else np.nan

@@ -43,21 +43,25 @@ def auc_intervals(
     Args:
         a, b: one entry per fold, run r of one side paired with run r of the other.
         settings: (runs,) the setting of each run; both levels where every setting has two runs or more.
+
+    >>> a, b = (FoldScores(np.arange(20) % 2, np.arange(20), [np.arange(20) ** x % 7]) for x in (1, 2))
+    >>> found = auc_intervals([a], [b], np.array([0]), resamples=500, seed=0, confidence=0.95)
+    >>> sorted(set(METHODS) - set(found))
+    ['both_levels', 't_folds', 't_runs']
     """
-    found = bootstrap_delta(a, b, resamples, seed)
-    patients = np.concatenate([fold.patients for fold in a])
-    by_image = bootstrap_delta(_as_images(a), _as_images(b), resamples, seed)
     # Ranks are what costs time: one pass serves both of DeLong's variances, BCa and the t-tests.
     by_run = [run_components(x) - run_components(y) for x, y in zip(a, b, strict=True)]
     components = [runs.mean(axis=0) for runs in by_run]
     differences = [runs[:, fold.labels == 1].mean(axis=1) for runs, fold in zip(by_run, a, strict=True)]
-    intervals = {
-        "reported": found.interval(confidence),
-        "percentile": _percentile(found, confidence),
-        "bca": bca(found.replicates, found.value, _influence(a, components), patients, confidence),
-        "images": _percentile(by_image, confidence),
-        **t_intervals(np.stack(differences), confidence),
-    }
+    patients = np.concatenate([fold.patients for fold in a])
+    intervals = _of_patients_and_images(
+        bootstrap_delta(a, b, resamples, seed),
+        bootstrap_delta(_as_images(a), _as_images(b), resamples, seed),
+        _influence(a, components),
+        patients,
+        np.stack(differences),
+        confidence,
+    )
     for name, clustered in (("delong_patients", True), ("delong_images", False)):
         check = delong_of_components(a, components, clustered, confidence)
         intervals[name] = (check.ci_low, check.ci_high)
@@ -68,36 +72,74 @@ def auc_intervals(
 
 
 def figure_intervals(
-    a: np.ndarray, b: np.ndarray, patients: np.ndarray, folds: np.ndarray, resamples: int, seed: int,
+    a: np.ndarray,
+    b: np.ndarray,
+    patients: np.ndarray,
+    folds: np.ndarray,
+    resamples: int,
+    seed: int,
     confidence: float,
-) -> dict[str, Interval]:  # fmt: skip
-    """The same for a mean figure such as Dice, from (runs, n) figures of both sides."""
-    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
-    found = bootstrap_mean_difference(mean_a, mean_b, patients, folds, resamples, seed).difference
-    images = np.arange(len(patients))
-    by_image = bootstrap_mean_difference(mean_a, mean_b, images, folds, resamples, seed).difference
-    difference = mean_a - mean_b
+) -> dict[str, Interval]:
+    """The same for a mean figure such as Dice, from (runs, n) figures of both sides.
+
+    >>> a = np.random.default_rng(0).random((2, 30))
+    >>> found = figure_intervals(a, a - 0.1, np.arange(30) // 2, np.zeros(30), 500, 0, 0.95)
+    >>> [round(end, 3) for end in found["reported"]]
+    [0.1, 0.1]
+    """
+    means = a.mean(axis=0), b.mean(axis=0)
+    found, by_image = (
+        bootstrap_mean_difference(*means, units, folds, resamples, seed).difference
+        for units in (patients, np.arange(len(patients)))
+    )
+    difference = means[0] - means[1]
     influence = (difference - difference.mean()) / len(difference)
     by_fold = np.stack([(a - b)[:, folds == number].mean(axis=1) for number in np.unique(folds)])
-    return {
-        "reported": found.interval(confidence),
-        "percentile": _percentile(found, confidence),
-        "bca": bca(found.replicates, found.value, influence, patients, confidence),
-        "images": _percentile(by_image, confidence),
-        **t_intervals(by_fold, confidence),
-    }
+    return _of_patients_and_images(found, by_image, influence, patients, by_fold, confidence)
 
 
-def t_intervals(differences: np.ndarray, confidence: float) -> dict[str, Interval]:
-    """Student's intervals of (folds, runs) differences: of the folds' means, and of all as if independent."""
+def bca(
+    draws: np.ndarray, estimate: float, influence: np.ndarray, patients: np.ndarray, confidence: float
+) -> Interval:
+    """Bias-corrected and accelerated percentile interval (Efron 1987, doi 10.1080/01621459.1987.10478410).
+
+    Args:
+        draws: (resamples,) of the patient bootstrap; estimate: from the data.
+        influence, patients: (n,) influence of each image, summed by patient for the acceleration.
+
+    >>> low, high = bca(np.arange(101), 50.0, np.zeros(3), np.arange(3), 0.9)
+    >>> round(low, 6), round(high, 6)
+    (5.0, 95.0)
+    """
+    below = ((draws < estimate).sum() + (draws == estimate).sum() / 2) / len(draws)
+    bias = norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
+    by_patient = np.bincount(np.unique(patients, return_inverse=True)[1], influence)
+    spread = (by_patient**2).sum()
+    acceleration = (by_patient**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
+    ends = bias + norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(draws, norm.cdf(bias + ends / (1 - acceleration * ends)))
+    return float(low), float(high)
+
+
+def _of_patients_and_images(
+    found: Estimate,
+    by_image: Estimate,
+    influence: np.ndarray,
+    patients: np.ndarray,
+    differences: np.ndarray,
+    confidence: float,
+) -> dict[str, Interval]:
+    """What AUC and figures share; differences: (folds, runs)."""
+    percentile, images = (replace(one, patients=None).interval(confidence) for one in (found, by_image))
+    # Student's intervals: of the folds' means, and of all runs as if they were independent.
     samples = {"t_folds": differences.mean(axis=1), "t_runs": differences.ravel()}
     return {
-        name: students_interval(values, confidence) for name, values in samples.items() if len(values) > 1
+        "reported": found.interval(confidence),
+        "percentile": percentile,
+        "bca": bca(found.replicates, found.value, influence, patients, confidence),
+        "images": images,
+        **{name: students_interval(x, confidence) for name, x in samples.items() if len(x) > 1},
     }
-
-
-def _percentile(found: Estimate, confidence: float) -> Interval:
-    return replace(found, patients=None).interval(confidence)
 
 
 def _influence(folds: Sequence[FoldScores], components: Sequence[np.ndarray]) -> np.ndarray:
@@ -110,25 +152,6 @@ def _influence(folds: Sequence[FoldScores], components: Sequence[np.ndarray]) ->
             part[own] = (differences[own] - differences[own].mean()) / (own.sum() * len(folds))
         parts.append(part)
     return np.concatenate(parts)
-
-
-def bca(
-    draws: np.ndarray, estimate: float, influence: np.ndarray, patients: np.ndarray, confidence: float
-) -> Interval:
-    """Bias-corrected and accelerated percentile interval (Efron 1987, doi 10.1080/01621459.1987.10478410).
-
-    Args:
-        draws: (resamples,) of the patient bootstrap; estimate: from the data.
-        influence, patients: (n,) influence of each image, summed by patient for the acceleration.
-    """
-    below = ((draws < estimate).sum() + (draws == estimate).sum() / 2) / len(draws)
-    bias = norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
-    by_patient = np.bincount(np.unique(patients, return_inverse=True)[1], influence)
-    spread = (by_patient**2).sum()
-    acceleration = (by_patient**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
-    ends = bias + norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = np.quantile(draws, norm.cdf(bias + ends / (1 - acceleration * ends)))
-    return float(low), float(high)
 
 
 def _as_images(folds: Sequence[FoldScores]) -> list[FoldScores]:

@@ -24,14 +24,13 @@ from radlib.stats.folds import FoldScores
 class Design:
     """What a simulated study is made of.
 
-    Attributes:
-        patients: number of patients of each class, the negative first for scores; one class for figures.
-        folds: disjoint test parts, each with its share of every class.
-        settings, seeds: each side has settings x seeds runs on every fold.
-        images: fewest and most images of a patient, all numbers between equally likely.
-        between: share of the variance that patients have in common over their images.
-        alike, steady: correlation of runs of different sides, and of one side.
-        luck: SD of what a training adds to its level, in SD of a score.
+    patients: number of patients of each class, the negative first for scores; one class for figures.
+    folds: disjoint test parts, each with its share of every class.
+    settings, seeds: each side has settings x seeds runs on every fold: all seeds of the first setting first.
+    images: fewest and most images of a patient, all numbers between equally likely.
+    between: share of the variance that patients have in common over their images.
+    alike, steady: correlation of runs of different sides, and of one side.
+    luck: SD of what a training adds to its level, in SD of a score.
     """
 
     patients: tuple[int, ...]
@@ -44,20 +43,13 @@ class Design:
     steady: float = 0.8
     luck: float = 0.0
 
-    @property
-    def runs(self) -> int:
-        """Runs of one side on one fold: all seeds of the first setting, then of the second, ..."""
-        return self.settings * self.seeds
-
 
 @dataclass(frozen=True, eq=False)
 class Latent:
     """One drawn study before the sides' levels: what both measures are made of.
 
-    Attributes:
-        classes, patients, folds: (n,) int64 of each image.
-        values: (2, runs, n) float64, z of both sides.
-        shifts: (2, runs, folds) float64, what each training adds to its level.
+    classes, patients, folds: (n,) int64 of each image; values: (2, runs, n) float64, z of both sides.
+    shifts: (2, runs, folds) float64, what each training adds to its level.
     """
 
     classes: np.ndarray
@@ -68,55 +60,73 @@ class Latent:
 
 
 def level_of(truth: float, luck: float = 0.0) -> float:
-    """The level L with which the AUC or mean figure is `truth` over all trainings."""
+    """The level L with which the AUC or mean figure is `truth` over all trainings.
+
+    >>> round(level_of(0.75), 3), level_of(0.5, luck=1.0)
+    (0.954, 0.0)
+    """
     return float(np.sqrt(2 + luck**2) * norm.ppf(truth))
 
 
 def true_difference(levels: tuple[float, float], shifts: np.ndarray) -> float:
-    """Difference a - b of trainings with these (2, runs, folds) shifts, with infinitely many patients."""
-    means = norm.cdf((np.asarray(levels)[:, np.newaxis, np.newaxis] + shifts) / np.sqrt(2)).mean(axis=(1, 2))
+    """Difference a - b of trainings with these (2, runs, folds) shifts, with infinitely many patients.
+
+    >>> round(true_difference((level_of(0.8), level_of(0.7)), np.zeros((2, 1, 1))), 3)
+    0.1
+    """
+    means = norm.cdf((np.reshape(levels, (2, 1, 1)) + shifts) / np.sqrt(2)).mean(axis=(1, 2))
     return float(means[0] - means[1])
 
 
 def draw_latent(design: Design, rng: np.random.Generator) -> Latent:
-    """Draw patients, their images, and every run's latent values."""
+    """Draw patients, their images, and every run's latent values.
+
+    >>> draw_latent(Design((3, 2), images=(1, 1)), np.random.default_rng(0)).values.shape
+    (2, 4, 5)
+    """
+    runs = design.settings * design.seeds
+
+    def correlated(count: int) -> np.ndarray:
+        """(2, runs, count) standard normal: correlation `steady` within a side, `alike` between sides."""
+        shared, side, run = (rng.standard_normal(shape) for shape in (count, (2, 1, count), (2, runs, count)))
+        own = np.sqrt(design.steady - design.alike) * side + np.sqrt(1 - design.steady) * run
+        return np.sqrt(design.alike) * shared + own
+
     class_of = np.repeat(np.arange(len(design.patients)), design.patients)
     fold_of = np.concatenate([np.arange(count) % design.folds for count in design.patients])
     low, high = design.images
     patients = np.repeat(np.arange(len(class_of)), rng.integers(low, high + 1, len(class_of)))
-    of_patient = _correlated(design, len(class_of), rng)
-    of_image = _correlated(design, len(patients), rng)
+    of_patient, of_image = correlated(len(class_of)), correlated(len(patients))
     values = np.sqrt(design.between) * of_patient[..., patients] + np.sqrt(1 - design.between) * of_image
-    shifts = design.luck * rng.standard_normal((2, design.runs, design.folds))
+    shifts = design.luck * rng.standard_normal((2, runs, design.folds))
     return Latent(class_of[patients], patients, fold_of[patients], values, shifts)
 
 
-def scores(latent: Latent, levels: tuple[float, float]) -> tuple[list[FoldScores], list[FoldScores]]:
-    """Both sides' scores fold by fold; class 1 is positive."""
+def scores(latent: Latent, levels: tuple[float, float]) -> list[list[FoldScores]]:
+    """Both sides' scores fold by fold; class 1 is positive.
+
+    >>> latent = draw_latent(Design((6, 4), folds=2, images=(1, 1)), np.random.default_rng(0))
+    >>> [[len(fold.labels) for fold in side] for side in scores(latent, (1.0, 0.5))]
+    [[5, 5], [5, 5]]
+    """
     sides = []
-    for values, shifts, level in zip(latent.values, latent.shifts, levels, strict=True):
-        raised = values + (level + shifts[:, latent.folds]) * latent.classes
-        parts = [np.flatnonzero(latent.folds == fold) for fold in range(shifts.shape[1])]
-        sides.append([FoldScores(latent.classes[p], latent.patients[p], raised[:, p]) for p in parts])
-    return sides[0], sides[1]
+    for values, raised in zip(latent.values, _raised(latent, levels), strict=True):
+        found = values + raised * latent.classes
+        parts = [np.flatnonzero(latent.folds == fold) for fold in range(latent.shifts.shape[2])]
+        sides.append([FoldScores(latent.classes[p], latent.patients[p], found[:, p]) for p in parts])
+    return sides
 
 
-def figures(latent: Latent, levels: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides' figures, (runs, n) float64 in 0 to 1 each."""
-    a, b = (
-        norm.cdf(values + level + shifts[:, latent.folds])
-        for values, shifts, level in zip(latent.values, latent.shifts, levels, strict=True)
-    )
-    return a, b
+def figures(latent: Latent, levels: tuple[float, float]) -> np.ndarray:
+    """(2, runs, n) float64: both sides' figures, in 0 to 1.
+
+    >>> latent = draw_latent(Design((9,), images=(1, 1)), np.random.default_rng(0))
+    >>> figures(latent, (1.0, 0.5)).shape
+    (2, 4, 9)
+    """
+    return norm.cdf(latent.values + _raised(latent, levels))
 
 
-def _correlated(design: Design, count: int, rng: np.random.Generator) -> np.ndarray:
-    """(2, runs, count) standard normal: correlation `steady` within a side, `alike` between sides."""
-    shared = rng.standard_normal(count)
-    side = rng.standard_normal((2, 1, count))
-    run = rng.standard_normal((2, design.runs, count))
-    return (
-        np.sqrt(design.alike) * shared
-        + np.sqrt(design.steady - design.alike) * side
-        + np.sqrt(1 - design.steady) * run
-    )
+def _raised(latent: Latent, levels: tuple[float, float]) -> np.ndarray:
+    """(2, runs, n): the level of each image's training."""
+    return np.reshape(levels, (2, 1, 1)) + latent.shifts[:, :, latent.folds]

@@ -29,8 +29,7 @@ from radlib.networks.localise import resized
 from radlib.networks.segmenters import Encoded, FrozenSegmenter, WholeSegmenter, encoded, pictures_of
 from radlib.networks.weights import Weights
 from radlib.seeds import digest_of
-from radlib.stats import dice as measures
-from radlib.stats.dice import MASK_FIGURES
+from radlib.stats.dice import MASK_FIGURES, dices, mask_figures
 from radlib.store import write_table
 from radlib.study import Run, Study
 from radlib.training.fitting import Fit, fit
@@ -138,7 +137,7 @@ class _Arm(Arm):
         logits, targets = _logits(learner, rows, 2 * self.options.batch_size)
         if not torch.isfinite(logits).all():
             return {"val_loss": math.inf, "val_dice": 0.0}
-        found = measures.dices((logits > 0).numpy(), targets.bool().numpy())
+        found = dices((logits > 0).numpy(), targets.bool().numpy())
         return {"val_loss": float(_loss(logits, targets)), "val_dice": float(found.mean())}
 
     def _predictions(self, run: Run, learner, rows: np.ndarray) -> pd.DataFrame:
@@ -150,7 +149,7 @@ class _Arm(Arm):
             for logit, height, width in zip(logits, manifest["height"], manifest["width"], strict=True)
         ]
         table = pd.DataFrame(
-            [_figures(mask, self.packed.masks[row]) for mask, row in zip(predicted, rows, strict=True)],
+            [mask_figures(mask, self.packed.masks[row]) for mask, row in zip(predicted, rows, strict=True)],
             columns=MASK_FIGURES,
         )
         return pd.DataFrame(
@@ -177,14 +176,6 @@ def _logits(learner, rows: np.ndarray, batch_size: int) -> tuple[Tensor, Tensor]
     with compute.inference():
         pairs = [learner(some, None, None) for some in batches.in_order(rows, batch_size)]
     return tuple(torch.cat([pair[i].float().cpu() for pair in pairs]) for i in (0, 1))
-
-
-def _figures(predicted: np.ndarray, mask: np.ndarray) -> list[float]:
-    return [
-        measures.dice(predicted, mask),
-        measures.iou(predicted, mask),
-        measures.hausdorff95(predicted, mask),
-    ]
 
 
 def _cost(study: Study, packed: Packed, run: Run) -> float:
