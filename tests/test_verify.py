@@ -19,10 +19,9 @@ from radlib.questions import ranking as ranks
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.table import AUC, OVERALL
 from radlib.questions.calibration import CALIBRATION
-from radlib.questions.lesions import dice as compare_dice
+from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions
-from radlib.questions.lesions import resize as compare_resize
-from radlib.questions.lesions.table import DICE, RESIZE
+from radlib.questions.lesions.compare import DICE, RESIZE
 from radlib.questions.ranking import IMPROVEMENT, RANKS
 from radlib.questions.validity import compute as validity
 from radlib.questions.validity.table import VALIDITY
@@ -68,9 +67,9 @@ def committed(tmp_path_factory):
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
     located = lesions.load_localised(study, results)
-    DICE.write(study, compare_dice.compare_found(study, [located]))
+    DICE.write(study, compare_lesions.compare_found(study, [located]))
     VALIDITY.write(study, validity.coverage_table(study, validity.simulate(study)))
-    RESIZE.write(study, compare_resize.compare_resize(study, [located]))
+    RESIZE.write(study, compare_lesions.compare_resize(study, [located]))
     drawn = ranks.draw_tasks(study, results)
     RANKS.write(study, ranks.rank_table(study, drawn))
     IMPROVEMENT.write(study, ranks.improvement_table(study, drawn))
@@ -324,7 +323,7 @@ def test_the_sides_of_images_are_kept_for_the_comparison_of_letterboxing(tmp_pat
     archive.keep(study)
     other = study.model_copy(update={"root": tmp_path / "other"})
     archive.restore(study.report_dir, other)
-    here, there = (compare_resize.compare_resize(s, [lesions.load_segmented(s)]) for s in (study, other))
+    here, there = (compare_lesions.compare_resize(s, [lesions.load_segmented(s)]) for s in (study, other))
     pd.testing.assert_frame_equal(here, there, check_exact=True)
     assert len(here) > 10
 

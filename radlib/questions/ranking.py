@@ -245,16 +245,19 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
         for row in ranks[ranks["task"] == task].to_dict("records"):
             y, area = sources.index(row["source"]), LARGEST_DOT * row["share"]
             panel.scatter(row["place"], y, s=area, color=colours[row["source"]], lw=0, alpha=0.55)
-            panel.plot(row["rank"], y, "x", color="black", ms=6, mew=1.4)
+            if row["place"] == 1:
+                panel.plot(row["rank"], y, "x", color="black", ms=6, mew=1.4)
             if row["share"] >= 0.005:
                 text = f"{100 * row['share']:.0f}"
                 panel.text(row["place"], y + 0.43, text, fontsize=7, ha="center", va="center")
     panels[0].set(xlim=(0.45, len(sources) + 0.55), xticks=np.arange(1, len(sources) + 1))
     for panel in lowest:
         panel.set_xlabel("place by mean AUC")
-    resampled = ranks["resampled"].iloc[0]
-    title = f"How often each source takes each place, over resamples of {resampled} (%)"
-    figure.suptitle(f"{title}; cross: its place in the data", fontsize=10)
+    figure.suptitle(
+        f"How often each source takes each place, over resamples of {ranks['resampled'].iloc[0]} (%); "
+        "cross: its place in the data",
+        fontsize=10,
+    )
     style.mark_simulated(figure, study)
     return figure
 
@@ -267,10 +270,16 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
         winner = row["source_a"] if row["improvement"] > 0.5 else row["source_b"]
         sound = unless_diverged("", row.get("diverged")) == ""
         pair = pair_title(study, (row["source_a"], row["source_b"]))
-        mark = {"panel": pair.replace(" − ", "\nagainst "), "row": task_title(study, row["task"])}
-        mark |= {"colour": colours[winner] if shown and sound else style.UNDECIDED}
-        mark |= {"value": row["improvement"], "marker": "D" if row["task"] == MEAN else "o"}
-        marks.append(row | mark)
+        marks.append(
+            {
+                **row,
+                "panel": pair.replace(" − ", "\nagainst "),
+                "row": task_title(study, row["task"]),
+                "value": row["improvement"],
+                "colour": colours[winner] if shown and sound else style.UNDECIDED,
+                "marker": "D" if row["task"] == MEAN else "o",
+            }
+        )
     label = "share of pairs of runs won"
     figure, panels, _, _ = style.intervals(study, pd.DataFrame(marks), label, 0.5, ACROSS, sharex=True)
     panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])

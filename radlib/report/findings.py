@@ -12,9 +12,14 @@ from radlib.questions.confounds.findings import confounds_findings
 from radlib.questions.confounds.table import CONFOUNDS
 from radlib.questions.controls.table import CONTROLS
 from radlib.questions.label_efficiency import EFFICIENCY, efficiency_findings
-from radlib.questions.lesions.findings import collapse_findings, lesion_findings, resize_findings
+from radlib.questions.lesions.compare import (
+    DICE,
+    RESIZE,
+    collapse_findings,
+    lesion_findings,
+    resize_findings,
+)
 from radlib.questions.lesions.measured import load_segmented
-from radlib.questions.lesions.table import DICE, RESIZE
 from radlib.questions.matched_labels import MATCHED, matched_findings
 from radlib.questions.overlap.findings import overlap_findings
 from radlib.questions.overlap.table import OVERLAP

@@ -21,10 +21,9 @@ from radlib.errors import UserError
 from radlib.questions import calibration, ranking
 from radlib.questions.auc import compute as auc
 from radlib.questions.auc.table import AUC, OVERALL
-from radlib.questions.lesions import dice as compare_dice
-from radlib.questions.lesions import measured as lesions
-from radlib.questions.lesions import resize as compare_resize
-from radlib.questions.lesions.table import DICE, RESIZE
+from radlib.questions.lesions import compare as lesions
+from radlib.questions.lesions.compare import DICE, RESIZE
+from radlib.questions.lesions.measured import lesion_tasks, load_localised, load_segmented
 from radlib.questions.ranking import IMPROVEMENT, RANKS
 from radlib.questions.validity import compute as validity
 from radlib.questions.validity.table import VALIDITY
@@ -87,16 +86,10 @@ def _auc(study: Study) -> None:
 
 
 def _dice(study: Study) -> None:
-    methods = [
-        found
-        for found in (
-            lesions.load_localised(study, load_results(study, lesions.lesion_tasks(study))),
-            lesions.load_segmented(study),
-        )
-        if found.tasks
-    ]
-    DICE.write(study, compare_dice.compare_found(study, methods))
-    RESIZE.write(study, compare_resize.compare_resize(study, methods))
+    located = load_localised(study, load_results(study, lesion_tasks(study)))
+    methods = [found for found in (located, load_segmented(study)) if found.tasks]
+    DICE.write(study, lesions.compare_found(study, methods))
+    RESIZE.write(study, lesions.compare_resize(study, methods))
 
 
 def _beyond(study: Study) -> None:
