@@ -162,10 +162,10 @@ def test_figures_show_what_the_tables_hold(planted):
 def test_no_verdict_where_runs_diverged(planted):
     study, _, located, table = planted
     runs = located.runs[TASK]
-    lost = (runs["source"] == "photographs") & (runs["fold"] == 0)
+    lost = (runs["source"] == "radiology") & (runs["fold"] == 0)
     spoilt = replace(located, runs={TASK: runs.assign(diverged=lost)})
     again = compare_lesions.compare_found(study, [spoilt])
-    said = f"{lost.sum()} of {(runs['source'] == 'photographs').sum()} runs of photographs diverged"
+    said = f"{lost.sum()} of {(runs['source'] == 'radiology').sum()} runs of radiology diverged"
     assert list(again) == [*table, "diverged"]
     pairs = again.groupby("source_b")["diverged"].first()
     assert pairs["photographs"] == said and pd.isna(pairs["random"])
