@@ -3,7 +3,8 @@
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -15,6 +16,17 @@ class UserError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         return [f"Stopped: {self}"]
+
+
+@contextmanager
+def explained(kinds: type[Exception] | tuple[type[Exception], ...], what: str, remedy: str) -> Iterator[None]:
+    """What a library raises about a file or a value, as one sentence: `what (its reason); remedy`."""
+    try:
+        yield
+    except kinds as exc:
+        said = repr(exc) if isinstance(exc, KeyError) else str(exc)
+        reason = (said.splitlines() or [type(exc).__name__])[0]
+        raise UserError(f"{what} ({reason}); {remedy}") from exc
 
 
 def listed(names: Iterable[object], most: int = 5, between: str = ", ") -> str:

@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
-from radlib.questions.auc.findings import auc_findings, headline_sentence
-from radlib.questions.auc.table import AUC, OVERALL, auc_of_sources, read_tables
+from radlib.questions.auc.compute import AUC, OVERALL
+from radlib.questions.auc.show import auc_findings, auc_of_sources, headline_sentence, read_tables
 from radlib.report import published, summary
 from radlib.study import load_study
 from radlib.training.results import load_results

@@ -1,6 +1,7 @@
 """The flattened AUC against other libraries, cells against the comparison they repeat, planted effects."""
 
 import re
+from dataclasses import replace
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -14,9 +15,9 @@ from radlib import compute
 from radlib.data.images import open_packed
 from radlib.errors import UserError
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.questions import confounds
 from radlib.questions.auc.compute import compare_sources
-from radlib.questions.confounds import compute as confounds
-from radlib.questions.confounds.compute import (
+from radlib.questions.confounds import (
     CHANGE,
     DIFFERENCE,
     EVERY_TASK,
@@ -26,9 +27,9 @@ from radlib.questions.confounds.compute import (
     ROC,
     SHARED,
     Crossed,
+    cells_figure,
+    confounds_findings,
 )
-from radlib.questions.confounds.figure import PUBLISHED, cells_figure
-from radlib.questions.confounds.findings import confounds_findings
 from radlib.seeds import seed_of
 from radlib.show.style import STAMP
 from radlib.stats import bootstrap, pairs
@@ -234,6 +235,22 @@ def test_findings_give_the_change_and_its_share_of_the_published_gain(crossed):
     assert confounds_findings(parts[0], table.iloc[:0]) == []
 
 
+def test_runs_that_diverged_leave_no_verdict_where_they_are_used(crossed):
+    parts, both, _ = crossed
+    runs = both.shared.runs
+    broken = (runs["source"] == "photographs") & (runs["task"] == "breast_us")
+    shared = replace(both.shared, runs=runs.assign(diverged=broken & (runs.groupby(broken).cumcount() < 1)))
+    table = confounds.compare_cells(parts[0], replace(both, shared=shared))
+    count = 2 * broken.sum()
+    said = f"1 of {count} runs of photographs diverged"
+    assert cell(table, "breast_us", CHANGE, SHARED, ROC)["diverged"] == said
+    assert cell(table, "breast_us", DIFFERENCE, SHARED, ROC)["diverged"] == said
+    own = (table["what"] == DIFFERENCE) & (table["preprocessing"] == OWN) & (table["task"] != EVERY_TASK)
+    assert table[own | (table["task"] == "thyroid_us")]["diverged"].isna().all()
+    words = {one.verdict for one in confounds_findings(parts[0], table)}
+    assert words == {f"no verdict: 1 of {2 * count} runs of photographs diverged"}
+
+
 def test_figure_draws_every_cell_with_its_interval(crossed, tmp_path):
     parts, _, table = crossed
     for what, count in ((DIFFERENCE, 6), (CHANGE, 5)):
@@ -241,8 +258,8 @@ def test_figure_draws_every_cell_with_its_interval(crossed, tmp_path):
         assert STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
         panel = figure.axes[0]
         assert sum(line.get_marker() in list("os^") for line in panel.lines) == 3 * count
-        published = [line for line in panel.lines if line.get_linestyle() == PUBLISHED]
-        assert [line.get_xdata()[0] for line in published] == pytest.approx([0.04] * 3)
+        published = [lines.get_segments()[0][0][0] for lines in panel.collections]
+        assert published == pytest.approx([0.04] * 3)
         drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
         rows = table[table["what"] == what]
         assert {tuple(ends) for ends in rows[["ci_low", "ci_high"]].round(9).to_numpy()} <= drawn

@@ -1,6 +1,7 @@
 """Controls: what is shuffled and held out, that they pass where they should, and fail where they should."""
 
 import re
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,16 +17,15 @@ from radlib.errors import UserError
 from radlib.networks import backbones
 from radlib.networks.features import Features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
-from radlib.questions.controls import compute as controls
-from radlib.questions.controls.figure import controls_figure
-from radlib.questions.controls.findings import NO_CONTROLS, all_passed, control_findings, controls_box
-from radlib.questions.controls.table import CONTROLS
+from radlib.questions import controls
+from radlib.questions.controls import CONTROLS, NO_CONTROLS, control_findings, controls_box, controls_figure
 from radlib.seeds import seed_of
 from radlib.stats.estimate import students_interval
 from radlib.study import load_study
 from radlib.study.questions import Controls
 from radlib.training import control_arms, transfer_arm
 from radlib.training.control_arms import held_out, permuted_labels
+from radlib.training.grid import carry_out
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 
 TASK, CORPUS = "breast_us", "radiology"
@@ -189,10 +189,10 @@ def test_permuted_labels_notice_test_labels_that_are_fitted_and_choices_by_test_
 # Whole controls -------------------------------------------------------------------------------------------
 
 
-def test_negative_controls_show_nothing_and_are_kept(study):
+def test_negative_controls_show_nothing_and_are_kept(study, monkeypatch):
     found = controls.run_controls(study)
     assert list(found.table) == CONTROLS.names
-    assert list(found.table["expected"]) == ["holds 0", "holds 0.5", "holds 0.5", "holds 0"]
+    assert list(found.table["expected"]) == ["covers 0", "covers 0.5", "covers 0.5", "covers 0"]
     assert found.table["passed"].all()
     assert (found.table["n_patients"] == 16).all() and (found.table["n_runs"] == [4, 6, 6, 6]).all()
     shuffled = found.trainings[found.trainings["measure"] == "auc"]
@@ -202,6 +202,17 @@ def test_negative_controls_show_nothing_and_are_kept(study):
     again = controls.run_controls(study)
     pd.testing.assert_frame_equal(again.table, found.table)
     assert [path.stat().st_mtime_ns for path in stored] == times and len(stored) == 8 + 12
+    monkeypatch.setattr(controls, "carry_out", lambda *given: first_run_diverged(carry_out(*given)))
+    table = controls.run_controls(study).table
+    assert list(table["passed"]) == list(table["diverged"].isna()) and table["passed"].sum() == 1
+    assert table["diverged"][0] == "1 of 8 runs of random diverged"
+    assert table["diverged"][0] in controls_box(study, table)
+    verdicts = [one.verdict for one in control_findings(study, table)]
+    assert [word.startswith("no verdict: 1 of ") for word in verdicts] == list(~table["passed"])
+
+
+def first_run_diverged(done):
+    return replace(done, runs=done.runs.assign(diverged=done.runs.index == 0))
 
 
 def test_labels_that_are_not_shuffled_fail_the_control(study, monkeypatch):
@@ -213,8 +224,8 @@ def test_labels_that_are_not_shuffled_fail_the_control(study, monkeypatch):
     assert not leaked["passed"].any() and (leaked["value"] > 0.8).all()
     said = controls_box(study, table)
     assert said.startswith('<div style="border:3px solid #B00020') and "A CONTROL FAILED" in said
-    assert "Breast US, permuted labels: Simulated radiology: " in said and "should hold 0.5" in said
-    assert all_passed(table) is False
+    assert "Breast US, permuted labels: Simulated radiology: " in said
+    assert "should be one that covers 0.5" in said
 
 
 def known_features(signal: dict[str, float]):
@@ -250,8 +261,8 @@ def test_a_source_must_know_its_own_classes(study, monkeypatch, signal):
 def made_up(study, *passed: bool) -> controls.Controlled:
     """A negative and a positive control."""
     rows = [
-        ("permuted_labels", TASK, "radiology", "", "auc", 0.51, 0.47, 0.55, 0.9875, "holds 0.5"),
-        ("own_classes", CORPUS, "radiology", "random", "delta", 0.08, 0.02, 0.14, 0.95, "above 0"),
+        ("permuted_labels", TASK, "radiology", "", "auc", 0.51, 0.47, 0.55, 0.9875, "covers 0.5"),
+        ("own_classes", CORPUS, "radiology", "random", "delta", 0.08, 0.02, 0.14, 0.95, "lies above 0"),
     ]
     table = pd.DataFrame(
         [
@@ -287,7 +298,6 @@ def test_table_comes_back_as_it_was_written_also_without_controls(study):
         CONTROLS.write(study, table)
         read = CONTROLS.read(study)
         pd.testing.assert_frame_equal(read, table.replace("", np.nan), check_dtype=False)
-        assert all_passed(read) is (False if len(table) else None)
     assert controls_box(study, read) == f"**Controls.** {NO_CONTROLS}"
     assert CONTROLS.shown(study, read).empty
 

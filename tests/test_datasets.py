@@ -13,7 +13,7 @@ from PIL import Image
 
 from radlib import datasets
 from radlib.data.records import choose_records
-from radlib.datasets.record import list_files
+from radlib.datasets.files import list_all
 from radlib.errors import UserError
 from radlib.study import load_study
 from tests.conftest import REPOSITORY
@@ -84,7 +84,7 @@ def test_folders_are_listed_as_pathlib_lists_them(class_folders):
     (train / "dog" / "linked.png").symlink_to(train / "dog" / "00000042_1.jpg")
     (train / "dog" / "gone.png").symlink_to(train / "nowhere.png")
     (train / "dog" / "cats").symlink_to(train / "cat", target_is_directory=True)
-    listed = list_files(class_folders, "train")
+    listed = list_all(class_folders, "train")[0]
     files = [p for p in train.rglob("*") if p.is_file() and p.name != ".DS_Store"]
     assert list(listed) == sorted(p.relative_to(train).as_posix() for p in files)
     assert [ref.name for ref in listed.values()] == [str(train / name) for name in listed]
@@ -169,7 +169,7 @@ def test_a_mask_that_fits_two_images_is_refused_and_one_of_another_class_is_none
             {"rot": "train"},
             "has no option 'rot'; allowed: ignore, patient_spellings, root, patient, consecutive, labels",
         ),
-        ({"root": "train", "labels": {False: "cat"}}, "no class folder 'False'"),
+        ({"root": "train", "labels": {False: "cat"}}, "got False, which YAML takes for no text"),
     ],
 )
 def test_folder_mistakes_are_named(class_folders, options, sentence):
@@ -277,7 +277,9 @@ def test_ddti_takes_the_authors_part_of_the_whole_image(tmp_path):
 
 
 def test_ddti_refuses_an_odd_label(tmp_path):
-    with pytest.raises(UserError, match="image 3_1 has the label '2'; expected 0, 1 or empty"):
+    with pytest.raises(
+        UserError, match="image 3_1: '2' is none of the labels '0', '1', '', 'None'; correct it"
+    ):
         datasets.read("ddti", ddti(tmp_path, "3_1,2,2\n"), {})
 
 
@@ -318,14 +320,22 @@ def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_
         ("/etc/hosts,1,1,\n", {}, "points outside"),
         ("c.png,1,1,\n", {}, "names c.png, but there is no file"),
         ("a.png,1,,\n", {}, "line 2 has no 'person'; fill it in"),
-        ("a.png,2,1,\n", {}, "image a.png: label '2' is not in option 'labels': 0, 1"),
+        (
+            "a.png,2,1,\n",
+            {},
+            "a.png: '2' is none of the labels '0', '1'; correct it or the option",
+        ),
         (
             "a.png,1,1,\n",
             {"label": "truth"},
             "no column 'truth'; it has: 'file', 'diagnosis', 'person', 'lesion'",
         ),
         ("a.png,1,1,\n", {"csv": "other.csv"}, "no table .*other.csv"),
-        ("a.png,1,1,\n", {"labels": {True: "ill"}}, "quote them"),
+        (
+            "a.png,1,1,\n",
+            {"labels": {True: "ill"}},
+            "option .labels.: .*got True, which YAML takes for no text: write it in quotes",
+        ),
         (",1,1,\n", {}, "line 2 has no 'file'"),
     ],
 )

@@ -390,11 +390,13 @@ def test_p_values_agree_with_their_intervals_and_tasks_are_corrected_together(sm
 
 
 def test_note_where_nothing_could_pass_the_correction(tmp_path):
-    (note,) = too_few_resamples(make_study(tmp_path), [[0.03, 0.04], [0.01, 0.01]])
+    cells = [("a", "b", 0.1, 0.03), ("a", "b", 0.1, 0.04), ("a", "b", 1.0, 0.01), ("a", "b", 1.0, 0.01)]
+    table = pd.DataFrame(cells, columns=[*FAMILY, "least_p"])
+    (note,) = too_few_resamples(make_study(tmp_path), table, FAMILY)
     assert note.startswith(
         "400 resamples are too few for Holm's correction over 2 tasks: no difference could"
     )
-    assert not too_few_resamples(make_study(tmp_path), [[0.01, 0.01]])
+    assert not too_few_resamples(make_study(tmp_path), table[table["fraction"] == 1], FAMILY)
 
 
 def test_table_for_readers_has_the_corrected_p_and_none_where_nothing_is_tested(tmp_path):

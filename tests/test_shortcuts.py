@@ -8,10 +8,8 @@ import pytest
 from PIL import Image, ImageStat
 
 from radlib.data.images import open_packed
-from radlib.questions.shortcuts import compute as shortcuts
-from radlib.questions.shortcuts.compute import EVERYTHING, GROUPS
-from radlib.questions.shortcuts.figure import shortcuts_figure
-from radlib.questions.shortcuts.findings import shortcuts_findings
+from radlib.questions import shortcuts
+from radlib.questions.shortcuts import EVERYTHING, GROUPS, shortcuts_figure, shortcuts_findings
 from radlib.show.style import STAMP
 from radlib.training.results import load_results
 from tests.conftest import write_packed
@@ -147,6 +145,17 @@ def test_best_source_is_chosen_by_validation_and_set_beside_the_shortcut(study):
         assert row.auc_best_source == pytest.approx(means["random"])
         assert row.delta == pytest.approx(row.auc_best_source - row.auc)
         assert row.delta_low <= row.delta <= row.delta_high and row.ci_low <= row.auc <= row.ci_high
+
+
+def test_a_best_source_whose_runs_diverged_has_no_verdict(study):
+    pack(study)
+    results = load_results(study)
+    best = results.runs["source"] == shortcuts.compare_shortcuts(study, results).table["best_source"].iloc[0]
+    results.runs["diverged"] = best & (results.runs.groupby(best).cumcount() < 1)
+    table = shortcuts.compare_shortcuts(study, results).table
+    said = f"1 of {best.sum()} runs of {table['best_source'].iloc[0]} diverged"
+    assert set(table["diverged"]) == {said}
+    assert [one.verdict for one in shortcuts_findings(study, table)] == [f"no verdict: {said}"]
 
 
 def test_figure_shows_every_set_of_features_and_source(study, tmp_path):

@@ -6,7 +6,7 @@ from scipy.stats import norm
 from statsmodels.stats.weightstats import ttost_paired
 
 from radlib.questions.auc import compute as compare
-from radlib.questions.auc.findings import headline_sentence, resampled_sentence
+from radlib.questions.auc.show import headline_sentence, resampled_sentence
 from radlib.questions.verdicts import verdict
 from radlib.report.summary import limits
 from radlib.seeds import seed_of

@@ -17,7 +17,7 @@ from radlib.errors import UserError
 from radlib.questions import calibration as reliability
 from radlib.questions import ranking as ranks
 from radlib.questions.auc import compute as compare
-from radlib.questions.auc.table import AUC, OVERALL
+from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.calibration import CALIBRATION
 from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions

@@ -12,11 +12,10 @@ from radlib.data.images import letterbox
 from radlib.data.prepare import Prepared
 from radlib.data.splits import PARTS, part_columns
 from radlib.errors import listed
-from radlib.show.style import COLOURS, mark_simulated
+from radlib.show.style import mark_simulated
 from radlib.study.datasets import Corpus, Task
 
 OUTLINE = "#E69F00"
-_MARKERS = "osD^vPX<>*"
 
 
 # How it is known who the patients are, and what follows.
@@ -172,13 +171,15 @@ def image_rows(lines: dict[str, list[tuple[np.ndarray, np.ndarray | None]]], col
 
 
 def part_table(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Patients and images of every fold, part and class, one row each."""
+    """Patients and images of every fold, part and class, one row each, and the class' share of the part."""
     counts = {"patients": ("patient_id", "nunique"), "images": ("image_id", "size")}
     folds = {
         fold: manifest.groupby([column, "class_name"]).agg(**counts).rename_axis(["part", "class"])
         for fold, column in enumerate(part_columns(manifest))
     }
-    return pd.concat(folds, names=["fold"]).reset_index()
+    table = pd.concat(folds, names=["fold"])
+    of_part = table.groupby(["fold", "part"])["images"].transform("sum")
+    return table.assign(**{"images (%)": (100 * table["images"] / of_part).round(1)}).reset_index()
 
 
 def split_check(manifest: pd.DataFrame, unit: str = "patients") -> pd.DataFrame:
@@ -197,22 +198,3 @@ def times_tested(manifest: pd.DataFrame) -> pd.Series:
     """How many patients are tested in how many folds."""
     tested = (manifest[part_columns(manifest)] == "test").sum(axis=1).groupby(manifest["patient_id"]).max()
     return tested.value_counts().sort_index().rename_axis("folds tested in").rename("patients")
-
-
-def positive_shares(prepared: Prepared) -> Figure:
-    """Share of positive images by part and fold of a task; alike if the split is stratified well."""
-    manifest, columns = prepared.manifest, part_columns(prepared.manifest)
-    figure, axis = plt.subplots(figsize=(6.5, 2.8), layout="constrained")
-    for fold, column in enumerate(columns):
-        share = 100 * manifest.groupby(column)["label"].mean().reindex(list(PARTS))
-        height = np.arange(len(PARTS)) + 0.7 * ((fold + 0.5) / len(columns) - 0.5)
-        marker = _MARKERS[fold % len(_MARKERS)]
-        axis.plot(share, height, marker, color=COLOURS[0], alpha=0.8, label=f"fold {fold}")
-    axis.axvline(100 * manifest["label"].mean(), color="0.4", ls="--", lw=1, label="all images")
-    axis.set(yticks=range(len(PARTS)), yticklabels=PARTS, xlim=(0, 100), ylim=(-0.5, len(PARTS) - 0.5))
-    axis.set(xlabel=f"images of class '{prepared.meta['classes'][1]}' (%)")
-    axis.invert_yaxis()
-    axis.legend(fontsize=8, frameon=False, bbox_to_anchor=(1.01, 1), loc="upper left")
-    if prepared.meta["simulated"]:
-        mark_simulated(figure)
-    return figure

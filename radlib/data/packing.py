@@ -119,18 +119,22 @@ def write_rows(array: np.ndarray, rows: np.ndarray, file: Path) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *array.shape[1:])}
     with file.open("wb") as handle:
         np.lib.format.write_array_header_1_0(handle, header)
-        for start in range(0, len(rows), CHUNK):
-            handle.write(array[rows[start : start + CHUNK]].tobytes())
-            release(array)
+        for piece in _pieces(array, rows):
+            handle.write(piece)
+
+
+def _pieces(array: np.ndarray, rows: np.ndarray) -> Iterator[bytes]:
+    for start in range(0, len(rows), CHUNK):
+        yield array[rows[start : start + CHUNK]].tobytes()
+        release(array)
 
 
 def digest_of(images: np.ndarray, rows: np.ndarray, bits: np.ndarray | None, manifest: pd.DataFrame) -> str:
     """SHA-256 over the packed pixels of the rows, the bits of the masks and the manifest's content."""
     digest = hashlib.sha256()
     digest.update(repr((len(rows), *images.shape[1:])).encode())
-    for start in range(0, len(rows), CHUNK):
-        digest.update(images[rows[start : start + CHUNK]].tobytes())
-        release(images)
+    for piece in _pieces(images, rows):
+        digest.update(piece)
     if bits is not None:
         digest.update(bits.tobytes())
     for start in range(0, len(manifest), LINES):

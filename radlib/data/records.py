@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from radlib import datasets, simulate
+from radlib import datasets
 from radlib.data.files import SMALLEST_SIDE, UnreadKind
 from radlib.data.images import as_picture, decode_image
 from radlib.data.masks import decode_masks, draw_outlines
@@ -19,14 +19,9 @@ from radlib.datasets import FileRef, Outline, Record, check_options, patients
 from radlib.errors import UserError, listed
 from radlib.progress import progress
 from radlib.seeds import seed_of
+from radlib.simulate import GENERATORS
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Task
-
-GENERATORS = {
-    "simulated_radiology": simulate.simulated_radiology,
-    "simulated_photographs": simulate.simulated_photographs,
-    "simulated_task": simulate.simulated_task,
-}
 
 
 @dataclass(frozen=True)

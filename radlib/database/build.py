@@ -18,20 +18,19 @@ from PIL import Image
 from radlib.data.images import as_picture
 from radlib.data.packing import whole_folder
 from radlib.data.splits import assign_parts
-from radlib.database.exams import Exams, read_exams
+from radlib.database.exams import every, read_exams
 from radlib.database.readings import IMAGE, TIE, decide, place, read_annotations, readings_of
 from radlib.database.taxonomy import Taxonomy, to_bytes
 from radlib.datasets.dicom import decode, hashed
 from radlib.datasets.patients import check_option
 from radlib.datasets.radimagenet import FILES
 from radlib.datasets.salt import check_salt
-from radlib.errors import UserError, listed
-from radlib.progress import on_threads, progress
+from radlib.errors import UserError
+from radlib.progress import progress
 from radlib.seeds import seed_of
 from radlib.stats.kappa import UNREAD, Agreement, agreement
 from radlib.store import write_table
 
-_AHEAD = 64
 CLASS = ["modality", "region", "label"]
 FEW_PATIENTS = "a label of too few patients"
 
@@ -41,15 +40,17 @@ class Database:
     """What will be written, before a pixel is decoded.
 
     images: a row per image: filename, modality, region, label, patient_id, part, decision, picture (row of
-    exams.pictures) and that row's columns, frame. agreement: see `agreement_table`. left_out: reason ->
-    annotated images that are not used. unread: readings that name a finding of no_label.
+    `pictures`) and that row's columns, frame. agreement: see `agreement_table`. left_out: reason -> annotated
+    images that are not used. unread: readings that name a finding of no_label. pictures, passed_over: see
+    `radlib.database.exams.read_exams`.
     """
 
     images: pd.DataFrame
     agreement: pd.DataFrame
     left_out: dict[str, int]
     unread: int
-    exams: Exams
+    pictures: pd.DataFrame
+    passed_over: dict[str, int]
     taxonomy: Taxonomy
 
     def pixels(self, row: int) -> np.ndarray:
@@ -57,7 +58,7 @@ class Database:
         line = self.images.iloc[row]
         name, frame = line["file"].name, int(line["frame"]) if line["frames"] > 1 else None
         window = to_bytes(self.taxonomy.window_of(line["modality"], line["region"]))
-        pixels = decode(line["file"].read_bytes(), name, window, frame)
+        pixels = decode(line["file"].read_bytes(), name, window, frame)[0]
         return as_picture(pixels, name, colour=pixels.ndim == 3)
 
     def rules(self) -> pd.DataFrame:
@@ -91,8 +92,8 @@ def plan_database(
     """
     table, salt = read_annotations(annotations), check_salt(salt)
     spellings = check_option(patient_spellings)
-    exams = read_exams(exams_folder, set(table["uid"]), salt, progress, spellings, include)
-    readings, unplaced, unread = place(readings_of(table, exams.pictures), taxonomy)
+    pictures, passed_over = read_exams(exams_folder, set(table["uid"]), salt, progress, spellings, include)
+    readings, unplaced, unread = place(readings_of(table, pictures), taxonomy)
     decided = decide(readings)
     kept = decided[decided["label"] != ""]
     frequent = kept.groupby(CLASS)["patient"].transform("nunique") >= least_patients
@@ -103,7 +104,8 @@ def plan_database(
         reasons = ", ".join(f"{why}: {count}" for why, count in left_out.items())
         raise UserError(f"no annotated image is left to write ({reasons or 'none was annotated'})")
     images = _with_names_and_parts(kept, seed, salt)
-    return Database(images, agreement_table(readings, seed), left_out, unread, exams, taxonomy)
+    kappas = agreement_table(readings, seed)
+    return Database(images, kappas, left_out, unread, pictures, passed_over, taxonomy)
 
 
 def agreement_table(readings: pd.DataFrame, seed: int, resamples: int = 2000) -> pd.DataFrame:
@@ -149,13 +151,19 @@ def write_database(database: Database, out: Path, progress: Callable = progress)
         UserError: the folder holds something already or lies in that of the exams, a full disk, or pictures
             that cannot be decoded, which are named.
     """
-    for folder in filter(Path.is_dir, {file.path for file in database.exams.pictures["file"]}):
+    for folder in filter(Path.is_dir, {file.path for file in database.pictures["file"]}):
         if out.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{out} lies in {folder}, where the exams are; name a folder of its own")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already; name another folder, or delete it first")
     with whole_folder(out, int(database.images["values"].sum()) // 1_000_000 + 1) as temporary:
-        _write_images(database, temporary, progress)
+        for row in database.images.drop_duplicates(CLASS)["filename"]:
+            (temporary / row).parent.mkdir(parents=True, exist_ok=True)
+
+        def write(row: int) -> None:
+            Image.fromarray(database.pixels(row)).save(temporary / database.images["filename"].iloc[row])
+
+        every(write, range(len(database.images)), "writing images", progress)
         for part, name in FILES.items():
             rows = database.images[database.images["part"] == part]
             write_table(rows[["filename", "label", "patient_id"]], temporary / name)
@@ -163,23 +171,3 @@ def write_database(database: Database, out: Path, progress: Callable = progress)
         write_table(database.rules(), temporary / "rules.csv")
         reasons = pd.DataFrame(database.left_out.items(), columns=["reason", "images"])
         write_table(reasons, temporary / "left_out.csv")
-
-
-def _write_images(database: Database, folder: Path, progress: Callable) -> None:
-    names = database.images["filename"]
-    for name in {Path(filename).parent for filename in names}:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-
-    def one(row: int) -> str:
-        """What is wrong with the picture, "" for nothing."""
-        try:
-            pixels = database.pixels(row)
-        except UserError as exc:
-            return str(exc)
-        Image.fromarray(pixels).save(folder / names.iloc[row], format="PNG")
-        return ""
-
-    written = on_threads(one, range(len(names)), _AHEAD)
-    faults = [fault for fault in progress(written, total=len(names), description="writing images") if fault]
-    if faults:
-        raise UserError(listed(faults, most=5, between="; "))

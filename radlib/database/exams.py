@@ -6,17 +6,17 @@ report, a directory, a treatment plan) or is not annotated is counted and passed
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from radlib.datasets.dicom import hashed_patient, named_faults, read_header
+from radlib.datasets.files import list_all
 from radlib.datasets.grey import ELEMENTS, units_rule
 from radlib.datasets.patients import one_spelling
-from radlib.datasets.record import FileRef, list_files
+from radlib.datasets.record import FileRef
 from radlib.errors import UserError, listed
 from radlib.progress import on_threads, progress
 
@@ -57,18 +57,6 @@ class Picture(NamedTuple):
     values: int  # pixels x colours
 
 
-@dataclass(frozen=True)
-class Exams:
-    """What the csv names, and what else is there.
-
-    pictures: a row per file, in the order of their names; see `Picture`.
-    passed_over: reason -> number of other files.
-    """
-
-    pictures: pd.DataFrame
-    passed_over: dict[str, int]
-
-
 def read_exams(
     folder: Path,
     wanted: set[str],
@@ -76,7 +64,7 @@ def read_exams(
     progress: Callable = progress,
     patient_spellings: str | None = None,
     include: Collection[str] = (),
-) -> Exams:
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Read all headers below a folder (or in a zip).
 
     Args:
@@ -84,26 +72,19 @@ def read_exams(
         salt: of the patients' hashes.
         patient_spellings: see `radlib.datasets.patients.one_spelling`.
         include: those of `KINDS` that are taken in.
+    Returns:
+        A row per picture that is wanted, in the order of the files' names: see `Picture`; and why how many
+        other files were passed over.
     Raises:
         UserError: no such folder or kind, no picture, damaged headers, a picture that is there twice, or a
             UID of two patients; the files are named.
     """
     if isinstance(include, str) or set(include) - set(KINDS):
         raise UserError(f"include is {include!r}; give a list of these words: {', '.join(KINDS)}")
-    files = list(list_files(folder).values())
+    files = list(list_all(folder)[0].values())
 
-    def one(file: FileRef) -> Picture | UserError | str:
-        try:
-            return _picture(file, wanted, salt, include)
-        except UserError as exc:
-            return exc
-
-    found = list(progress(on_threads(one, files, _AHEAD), total=len(files), description="reading headers"))
-    damaged = [str(one) for one in found if isinstance(one, UserError)]
-    if damaged:
-        raise UserError(listed(damaged, most=5, between="; "))
-    pictures = [one for one in found if isinstance(one, Picture)]
-    pictures = pd.DataFrame(pictures, columns=Picture._fields)
+    found = every(lambda file: _picture(file, wanted, salt, include), files, "reading headers", progress)
+    pictures = pd.DataFrame([one for one in found if isinstance(one, Picture)], columns=Picture._fields)
     reasons = Counter(one for one in found if isinstance(one, str))
     if pictures.empty and not reasons[NOT_NAMED]:
         raise UserError(
@@ -116,7 +97,23 @@ def read_exams(
         raise UserError(f"pictures are there twice (one SOPInstanceUID): {listed(pairs)}; delete one of each")
     pictures["patient"] = one_spelling(pictures["patient"], pictures["patient_key"], names, patient_spellings)
     _check_patients(pictures)
-    return Exams(pictures, dict(sorted(reasons.items())))
+    return pictures, dict(sorted(reasons.items()))
+
+
+def every(function: Callable, items: Sequence, description: str, progress: Callable) -> list:
+    """`function` of every item, on all processors; UserError that says what is wrong with all that fail."""
+
+    def tried(item: object) -> object:
+        try:
+            return function(item)
+        except UserError as exc:
+            return exc
+
+    done = list(progress(on_threads(tried, items, _AHEAD), total=len(items), description=description))
+    faults = [str(one) for one in done if isinstance(one, UserError)]
+    if faults:
+        raise UserError(listed(faults, most=5, between="; "))
+    return done
 
 
 def _picture(file: FileRef, wanted: set[str], salt: str, include: Collection[str]) -> Picture | str:

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from radlib.database.taxonomy import Taxonomy
-from radlib.datasets.authors import read_table
 from radlib.datasets.grey import NO_UNITS
+from radlib.datasets.lists import read_table
 from radlib.datasets.patients import EXPONENT, plain
 from radlib.errors import UserError, listed
 
@@ -74,7 +74,7 @@ def readings_of(annotations: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFra
     """One row per picture, frame and reader, with the row of the csv that counts.
 
     Args:
-        pictures: see `radlib.database.exams.Exams`.
+        pictures: see `radlib.database.exams.Picture`.
     Returns:
         picture (row of `pictures`), frame, and the columns of both tables; `modality` is the csv's, and
         `header_modality` the picture's.

@@ -59,10 +59,10 @@ def region_table(database: Database) -> pd.DataFrame:
 
 def counts(database: Database) -> pd.DataFrame:
     """What was read, decided and left out, a row each."""
-    images, exams = database.images, database.exams
+    images = database.images
     rows = [
-        ("files", "pictures that the csv names", len(exams.pictures)),
-        *(("files", f"passed over: {why}", count) for why, count in exams.passed_over.items()),
+        ("files", "pictures that the csv names", len(database.pictures)),
+        *(("files", f"passed over: {why}", count) for why, count in database.passed_over.items()),
         *(("images", f"left out: {why}", count) for why, count in database.left_out.items()),
         ("images", "used", len(images)),
         ("patients", "used", images["patient_id"].nunique()),

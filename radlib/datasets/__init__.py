@@ -1,12 +1,15 @@
 """Readers of published layouts: one short module each, listed in `READERS`.
 
-A reader is `read(path, **options) -> list[Record]`; it opens tables and lists files, and decodes no image.
+A reader is `read(path, **options) -> list[Record]`; it opens tables and lists files, and decodes no image. It
+raises UserError for whatever it finds wrong; its signature says which options there are, and of which type.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pydantic import ConfigDict, ValidationError, create_model
 
 from radlib.datasets import (
     busi,
@@ -24,6 +27,7 @@ from radlib.datasets import (
 )
 from radlib.datasets.record import FileRef, Outline, PixelsRef, Record
 from radlib.errors import UserError
+from radlib.study.common import fault_of
 
 READERS: dict[str, Callable[..., list[Record]]] = {
     "folders": folders.read,
@@ -41,25 +45,41 @@ READERS: dict[str, Callable[..., list[Record]]] = {
 }
 
 
-def _silent(iterable: Iterable, **_) -> Iterable:
-    return iterable
+def check_options(
+    function: Callable, layout: str, options: dict[str, Any], given: tuple[str, ...]
+) -> dict[str, Any]:
+    """The options as arguments of `function`, of the types that its signature has; `given` are no options.
 
-
-def check_options(function: Callable, layout: str, options: dict[str, Any], given: tuple[str, ...]) -> None:
-    """UserError where `options` are not arguments of `function`, or a needed one is missing."""
-    parameters = [p for p in list(inspect.signature(function).parameters.values()) if p.name not in given]
-    allowed = [p.name for p in parameters]
+    Raises:
+        UserError: an unknown option (the allowed ones are named), a missing one, or an impossible value.
+    """
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
+        if name not in given
+    }
     for name in options:
-        if name not in allowed:
-            listed = ", ".join(["ignore", "patient_spellings", *allowed])
+        if name not in parameters:
+            listed = ", ".join(["ignore", "patient_spellings", *parameters])
             raise UserError(f"layout '{layout}' has no option '{name}'; allowed: {listed}")
-    for parameter in parameters:
-        if parameter.default is inspect.Parameter.empty and parameter.name not in options:
-            raise UserError(f"layout '{layout}' needs the option '{parameter.name}'; give it under `options`")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise UserError(f"layout '{layout}' needs the option '{name}'; give it under `options`")
+    types = {name: (parameter.annotation, None) for name, parameter in parameters.items()}
+    model = create_model(layout, __config__=ConfigDict(coerce_numbers_to_str=True), **types)
+    try:
+        return model(**options).model_dump(exclude_unset=True)
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        raise UserError(f"option '{error['loc'][0]}': {fault_of(error)}") from exc
 
 
 def read(
-    layout: str, path: Path, options: dict[str, Any], salt: str = "", progress: Callable = _silent
+    layout: str,
+    path: Path,
+    options: dict[str, Any],
+    salt: str = "",
+    progress: Callable = lambda items, **_: items,
 ) -> list[Record]:
     """Read a dataset in its published layout.
 
@@ -72,15 +92,15 @@ def read(
     """
     if layout not in READERS:
         raise UserError(f"no layout '{layout}'; allowed: {', '.join(READERS)}, simulated_...")
-    taken = inspect.signature(READERS[layout]).parameters
-    if "salt" in options and "salt" in taken:
+    reader, given = READERS[layout], {"salt": salt, "progress": progress}
+    taken = inspect.signature(reader).parameters.keys() & given
+    if "salt" in taken and "salt" in options:
         raise UserError(
             "option 'salt' would be copied into the report with params.yaml; keep it in a file and name "
             "that: salt_file: /safe/place/salt.txt"
         )
-    check_options(READERS[layout], layout, options, given=("path", "progress", "salt"))
-    given = {"salt": salt, "progress": progress}
-    return READERS[layout](path, **{key: given[key] for key in given if key in taken} | options)
+    options = check_options(reader, layout, options, given=("path", *given))
+    return reader(path, **{name: given[name] for name in taken}, **options)
 
 
 __all__ = ["READERS", "FileRef", "Outline", "PixelsRef", "Record", "check_options", "read"]

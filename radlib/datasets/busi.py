@@ -4,53 +4,29 @@ Al-Dhabyani W. et al., Dataset of breast ultrasound images, Data in Brief 2020, 
 The set names no patients; the audit puts near-identical images into one group.
 """
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from radlib.datasets.authors import parts_by_stem
-from radlib.datasets.partners import split_masks
-from radlib.datasets.record import Record, class_of, is_image, list_all, no_image
+from radlib.datasets import folders as class_folders
+from radlib.datasets.lists import Folds, split_files, with_folds
+from radlib.datasets.record import Record
 from radlib.errors import UserError
 
 _CLASSES = ("benign", "malignant", "normal")
-_FOLDS = {
-    "train": "folds/breast_train_fold{fold}.csv",
-    "validation": "folds/breast_val_fold{fold}.csv",
-    "test": "folds/breast_test_fold{fold}.csv",
-}
+_FOLDS = split_files("folds/breast_{part}_fold{fold}.csv")
 
 
-def read(path: Path, *, labels: dict[str, str] | None = None, folds: str = "own") -> list[Record]:
-    """One record per image, with its masks (see `radlib.datasets.partners`), and per file of another kind.
+def read(path: Path, *, labels: dict[str, str] | None = None, folds: Folds = "own") -> list[Record]:
+    """One record per image, with its masks, and per file of another kind.
 
     Args:
         labels: may rename classes; the authors' lists count the normal images as benign (normal: benign).
         folds: "own" (the study's rule) or "authors" (their five folds of all 780 images, in `folds/`).
-    Raises:
-        UserError: a class folder is missing, or a mask has no image.
     """
-    parts = parts_by_stem(path, _FOLDS, "filename", folds)
-    files, unusable = list_all(path)
-    folders = {name.split("/")[0] for name in files if "/" in name}
-    for missing in (c for c in _CLASSES if c not in folders):
-        raise UserError(f"no class folder '{missing}' in {path}; expected {', '.join(_CLASSES)} as published")
-    masks, orphans = split_masks(name for name in files if "/" in name and is_image(name))
-    if orphans:
-        raise UserError(f"{path}: mask {orphans[0]} has no image; download the set again")
-    attached = {mask for several in masks.values() for mask in several}
-    translate = {**{c: c for c in _CLASSES}, **(labels or {})}
-    records = unusable
-    for name, ref in files.items():
-        if name in attached or name.startswith("folds/"):
-            continue
-        if name not in masks:
-            drop = "not in a class folder" if is_image(name) else no_image(name)
-            records.append(Record(name, None, None, ref, drop=drop))
-            continue
-        image_id = PurePosixPath(name).stem
-        class_name = class_of(name.split("/")[0], translate, ref.name)
-        unlisted = parts is not None and image_id not in parts
-        drop = "not in the authors' split files" if unlisted else ""
-        own_parts = parts.get(image_id) if parts else None
-        lesions = tuple(files[mask] for mask in masks[name])
-        records.append(Record(image_id, None, class_name, ref, lesions, own_parts, drop))
-    return records
+    renamed = {**{name: name for name in _CLASSES}, **(labels or {})}
+    records = [r for r in class_folders.read(path, labels=renamed) if not r.image_id.startswith("folds/")]
+    for record in records:
+        if record.drop == class_folders.NO_IMAGE:
+            raise UserError(f"{path}: mask {record.image_id} has no image; download the set again")
+    records = [r if r.drop else replace(r, image_id=PurePosixPath(r.image_id).stem) for r in records]
+    return with_folds(records, path, _FOLDS, "filename", folds)

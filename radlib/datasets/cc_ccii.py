@@ -7,19 +7,15 @@ slice); labels are CP (common pneumonia) and NCP (novel coronavirus pneumonia); 
 
 from pathlib import Path
 
-from radlib.datasets.authors import read_list
-from radlib.datasets.record import Record, below
-from radlib.errors import UserError
+from radlib.datasets.files import below
+from radlib.datasets.lists import read_list, split_files
+from radlib.datasets.record import Record
 
-LISTS = {
-    "train": "folds/sarscovid2_train.csv",
-    "validation": "folds/sarscovid2_val.csv",
-    "test": "folds/sarscovid2_test.csv",
-}
-_LABELS = ("CP", "NCP")
+LISTS = split_files("folds/sarscovid2_{part}.csv")
+_CLASSES = {"CP": "CP", "NCP": "NCP"}
 
 
-def read(path: Path, *, csv: str | dict[str, str] | None = None, images: str = "images") -> list[Record]:
+def read(path: Path, *, csv: str | dict[str, str] = LISTS, images: str = "images") -> list[Record]:
     """One record per listed slice.
 
     Args:
@@ -27,19 +23,7 @@ def read(path: Path, *, csv: str | dict[str, str] | None = None, images: str = "
         csv: one list, which the study then splits by its own rule; or train, validation and test lists, whose
             split is used; without it the authors' three in `folds/`.
         images: the folder below `path` that `imgpath` starts from.
-    Raises:
-        UserError: list, column or image missing, another label, or no patient.
     """
-    lists = LISTS if csv is None else csv
-    rows, parts = read_list(path, lists, ["imgpath", "pid", "label"])
-    where = path / lists if isinstance(lists, str) else (path / lists["train"]).parent
-    names = rows["imgpath"].tolist()
-    files = below(path / images, names, where)
-    records = []
-    for name, patient, label, file in zip(names, rows["pid"], rows["label"], files, strict=True):
-        if label not in _LABELS:
-            raise UserError(f"{where}: image {name} has the label '{label}'; expected CP or NCP")
-        if not patient.strip():
-            raise UserError(f"{where}: image {name} has no 'pid'; fill it in, or patients may be split")
-        records.append(Record(name, patient, label, file, parts=parts[name] if parts else None))
-    return records
+    found = read_list(path, csv, ["imgpath", "pid", "label"], filled=["pid"])
+    files = below(path / images, found.names, found.where)
+    return found.records(files, found.rows["label"], _CLASSES, found.rows["pid"])

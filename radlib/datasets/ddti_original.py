@@ -11,90 +11,72 @@ The case (patient) is the part before `_`.
 
 import json
 import re
-import xml.etree.ElementTree as ElementTree
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
 
-from radlib.datasets.authors import parts_by_stem
 from radlib.datasets.ddti import FOLDS
-from radlib.datasets.record import FileRef, Outline, Record, is_image, list_all, no_image
-from radlib.errors import UserError
+from radlib.datasets.files import is_image, list_all, no_image
+from radlib.datasets.lists import Folds, class_of, with_folds
+from radlib.datasets.record import FileRef, Outline, Record
+from radlib.errors import UserError, explained
 
-TIRADS = {
-    "2": "benign", "3": "benign",
-    "4a": "malignant", "4b": "malignant", "4c": "malignant", "5": "malignant",
-}  # fmt: skip
+TIRADS = dict.fromkeys(("2", "3"), "benign") | dict.fromkeys(("4a", "4b", "4c", "5"), "malignant") | {"": ""}
 _IMAGE = re.compile(r"([^_]+)_\d+\.\w+")
 
 
-def read(path: Path, *, folds: str = "own") -> list[Record]:
+def read(path: Path, *, folds: Folds = "own") -> list[Record]:
     """One record per image, with the outlines of its nodules; what has no score is marked to be dropped.
 
     Args:
         path: the folder with all .jpg and .xml files.
         folds: "own" (the study's rule) or "authors" (the published split files, in `folds/`).
-    Raises:
-        UserError: no images, a case without its XML, a damaged XML, or a score that is none.
     """
-    parts = parts_by_stem(path, FOLDS, "img_dir", folds)
-    files, records = list_all(path) if path.is_dir() else ({}, [])
-    images = [path / name for name in files if _IMAGE.fullmatch(name) and is_image(name)]
-    if not images:
+    files, unused = list_all(path)
+    names = {name: _IMAGE.fullmatch(name) for name in files if is_image(name)}
+    if not any(names.values()):
         raise UserError(f"no images such as 1_1.jpg in {path}; expected the .jpg and .xml files as published")
-    cases: dict[str, tuple[str | None, dict[str, Outline]]] = {}
-    known = {file.name for file in images}
-    records += [
-        Record(
-            name,
-            None,
-            None,
-            ref,
-            drop="not called as an image of a case" if is_image(name) else no_image(name),
-        )
-        for name, ref in files.items()
-        if name not in known and not name.endswith(".xml") and not name.startswith("folds/")
-    ]
-    for file in images:
-        case = _IMAGE.fullmatch(file.name).group(1)
+    cases: dict[str, tuple[str, dict[str, Outline]]] = {}
+    records = []
+    for name, found in names.items():
+        if not found:
+            unused.append(Record(name, None, None, files[name], drop="not called as an image of a case"))
+            continue
+        case, image = found.group(1), PurePosixPath(name).stem
         if case not in cases:
-            cases[case] = _read_case(path / f"{case}.xml")
+            cases[case] = _read_case(f"{case}.xml", files, path)
         label, outlines = cases[case]
-        drop = ""
-        if label is None:
-            drop = "no TI-RADS score"
-        elif parts is not None and file.stem not in parts:
-            drop = "not in the authors' split files"
-        masks = (outlines[file.stem],) if file.stem in outlines else ()
-        own_parts = parts.get(file.stem) if parts else None
-        records.append(Record(file.stem, case, label, FileRef(file), masks, own_parts, drop))
-    return records
+        masks = (outlines[image],) if image in outlines else ()
+        drop = "" if label else "no TI-RADS score"
+        records.append(Record(image, case, label or None, files[name], masks, drop=drop))
+    others = [n for n in files if n not in names and not n.endswith(".xml") and not n.startswith("folds/")]
+    unused += [Record(name, None, None, files[name], drop=no_image(name)) for name in others]
+    return with_folds(records, path, FOLDS, "img_dir", folds) + unused
 
 
-def _read_case(file: Path) -> tuple[str | None, dict[str, Outline]]:
-    """The class of a case, and the outlines by image."""
-    try:
-        case = ElementTree.fromstring(file.read_bytes())
-    except FileNotFoundError as exc:
-        raise UserError(f"no {file}, which holds the case's label; download the set again") from exc
-    except (ElementTree.ParseError, OSError, ValueError, LookupError) as exc:
-        raise UserError(f"{file} is no readable XML ({exc}); download it again") from exc
+def _read_case(name: str, files: dict[str, FileRef], path: Path) -> tuple[str, dict[str, Outline]]:
+    """The class of a case, "" without a score, and the outlines by image."""
+    where = path / name
+    if name not in files:
+        raise UserError(f"no {where}, which holds the case's label; download the set again")
+    damaged = (ElementTree.ParseError, ValueError, LookupError)
+    with explained(damaged, f"{where} is no readable XML", "download it again"):
+        case = ElementTree.fromstring(files[name].read_bytes())
     score = (case.findtext("tirads") or "").strip().lower()
-    if score and score not in TIRADS:
-        raise UserError(f"{file}: TI-RADS '{score}' is none of {', '.join(TIRADS)}; correct it")
+    label = class_of(score, TIRADS, f"{where}, tirads")
     outlines = {}
     for mark in case.iter("mark"):
         number, drawing = ((mark.findtext(tag) or "").strip() for tag in ("image", "svg"))
         if drawing:
-            polygons = _polygons(drawing, file)
-            outlines[f"{file.stem}_{number}"] = Outline(polygons, f"{file}, image {number}")
-    return TIRADS.get(score), outlines
+            image = f"{where.stem}_{number}"
+            outlines[image] = Outline(_polygons(drawing, where), f"{where}, image {number}")
+    return label, outlines
 
 
 def _polygons(drawing: str, file: Path) -> tuple[tuple[tuple[float, float], ...], ...]:
     """The regions of one image; one of fewer than three points encloses nothing and is left out."""
-    try:
-        regions: list[dict[str, Any]] = json.loads(drawing)
+    with explained(
+        (ValueError, TypeError, KeyError), f"{file}: 'svg' is no list of points", "download it again"
+    ):
+        regions = json.loads(drawing)
         drawn = [tuple((float(p["x"]), float(p["y"])) for p in region["points"]) for region in regions]
-    except (ValueError, TypeError, KeyError) as exc:
-        raise UserError(f"{file}: 'svg' is no list of points ({exc}); download it again") from exc
     return tuple(points for points in drawn if len(points) > 2)

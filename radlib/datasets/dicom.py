@@ -9,9 +9,10 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -21,22 +22,20 @@ from pydicom.filereader import read_partial
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from radlib.datasets.files import below
 from radlib.datasets.grey import ToBytes, Window, to_grey
 from radlib.datasets.patients import patient_key
 from radlib.datasets.record import FileRef
-from radlib.errors import UserError
+from radlib.errors import UserError, explained
 
 _PATIENT, _SOP_CLASS = 0x00100020, 0x00080016
-_PREAMBLE = 128
 # The first group of a file without a preamble: file meta, or identification in either byte order.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 # What pydicom and its decoders were seen to raise on damaged files.
-_BROKEN = (
-    InvalidDicomError, BytesLengthException, RuntimeError, ValueError, TypeError, AttributeError, LookupError,
-    ArithmeticError, EOFError, OSError, MemoryError, struct.error, zlib.error,
-)  # fmt: skip
+_BROKEN = (InvalidDicomError, BytesLengthException, RuntimeError, ValueError, TypeError, AttributeError)
+_BROKEN += (LookupError, ArithmeticError, EOFError, OSError, MemoryError, struct.error, zlib.error)
 
 # pydicom warns of much that the rules above decide or refuse.
 warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
@@ -61,18 +60,19 @@ class DicomRef:
     def read_pixels(self) -> tuple[np.ndarray, str, str]:
         """See `PixelsRef`; uint8 (H, W) or (H, W, 3)."""
         data = self.file.read_bytes()
-        pixels, rule = decode_by_rule(data, self.name, self.window, self.frame)
+        pixels, rule = decode(data, self.name, self.window, self.frame)
         return pixels, hashlib.sha256(data).hexdigest(), rule
 
 
+def dicom_refs(
+    root: Path, images: list[str], where: Path, window: Window | None, frame: int | None
+) -> list[DicomRef]:
+    """The pictures that the table `where` names, without their ending `.dcm`; see `below`."""
+    files = below(root, [f"{image}.dcm" for image in images], where)
+    return [DicomRef(file, window, frame) for file in files]
+
+
 def decode(
-    data: bytes, name: str, window: Window | ToBytes | None = None, frame: int | None = None
-) -> np.ndarray:
-    """The picture alone; see `decode_by_rule`."""
-    return decode_by_rule(data, name, window, frame)[0]
-
-
-def decode_by_rule(
     data: bytes, name: str, window: Window | ToBytes | None = None, frame: int | None = None
 ) -> tuple[np.ndarray, str]:
     """The picture in the bytes of a DICOM file, and the rules that made it.
@@ -87,7 +87,12 @@ def decode_by_rule(
     """
     with named_faults(name):
         header = _read(io.BytesIO(data))
-        index = _frame(header, name, frame)
+        frames = int(header.get("NumberOfFrames") or 1)
+        if frames > 1 and frame is None:
+            raise UserError(f"{name} holds {frames} frames; choose one by the option 'frame', counted from 0")
+        index = frame or 0
+        if index >= frames:
+            raise UserError(f"{name} holds {frames} frames, counted from 0: there is no frame {index}")
         kind = header.get("PhotometricInterpretation")
         if kind not in (*_GREY, *_COLOUR):
             raise UserError(f"{name} has colours of the kind {str(kind)[:20]!r}, which is not read; use PNG")
@@ -103,9 +108,9 @@ def _read(handle: BinaryIO, read: Callable = pydicom.dcmread, **options) -> pydi
     Raises:
         InvalidDicomError: it has no preamble, and nothing else tells that it is DICOM.
     """
-    head = handle.read(_PREAMBLE + 4)
+    head = handle.read(132)
     handle.seek(0)
-    whole = head[_PREAMBLE:] == b"DICM"
+    whole = head[128:] == b"DICM"
     try:
         if not whole and head[:2] not in _FIRST_GROUPS:
             raise InvalidDicomError
@@ -165,55 +170,24 @@ def hashed(patient: str, salt: str) -> str:
     return hashlib.sha256(f"{salt}\0{patient}".encode()).hexdigest()[:16]
 
 
-def check_window(window: list[float] | None) -> Window | None:
-    """The option `window` as centre and width; UserError where it is not two numbers."""
-    if window is None:
-        return None
-    numbers = isinstance(window, list | tuple) and len(window) == 2
-    if not numbers or any(isinstance(w, bool) or not isinstance(w, int | float) for w in window):
-        raise UserError(f"option 'window' is {window}; give centre and width, for example [40, 80]")
-    return float(window[0]), float(window[1])
-
-
-@contextmanager
-def named_faults(name: str) -> Iterator[None]:
+def named_faults(name: str) -> AbstractContextManager:
     """Whatever is wrong with a file becomes one sentence with its name."""
-    try:
-        yield
-    except _BROKEN as exc:
-        reason = (str(exc).splitlines() or [type(exc).__name__])[0]
-        raise UserError(f"{name} is no readable DICOM picture ({reason}); replace or delete it") from exc
-
-
-def _frame(header: pydicom.Dataset, name: str, frame: int | None) -> int:
-    frames = int(header.get("NumberOfFrames") or 1)
-    if frames > 1 and frame is None:
-        raise UserError(f"{name} holds {frames} frames; choose one by the option 'frame', counted from 0")
-    if (frame or 0) >= frames:
-        raise UserError(f"{name} holds {frames} frames, counted from 0: there is no frame {frame}")
-    return frame or 0
+    return explained(_BROKEN, f"{name} is no readable DICOM picture", "replace or delete it")
 
 
 def _stored(header: pydicom.Dataset, name: str, index: int) -> np.ndarray:
+    """Stored values; UserError names what would have to be installed for the file's compression."""
     try:
         return pixel_array(header, index=index)
     except _BROKEN as exc:
-        plugins = _missing_plugins(header)
-        if not plugins:
+        syntax = header.file_meta.TransferSyntaxUID
+        missing = get_decoder(syntax).missing_dependencies
+        if not missing:
             raise
-        syntax = header.file_meta.TransferSyntaxUID.name
+        plugins = missing[-1].partition(" requires ")[2].removeprefix("numpy and ")
         raise UserError(
-            f"{name} is compressed ({syntax}) and cannot be decoded; install {plugins} beside pydicom"
+            f"{name} is compressed ({syntax.name}) and cannot be decoded; install {plugins} beside pydicom"
         ) from exc
-
-
-def _missing_plugins(header: pydicom.Dataset) -> str:
-    """What would have to be installed for the file's compression, or "" where nothing is missing."""
-    try:
-        missing = get_decoder(header.file_meta.TransferSyntaxUID).missing_dependencies
-    except _BROKEN:
-        return ""
-    return missing[-1].partition(" requires ")[2].removeprefix("numpy and ") if missing else ""
 
 
 def _eight_bits(pixels: np.ndarray, header: pydicom.Dataset, name: str) -> np.ndarray:

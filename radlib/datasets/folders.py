@@ -6,19 +6,14 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-from radlib.datasets.partners import NO_IMAGE, split_masks
-from radlib.datasets.record import (
-    FileRef,
-    Record,
-    class_of,
-    in_path,
-    is_image,
-    list_all,
-    no_image,
-    patient_in,
-    patient_pattern,
-)
+from radlib.datasets.files import is_image, list_all, no_image
+from radlib.datasets.lists import class_of
+from radlib.datasets.partners import split_masks
+from radlib.datasets.patients import in_path, patient_in, patient_pattern
+from radlib.datasets.record import Record
 from radlib.errors import UserError
+
+NO_IMAGE = "named as a mask, but its image is not there"
 
 
 def read(
@@ -41,56 +36,40 @@ def read(
             patient: files numbered through were often cut from one scan.
         labels: folder name -> class; without it the folder's name is the class.
         classes: folders that must be there.
-    Raises:
-        UserError: missing class folder, no image at all, a name that `patient` does not match, or a patient
-            by file names in several folders of a class, which may be people of their own.
     """
-    files, unusable = list_all(path, root)
+    files, unused = list_all(path, root)
     folders = sorted({normalize("NFC", name.split("/")[0]) for name in files if "/" in name})
     missing = [name for name in [*(labels or {}), *(classes or [])] if str(name) not in folders]
     if missing:
         raise UserError(
             f"no class folder '{missing[0]}' in {path / root}; it has: {', '.join(folders)}; "
-            f"option 'root' names the folder that holds the class folders{_counted(unusable)}"
+            f"option 'root' names the folder that holds the class folders{_counted(unused)}"
         )
-    pattern = None if patient is None else patient_pattern(patient)
     masks, orphans = split_masks(name for name in files if "/" in name and is_image(name))
-    drops = dict.fromkeys(orphans, NO_IMAGE)
-    attached = {mask for several in masks.values() for mask in several}
-    records = [
-        _record(name, ref, pattern, labels, tuple(files[mask] for mask in masks.get(name, [])), drops)
-        for name, ref in files.items()
-        if name not in attached
-    ] + unusable
-    if pattern is not None and not in_path(pattern):
-        _check_folders(records, pattern)
-    if consecutive:
-        records = _joined_runs(records)
-    if not any(not r.drop for r in records):
+    reasons = {name: no_image(name) for name in files if not is_image(name)} | dict.fromkeys(
+        orphans, NO_IMAGE
+    )
+    reasons |= {name: "not in a class folder" for name in files if "/" not in name and is_image(name)}
+    unused += [Record(name, None, None, files[name], drop=reason) for name, reason in reasons.items()]
+    if not masks:
         raise UserError(
             f"{path / root} holds no images in class folders; put them there, or set option 'root' to the "
-            f"folder that holds the class folders{_counted(records)}"
+            f"folder that holds the class folders{_counted(unused)}"
         )
-    return records
-
-
-def _record(
-    name: str,
-    ref: FileRef,
-    pattern: re.Pattern | None,
-    labels: dict | None,
-    masks: tuple,
-    drops: dict[str, str],
-) -> Record:
-    if not is_image(name):
-        return Record(name, None, None, ref, drop=no_image(name))
-    if "/" not in name:
-        return Record(name, None, None, ref, drop="not in a class folder")
-    if name in drops:
-        return Record(name, None, None, ref, drop=drops[name])
-    class_name = class_of(name.split("/")[0], labels, ref.name)
-    patient = None if pattern is None else patient_in(name, pattern)
-    return Record(name, patient, class_name, ref, masks)
+    pattern = None if patient is None else patient_pattern(patient)
+    records = [
+        Record(
+            name,
+            None if pattern is None else patient_in(name, pattern),
+            class_of(name.split("/")[0], labels, files[name].name, "labels"),
+            files[name],
+            tuple(files[mask] for mask in own),
+        )
+        for name, own in masks.items()
+    ]
+    if pattern is not None and not in_path(pattern):
+        _check_folders(records, pattern)
+    return unused + (_joined_runs(records) if consecutive else records)
 
 
 def _counted(records: list[Record]) -> str:
@@ -104,7 +83,7 @@ def _check_folders(records: list[Record], pattern: re.Pattern) -> None:
     first: dict[tuple[str, str], str] = {}
     for record in records:
         name = record.image_id
-        if record.patient_id is None or name.count("/") < 2:
+        if name.count("/") < 2:
             continue
         other = first.setdefault((record.class_name, record.patient_id), name)
         if PurePosixPath(other).parent != PurePosixPath(name).parent:
@@ -118,12 +97,12 @@ def _check_folders(records: list[Record], pattern: re.Pattern) -> None:
 def _joined_runs(records: list[Record]) -> list[Record]:
     """Files n, n + 1, n + 2 of one class are of the patient n; names that say more than a number stay."""
     alone = [
-        r
+        (r.class_name, int(r.patient_id), r.image_id)
         for r in records
-        if r.patient_id and Path(r.image_id).stem == r.patient_id and r.patient_id.isdecimal()
+        if r.patient_id and r.patient_id.isdecimal() and PurePosixPath(r.image_id).stem == r.patient_id
     ]
     first: dict[tuple[str, int], int] = {}
-    for class_name, number in sorted((r.class_name, int(r.patient_id)) for r in alone):
+    for class_name, number, _ in sorted(alone):
         first[class_name, number] = first.get((class_name, number - 1), number)
-    joined = {r.image_id: str(first[r.class_name, int(r.patient_id)]) for r in alone}
+    joined = {image_id: str(first[class_name, number]) for class_name, number, image_id in alone}
     return [replace(r, patient_id=joined.get(r.image_id, r.patient_id)) for r in records]

@@ -14,16 +14,20 @@ groups), C.7.5.1.1.2 (padding), C.7.6.3.1.2 (photometric interpretation).
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Len
+from pydantic import StrictFloat
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 from pydicom.valuerep import DSfloat
 
-from radlib.errors import UserError
+from radlib.errors import UserError, explained
 
-Window = tuple[float, float]
+# Centre and width in modality units.
+Window = Annotated[tuple[StrictFloat, ...], Len(2, 2)]
 ToBytes = Callable[[np.ndarray, str], np.ndarray]
 NO_UNITS = "stored values"
 _UNITS = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
@@ -82,15 +86,14 @@ def windowed(values: np.ndarray, window: Window, function: str = "LINEAR", name:
     eight = Dataset()
     eight.PhotometricInterpretation, eight.BitsStored, eight.PixelRepresentation = "MONOCHROME2", 8, 0
     eight.VOILUTFunction = function
-    try:
+    with explained(
+        (ValueError, OverflowError),
+        f"{name}: window {window[0]:g} / {window[1]:g} is none",
+        "give the option 'window: [centre, width]', or export the image to PNG",
+    ):
         eight.WindowCenter, eight.WindowWidth = (DSfloat(number, auto_format=True) for number in window)
         with np.errstate(over="ignore"):  # SIGMOID far from its centre
             return np.rint(apply_windowing(values, eight)).astype(np.uint8)
-    except (ValueError, OverflowError) as exc:
-        raise UserError(
-            f"{name}: window {window[0]:g} / {window[1]:g} is none ({exc}); give the option 'window: "
-            "[centre, width]', or export the image to PNG"
-        ) from exc
 
 
 def own_range(values: np.ndarray, low: float, high: float) -> np.ndarray:

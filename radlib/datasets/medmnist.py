@@ -9,35 +9,30 @@ from pathlib import Path
 
 import numpy as np
 
-from radlib.datasets.arrays import ArchiveRow, length_of, read_array
+from radlib.datasets.arrays import ArrayRow, length_of, read_array
+from radlib.datasets.lists import class_of, split_files
 from radlib.datasets.record import Record
 from radlib.errors import UserError
 
-_PARTS = {"train": "train", "val": "validation", "test": "test"}
 
-
-def read(path: Path, *, classes: dict[int, str] | None = None) -> list[Record]:
+def read(path: Path, *, classes: dict[str, str] | None = None) -> list[Record]:
     """One record per row.
 
     Args:
         path: the .npz file.
         classes: number -> class, as the publisher's list has them; without it the number is the class.
-    Raises:
-        UserError: no .npz, an array missing or damaged, several labels an image, a number without a class.
     """
-    names = None if classes is None else {str(number): str(name) for number, name in classes.items()}
     records = []
-    for key, part in _PARTS.items():
+    for part, key in split_files("{part}").items():
         labels = _labels(path, key)
         images = length_of(path, f"{key}_images")
         if images != len(labels):
             raise UserError(f"{path} has {images} {key}_images but {len(labels)} labels; download it again")
         parts = {0: part}
         for row, label in enumerate(labels.tolist()):
-            image = ArchiveRow(path, f"{key}_images", row)
-            records.append(
-                Record(f"{key}_{row:06d}", None, _class(label, names, image.name), image, (), parts)
-            )
+            image = ArrayRow(path, row, f"{key}_images")
+            class_name = class_of(label, classes, image.name, "classes")
+            records.append(Record(f"{key}_{row:06d}", None, class_name, image, parts=parts))
     return records
 
 
@@ -51,11 +46,3 @@ def _labels(path: Path, key: str) -> np.ndarray:
             "sets such as ChestMNIST an image has several findings, and no class)"
         )
     return labels
-
-
-def _class(label: int, names: dict[str, str] | None, where: str) -> str:
-    if names is None:
-        return str(label)
-    if str(label) not in names:
-        raise UserError(f"{where} has the label {label}, which option 'classes' lacks: {', '.join(names)}")
-    return names[str(label)]

@@ -12,16 +12,13 @@ from pathlib import PurePosixPath
 
 from radlib.errors import UserError
 
-NO_IMAGE = "named as a mask, but its image is not there"
 _MASK = re.compile(
     r"(?P<image>.*?)(?:^|[ _.-])(?:masks?(?:[ _-]?\(?\d+\)?)?|seg|segmentation|gt|ground[ _-]?truth|label)",
     re.I,
 )
-_MASKS = frozenset(
-    {"mask", "masks", "seg", "segmentation", "segmentations", "gt", "groundtruth", "label", "labels"}
-)
-_IMAGES = frozenset({"image", "images", "img", "imgs"})
 _IMAGE = re.compile(r"(?P<image>.*?)(?:^|[ _.-])(?:image|img|original|raw)", re.I)
+_MASK_FOLDER = re.compile("masks?|seg|segmentations?|gt|groundtruth|labels?")
+_IMAGE_FOLDER = re.compile("images?|imgs?")
 
 
 def split_masks(names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -34,16 +31,16 @@ def split_masks(names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     """
     images, masks = defaultdict(list), []
     for name in names:
-        folder, stem, is_mask = _place(name)
+        place, stem, is_mask = _place(name)
         if is_mask:
-            masks.append((name, folder, stem))
+            masks.append((name, place, stem))
             continue
-        images[folder, stem].append(name)
+        images[place, stem].append(name)
         if found := _IMAGE.fullmatch(stem):
-            images[folder, found["image"]].append(name)
+            images[place, found["image"]].append(name)
     partners, orphans = {name: [] for named in images.values() for name in named}, []
-    for name, folder, stem in masks:
-        fitting = images.get((folder, stem), [])
+    for name, place, stem in masks:
+        fitting = images.get((place, stem), [])
         if len(fitting) > 1:
             raise UserError(f"{name} is the mask of {fitting[0]} or of {fitting[1]}; rename one of these")
         (partners[fitting[0]] if fitting else orphans).append(name)
@@ -52,10 +49,9 @@ def split_masks(names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
 
 def _place(name: str) -> tuple[tuple[str, ...], str, bool]:
     """Folders without those that only say what lies in them, the image's stem, and whether it is a mask."""
-    parts = name.lower().split("/")
-    stem = PurePosixPath(parts[-1]).stem
+    top, *inner = name.lower().split("/")[:-1] or [""]
+    stem = PurePosixPath(name.lower()).stem
     found = _MASK.fullmatch(stem)
-    inner = parts[1:-1]
-    folder = tuple(part for part in inner if part not in _MASKS | _IMAGES)
-    is_mask = found is not None or not _MASKS.isdisjoint(inner)
-    return (parts[0] if len(parts) > 1 else "", *folder), found["image"] if found else stem, is_mask
+    others = [folder for folder in inner if not _MASK_FOLDER.fullmatch(folder)]
+    place = (top, *(folder for folder in others if not _IMAGE_FOLDER.fullmatch(folder)))
+    return place, found["image"] if found else stem, found is not None or len(others) < len(inner)

@@ -1,4 +1,4 @@
-"""One person, one spelling: patient ids that agree but for case, blanks and zeros stop the study.
+"""Who the patient is, in a file's name, and whether one person goes by two spellings, which stops the study.
 
 Spreadsheets drop leading zeros and turn long numbers into `2.02401E+11`; two people who type one list write
 `P001` and `p 001`. Images of one person under two ids would lie in train and in test. Ids are compared in a
@@ -9,9 +9,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from radlib.datasets.record import Record
-from radlib.errors import UserError, listed
+from radlib.errors import UserError, explained, listed
 
 SAME, DIFFERENT = "same", "different"
 OPTION = "patient_spellings"
@@ -54,24 +55,19 @@ def checked(records: list[Record], spellings: str | None = None) -> list[Record]
     """
     named = [record for record in records if record.patient_id is not None]
     patients = [record.patient_id for record in named]
-    key_of: dict[str, str] = {}
+    first: dict[str, Record] = {}
     for record in named:
-        if record.patient_id not in key_of:
-            key_of[record.patient_id] = _key(record)
-    if len(named) == len(records) > 1 and len(set(patients)) == 1:
+        first.setdefault(record.patient_id, record)
+    keys = {p: r.patient_key or patient_key(p, f"image {r.image_id}") for p, r in first.items()}
+    if len(named) == len(records) > 1 and len(keys) == 1:
         raise UserError(
             f"all images are of one patient, '{patients[0]}', so they cannot be split; correct the column or "
             "the expression that names the patient"
         )
-    check_floats(key_of, check_option(spellings))
-    keys = [key_of[patient] for patient in patients]
-    spelt = one_spelling(patients, keys, [record.image_id for record in named], spellings)
+    check_floats(keys, check_option(spellings))
+    spelt = one_spelling(patients, [keys[p] for p in patients], [r.image_id for r in named], spellings)
     new = {record.image_id: one for record, one in zip(named, spelt, strict=True) if one != record.patient_id}
     return [replace(r, patient_id=new[r.image_id]) if r.image_id in new else r for r in records]
-
-
-def _key(record: Record) -> str:
-    return record.patient_key or patient_key(record.patient_id, f"image {record.image_id}")
 
 
 def one_spelling(
@@ -117,11 +113,37 @@ def check_floats(patients: Iterable[str], spellings: str | None) -> None:
         )
 
 
-def check_option(spellings: object) -> str | None:
+def check_option(spellings: str | None) -> str | None:
     """The option `patient_spellings`; UserError where it is neither of its two values."""
     if spellings not in (None, SAME, DIFFERENT):
         raise UserError(f"option '{OPTION}' is '{spellings}'; allowed: {SAME}, {DIFFERENT}")
     return spellings
+
+
+def patient_pattern(patient: str) -> re.Pattern:
+    """The option `patient`: a regular expression whose first group is the patient."""
+    with explained(re.error, f"option 'patient', {patient}, is not a regular expression", "correct it"):
+        pattern = re.compile(patient)
+    if pattern.groups < 1:
+        raise UserError(f"option 'patient' needs a group in brackets that holds the patient: {patient}")
+    return pattern
+
+
+def patient_in(name: str, pattern: re.Pattern) -> str:
+    """The patient in a file's name, or in its path below the data set where the expression holds a `/`.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = pattern.search(name if in_path(pattern) else PurePosixPath(name).name)
+    if not found or not found.group(1):
+        raise UserError(f"option 'patient' ({pattern.pattern}) finds no patient in {name}; correct it")
+    return found.group(1)
+
+
+def in_path(pattern: re.Pattern) -> bool:
+    """Whether the expression is searched in the path, `healthy/P017/left.png`, not in the file's name."""
+    return "/" in pattern.pattern
 
 
 def _shown(name: str) -> str:

@@ -11,70 +11,43 @@ tables of one's own database (`radlib.database`) have a column `patient_id`, by 
 
 import re
 from pathlib import Path
+from sys import intern
 
-import pandas as pd
-
-from radlib.datasets.authors import read_table
-from radlib.datasets.record import Record, below
+from radlib.datasets.files import below
+from radlib.datasets.lists import read_list, split_files
+from radlib.datasets.record import Record
 from radlib.errors import UserError
 
-FILES = {
-    "train": "RadiologyAI_train.csv",
-    "validation": "RadiologyAI_val.csv",
-    "test": "RadiologyAI_test.csv",
-}
+FILES = split_files("RadiologyAI_{part}.csv")
+PATIENT = "patient_id"
 _PATH = re.compile(r"radiology_ai/((?:MR|CT)/[^/]+/[^/]+|US/[^/]+)/[^/]+")
 
 
-def read(path: Path, *, csv: dict[str, str] | None = None) -> list[Record]:
+def read(path: Path, *, csv: dict[str, str] = FILES) -> list[Record]:
     """One record per row of the three tables, with the part that its table stands for.
 
     Args:
         path: the folder that holds the tables and `radiology_ai/`.
         csv: other names of the tables: train, validation, test.
-    Raises:
-        UserError: a table, column, image or patient is missing, or a path is not as published.
     """
-    files = csv or FILES
-    if set(files) != set(FILES):
-        raise UserError(
-            f"option 'csv' needs the keys {', '.join(FILES)}; it has: {', '.join(map(str, files))}"
-        )
-    return [record for part in FILES for record in _read_part(path, path / files[part], part)]
-
-
-def _read_part(path: Path, where: Path, part: str) -> list[Record]:
-    table = read_table(where, ["filename", "label"])
-    names, patients = table["filename"].tolist(), _patients(table, where)
-    # One dictionary and one string per class for all images: at 1.35 million, copies would take gigabytes.
-    parts, classes = {0: part}, {}
+    found = read_list(path, csv, ["filename", "label"], filled=[PATIENT])
+    rows = found.rows.reindex(columns=["label", PATIENT])
+    files = below(path, found.names, found.where)
     records = []
-    lines = zip(names, patients, table["label"].tolist(), below(path, names, where), strict=True)
-    for name, patient, label, ref in lines:
-        class_name = _class(name, where)
-        class_name = classes.setdefault(class_name, class_name)
+    for name, file, label, patient in zip(found.names, files, rows["label"], rows[PATIENT], strict=True):
+        # One string per class and patient for all images: at 1.35 million, copies would take gigabytes.
+        class_name = intern(_class(name, found.where))
+        person = intern(patient) if isinstance(patient, str) else None
         drop = "" if label.strip() else "no label"
-        records.append(Record(name, patient, class_name if label.strip() else None, ref, (), parts, drop))
+        records.append(Record(name, person, None if drop else class_name, file, (), found.parts[name], drop))
     return records
 
 
-def _patients(table: pd.DataFrame, where: Path) -> list[str | None]:
-    if "patient_id" not in table:
-        return [None] * len(table)
-    empty = table.loc[table["patient_id"] == "", "filename"]
-    if len(empty):
-        raise UserError(
-            f"{where}: image {empty.iloc[0]} has no patient_id; fill it in, or patients may be split"
-        )
-    known: dict[str, str] = {}
-    return [known.setdefault(patient, patient) for patient in table["patient_id"]]
-
-
 def _class(name: str, where: Path) -> str:
-    found = _PATH.fullmatch(name)
-    if not found:
+    match = _PATH.fullmatch(name)
+    if not match:
         raise UserError(
             f"{where}: '{name}' is not radiology_ai/<MR or CT>/<region>/<label>/<file> or "
             "radiology_ai/US/<label>/<file>; download the table again"
         )
-    return found.group(1)
+    return match.group(1)

@@ -12,33 +12,37 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-import pandas as pd
-
-from radlib.datasets.authors import read_list, read_table
-from radlib.datasets.dicom import DicomRef, check_window, hashed_patient, patient_of
-from radlib.datasets.record import Record, below
+from radlib.datasets.dicom import dicom_refs, hashed_patient, patient_of
+from radlib.datasets.grey import Window
+from radlib.datasets.lists import (
+    Folds,
+    Parts,
+    class_of,
+    one_row_each,
+    read_list,
+    read_table,
+    split_files,
+    with_parts,
+)
+from radlib.datasets.record import Record
 from radlib.datasets.salt import read_salt
 from radlib.errors import UserError
 from radlib.progress import on_threads
 
 TABLE, IMAGES = "stage_2_train.csv", "stage_2_train"
-_CLASS = {"0": "negative", "1": "positive"}
-_FOLDS = {
-    "train": "folds/hemorrhage_train.csv",
-    "validation": "folds/hemorrhage_val.csv",
-    "test": "folds/hemorrhage_test.csv",
-}
+_CLASSES = {"0": "negative", "1": "positive"}
+_FOLDS = split_files("folds/hemorrhage_{part}.csv")
 _AHEAD = 4096  # headers are short, and disks slow to answer
 
 
 def read(
     path: Path,
     *,
-    window: list[float] | None = None,
+    window: Window | None = None,
     frame: int | None = None,
     subset: int | None = None,
     leave_out: list[str] | None = None,
-    folds: str = "own",
+    folds: Folds = "own",
     salt_file: str | None = None,
     salt: str = "",
     progress: Callable,
@@ -58,67 +62,49 @@ def read(
         salt_file: a file with 16 secret characters or more, absolute or from `path`; see `read_salt`.
         salt: of the hash where there is no `salt_file`; the study gives its seed.
         progress: wraps the reading of the headers.
-    Raises:
-        UserError: table, column or image missing, an image without or with two labels, no patient,
-            or no salt in the file.
     """
     if salt_file is not None:
         salt = read_salt(path / Path(salt_file).expanduser())
-    if folds not in ("own", "authors"):
-        raise UserError(f"option 'folds' is '{folds}'; allowed: own, authors")
-    chosen, labels = check_window(window), _labels(path)
-    names = sorted(labels if subset is None else sorted(labels, key=_digest)[:subset])
+    labels = _labels(path / TABLE)
     unusable = set(leave_out or [])
     for name in sorted(unusable - set(labels)):
         raise UserError(f"option 'leave_out' names '{name}', which {path / TABLE} does not list; correct it")
-    names = [name for name in names if name not in unusable]
-    files = below(path / IMAGES, [f"{name}.dcm" for name in names], path / TABLE)
+    chosen = sorted(labels, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:subset]
+    names = sorted(set(chosen) - unusable)
+    images = dicom_refs(path / IMAGES, names, path / TABLE, window, frame)
+    parts = None
     if folds == "own":
-        hashes = progress(on_threads(lambda file: patient_of(file, salt), files, _AHEAD), total=len(files))
-        known, parts = dict(zip(names, hashes, strict=True)), None
+        files = [image.file for image in images]
+        people = progress(on_threads(lambda file: patient_of(file, salt), files, _AHEAD), total=len(files))
+        known = dict(zip(names, people, strict=True))
     else:
         known, parts = _authors(path, salt)
-    nobody = (None, None)
-    records = [
-        Record(
-            name,
-            known.get(name, nobody)[0],
-            _CLASS[labels[name]],
-            DicomRef(file, chosen, frame),
-            parts=parts.get(name) if parts else None,
-            drop="" if name in known else "not in the authors' split files",
-            patient_key=known.get(name, nobody)[1],
-        )
-        for name, file in zip(names, files, strict=True)
-    ]
-    absent = [Record(name, None, None, None, drop="left out by an option") for name in sorted(unusable)]
-    return records + absent
+    records = [Record(name, None, None, None, drop="left out by an option") for name in sorted(unusable)]
+    for name, image in zip(names, images, strict=True):
+        patient, key = known.get(name, (None, None))
+        records.append(Record(name, patient, labels[name], image, patient_key=key))
+    return with_parts(records, parts) if parts else records
 
 
-def _labels(path: Path) -> dict[str, str]:
-    """Image -> 0 or 1. A few rows are published twice, with one label."""
-    table = read_table(path / TABLE, ["ID", "Label"])
-    table = table[table["ID"].str.endswith("_any")].drop_duplicates(["ID", "Label"])
-    images = table["ID"].str.removesuffix("_any").tolist()
-    labels: dict[str, str] = {}
-    for image, label in zip(images, table["Label"].tolist(), strict=True):
-        if label not in _CLASS:
-            raise UserError(f"{path / TABLE}: image {image} has the Label '{label}'; expected 0 or 1")
-        if labels.setdefault(image, label) != label:
-            raise UserError(f"{path / TABLE}: image {image} has two labels; keep one row")
-    if not labels:
-        raise UserError(f"{path / TABLE} has no row such as ID_12cadc6af_any; download it again")
-    return labels
+def _labels(file: Path) -> dict[str, str]:
+    """Image -> class. A few rows are published twice, with one label."""
+    table = read_table(file, ["ID", "Label"])
+    table = one_row_each(table[table["ID"].str.endswith("_any")], ["ID", "Label"], file)
+    if table.empty:
+        raise UserError(f"{file} has no row such as ID_12cadc6af_any; download it again")
+    images = table["ID"].str.removesuffix("_any")
+    return {
+        image: class_of(label, _CLASSES, f"{file}: image {image}")
+        for image, label in zip(images, table["Label"], strict=True)
+    }
 
 
-def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
-def _authors(path: Path, salt: str) -> tuple[dict[str, tuple[str, str]], dict[str, dict[int, str]]]:
+def _authors(path: Path, salt: str) -> tuple[dict[str, tuple[str, str]], Parts]:
     """Hash and key of the patient, and parts, by image."""
-    rows, parts = read_list(path, _FOLDS, ["dir", "pid"])
-    stems = pd.Series([PurePosixPath(name).stem for name in rows["dir"]])
-    pairs = zip(stems, rows["pid"], strict=True)
-    patients = {stem: hashed_patient(pid, salt, f"image {stem}") for stem, pid in pairs}
-    return patients, {PurePosixPath(name).stem: part for name, part in parts.items()}
+    found = read_list(path, _FOLDS, ["dir", "pid"], filled=["pid"])
+    stems = [PurePosixPath(name).stem for name in found.names]
+    patients = {
+        stem: hashed_patient(patient, salt, f"image {stem}")
+        for stem, patient in zip(stems, found.rows["pid"], strict=True)
+    }
+    return patients, {stem: found.parts[name] for stem, name in zip(stems, found.names, strict=True)}

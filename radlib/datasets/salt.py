@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from radlib.errors import UserError
+from radlib.errors import UserError, explained
 
 VARIABLE = "RADLIB_SALT"
 _SHORTEST = 16
@@ -18,12 +18,13 @@ def read_salt(file: Path | None = None) -> str:
     Raises:
         UserError: none, unreadable, or short enough to be guessed.
     """
-    where = str(file) if file else f"the environment variable {VARIABLE}"
-    try:
-        salt = (file.read_text(encoding="utf-8") if file else os.environ.get(VARIABLE, "")).strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UserError(f"the salt cannot be read from {file} ({exc}); make one: {_HOW}") from exc
-    return check_salt(salt, where)
+    if file is None:
+        return check_salt(os.environ.get(VARIABLE, "").strip(), f"the environment variable {VARIABLE}")
+    with explained(
+        (OSError, UnicodeDecodeError), f"the salt cannot be read from {file}", f"make one: {_HOW}"
+    ):
+        salt = file.read_text(encoding="utf-8")
+    return check_salt(salt.strip(), str(file))
 
 
 def check_salt(salt: str, where: str = "the call") -> str:

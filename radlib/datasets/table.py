@@ -1,15 +1,15 @@
 """A folder of images and a csv that names them: the layout for one's own data."""
 
 import posixpath
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
-from radlib.datasets.authors import read_parts, read_table
+from radlib.datasets.files import below
+from radlib.datasets.lists import class_of, read_parts, read_table, with_parts
 from radlib.datasets.partners import split_masks
-from radlib.datasets.record import FileRef, Record, below, class_of
-from radlib.errors import UserError
+from radlib.datasets.record import FileRef, Record
+from radlib.errors import UserError, explained
 
 
 def read(
@@ -38,58 +38,41 @@ def read(
         folds: the authors' split files, part -> file name with `{fold}`; matched by the image's name.
         folds_image: column of image names in them, if not `image`.
         file: the file's name where the csv shortens it: `{image:0>3}.png` finds 007.png for 7.
-    Raises:
-        UserError: missing file, column or patient, a file in two rows, or a name that leaves the folder.
     """
     where, folder = path / csv, path / images
-    table = read_table(where, [name for name in (image, label, patient, mask) if name])
+    columns = list(dict.fromkeys(name for name in (image, label, patient, mask) if name))
+    table = read_table(where, columns, filled=[image, patient])
+    table = table[columns].apply(lambda cells: cells.str.strip())
     if table.empty:
         raise UserError(f"{where} has no row below its header; write one per image")
-    _check_filled(table, where, image, patient)
-    parts = read_parts(path, folds, folds_image or image) if folds else None
-    names = table[image].str.strip().tolist()
-    files = below(folder, _file_names(names, file), where)
+    names = table[image].tolist()
+    with explained(
+        (ValueError, LookupError, AttributeError),
+        f"option 'file' is '{file}'",
+        "it is the file's name with {image} for the cell of the csv, for example '{image}.png', or "
+        "'{image:0>3}.png' where 7 stands for 007.png",
+    ):
+        members = [file.format(image=name) for name in names]
+    files = below(folder, members, where)
     _check_once(names, files, where)
-    _check_no_masks(files, where)
     masks = _masks(folder, table[mask], where) if mask else [()] * len(names)
-    patients = table[patient].str.strip() if patient else [None] * len(names)
-    rows = zip(names, patients, table[label].str.strip(), files, masks, strict=True)
-    return [_record(*row, labels, parts, where) for row in rows]
-
-
-def _record(
-    name: str, patient: str | None, label: str, file: FileRef, masks: tuple, labels: dict | None,
-    parts: dict | None, where: Path,
-) -> Record:  # fmt: skip
-    if not label:
-        return Record(name, patient, None, file, masks, drop="no label")
-    class_name = class_of(label, labels, f"{where}: image {name}")
-    if parts is not None and name not in parts:
-        return Record(name, patient, class_name, file, masks, drop="not in the authors' split files")
-    return Record(name, patient, class_name, file, masks, parts[name] if parts else None)
-
-
-def _check_filled(table: pd.DataFrame, where: Path, image: str, patient: str | None) -> None:
-    for column in filter(None, (image, patient)):
-        empty = table[table[column].str.strip() == ""]
-        if len(empty):
-            raise UserError(
-                f"{where}: line {empty.index[0] + 2} has no '{column}'; fill it in or delete the row, or "
-                "patients may be split"
-            )
-
-
-def _file_names(names: list[str], pattern: str) -> list[str]:
-    try:
-        return [pattern.format(image=name) for name in names]
-    except (ValueError, LookupError, AttributeError) as exc:
-        raise UserError(
-            f"option 'file' is '{pattern}' ({exc}); it is the file's name with {{image}} for the cell of the "
-            "csv, for example '{image}.png', or '{image:0>3}.png' where 7 stands for 007.png"
-        ) from exc
+    patients = table[patient] if patient else [None] * len(names)
+    records = [
+        Record(
+            name,
+            person,
+            class_of(said, labels, f"{where}: image {name}", "labels") if said else None,
+            ref,
+            own,
+            drop="" if said else "no label",
+        )
+        for name, person, said, ref, own in zip(names, patients, table[label], files, masks, strict=True)
+    ]
+    return with_parts(records, read_parts(path, folds, folds_image or image)) if folds else records
 
 
 def _check_once(names: list[str], files: list[FileRef], where: Path) -> None:
+    """No file may stand in two rows, and no mask beside its image."""
     first: dict[str, str] = {}
     for name, file in zip(names, files, strict=True):
         member = posixpath.normpath(file.member)
@@ -97,9 +80,6 @@ def _check_once(names: list[str], files: list[FileRef], where: Path) -> None:
             raise UserError(
                 f"{where}: '{first[member]}' and '{name}' are one file, {file.name}; keep one row"
             )
-
-
-def _check_no_masks(files: list[FileRef], where: Path) -> None:
     for image, masks in split_masks(f"/{file.member}" for file in files)[0].items():
         if masks:
             raise UserError(
@@ -110,5 +90,6 @@ def _check_no_masks(files: list[FileRef], where: Path) -> None:
 
 def _masks(folder: Path, column: pd.Series, where: Path) -> list[tuple[FileRef, ...]]:
     named = [[part.strip() for part in cell.split(";") if part.strip()] for cell in column]
-    found = iter(below(folder, [part for parts in named for part in parts], where))
-    return [tuple(islice(found, len(parts))) for parts in named]
+    found = dict.fromkeys(part for parts in named for part in parts)
+    found = dict(zip(found, below(folder, found, where), strict=True))
+    return [tuple(found[part] for part in parts) for parts in named]

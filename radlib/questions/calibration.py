@@ -20,13 +20,7 @@ from radlib.seeds import seed_of
 from radlib.show.findings import HIGHER, LOWER, Finding, direction, finding_of
 from radlib.show.style import intervals, legend_above, source_colours, source_handles, unit_squares
 from radlib.show.table import COUNT, COUNTS, MEAN, ORIGIN, TASK, Column, Table, hidden, interval_columns
-from radlib.stats.calibration import (
-    FIGURES,
-    bootstrap_figures,
-    ece_if_perfect,
-    number_of_bins,
-    reliability,
-)
+from radlib.stats.calibration import FIGURES, bootstrap_figures, ece_if_perfect, number_of_bins, reliability
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import FoldScores, run_shares, tested
 from radlib.study import Study

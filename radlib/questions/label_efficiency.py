@@ -120,7 +120,7 @@ def label_efficiency(study: Study) -> Efficiency:
                 rows += _pair_rows(study, results, task, pair, sides, sizes)
         curves.append(_curves(results.runs, sizes).assign(task=task))
     table = pd.DataFrame(rows, columns=[*(column.name for column in EFFICIENCY.columns), "least_p"])
-    notes += too_few_resamples(study, [list(p) for _, p in table.groupby(FAMILY)["least_p"]])
+    notes += too_few_resamples(study, table, FAMILY)
     table = corrected(table, FAMILY, CORRECTED)
     table = EFFICIENCY.frame(
         table.to_dict("records"),
@@ -157,7 +157,6 @@ def _row(study: Study, sides: list[pd.DataFrame], found: Estimate, a, b) -> dict
         "auc_a": mean_auc(a),
         "auc_b": mean_auc(b),
         **difference_columns(study, found),
-        "least_p": found.smallest_p(),
         "interval_holds": BOTH if drawn else TESTED,
         "sd_draws": _scatter(delta, "delta"),
         "repeats": sides[0]["order"].nunique(),

@@ -13,10 +13,9 @@ With c = `compare.confidence` and m = `compare.equivalence`:
 read with p-values after Holm's correction, of both kinds, because every task is another chance to be wrong.
 """
 
-from collections.abc import Iterable, Sequence
-
 import pandas as pd
 
+from radlib.show.findings import unless_diverged
 from radlib.stats.estimate import Estimate
 from radlib.stats.models import holm
 from radlib.study import Study
@@ -44,9 +43,36 @@ def verdict(delta: float, p_difference: float, p_equivalence: float, confidence:
 
 
 def verdicts(study: Study, table: pd.DataFrame, difference: str, equal: str) -> list[str]:
-    """The word of every row, from `delta` and the columns of its two p-values."""
+    """The word of every row, from `delta`, the columns of its two p-values, and `diverged`."""
     rows = zip(table["delta"], table[difference], table[equal], strict=True)
-    return [verdict(*row, study.compare.confidence) for row in rows]
+    words = [verdict(*row, study.compare.confidence) for row in rows]
+    return list(map(unless_diverged, words, table["diverged"]))
+
+
+def corrected(table: pd.DataFrame, family: list[str], names: dict[str, str]) -> pd.DataFrame:
+    """With p-values after Holm's correction over the rows of a family; a row without a p is not of it.
+
+    Args:
+        family: columns that name one; names: column of the p-values -> new column.
+    """
+    families = table.groupby(family, sort=False)
+    return table.assign(**{new: families[name].transform(_holm) for name, new in names.items()})
+
+
+def _holm(p: pd.Series) -> pd.Series:
+    given = p.dropna().astype(float)
+    return pd.Series(holm(given.to_numpy()), index=given.index).reindex(p.index)
+
+
+def too_few_resamples(study: Study, table: pd.DataFrame, family: list[str]) -> list[str]:
+    """Where even resamples that all point one way could not pass Holm's correction, from `least_p`."""
+    families = table.groupby(family)["least_p"].agg(["min", "size"])
+    blind = families[families["min"] * families["size"] >= 1 - study.compare.confidence]
+    return [
+        f"{study.compare.resamples} resamples are too few for Holm's correction over {count} tasks: no "
+        "difference could pass it; raise compare.resamples, or use more patients"
+        for count in sorted(set(blind["size"]))
+    ]
 
 
 def diverged(*sides: pd.DataFrame) -> str | None:
@@ -61,47 +87,22 @@ def diverged(*sides: pd.DataFrame) -> str | None:
     return ", ".join(said) or None
 
 
-def corrected(table: pd.DataFrame, family: list[str], names: dict[str, str]) -> pd.DataFrame:
-    """With p-values after Holm's correction over the rows of every family; a row without p is not of it.
-
-    Args:
-        family: the columns that name one; names: column of p -> column of the corrected p.
-    """
-    families = table.groupby(family, sort=False)
-    return table.assign(**{new: families[p].transform(_holm) for p, new in names.items()})
-
-
-def _holm(p: pd.Series) -> pd.Series:
-    given = p.dropna().astype(float)
-    return pd.Series(holm(given.to_numpy()), index=given.index).reindex(p.index)
-
-
-def too_few_resamples(study: Study, families: Iterable[Sequence[float]]) -> list[str]:
-    """Where even resamples that all point one way could not pass Holm's correction.
-
-    Args:
-        families: the smallest p-values that the comparisons of each could have (`Estimate.smallest_p`).
-    """
-    blind = {len(family) for family in families if min(family) * len(family) >= 1 - study.compare.confidence}
-    return [
-        f"{study.compare.resamples} resamples are too few for Holm's correction over {count} tasks: no "
-        "difference could pass it; raise compare.resamples, or use more patients"
-        for count in sorted(blind)
-    ]
-
-
 def estimate_columns(study: Study, found: Estimate, names: tuple[str, str, str]) -> dict[str, float]:
     """A value and both ends of its interval, under the names of their columns."""
     return dict(zip(names, (found.value, *found.interval(study.compare.confidence)), strict=True))
 
 
 def difference_columns(study: Study, found: Estimate) -> dict:
-    """Columns of a difference: `delta`, its interval and p, what was resampled, and `EQUIVALENCE`."""
+    """Columns of a difference: `delta`, its interval and p, what was resampled, and `EQUIVALENCE`.
+
+    Beside them `least_p`, the smallest p that these resamples could give, for `too_few_resamples`.
+    """
     margin = study.compare.equivalence
     equal = found.equivalence(margin, study.compare.confidence)
     return {
         **estimate_columns(study, found, ("delta", "ci_low", "ci_high")),
         "p_value": found.p_value(),
+        "least_p": found.smallest_p(),
         "interval_holds": found.resampled,
         **dict(zip(EQUIVALENCE, (margin, *equal), strict=True)),
     }

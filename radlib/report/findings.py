@@ -6,11 +6,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from radlib.questions.auc.table import AUC, OVERALL
+from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.calibration import CALIBRATION, calibration_findings
-from radlib.questions.confounds.findings import confounds_findings
-from radlib.questions.confounds.table import CONFOUNDS
-from radlib.questions.controls.table import CONTROLS
+from radlib.questions.confounds import CONFOUNDS, confounds_findings
+from radlib.questions.controls import CONTROLS
 from radlib.questions.label_efficiency import EFFICIENCY, efficiency_findings
 from radlib.questions.lesions.compare import (
     DICE,
@@ -24,8 +23,7 @@ from radlib.questions.matched_labels import MATCHED, matched_findings
 from radlib.questions.overlap.findings import overlap_findings
 from radlib.questions.overlap.table import OVERLAP
 from radlib.questions.ranking import IMPROVEMENT, RANKS, improvement_findings, ranking_findings
-from radlib.questions.shortcuts.findings import shortcuts_findings
-from radlib.questions.shortcuts.table import SHORTCUTS
+from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
 from radlib.questions.validity.findings import validity_findings
 from radlib.questions.validity.table import VALIDITY
 from radlib.show.findings import Finding

@@ -8,14 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from radlib.errors import UserError
-from radlib.questions.controls.findings import all_passed
 from radlib.questions.patients import patients_sentence
-from radlib.show.style import forest, legend_above, of_pair, signed
+from radlib.show.style import forest, of_pair, signed, span
 from radlib.show.table import number
 from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
-from radlib.study.titles import counted, source_title, task_title
+from radlib.study.titles import counted, pair_title, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
 """Whether the data are the same -> what the figure says, and its colour."""
@@ -23,35 +22,33 @@ PUBLISHED = {True: ("published, same data", "black"), False: ("published, not th
 
 def headline_figure(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> Figure:
     """Headline pair: every task and their mean; published differences as open diamonds."""
-    tasks, mean = (of_pair(some, tuple(study.compare.headline), "grid_mean") for some in (table, overall))
-    rows = [task_title(study, task) for task in tasks["task"]]
+    pair = tuple(study.compare.headline)
+    tasks, mean = (of_pair(some, pair, "grid_mean") for some in (table, overall))
+    titles = [task_title(study, task) for task in tasks["task"]]
     mean = mean.assign(row=f"mean over {counted(mean['n_tasks'].iloc[0], 'task')}")
-    figure = forest(study, pd.concat([tasks.assign(row=rows), mean]), "Headline", band=True, across=1)
-    panel, handles = figure.axes[0], {}
-    for y, task in enumerate(study.tasks[name] for name in tasks["task"]):
-        if task.published_delta is not None:
-            label, edge = PUBLISHED[task.same_data_as_published]
-            mark = {"marker": "d", "mfc": "white", "mec": edge, "mew": 1.3, "ls": ""}
-            panel.plot(task.published_delta, y + 0.25, ms=7, zorder=5, clip_on=False, **mark)
-            handles[label] = Line2D([], [], label=label, **mark)
-    limit = max([panel.get_xlim()[1], *(1.08 * abs(x) for x in _published(study).values())])
+    rows = pd.concat([tasks.assign(row=titles), mean])
+    diamond = {"color": "none", "marker": "d", "mfc": "white", "mew": 1.3}
+    published = [task for task in map(study.tasks.get, tasks["task"]) if task.published_delta is not None]
+    words = [PUBLISHED[same] for same in sorted({task.same_data_as_published for task in published})]
+    handles = [Line2D([], [], mec=edge, label=label, **diamond) for label, edge in words]
+    figure = forest(study, rows, pair_title(study, pair), band=True, handles=handles)
+    (panel,) = figure.axes
+    for task in published:
+        _, edge = PUBLISHED[task.same_data_as_published]
+        place = titles.index(task.title) - 0.24
+        panel.plot(task.published_delta, place, mec=edge, ms=7, zorder=5, **diamond)
+    deltas = pd.Series([task.published_delta for task in published], dtype=float)
+    limit = span(rows["ci_low"], rows["ci_high"], deltas)
     panel.set_xlim(-limit, limit)
-    if handles:
-        legend_above(figure, list(handles.values()))
     return figure
-
-
-def _published(study: Study) -> dict[str, float]:
-    """By task, where there is one."""
-    return {n: t.published_delta for n, t in study.tasks.items() if t.published_delta is not None}
 
 
 def beside_published(study: Study, table: pd.DataFrame) -> pd.DataFrame | None:
     """Headline differences task by task and the published ones; None where the study compares none."""
-    rows, published = [], _published(study)
+    rows = []
     for _, row in of_pair(table, tuple(study.compare.headline), "grid_mean").iterrows():
-        if row["task"] in published:
-            task, delta = study.tasks[row["task"]], published[row["task"]]
+        task, delta = study.tasks[row["task"]], study.tasks[row["task"]].published_delta
+        if delta is not None:
             rows.append(
                 {
                     "task": task.title,
@@ -144,7 +141,7 @@ def save_metrics(
     metrics = {
         "study": study.name,
         "simulated": study.simulated,
-        "controls_passed": all_passed(controls),
+        "controls_passed": bool(controls["passed"].all()) if len(controls) else None,
         "overall": _nested(named, ["pair", "estimate"]),
         "tasks": _nested(of_pair(table, pair), ["task", "estimate"]),
         "lesions": _nested(of_pair(dice, pair), ["task", "method", "metric"]),

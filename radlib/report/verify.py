@@ -20,7 +20,7 @@ from radlib import compute
 from radlib.errors import UserError
 from radlib.questions import calibration, ranking
 from radlib.questions.auc import compute as auc
-from radlib.questions.auc.table import AUC, OVERALL
+from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.lesions import compare as lesions
 from radlib.questions.lesions.compare import DICE, RESIZE
 from radlib.questions.lesions.measured import lesion_tasks, load_localised, load_segmented

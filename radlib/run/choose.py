@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 
 from radlib.data.packing import check_own
-from radlib.data.records import GENERATORS, holds_something
+from radlib.data.records import holds_something
 from radlib.datasets import READERS
 from radlib.errors import UserError
+from radlib.simulate import GENERATORS
 from radlib.store import atomic_path
 from radlib.study import Study, load_study
 from radlib.study.places import check_places

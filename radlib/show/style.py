@@ -50,7 +50,7 @@ def legend_above(
     figure.legend(
         handles=handles,
         loc="outside upper center",
-        ncols=columns or len(handles),
+        ncols=columns or max(1, len(handles)),
         frameon=False,
         fontsize=8,
         title=title or None,
@@ -153,7 +153,7 @@ def intervals(
     marks = marks.assign(**{name: value for name, value in _MARK.items() if name not in marks})
     names, rows, series = (list(dict.fromkeys(marks[name])) for name in ("panel", "row", "series"))
     places = dict(zip(series, np.linspace(-0.32, 0.32, len(series)) if len(series) > 1 else [0], strict=True))
-    size = (3.4, 1.1 + max(0.34, 0.16 * (len(series) + 1)) * len(rows))
+    size = (3.4 if len(names) > 1 else 6, 1.1 + max(0.34, 0.16 * (len(series) + 1)) * len(rows))
     found = panel_rows(len(names), across, (2.2, 0.8), size, sharex)
     for panel, name in zip(found.panels, names, strict=True):
         row_axis(quiet(panel), rows)
@@ -211,6 +211,7 @@ def forest(
     band: bool = False,
     across: int = 2,
     hollow: str = "not shown after Holm's correction",
+    handles: Sequence[Line2D] = (),
 ) -> Figure:
     """Differences with their intervals: a panel per pair on one scale, a row per word of `row`.
 
@@ -218,7 +219,7 @@ def forest(
         table: `row` (its label; one that begins with "mean" is a diamond below a line), `source_a`,
             `source_b`, `delta`, `ci_low`, `ci_high`, and `p_holm` or `p_value` where there are some.
         what: the figure that is subtracted; band: whether to show the region of equivalence;
-            hollow: what a hollow mark means.
+            hollow: what a hollow mark means; handles: of the legend, for marks that the caller adds.
     """
     records = table.assign(panel=table["source_a"] + " " + table["source_b"]).to_dict("records")
     of_means = [row["row"].startswith("mean") for row in records]
@@ -240,11 +241,9 @@ def forest(
             panel.text(x, y, signed(row), transform=place, fontsize=7, color="0.35", ha=side, va="center")
         if rows[-1].startswith("mean"):
             panel.axhline(len(rows) - 1.55, color="0.75", lw=0.8)
-    figure.suptitle(
-        f"{title}: difference in {what} and {study.compare.confidence:.0%} interval\n"
-        f"(hollow: {hollow}{'; band: too small to matter' if band else ''})",
-        fontsize=10,
-    )
+    said = f"(hollow: {hollow}{'; band: too small to matter' if band else ''})"
+    title = f"{title}: difference in {what} and {study.compare.confidence:.0%} interval\n{said}"
+    legend_above(figure, handles, title=title)
     return figure
 
 

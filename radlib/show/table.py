@@ -162,6 +162,7 @@ COUNTS = [
     Column("n_images", "test images", "images", COUNT),
     Column("n_positive", "positive test images", "positive", COUNT),
 ]
+N_TASKS = Column("n_tasks", "tasks averaged", "tasks", COUNT)
 RUNS = Column("n_runs", "runs of each side", "runs a side", COUNT)
 RESAMPLES = Column("resamples", "bootstrap resamples")
 IS_SIMULATED = Column(

@@ -7,8 +7,7 @@ from 0 (barely there) to 1 (gross). A side of -1 is the left of the image.
 import numpy as np
 
 from radlib.simulate import scanners
-from radlib.simulate.sample import Variation
-from radlib.simulate.shapes import Phantom
+from radlib.simulate.shapes import Phantom, Variation
 
 
 def chest(size: int, vary: Variation, finding: str, severity: float) -> Phantom:

@@ -11,8 +11,7 @@ from itertools import product
 import numpy as np
 from scipy import ndimage
 
-from radlib.simulate.radiology import n_classes
-from radlib.simulate.sample import Sample, check_request, generator
+from radlib.simulate.shapes import Sample, check_request, generator
 
 # Leaves: number of their lobes, depth of the valleys between them relative to the radius, and whether hollow.
 SHAPES = {
@@ -26,7 +25,7 @@ SHAPES = {
     "wreath": (5, 0.4, True),
     "flower": (8, 0.3, False),
 }
-CLASSES = list(product(SHAPES, ("rough", "smooth")))[: n_classes()]  # each has a hue of its own, too
+CLASSES = list(product(SHAPES, ("rough", "smooth")))  # as many as radiology has; each has its own hue, too
 LEAVES = 50
 SMALLEST, LARGEST = 0.04, 0.45  # radius, relative to the picture
 
@@ -35,9 +34,9 @@ def simulated_photographs(images: int, size: int, seed: int) -> Iterator[Sample]
     """Yield `images` colour images, uint8 (size, size, 3), no masks and no patients, the classes in turn.
 
     Raises:
-        UserError: a count below 1, a size below 32 px, or a negative seed.
+        UserError: a count below 1, or a size below 32 px.
     """
-    check_request(size, seed, images=images)
+    check_request(size, images=images)
     return (_image(number, size, seed) for number in range(images))
 
 

@@ -1,12 +1,18 @@
-"""Anatomy as soft-edged shapes painted over one another: where a pixel lies, and which tissues fill it."""
+"""What images are drawn with: a patient's own random numbers, and soft-edged shapes of tissue painted over
+one another.
+"""
 
+import hashlib
+from dataclasses import dataclass
 from math import cos, pi, sin
 
 import numpy as np
+from scipy import ndimage
 
-from radlib.simulate.sample import Variation
+from radlib.errors import UserError
 
 Outline = list[tuple[int, float, float]]
+SMALLEST_SIZE = 32
 # Under it: Hounsfield units (CT); T1 ms, T2 ms and proton density (MR, about 1.5 T); backscatter in dB and
 # attenuation in dB over the depth of the image (ultrasound). All rounded.
 TISSUES = {
@@ -29,6 +35,71 @@ TISSUES = {
     "marrow": (250, 320, 55, 0.85, 10, 60),
     "bone": (900, 500, 1, 0.1, 18, 420),
 }
+
+
+@dataclass(frozen=True)
+class Sample:
+    """image: uint8 (S, S) grey or (S, S, 3) RGB; mask: uint8 (S, S), 1 inside the lesion, or None;
+    patient_id: None where there are no patients.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray | None
+    class_name: str
+    patient_id: str | None
+    name: str
+
+    def read_pixels(self) -> tuple[np.ndarray, str, str]:
+        """The image, its SHA-256 and no rule, as `radlib.datasets.PixelsRef` has it."""
+        return self.image, hashlib.sha256(self.image.tobytes()).hexdigest(), ""
+
+
+def generator(seed: int, *key: str | int) -> np.random.Generator:
+    """Random numbers that depend on seed and key alone, so that no patient depends on any other."""
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=16).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest, "big")])
+
+
+def check_request(size: int, **counts: int) -> None:
+    """Refuse with a UserError, before anything is drawn, what cannot be drawn."""
+    for name, value in counts.items():
+        if value < 1:
+            raise UserError(f"simulated images: {name} is {value}; give at least 1")
+    if size < SMALLEST_SIZE:
+        raise UserError(f"simulated images: size is {size} px; anatomy needs at least {SMALLEST_SIZE} px")
+
+
+class Variation:
+    """How a slice of a patient looks: it replays the patient's stream of random numbers and adds a wobble."""
+
+    def __init__(self, seed: int, patient: str, slice_number: int) -> None:
+        self.patient = generator(seed, patient)
+        self.slice = generator(seed, patient, "slice", slice_number)
+
+    def draw(self, low: float, high: float, wobble: float = 0.06) -> float:
+        """The patient's value, uniform in [low, high]; slices differ by wobble * (high - low), normal SD."""
+        value = self.patient.uniform(low, high) + wobble * (high - low) * self.slice.normal()
+        return min(max(value, low), high)
+
+    def choose(self, options: list) -> object:
+        """One of the options, each as likely, the same for all slices of the patient."""
+        return options[int(self.patient.integers(len(options)))]
+
+    def outline(self, roughness: float, orders: range = range(2, 6)) -> list[tuple[int, float, float]]:
+        """Harmonics (order, amplitude, phase) of a closed outline; amplitude is relative to the radius."""
+        return [(k, roughness * self.draw(-1, 1), self.draw(0, 2 * np.pi, 0.01)) for k in orders]
+
+    def field(self, size: int, smooth: float, from_slice: float = 0.25) -> np.ndarray:
+        """Smooth random field, float32 (size, size), mean 0 and SD 1; smooth is its scale relative to size.
+
+        from_slice is the share of the variance that changes from slice to slice.
+        """
+        coarse = min(size, int(np.ceil(2 / smooth)))
+        noise = (1 - from_slice) ** 0.5 * self.patient.standard_normal((coarse, coarse), dtype=np.float32)
+        noise += from_slice**0.5 * self.slice.standard_normal((coarse, coarse), dtype=np.float32)
+        noise = ndimage.gaussian_filter(noise, smooth * coarse, mode="wrap", truncate=3)
+        field = ndimage.zoom(noise, size / coarse, order=1, mode="grid-wrap")
+        return (field - field.mean()) / field.std()
 
 
 class Phantom:

@@ -8,7 +8,6 @@ on here, a published checkpoint, or random numbers); a *task* is a labelled data
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from radlib.errors import UserError
-from radlib.study.common import Name, Strict
+from radlib.study.common import Name, Strict, fault_of
 from radlib.study.consistency import check_names
 from radlib.study.datasets import Checkpoint, Corpus, Data, Dataset, Task
 from radlib.study.files import read_params
@@ -249,17 +248,10 @@ def _one_sentence(exc: ValidationError, said: str) -> str:
     if error["type"] == "extra_forbidden":
         allowed = ", ".join(_allowed_keys(error["loc"][:-1]))
         return f"unknown key '{key}'; allowed there: {allowed}{more}"
-    where = f"'{key}': " if key else ""
-    given = f", got {error['input']!r}" if not isinstance(error.get("input"), dict) else ""
-    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
-        given += ", which YAML takes for no text: write it in quotes"
-    elif error.get("input", "") is None:
-        given = ", but nothing stands there: fill it in or delete the key"
-    message = error["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
-    message = re.sub(r"a valid dictionary( or instance of \w+)?", "keys and values", message)
+    fault = fault_of(error)
     if error["type"] == "missing" and said:
-        given = "; a section is replaced whole, so write one key for each value: 'transfer.epochs.frozen'"
-    return f"{where}{message}{given}{more}"
+        fault += "; a section is replaced whole, so write one key for each value: 'transfer.epochs.frozen'"
+    return f"'{key}': {fault}{more}" if key else f"{fault}{more}"
 
 
 def _allowed_keys(loc: tuple) -> list[str]:

@@ -1,0 +1,265 @@
+"""Tables as published: lists of images, and the authors' own split files, one csv per fold and part."""
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import pandas as pd
+
+from radlib.datasets.record import FileRef, PixelsRef, Record
+from radlib.errors import UserError, explained
+
+PARTS = ("train", "validation", "test")
+NOT_LISTED = "not in the authors' split files"
+Parts = dict[str, dict[int, str]]  # image name -> fold (from 0) -> part
+Folds = Literal["own", "authors"]  # the option: split by the study's rule, or as the published split files do
+
+
+def split_files(pattern: str) -> dict[str, str]:
+    """Part -> its file, as the authors call them: `{part}` becomes train, val or test."""
+    return {part: pattern.replace("{part}", "val" if part == "validation" else part) for part in PARTS}
+
+
+def read_table(path: Path, columns: list[str], filled: Iterable[str] = ()) -> pd.DataFrame:
+    """A csv as text (leading zeros and the word None survive), with the columns that are needed.
+
+    Commas, semicolons or tabs part the cells, whichever shows the columns; empty rows are left out.
+    Row i of the index is line i + 2 of the file.
+
+    Args:
+        filled: columns in which no cell may be empty, where the table has them.
+    Raises:
+        UserError: no such file, not a table, or a column that is missing, there twice, or not filled.
+    """
+    cells = read_cells(path, columns)
+    header = cells.iloc[0].str.strip().tolist()
+    for column in columns:
+        if header.count(column) != 1:
+            how = "two columns" if column in header else "no column"
+            raise UserError(
+                f"{path} has {how} '{column}'; it has: {', '.join(map(repr, header))}; correct its first "
+                "line or the option"
+            )
+    table = cells.iloc[1:].set_axis(header, axis=1).set_axis(range(len(cells) - 1), axis=0)
+    table = table[(table != "").any(axis=1)]
+    for column in (name for name in filled if name in table):
+        empty = table.index[table[column].str.strip() == ""]
+        if len(empty):
+            raise UserError(
+                f"{path}: line {empty[0] + 2} has no '{column}'; fill it in or delete the row, or patients "
+                "may be split"
+            )
+    return table
+
+
+def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Every cell of a csv as text, its first line too, which says how many cells a line has.
+
+    Args:
+        columns: names in the first line, if it is a header: they tell what parts the cells.
+    Raises:
+        UserError: no such file, another encoding than UTF-8, or a line that is longer than the first.
+    """
+    if not path.exists():
+        raise UserError(f"no table {path}; download it with the images or correct the option")
+    with explained(OSError, f"{path} cannot be read", "put a whole copy in its place"):
+        data = path.read_bytes()
+    with explained(UnicodeDecodeError, f"{path} is not in UTF-8", "save it as CSV UTF-8"):
+        text = data.decode("utf-8-sig")
+    if "\0" in text:
+        raise UserError(f"{path} holds NUL bytes, so it is damaged or no csv; save it again as CSV UTF-8")
+    if text.startswith("sep="):
+        raise UserError(f"{path} begins with a line 'sep=', which is for Excel alone; delete that line")
+    lines = io.StringIO(text, newline=None)
+    separator = _separator(lines.readline(), columns)
+    lines.seek(0)
+    try:
+        cells = pd.read_csv(
+            lines, sep=separator, header=None, dtype=str, keep_default_na=False, skipinitialspace=True
+        )
+    except ValueError as exc:
+        reason = str(exc).strip().removeprefix("Error tokenizing data. C error: ")
+        raise UserError(
+            f"{path} cannot be read as csv ({reason}); mend that line: the first line is the header, and "
+            f"no other has more cells (a '{separator}' at its end makes one, or one in text without quotes)"
+        ) from exc
+    return cells.fillna("")
+
+
+def _separator(header: str, columns: Sequence[str]) -> str:
+    """What parts the cells of a header: the first of these that shows most of the columns."""
+
+    def shown(separator: str) -> int:
+        cells = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
+        return len({cell.strip() for cell in cells} & set(columns))
+
+    return max(",;\t", key=shown)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A published list of images, each image once; all cells are text.
+
+    where: the file or files, for messages. parts: None where the list is no split.
+    """
+
+    rows: pd.DataFrame
+    names: list[str]
+    where: Path
+    parts: Parts | None
+
+    def records(
+        self,
+        images: Sequence[FileRef | PixelsRef],
+        labels: Iterable[str],
+        classes: dict[str, str],
+        patients: Iterable[str | None],
+    ) -> list[Record]:
+        """A record per row; UserError for a label that `classes` lacks."""
+        return [
+            Record(
+                name,
+                patient,
+                class_of(label, classes, f"{self.where}: image {name}"),
+                image,
+                parts=self.parts[name] if self.parts else None,
+            )
+            for name, image, label, patient in zip(self.names, images, labels, patients, strict=True)
+        ]
+
+
+def read_list(
+    root: Path, files: str | dict[str, str], columns: list[str], filled: Iterable[str] = ()
+) -> Listing:
+    """The rows of one csv, or of the authors' split files, whose parts come with them.
+
+    Args:
+        files: one csv below `root`, or one for each of train, validation and test; `{fold}` is the number of
+            a fold.
+        columns: those that are needed, the image's name first; rows that differ in others are one.
+        filled: columns in which no cell may be empty, where there are such.
+    Raises:
+        UserError: see `read_table`; a part that has no file; rows of one image that contradict each other, or
+            lie in two parts of one fold.
+    """
+    if isinstance(files, str):
+        where, parts, rows = root / files, None, read_table(root / files, columns, filled)
+    else:
+        split = _read_split(root, files, columns, filled)
+        where, parts = root / " or ".join(files.values()), _parts_of(split, columns[0])
+        rows = pd.concat([table for *_, table in split], ignore_index=True)
+    rows = one_row_each(rows, columns, where)
+    return Listing(rows, rows[columns[0]].tolist(), where, parts)
+
+
+def one_row_each(rows: pd.DataFrame, columns: list[str], where: Path) -> pd.DataFrame:
+    """One row for each image, which `columns` name first; UserError where two differ in these columns."""
+    rows = rows.drop_duplicates(columns)
+    twice = rows.loc[rows[columns[0]].duplicated(), columns[0]]
+    if len(twice):
+        raise UserError(f"{where}: image {twice.iloc[0]} has rows that differ; keep the right one")
+    return rows
+
+
+def with_folds(
+    records: list[Record],
+    root: Path,
+    files: dict[str, str],
+    column: str,
+    folds: Folds,
+    listed_as: Callable[[str], str] = str,
+) -> list[Record]:
+    """The records, with the parts of the authors' split files if `folds` says so.
+
+    Args:
+        files, column: the split files, their column of image names, whose folders and endings do not count.
+        listed_as: the name of an image there.
+    """
+    if folds == "own":
+        return records
+    parts = read_parts(root, files, column)
+    stems = {PurePosixPath(name).stem: of_image for name, of_image in parts.items()}
+    return with_parts(records, stems, listed_as)
+
+
+def with_parts(records: list[Record], parts: Parts, listed_as: Callable[[str], str] = str) -> list[Record]:
+    """The records with their parts; one that the authors do not list is marked to be dropped."""
+    found = [parts.get(listed_as(record.image_id)) for record in records]
+    return [
+        replace(record, parts=own, drop=record.drop or ("" if own else NOT_LISTED))
+        for record, own in zip(records, found, strict=True)
+    ]
+
+
+def read_parts(root: Path, files: dict[str, str], column: str) -> Parts:
+    """The parts of the authors' split files; arguments and errors as in `read_list`."""
+    return _parts_of(_read_split(root, files, [column]), column)
+
+
+def _read_split(
+    root: Path, files: dict[str, str], columns: list[str], filled: Iterable[str] = ()
+) -> list[tuple[int, str, Path, pd.DataFrame]]:
+    """Fold (from 0), part, file and table of every split file."""
+    if set(files) != set(PARTS):
+        raise UserError(
+            f"the list of split files needs the keys {', '.join(PARTS)}; it has: {', '.join(map(str, files))}"
+        )
+    found = []
+    for fold, number in enumerate(_fold_numbers(root, files["train"])):
+        for part in PARTS:
+            path = root / files[part].replace("{fold}", number)
+            found.append((fold, part, path, read_table(path, columns, filled)))
+    return found
+
+
+def _parts_of(split: list[tuple[int, str, Path, pd.DataFrame]], column: str) -> Parts:
+    parts: Parts = {}
+    shared: dict[
+        tuple, dict[int, str]
+    ] = {}  # one dictionary for all images of like parts: there are millions
+    for fold, part, path, table in split:
+        for name in table[column]:
+            known = parts.get(name, {})
+            if known.get(fold, part) != part:
+                raise UserError(
+                    f"{path}: image {name} is also in the part '{known[fold]}' of that fold; keep one"
+                )
+            more = {**known, fold: part}
+            parts[name] = shared.setdefault(tuple(more.items()), more)
+    return parts
+
+
+def _fold_numbers(root: Path, pattern: str) -> list[str]:
+    if "{fold}" not in pattern:
+        return [""]
+    before, _, after = Path(pattern).name.partition("{fold}")
+    expression = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+    found = [expression.fullmatch(file.name) for file in (root / pattern).parent.glob("*")]
+    numbers = [match.group(1) for match in found if match]
+    if not numbers:
+        raise UserError(f"no split file {root / pattern}; download it or leave option 'folds' out")
+    return sorted(numbers, key=int)
+
+
+def class_of(label: object, classes: dict | None, where: str, option: str = "") -> str:
+    """The class that a published label stands for.
+
+    Args:
+        classes: label -> class; None: labels are classes.
+        where: the image, for messages. option: the name of the option that gives `classes`, if one does.
+    Raises:
+        UserError: `classes` lacks the label.
+    """
+    label = unicodedata.normalize("NFC", str(label))
+    if classes is None:
+        return label
+    known = {unicodedata.normalize("NFC", key): value for key, value in classes.items()}
+    if label not in known:
+        remedy = f"correct it or the option '{option}'" if option else "correct it"
+        raise UserError(f"{where}: '{label}' is none of the labels {', '.join(map(repr, known))}; {remedy}")
+    return known[label]

@@ -1,0 +1,276 @@
+"""What 04_auc and the summary show of the differences in AUC: tables, figures, findings, the headline."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy.stats import probplot
+
+from radlib.errors import UserError
+from radlib.progress import progress
+from radlib.questions.auc.compute import AUC, OVERALL
+from radlib.questions.patients import unit
+from radlib.questions.verdicts import BETTER, BETTER_BY_LITTLE, EQUIVALENT, UNDECIDED, WORSE, WORSE_BY_LITTLE
+from radlib.seeds import seed_of
+from radlib.show.findings import Finding, direction, finding_of
+from radlib.show.style import (
+    draw_mark,
+    forest,
+    legend_above,
+    mark_simulated,
+    of_pair,
+    quiet,
+    row_axis,
+    source_colours,
+    source_handles,
+    span,
+    unit_squares,
+)
+from radlib.show.table import MEAN
+from radlib.stats.bootstrap import roc_band
+from radlib.stats.estimate import PATIENTS, Estimate, resamples_needed
+from radlib.stats.folds import smaller_class
+from radlib.stats.models import MixedModelResult
+from radlib.study import Study
+from radlib.study.titles import ESTIMATES, TRAIN, counted, ordered_pairs, pair_title, source_title, task_title
+from radlib.training.results import SETTING, Results, headline_runs, paired_runs
+
+BAND_RESAMPLES = 500
+_CLAIMS = {
+    BETTER: "AUC was higher with {a} than with {b} by {size}",
+    WORSE: "AUC was lower with {a} than with {b} by {size}",
+    BETTER_BY_LITTLE: "AUC was higher with {a} than with {b}, but by less than matters: {size}",
+    WORSE_BY_LITTLE: "AUC was lower with {a} than with {b}, but by less than matters: {size}",
+    EQUIVALENT: "AUC was equivalent with {a} and with {b}: difference {size}",
+    UNDECIDED: "No difference in AUC was shown between {a} and {b}, nor that they are equivalent: {size}",
+}
+_NO_VERDICT = "{a} against {b}, {verdict}: difference in AUC {size}"
+
+
+def read_tables(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """auc.csv and overall.csv.
+
+    Raises:
+        UserError: a table is missing, or was written for other tasks, sources or data.
+    """
+    table, overall = AUC.read(study), OVERALL.read(study)
+    pairs = set(zip(table["source_a"], table["source_b"], strict=True))
+    known = set(table["task"]) <= set(study.tasks) and pairs <= set(ordered_pairs(study))
+    if not known or bool(table["simulated"].any()) != study.simulated:
+        raise UserError(
+            f"{study.report_dir}/auc.csv is of other tasks, pairs or data than the study's; run dvc repro auc"
+        )
+    return table, overall
+
+
+def of_estimate(table: pd.DataFrame, estimate: str) -> pd.DataFrame:
+    return table[table["estimate"] == estimate]
+
+
+def auc_of_sources(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Mean AUC by task and source, each from the pair in which it has most runs; fewer runs are said."""
+    some = of_estimate(table, "grid_mean")
+    sides = [some[["task", f"source_{s}", "n_runs", f"auc_{s}"]].to_numpy() for s in "ab"]
+    long = pd.DataFrame(np.concatenate(sides), columns=["task", "source", "runs", "auc"])
+    long = long.sort_values("runs", kind="stable").drop_duplicates(["task", "source"], keep="last")
+    most = long.groupby("task")["runs"].transform("max")
+    few = [f" ({n} runs)" if n < m else "" for n, m in zip(long["runs"], most, strict=True)]
+    long["auc"] = long["auc"].map("{:.3f}".format) + few
+    wide = long.pivot(index="task", columns="source", values="auc").fillna("")
+    wide = wide.reindex(
+        index=[t for t in study.tasks if t in wide.index], columns=[s for s in study.sources if s in wide]
+    )
+    wide = wide.rename(index=lambda t: task_title(study, t), columns=lambda s: source_title(study, s))
+    return wide.rename_axis(index="task", columns="mean AUC after")
+
+
+def setting_deltas(study: Study, results: Results) -> pd.DataFrame:
+    """Columns task, backbone, train, lr, delta: headline difference, mean over folds and seeds."""
+    tables = []
+    for task in results.tasks:
+        a, b = paired_runs(results.of_task(task), study.compare.headline)
+        delta = a[SETTING].assign(task=task, delta=a["test_auc"] - b["test_auc"])
+        tables.append(delta.groupby(["task", *SETTING], as_index=False)["delta"].mean())
+    return pd.concat(tables, ignore_index=True)
+
+
+def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dict[str, Estimate]]:
+    """By task and source: the mean curve over the runs of `headline_runs`, at as many even rates as `points`.
+
+    A band is for the eye and takes `BAND_RESAMPLES`, more only where few patients need them.
+    """
+    grid, options = np.linspace(0, 1, points), study.compare
+    bands: dict[str, dict[str, Estimate]] = {}
+    for task in progress(results.tasks, description="ROC curves"):
+        seed = seed_of(study.seed, "bootstrap", task)
+        bands[task] = {}
+        for source, runs in headline_runs(study, results.of_task(task)).items():
+            folds = results.scores(task, runs)
+            needed = 10 * resamples_needed(options.confidence, smaller_class(folds), len(folds))
+            resamples = min(options.resamples, max(BAND_RESAMPLES, needed))
+            bands[task][source] = roc_band(folds, grid, resamples, seed)
+    return bands
+
+
+def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
+    """Mean ROC curve of each source with its pointwise band, one panel per task."""
+    titles = [task_title(study, task) for task in bands]
+    figure, panels, _, _ = unit_squares(study, titles, "1 − specificity", "sensitivity")
+    colours = source_colours(study)
+    for panel, curves in zip(panels, bands.values(), strict=True):
+        for source, band in curves.items():
+            rates = np.linspace(0, 1, len(band.value))
+            ends = band.interval(study.compare.confidence)
+            panel.fill_between(rates, *ends, color=colours[source], alpha=0.15, lw=0)
+            panel.plot(rates, band.value, color=colours[source], lw=1.6)
+    legend_above(
+        figure, source_handles(study, {source for curves in bands.values() for source in curves}, lw=2)
+    )
+    return figure
+
+
+def auc_forest(
+    study: Study, table: pd.DataFrame, overall: pd.DataFrame, estimate: str = "grid_mean"
+) -> Figure:
+    """Difference of every task with its interval, one panel per pair, the mean over tasks as a diamond."""
+    tasks = of_estimate(table, estimate)
+    tasks = tasks.assign(row=[task_title(study, task) for task in tasks["task"]])
+    rows = pd.concat([tasks, of_estimate(overall, estimate).assign(row=MEAN)])
+    return forest(study, rows, ESTIMATES[estimate].capitalize(), band=True)
+
+
+def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
+    """Headline difference of every setting and task as a coloured number, and the mean over tasks.
+
+    One training per number and fold, so it carries no interval; the figure shows where a source matters, not
+    whether a setting's difference is more than chance.
+    """
+    a, b = (source_colours(study)[source] for source in study.compare.headline)
+    wide = deltas.pivot(index=["train", "backbone", "lr"], columns="task", values="delta")
+    wide = wide[[task for task in study.tasks if task in wide]].assign(mean=lambda table: table.mean(axis=1))
+    wide = wide.loc[sorted(wide.index, key=lambda setting: (list(TRAIN).index(setting[0]), *setting[1:]))]
+    size = (2.6 + 1.0 * wide.shape[1], 1.4 + 0.27 * len(wide))
+    figure, panel = plt.subplots(figsize=size, layout="constrained")
+    sns.heatmap(
+        wide,
+        vmax=span(deltas["delta"]),
+        center=0,
+        cmap=LinearSegmentedColormap.from_list("ahead", [b, "white", a]),
+        annot=wide.map(lambda value: f"{value:+.3f}".replace("-", "−")),
+        fmt="",
+        annot_kws={"fontsize": 7},
+        cbar=False,
+        xticklabels=[task_title(study, task).replace(" ", "\n", 1) for task in wide],
+        yticklabels=[f"{TRAIN[train]}, {backbone}, lr {lr:g}" for train, backbone, lr in wide.index],
+        ax=panel,
+    )
+    panel.set(xlabel="", ylabel="")
+    panel.tick_params(length=0, labelsize=7, labelrotation=0)
+    title = f"Difference in AUC, {pair_title(study, study.compare.headline)}, by setting"
+    figure.suptitle(title, fontsize=10)
+    mark_simulated(figure, study)
+    return figure
+
+
+def model_figure(study: Study, model: MixedModelResult) -> Figure:
+    """Fixed effects with Wald intervals; residuals against the normal and against fitted values."""
+    terms = model.table[model.table["term"] != "Intercept"].reset_index(drop=True)
+    size = (12, 1.8 + max(2.2, 0.3 * len(terms)))
+    figure, (left, middle, right) = plt.subplots(
+        1, 3, figsize=size, width_ratios=[1.3, 1, 1], layout="constrained"
+    )
+    quiet(left).axvline(0, color="0.25", lw=1)
+    row_axis(left, [_term_title(study, term) for term in terms["term"]])
+    look = {"colour": "0.2", "filled": True, "marker": "o"}
+    for y, term in enumerate(terms.to_dict("records")):
+        draw_mark(left, {**term, "value": term["estimate"], **look}, y)
+    left.set_xlabel("effect on AUC")
+    left.tick_params(axis="y", labelsize=7.5)
+    left.xaxis.set_major_locator(MaxNLocator(5))
+    left.set_title(f"Fixed effects, {study.compare.confidence:.0%} Wald interval", fontsize=10)
+    probplot(model.residuals, plot=middle)
+    middle.set(xlabel="normal quantile", ylabel="residual (AUC)")
+    middle.set_title("Are residuals normal? (on the line)", fontsize=10)
+    right.axhline(0, color="0.25", lw=1)
+    right.plot(model.fitted, model.residuals, "o", color="0.3", ms=3, alpha=0.35, mew=0)
+    right.set(xlabel="fitted AUC", ylabel="residual (AUC)")
+    right.set_title("Residuals against fitted", fontsize=10)
+    mark_simulated(figure, study)
+    return figure
+
+
+def _term_title(study: Study, term: str) -> str:
+    """`source[a] - source[b]`, `train[frozen] - mean` and their products, as a reader would say them."""
+    named = re.sub(r"source\[(\w+)\]", lambda found: source_title(study, found[1]), term)
+    return re.sub(r"\w+\[(\w+)\]", r"\1", named).replace(" - ", " − ")
+
+
+def headline_sentence(study: Study, overall: pd.DataFrame, estimate: str = "grid_mean") -> str:
+    """`AUC was lower with A than with B by 0.033 (95 % CI 0.022 to 0.044), mean over 5 tasks, ...`"""
+    row = of_pair(overall, tuple(study.compare.headline), estimate).iloc[0]
+    a, b = (source_title(study, source) for source in study.compare.headline)
+    value, low, high = row["delta"], row["ci_low"], row["ci_high"]
+    directed = (BETTER, WORSE, BETTER_BY_LITTLE, WORSE_BY_LITTLE)
+    signed = "" if row["verdict"] in directed else "+"
+    if not signed and value < 0:
+        value, low, high = -value, -high, -low
+    ends = f"{100 * study.compare.confidence:g} % CI {low:{signed}.3f} to {high:{signed}.3f}"
+    claim = _CLAIMS.get(row["verdict"], _NO_VERDICT).format(
+        verdict=row["verdict"], a=a, b=b, size=f"{value:{signed}.3f} ({ends})"
+    )
+    scope = f"{MEAN.replace('tasks', counted(row['n_tasks'], 'task'))}, {row['n_patients']:,} tested"
+    return f"**{claim}**, {scope} {unit(study)}.".replace("-0", "−0")
+
+
+def resampled_sentence(study: Study, table: pd.DataFrame) -> str:
+    """What the intervals of a table of AUC cover."""
+    held = of_pair(table, tuple(study.compare.headline), "grid_mean")["interval_holds"].iloc[0]
+    seeds = counted(len(study.transfer.seeds), "seed")
+    if held == PATIENTS:
+        return (
+            f"Intervals cover the variation between test patients, **not between trainings** ({seeds} per "
+            "setting)."
+        )
+    return (
+        f"Intervals of the mean over settings cover the variation **between test patients and between "
+        f"trainings** ({seeds} per setting); those of the setting chosen by validation, and DeLong's, cover "
+        "patients alone."
+    )
+
+
+def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> list[Finding]:
+    """The headline by both estimates, task by task after Holm's correction, then the other pairs."""
+    headline = tuple(study.compare.headline)
+    others = [pair for pair in ordered_pairs(study) if pair != headline]
+    rows = [
+        *((row, f"{MEAN}, {ESTIMATES[row['estimate']]}", "verdict") for row in _records(overall, headline)),
+        *(
+            (row, task_title(study, row["task"]), "verdict_holm")
+            for row in _records(table, headline, "grid_mean")
+        ),
+        *((row, MEAN, "verdict") for pair in others for row in _records(overall, pair, "grid_mean")),
+    ]
+    found = [
+        finding_of(
+            row,
+            f"AUC, {pair_title(study, (row['source_a'], row['source_b']))}: {where}",
+            row[verdict],
+            where="04_auc",
+        )
+        for row, where, verdict in rows
+    ]
+    # How often DeLong and the bootstrap come to the same conclusion, over all rows of the table.
+    ends = [("ci_low", "ci_high"), ("delong_ci_low", "delong_ci_high")]
+    words = [[direction(*row) for row in table[list(pair)].to_numpy()] for pair in ends]
+    same = sum(ours == check for ours, check in zip(*words, strict=True))
+    agreement = f"agree in {same} of {len(table)} comparisons"
+    return [*found, Finding("DeLong's interval and the bootstrap's", agreement, where="04_auc")]
+
+
+def _records(table: pd.DataFrame, pair: tuple[str, str], estimate: str | None = None) -> list[dict]:
+    return of_pair(table, pair, estimate).to_dict("records")

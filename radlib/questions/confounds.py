@@ -1,0 +1,322 @@
+"""Two confounds of the published comparison: one preprocessing for all weights, and how the AUC is taken.
+(09_confounds)
+
+The published scripts show every network the same preprocessing, whatever its weights were trained with, and
+flatten both columns of the softmax into one AUC (`both_columns` of `radlib.stats.folds`). Here frozen runs
+are made with either preprocessing on the same folds and seeds, and each is scored in both ways. What a cell
+adds to the difference of sources is a difference in differences: all cells see the same resampled patients,
+so it has an interval of its own.
+
+Runs with the weights' own preprocessing are those of `03_transfer`; only the others are trained here.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from radlib.data.images import Packed, open_packed
+from radlib.errors import UserError, of_task
+from radlib.machines.workers import Advance
+from radlib.networks.features import NOTHING
+from radlib.networks.weights import Preprocessing, Weights
+from radlib.progress import progress
+from radlib.questions.verdicts import diverged, estimate_columns
+from radlib.seeds import seed_of
+from radlib.show.findings import Finding, direction, finding_of
+from radlib.show.style import COLOURS, intervals, legend_above, of_pair, span
+from radlib.show.table import (
+    COUNTS,
+    N_TASKS,
+    ORIGIN,
+    PAIR,
+    RUNS,
+    TASK,
+    Column,
+    Table,
+    hidden,
+    interval_columns,
+    number,
+)
+from radlib.stats.bootstrap import bootstrap_mean_auc
+from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.folds import tested
+from radlib.study import Study
+from radlib.study.common import RANDOM
+from radlib.study.titles import ordered_pairs, pair_title, task_title
+from radlib.training.grid import carry_out
+from radlib.training.results import REMEDY, Results, check_results, load_results, paired_runs
+from radlib.training.transfer_arm import TransferArm, arm_cost
+
+OWN, SHARED, ONE_SIDED = "own", "shared", "one-sided"
+PREPROCESSINGS = {
+    OWN: "each weights' own",
+    SHARED: "the published one for both sources",
+    ONE_SIDED: "the published one for source b alone",
+}
+ROC, FLATTENED = "roc", "flattened"
+METRICS = {ROC: "ROC AUC of the positive class", FLATTENED: "micro-averaged AUC, of both columns"}
+CELLS = [(preprocessing, metric) for preprocessing in PREPROCESSINGS for metric in METRICS]
+CHOICES = {
+    (SHARED, ROC): "one preprocessing for all",
+    (OWN, FLATTENED): "micro-averaged AUC",
+    (SHARED, FLATTENED): "both",
+}
+DIFFERENCE, CHANGE = "difference", "change"
+EVERY_TASK = "tasks with a published gain"
+NOTHING_ASKED = "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study."
+_A, _B, _DELTA = ("a", "a_low", "a_high"), ("b", "b_low", "b_high"), ("delta", "ci_low", "ci_high")
+_SHARE = ("share", "share_low", "share_high")
+_METRIC_TITLES = {ROC: "ROC", FLATTENED: "micro-averaged"}
+CONFOUNDS = Table(
+    "confounds.csv",
+    "confounds",
+    "task, pair of sources and cell of preprocessing x metric",
+    [
+        TASK,
+        *PAIR,
+        Column("what", "the difference in a cell, or its change against the first cell"),
+        Column("preprocessing", "each weights' own, shared, or shown to source b alone", "preprocessing"),
+        Column("metric", "AUC of the positive class, or of both columns", "AUC", names=_METRIC_TITLES),
+        *interval_columns("a", "source a", "a", ".3f", *_A[1:]),
+        *interval_columns("b", "source b", "b", ".3f", *_B[1:]),
+        *interval_columns("delta", "source a minus source b", "a − b"),
+        Column("p_value", "two-sided, of 0"),
+        Column("published", "the published gain of the task", "published gain", "+.3f"),
+        *interval_columns(
+            "share", "change as a part of the published gain", "part of it", "+.0%", *_SHARE[1:]
+        ),
+        *hidden(N_TASKS, *COUNTS, RUNS),
+        *ORIGIN,
+    ],
+    index=4,
+)
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """The same runs with the weights' own and with the shared preprocessing; computed: how many just now."""
+
+    own: Results
+    shared: Results
+    computed: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """One task and pair. found: what, preprocessing and metric -> source a, source b, and a - b."""
+
+    task: str
+    pair: tuple[str, str]
+    found: dict[tuple[str, str, str], tuple[Estimate, ...]]
+    runs: list[pd.DataFrame]  # of a and b, with the weights' own and with the shared preprocessing
+    counts: pd.Series
+
+
+def pairs_of(study: Study) -> list[tuple[str, str]]:
+    """The pairs that are asked about: those named, else the headline and all with a checkpoint."""
+    if study.confounds.pairs is not None:
+        return study.confounds.pairs
+    headline, *others = ordered_pairs(study)
+    return [headline, *(pair for pair in others if set(pair) & set(study.checkpoints))]
+
+
+def crossed_part(study: Study) -> Study:
+    """The study cut down to what is crossed: frozen settings, and the sources of `pairs_of`."""
+    settings = study.confounds.settings or [s for s in study.transfer.settings if s.train == "frozen"]
+    named = {source for pair in pairs_of(study) for source in pair}
+    sources = [source for source in study.sources if source in named]
+    transfer = study.transfer.model_copy(update={"settings": settings})
+    return study.model_copy(update={"sources": sources, "transfer": transfer})
+
+
+class SharedArm(TransferArm):
+    """Frozen runs whose images are prepared by `confounds.shared`, whatever the weights were trained with."""
+
+    def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
+        shared = Preprocessing(**study.confounds.shared.model_dump())
+        super().__init__(study, task, packed, weights.shown(shared), advance)
+        self.masked = NOTHING  # only scores are asked for, so no map is made
+
+    @property
+    def code(self) -> str:
+        """That of 03_transfer: these are its runs where the own preprocessing is the shared one."""
+        return TransferArm.__module__
+
+
+def cross(study: Study) -> Crossed:
+    """Read the runs with own preprocessing, and train those with the shared one that the store lacks.
+
+    Raises:
+        UserError: results, data or weights are missing or damaged, or results are of other data.
+    """
+    part, tasks = crossed_part(study), study.confounds.tasks
+    own = load_results(part, tasks)
+    done = {}
+    for task in tasks:
+        cost = partial(arm_cost, part, open_packed(part.dataset_dir(task)))
+        said = f"shared preprocessing, {task}"
+        done[task] = carry_out(part, task, part.runs_of(task), SharedArm, cost, said)
+    shared = check_results(part, ((task, found.runs, found.images) for task, found in done.items()))
+    for task in tasks:
+        if set(own.of_task(task)["data_digest"]) != set(shared.of_task(task)["data_digest"]):
+            raise UserError(f"the results of task '{task}' are of another version of its data; {REMEDY}")
+    return Crossed(own, shared, sum(found.computed for found in done.values()))
+
+
+def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
+    """`CONFOUNDS`: a row per task, pair and cell, and one for what each cell changes.
+
+    `difference` rows have the AUC of both sources and their difference in a cell. `change` rows have the same
+    minus the first cell (own preprocessing, ROC); `share` is that change as a part of the published gain, for
+    pairs that are of the published kind: the headline's first source against one that is not random.
+    Rows of `EVERY_TASK` are means over the tasks that have a published gain, if there are two.
+
+    Raises:
+        UserError: too few patients or resamples for an interval.
+    """
+    measured = [
+        found
+        for task in progress(crossed.own.tasks, description="bootstrap")
+        for pair in pairs_of(study)
+        if (found := _measure(study, crossed, task, pair)) is not None
+    ]
+    gains = {task: study.tasks[task].published_delta for task in crossed.own.tasks}
+    rows = [row for found in measured for row in _rows(study, found, gains[found.task])]
+    for pair in pairs_of(study):
+        some = [m for m in measured if m.pair == pair and gains[m.task] is not None]
+        if len(some) > 1:
+            gain = float(np.mean([gains[m.task] for m in some]))
+            rows += _rows(study, _mean(study, some), gain, len(some))
+    return CONFOUNDS.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+
+
+@of_task
+def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -> _Measured | None:
+    """All cells of one task and pair, or None where the sources have no frozen run in common."""
+    runs, scores = {}, {}
+    for preprocessing, results in ((OWN, crossed.own), (SHARED, crossed.shared)):
+        for side, some in zip("ab", paired_runs(results.of_task(task), pair), strict=True):
+            if some.empty:
+                return None
+            runs[preprocessing, side], scores[preprocessing, side] = some, results.scores(task, some)
+    # The seed of 04_auc: the very patients that its intervals resample.
+    seed, found = seed_of(study.seed, "bootstrap", task), {}
+    by_metric = {
+        metric: bootstrap_mean_auc(scores, study.compare.resamples, seed, flattened=metric == FLATTENED)
+        for metric in METRICS
+    }
+    for preprocessing, metric in CELLS:
+        a = by_metric[metric][SHARED if preprocessing == SHARED else OWN, "a"]
+        b = by_metric[metric][OWN if preprocessing == OWN else SHARED, "b"]
+        found[DIFFERENCE, preprocessing, metric] = here = (a, b, a - b)
+        if (preprocessing, metric) != CELLS[0]:
+            first = found[DIFFERENCE, *CELLS[0]]
+            found[CHANGE, preprocessing, metric] = tuple(x - y for x, y in zip(here, first, strict=True))
+    counts = pd.Series({**tested(scores[OWN, "a"]), "n_runs": len(runs[OWN, "a"])})
+    return _Measured(task, pair, found, list(runs.values()), counts)
+
+
+def _mean(study: Study, some: list[_Measured]) -> _Measured:
+    """Mean over tasks, each counting the same; tasks are resampled independently, as in 04_auc."""
+    found = {}
+    for key in some[0].found:
+        of_tasks = zip(*(one.found[key] for one in some), strict=True)
+        found[key] = tuple(mean_of(estimates, study.compare.confidence) for estimates in of_tasks)
+    runs = [pd.concat(side) for side in zip(*(one.runs for one in some), strict=True)]
+    return _Measured(EVERY_TASK, some[0].pair, found, runs, sum(one.counts for one in some))
+
+
+def _rows(study: Study, measured: _Measured, published: float | None, n_tasks: int = 1) -> list[dict]:
+    a, b = measured.pair
+    gain = published if a == study.compare.headline[0] and b != RANDOM else None
+    about = {"task": measured.task, "source_a": a, "source_b": b, "n_tasks": n_tasks, **measured.counts}
+    about["published"] = np.nan if gain is None else gain
+    of_all = [measured.runs[0::2], measured.runs[1::2]]
+    rows = []
+    for (what, preprocessing, metric), found in measured.found.items():
+        some = [runs[:1] for runs in of_all] if (what, preprocessing) == (DIFFERENCE, OWN) else of_all
+        lost = diverged(*map(pd.concat, some))
+        row = {"what": what, "preprocessing": preprocessing, "metric": metric, "diverged": lost, **about}
+        for names, one in zip((_A, _B, _DELTA), found, strict=True):
+            row |= estimate_columns(study, one, names)
+        row["p_value"] = found[-1].p_value()
+        if what == CHANGE and gain:  # as a part of a gain that is known and not 0
+            value, *ends = (row[name] / gain for name in _DELTA)
+            row |= dict(zip(_SHARE, (value, *sorted(ends)), strict=True))
+        rows.append(row)
+    return rows
+
+
+def majority_table(study: Study, results: Results) -> pd.DataFrame:
+    """What a predictor scores that says of every image how probable the positive class is: one number.
+
+    Columns task, positive (share of the test images), roc, flattened; means over folds.
+    """
+    rows = []
+    for task, parts in results.predictions.items():
+        shares = np.array([part.labels.mean() for part in parts])
+        rows.append((task_title(study, task), shares.mean(), 0.5, np.maximum(shares, 1 - shares).mean()))
+    return pd.DataFrame(rows, columns=["task", "positive", ROC, FLATTENED])
+
+
+def without_common_runs(study: Study, table: pd.DataFrame) -> list[str]:
+    """A sentence for every pair of which the table has no row."""
+    return [
+        f"{task_title(study, task)}: {pair_title(study, pair)} has no frozen runs in common"
+        for task in study.confounds.tasks
+        for pair in pairs_of(study)
+        if task not in set(of_pair(table, pair)["task"])
+    ]
+
+
+def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
+    """The difference, or its change, in every cell: a panel per pair, a row per task; grey: published."""
+    some = table[table["what"] == what]
+    some = some.sort_values("task", key=lambda task: task == EVERY_TASK, kind="stable")
+    markers = dict(zip(PREPROCESSINGS, "os^", strict=True))
+    colours = dict(zip(METRICS, COLOURS, strict=False))
+    marks = some.assign(
+        panel=[pair_title(study, pair) for pair in zip(some["source_a"], some["source_b"], strict=True)],
+        row=[task_title(study, task).replace("tasks with", "mean over tasks\nwith") for task in some["task"]],
+        series=some["preprocessing"] + some["metric"],
+        value=some["delta"],
+        marker=some["preprocessing"].map(markers),
+        colour=some["metric"].map(colours),
+        reference=some["published"],
+    )
+    xlabel = "difference in AUC" if what == DIFFERENCE else "change of the difference in AUC"
+    figure, panels, _, _ = intervals(study, marks, xlabel, line=0)
+    limit = span(some["ci_low"], some["ci_high"], some["published"])
+    for panel in panels:
+        panel.set_xlim(-limit, limit)
+    shown = [name for name in PREPROCESSINGS if name in set(some["preprocessing"])]
+    grey = {"color": "0.35", "lw": 1.6, "ms": 5}
+    handles = [Line2D([], [], marker=markers[name], label=PREPROCESSINGS[name], **grey) for name in shown]
+    handles += [Line2D([], [], color=colours[name], lw=3, label=METRICS[name]) for name in METRICS]
+    handles.append(Line2D([], [], color="0.55", lw=2.5, label="published gain (other sources)"))
+    title = "What each cell changes" if what == CHANGE else "Difference of sources"
+    title = f"{title}, with {study.compare.confidence:.0%} interval over patients"
+    legend_above(figure, handles, 2, title)
+    return figure
+
+
+def confounds_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """What each published choice changes, by pair: over all tasks with a published gain, else by task."""
+    found = []
+    for pair, rows in table[table["what"] == CHANGE].groupby(["source_a", "source_b"], sort=False):
+        over = rows[rows["task"] == EVERY_TASK]
+        for row in (over if len(over) else rows).to_dict("records"):
+            choice = CHOICES.get((row["preprocessing"], row["metric"]))
+            subject = f"Change of the difference in AUC, {pair_title(study, pair)}, by {choice}"
+            verdict = direction(row["ci_low"], row["ci_high"]).replace("difference", "change")
+            if pd.notna(row["share"]):
+                share, low, high = (number(row[name], "+.0%") for name in _SHARE)
+                verdict += f"; {share} ({low} to {high}) of the published gain"
+            if choice:
+                subject = f"{subject}: {task_title(study, row['task'])}"
+                found.append(finding_of(row, subject, verdict, where="09_confounds"))
+    return found

@@ -1,1 +1,0 @@
-"""What of a difference comes from preprocessing and metric? (09_confounds)"""

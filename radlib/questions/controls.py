@@ -1,0 +1,321 @@
+"""Does the study find what is known to be there, and nothing else? (11_controls)
+
+Controls are comparisons whose outcome is known before anything is computed, run by the study's own machinery.
+*Random weights*: two draws of random weights, compared like sources, differ by nothing but chance.
+*Permuted labels*: networks that learnt shuffled labels cannot know the labels of the test part, and neither
+source can be ahead. *Own classes*: a source that learnt to tell classes apart must beat random weights on
+images of these classes that it was not trained on. The first fails where something other than the source
+tells sides apart; the second, too, where true labels of the test part reach the fitting or a choice, or test
+scores choose something; the last where the study could not see a difference if there were one.
+
+None of them sees leakage in the data. A patient on both sides of the split, or a label written in the image,
+leads from images to labels that were shuffled, and leaves permuted labels at 0.5. `01_data` looks for copies
+and shared patients.
+
+The intervals of the negative controls are simultaneous (Bonferroni): in a sound study all of them together
+cover what they should with the study's confidence. What they contain: see `students_interval` of
+`radlib.stats.estimate`. The positive one is a bootstrap of patients and trainings. Where runs diverged no
+control has passed: a run that diverged counts with an AUC of 0.5, which is what a negative control expects.
+"""
+
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from radlib.errors import UserError, of_task
+from radlib.networks.weights import random_source
+from radlib.questions.verdicts import diverged, estimate_columns
+from radlib.seeds import seed_of
+from radlib.show.findings import Finding, finding_of, unless_diverged, with_interval
+from radlib.show.style import COLOURS, UNDECIDED, intervals
+from radlib.show.table import COUNTS, ORIGIN, PAIR, RUNS, SIDES, Column, Table, interval_columns
+from radlib.stats.bootstrap import bootstrap_delta, mean_auc
+from radlib.stats.estimate import students_interval
+from radlib.stats.folds import FoldScores
+from radlib.study import Run, Study
+from radlib.study.common import RANDOM
+from radlib.study.datasets import Dataset, Task
+from radlib.study.titles import pair_title, source_title
+from radlib.study.training import Setting
+from radlib.training.control_arms import GROUPS, ControlArm, HeldOutArm, PermutedArm
+from radlib.training.grid import Finished, carry_out
+from radlib.training.transfer_arm import arm_cost
+
+RANDOM_WEIGHTS, PERMUTED_LABELS, OWN_CLASSES = "random_weights", "permuted_labels", "own_classes"
+TITLES = {
+    RANDOM_WEIGHTS: "random weights twice",
+    PERMUTED_LABELS: "permuted labels",
+    OWN_CLASSES: "own classes",
+}
+AUC, DELTA = "auc", "delta"
+MEASURES = {AUC: "AUC", DELTA: "difference in AUC"}
+EXPECTED = {AUC: 0.5, DELTA: 0.0}  # of a negative control
+ABOVE = "lies above 0"  # what the interval of a positive one must do
+_VALUE = ("value", "ci_low", "ci_high")
+CONTROLS = Table(
+    "controls.csv",
+    "controls",
+    "control and figure",
+    [
+        Column("control", "random weights twice, permuted labels, or own classes", "control", names=TITLES),
+        Column("task", "name of the task or corpus that is tested"),
+        *PAIR,
+        Column("measure", "AUC, or a difference of AUC", "figure", names=MEASURES),
+        *interval_columns("value", "the figure", "value", ".3f"),
+        Column("confidence", "of the interval", "confidence", ".2%"),
+        Column("expected", "what the interval must do", "the interval"),
+        Column("passed", "whether it does", "passed", names={True: "yes", False: "NO"}),
+        *SIDES,
+        COUNTS[0],
+        RUNS,
+        *ORIGIN,
+    ],
+    index=2,
+)
+_KEYS = ["control", "task", "source_a", "source_b", "measure"]
+TRAINING = [*_KEYS, "value"]
+NEGATIVE_FIGURES = 4  # random weights; permuted labels: AUC of two sources, and their difference
+NO_CONTROLS = (
+    "This study has no controls: nothing shows that it could see a difference, or that alike sources come "
+    "out alike."
+)
+_MEANING = {
+    RANDOM_WEIGHTS: "Two draws of random weights differ by more than chance, so a difference between "
+    "sources may come from the comparison itself",
+    PERMUTED_LABELS: "Networks that learnt shuffled labels cannot know who is ill, so true labels of the "
+    "test part reach the fitting or a choice, test scores choose something, or one side is favoured",
+    OWN_CLASSES: "The source was not shown to beat random weights where it must, so its pretraining taught "
+    "little, or this study cannot see what a source carries",
+}
+_GREEN = "#CFE8D8"
+_BOX = "border:3px solid #B00020; background-color:#FDECEA; color:#7A0016; padding:10px"
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """`table` (`CONTROLS`): a row per figure; `trainings` (`TRAINING`): what single trainings gave."""
+
+    table: pd.DataFrame
+    trainings: pd.DataFrame
+
+
+def run_controls(study: Study) -> Controlled:
+    """Compute every control of `study.controls`, or read it from the store.
+
+    Raises:
+        UserError: data or weights are missing, a corpus keeps too few images from training, or the headline
+            sources have no backbone in common.
+    """
+    rows = [*_random_weights(study), *_permuted_labels(study)] if study.controls.task else []
+    rows += [_own_classes(study, corpus, source) for source, corpus in study.controls.positive.items()]
+    trainings = [pd.DataFrame({**row, "value": row["values"]})[TRAINING] for row in rows]
+    trainings = pd.concat(trainings, ignore_index=True) if rows else pd.DataFrame(columns=TRAINING)
+    return Controlled(CONTROLS.frame(rows, simulated=study.simulated), trainings)
+
+
+# The negative controls ------------------------------------------------------------------------------------
+def _random_weights(study: Study) -> list[dict]:
+    """Every pair of draws and every backbone is one training, and folds are averaged."""
+    options = study.controls
+    pairs = [(random_source(2 * i + 1), random_source(2 * i + 2)) for i in range(options.pairs)]
+    here = _frozen_study(study, options.task, study.tasks[options.task])
+    sources = [source for pair in pairs for source in pair]
+    backbones = options.backbones or list(study.backbones)
+    done = _carried_out(here, ControlArm, sources, backbones, options.seeds[:1], "random weights")
+    mean = done.runs.groupby(["source", "backbone"])["test_auc"].mean()
+    sides = [np.array([mean[pair[i], name] for pair in pairs for name in backbones]) for i in (0, 1)]
+    known = {"control": RANDOM_WEIGHTS, "task": options.task, "source_a": RANDOM, "source_b": RANDOM}
+    lost = diverged(done.runs.assign(source=RANDOM))
+    return [_negative(study, known, done, sides, len(done.runs) // 2, lost)]
+
+
+def _permuted_labels(study: Study) -> list[dict]:
+    """Every run is a training of its own, paired between the sources by its labels."""
+    task, pair = study.controls.task, study.compare.headline
+    here = _frozen_study(study, task, study.tasks[task])
+    backbones, seeds = _common_backbones(study, pair), study.controls.seeds
+    done = _carried_out(here, PermutedArm, list(pair), backbones, seeds, "permuted labels")
+    wide = done.runs.pivot(index=["backbone", "fold", "seed"], columns="source", values="test_auc")
+    rows = []
+    for some in (pair[:1], pair[1:], pair):
+        known = {"control": PERMUTED_LABELS, "task": task, "source_a": some[0], "source_b": "".join(some[1:])}
+        lost = diverged(*(done.runs[done.runs["source"] == source] for source in some))
+        sides = [wide[source].to_numpy() for source in some]
+        rows.append(_negative(study, known, done, sides, len(wide), lost))
+    return rows
+
+
+def _negative(
+    study: Study, known: dict, done: Finished, sides: list[np.ndarray], n_runs: int, lost: str | None
+) -> dict:
+    """The AUC of one side, or the difference of two; (trainings,) figures of each."""
+    measure, values = (AUC, sides[0]) if len(sides) == 1 else (DELTA, sides[0] - sides[1])
+    confidence = 1 - (1 - study.compare.confidence) / NEGATIVE_FIGURES
+    low, high = students_interval(values, confidence)
+    patients, expected = done.images["patient_id"].nunique(), EXPECTED[measure]
+    row = known | dict(zip(_VALUE, (values.mean(), low, high), strict=True))
+    row |= {"measure": measure, "confidence": confidence, "expected": f"covers {expected:g}"}
+    row |= {"passed": low <= expected <= high and not lost, "diverged": lost, "values": values}
+    row |= {"auc_a": sides[0].mean(), "auc_b": sides[-1].mean() if measure == DELTA else np.nan}
+    return row | {"n_patients": patients, "n_runs": n_runs, "resamples": 0}
+
+
+# The positive control -------------------------------------------------------------------------------------
+@of_task
+def _own_classes(study: Study, task: str, source: str) -> dict:
+    """task: the corpus whose held-out images are told apart."""
+    about = study.corpora[task].model_dump(include=set(Dataset.model_fields))
+    here = _frozen_study(study, task, Task(**about, negative=GROUPS[0], positive=GROUPS[1], folds=1))
+    pair, options = (source, RANDOM), study.compare
+    backbones, seeds = _common_backbones(study, pair), study.controls.seeds
+    done = _carried_out(here, HeldOutArm, list(pair), backbones, seeds, f"own classes of {source}")
+    runs = [done.runs[done.runs["source"] == one].sort_values(["backbone", "seed"]) for one in pair]
+    a, b = (_fold_scores(done, some) for some in runs)
+    seed = seed_of(study.seed, "controls", source, task)
+    found = bootstrap_delta([a], [b], options.resamples, seed, [runs[0]["backbone"].to_numpy()])
+    lost, values = diverged(*runs), runs[0]["test_auc"].to_numpy() - runs[1]["test_auc"].to_numpy()
+    row = {"control": OWN_CLASSES, "task": task, "source_a": source, "source_b": RANDOM, "measure": DELTA}
+    row |= estimate_columns(study, found, _VALUE)
+    row |= {"confidence": options.confidence, "expected": ABOVE, "resamples": options.resamples}
+    row |= {"passed": row["ci_low"] > 0 and not lost, "diverged": lost, "values": values}
+    row |= {"auc_a": mean_auc([a]), "auc_b": mean_auc([b]), "n_runs": a.runs}
+    return row | {"n_patients": len(np.unique(a.patients))}
+
+
+def _fold_scores(done: Finished, runs: pd.DataFrame) -> FoldScores:
+    """Runs on the only fold, in their order."""
+    scores = done.images.pivot(index="image_id", columns="run", values="score")
+    about = done.images.drop_duplicates("image_id").set_index("image_id").loc[scores.index]
+    return FoldScores(
+        about["label"].to_numpy(), about["patient_id"].to_numpy(), scores[runs["run"]].to_numpy().T
+    )
+
+
+# What both share ------------------------------------------------------------------------------------------
+def _frozen_study(study: Study, task: str, about: Task) -> Study:
+    """The study with one task and one frozen setting, and without augmentation."""
+    options = study.controls
+    setting = Setting(train="frozen", lr=options.lr)
+    changes = {
+        "settings": [setting],
+        "epochs": {"frozen": options.epochs},
+        "seeds": options.seeds,
+        "views": 1,
+    }
+    plain = about.model_copy(update={"augment": "none", "train": None})
+    transfer = study.transfer.model_copy(update=changes)
+    return study.model_copy(update={"tasks": {task: plain}, "transfer": transfer})
+
+
+def _carried_out(
+    study: Study,
+    arm: type[ControlArm],
+    sources: list[str],
+    backbones: list[str],
+    seeds: list[int],
+    title: str,
+) -> Finished:
+    (task,), lr = study.tasks, study.controls.lr
+    runs = [
+        Run(task, source, backbone, "frozen", lr, fold, seed)
+        for source in sources
+        for backbone in backbones
+        for fold in range(study.tasks[task].folds)
+        for seed in seeds
+    ]
+    packed = arm.opened(study, task)
+    return carry_out(study, task, runs, arm, lambda some: arm_cost(study, packed, some), title)
+
+
+def _common_backbones(study: Study, pair: tuple[str, str]) -> list[str]:
+    """Backbones of the controls that both sources have.
+
+    Raises:
+        UserError: there are none.
+    """
+    wanted = study.controls.backbones or list(study.backbones)
+    common = [name for name in wanted if all(name in study.backbones_of(source) for source in pair)]
+    if not common:
+        raise UserError(
+            f"'{pair[0]}' and '{pair[1]}' have none of the backbones {', '.join(wanted)} in common; name one "
+            "that both have in controls.backbones"
+        )
+    return common
+
+
+# What is shown --------------------------------------------------------------------------------------------
+def controls_figure(study: Study, found: Controlled) -> Figure:
+    """One line per figure: its single trainings, mean and interval; green is where the interval must lie.
+
+    An AUC is drawn by how far it is from 0.5, so that the expected value of all negative controls is 0.
+    """
+    rows, expected = found.table.to_dict("records"), found.table["measure"].map(EXPECTED)
+    marks = found.table.assign(
+        panel="",
+        row=[figure_title(study, row).replace(": ", "\n", 1) for row in rows],
+        colour=[COLOURS[0] if row["passed"] else COLOURS[1] for row in rows],
+        marker=["o" if row["passed"] else "X" for row in rows],
+        **{name: found.table[name] - expected for name in _VALUE},
+    )
+    figure, (panel,), _, _ = intervals(study, marks, "AUC minus 0.5, or difference in AUC", line=0)
+    values = found.trainings["value"] - found.trainings["measure"].map(EXPECTED)
+    # Of few trainings an interval may be wider than AUCs can differ.
+    limit = min(1.1 * max(values.abs().max(), marks[list(_VALUE)].abs().max(axis=None)), 1)
+    panel.set_xlim(-limit, limit)
+    for y, row in enumerate(rows):
+        left, width = (0, limit) if row["expected"] == ABOVE else (-limit / 40, limit / 20)
+        panel.add_patch(Rectangle((left, y - 0.4), width, 0.8, color=_GREEN, lw=0, zorder=0))
+        own = values[(found.trainings[_KEYS] == pd.Series(row)[_KEYS]).all(axis=1)]
+        panel.plot(own, [y + 0.2] * len(own), "|", color=UNDECIDED, ms=7, zorder=2)
+    figure.suptitle(
+        "Controls: mean and interval (failed: X), and single trainings (strokes)\n"
+        "green: where the interval must lie, or what it must touch",
+        fontsize=10,
+    )
+    return figure
+
+
+def figure_title(study: Study, row: dict) -> str:
+    """`Breast US, permuted labels: Radiology − Photographs`; what a row of the table is about."""
+    about = f"{study.dataset(row['task']).title}, {TITLES[row['control']]}"
+    if row["control"] == RANDOM_WEIGHTS:
+        return f"{about}: difference"
+    if row["measure"] == AUC:
+        return f"{about}: {source_title(study, row['source_a'])}"
+    return f"{about}: {pair_title(study, (row['source_a'], row['source_b']))}"
+
+
+def control_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """Every figure, and whether it came out as it must."""
+    found = []
+    for row in table.to_dict("records"):
+        word, form = "passed" if row["passed"] else "FAILED", ".3f" if row["measure"] == AUC else "+.3f"
+        subject = f"Control. {figure_title(study, row)}"
+        found.append(finding_of(row, subject, word, _VALUE, form, "11_controls"))
+    return found
+
+
+def controls_box(study: Study, table: pd.DataFrame) -> str:
+    """The verdict in Markdown: a sentence, or a red box (HTML) where a control failed."""
+    if table.empty:
+        return f"**Controls.** {NO_CONTROLS}"
+    failed = table[~table["passed"].astype(bool)]
+    if failed.empty:
+        return f"**Controls.** All {len(table)} figures came out as they must."
+    items = ""
+    for found, row in zip(control_findings(study, failed), failed.to_dict("records"), strict=True):
+        what = f"{found.subject.removeprefix('Control. ')}: {with_interval(found, row['confidence'])}"
+        lost = unless_diverged("", row.get("diverged"))
+        why = (
+            lost
+            or f"the interval should be one that {row['expected']}, and is not. {_MEANING[row['control']]}"
+        )
+        items += f"<li>{escape(f'{what}; {why}')}.</li>"
+    return (
+        f'<div style="{_BOX}"><b>A CONTROL FAILED ({len(failed)} of {len(table)} figures).</b> Do not rely '
+        f"on what is said below until the reason is found.<ul>{items}</ul>See notebook 11_controls.</div>"
+    )

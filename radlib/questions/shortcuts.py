@@ -1,0 +1,215 @@
+"""Which shortcut does a task allow? (09_confounds)
+
+The AUC of a classifier that never sees what is in the image. It knows the size of the file as published, its
+aspect ratio, and of the packed image, which the networks see too, the mean, the contrast and statistics of
+the border. Where such a classifier does well, a network may owe
+its AUC to how images were made rather than to what they show: other scanners, crops or windows for one class.
+It learns from the training part of each fold, as the sources do, and is scored on the same test images.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from radlib.data.images import Packed, open_packed
+from radlib.errors import of_task
+from radlib.progress import progress
+from radlib.questions.verdicts import diverged, estimate_columns
+from radlib.seeds import seed_of
+from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
+from radlib.show.style import UNDECIDED, intervals, source_colours
+from radlib.show.table import COUNTS, ORIGIN, TASK, Column, Table, hidden, interval_columns
+from radlib.stats.bootstrap import bootstrap_mean_auc
+from radlib.stats.estimate import Estimate
+from radlib.stats.folds import FoldScores, tested
+from radlib.study import Study
+from radlib.study.titles import source_title, task_title
+from radlib.training.results import FoldPredictions, Results
+
+EVERYTHING = "everything"
+TITLES = {
+    "size": "only image size",
+    "aspect": "only aspect ratio",
+    "mean": "only mean brightness",
+    "contrast": "only contrast (SD)",
+    "border": "only the border",
+    EVERYTHING: "all of these",
+}
+_AUC, _DELTA = ("auc", "ci_low", "ci_high"), ("delta", "delta_low", "delta_high")
+SHORTCUTS = Table(
+    "shortcuts.csv",
+    "confounds",
+    "task and set of features",
+    [
+        TASK,
+        Column("features", "what the classifier sees", "sees only", names=TITLES),
+        Column("n_features", "how many numbers that is"),
+        *interval_columns("auc", "of the classifier", "AUC", ".3f"),
+        Column("best_source", "the source that validation likes best", "best source", source_title),
+        Column("auc_best_source", "its AUC", "its AUC", ".3f"),
+        *interval_columns(
+            "delta", "its AUC minus that of the classifier", "it has more", "+.3f", *_DELTA[1:]
+        ),
+        *COUNTS[:2],
+        *hidden(COUNTS[2]),
+        *ORIGIN,
+    ],
+    index=2,
+)
+SIDES = ["top", "bottom", "left", "right"]
+GROUPS = {
+    "size": ["log_size"],
+    "aspect": ["log_aspect"],
+    "mean": ["mean"],
+    "contrast": ["contrast"],
+    "border": ["border_black", *(f"{side}_{figure}" for side in SIDES for figure in ("mean", "contrast"))],
+}
+GROUPS[EVERYTHING] = [name for names in GROUPS.values() for name in names]
+BORDER = 16  # at each side, this part of the image is its border
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """`table` (`SHORTCUTS`): a row per task and features; `sources`: task, source, AUC with its interval."""
+
+    table: pd.DataFrame
+    sources: pd.DataFrame
+
+
+def compare_shortcuts(study: Study, results: Results) -> Shortcuts:
+    """Every task: the shortcut classifier on each set of features, beside every source.
+
+    A source's AUC is the mean over all its own runs of the task. The best source is the one with the highest
+    mean validation AUC over all folds, in which the same patients also test: a little in its favour.
+
+    Raises:
+        UserError: data missing, or too few patients or resamples for an interval.
+    """
+    rows, networks = [], []
+    for task in progress(results.tasks, description="shortcuts"):
+        runs = dict(iter(results.of_task(task).groupby("source")))
+        best = max(runs, key=lambda source: runs[source]["val_auc"].mean())
+        aucs, counts = _aucs(study, results, task, runs)
+        about = {
+            "task": task,
+            "best_source": best,
+            "auc_best_source": aucs[best].value,
+            **counts,
+            "diverged": diverged(runs[best]),
+        }
+        for group, names in GROUPS.items():
+            auc = aucs[f"only {group}"]
+            found = estimate_columns(study, auc, _AUC) | estimate_columns(study, aucs[best] - auc, _DELTA)
+            rows.append(about | {"features": group, "n_features": len(names), **found})
+        for source in (source for source in study.sources if source in runs):
+            networks.append({"task": task, "source": source, **estimate_columns(study, aucs[source], _AUC)})
+    table = SHORTCUTS.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    return Shortcuts(table, pd.DataFrame(networks))
+
+
+@of_task
+def _aucs(
+    study: Study, results: Results, task: str, runs: dict[str, pd.DataFrame]
+) -> tuple[dict[str, Estimate], dict[str, int]]:
+    """AUC by set of features and by source, on the patients that 04_auc resamples; and their counts."""
+    packed = open_packed(study.dataset_dir(task))
+    known, parts = measure_images(packed), results.predictions[task]
+    # No source has a space in its name, so none is taken for a set of features.
+    sides = {f"only {group}": score_folds(packed, known[names], parts) for group, names in GROUPS.items()}
+    counts = tested(sides[f"only {EVERYTHING}"])
+    sides |= {source: results.scores(task, some) for source, some in runs.items()}
+    seed = seed_of(study.seed, "bootstrap", task)
+    return bootstrap_mean_auc(sides, study.compare.resamples, seed), counts
+
+
+def measure_images(packed: Packed) -> pd.DataFrame:
+    """What the classifier knows of every image; rows as in the manifest, columns of `GROUPS`.
+
+    log_size: logarithm of the geometric mean of the file's sides, in px; log_aspect: of width over height.
+    Brightness in 0 to 255, over the packed image: mean and SD, and those of the outer sixteenth at each side;
+    border_black: share of black pixels there. Packed images are square, so a border is that of the stretched
+    or letterboxed image.
+    """
+    width, height = (packed.manifest[side].to_numpy(dtype=float) for side in ("width", "height"))
+    starts = range(0, len(packed.manifest), _AT_ONCE)
+    measured = pd.concat([_brightness(packed.images[i : i + _AT_ONCE]) for i in starts], ignore_index=True)
+    return measured.assign(log_size=np.log(width * height) / 2, log_aspect=np.log(width / height))
+
+
+def _brightness(images: np.ndarray) -> pd.DataFrame:
+    grey = images.astype(np.float32).mean(axis=3)
+    width = max(1, grey.shape[1] // BORDER)
+    inside = np.zeros(grey.shape[1:], dtype=bool)
+    inside[width:-width, width:-width] = True
+    columns = {"border_black": (grey[:, ~inside] == 0).mean(axis=1)}
+    strips = (grey[:, :width], grey[:, -width:], grey[:, :, :width], grey[:, :, -width:])
+    parts = {"": grey} | {f"{side}_": strip for side, strip in zip(SIDES, strips, strict=True)}
+    for name, part in parts.items():
+        columns |= {f"{name}mean": part.mean(axis=(1, 2)), f"{name}contrast": part.std(axis=(1, 2))}
+    return pd.DataFrame(columns)
+
+
+def score_folds(packed: Packed, table: pd.DataFrame, parts: list[FoldPredictions]) -> list[FoldScores]:
+    """Train on each fold's training part, score the test images of `parts` in their order.
+
+    Args:
+        table: (n rows) what is known of every image of the manifest.
+    """
+    labels, known = packed.manifest["label"].to_numpy(), table.to_numpy()
+    place = pd.Index(packed.manifest["image_id"])
+    scored = []
+    for part in parts:
+        train = (packed.manifest[f"part_{part.fold}"] == "train").to_numpy()
+        model = classifier().fit(known[train], labels[train])
+        scores = model.predict_proba(known[place.get_indexer(part.image_ids)])[:, 1]
+        scored.append(FoldScores(part.labels, part.patients, scores[np.newaxis]))
+    return scored
+
+
+def classifier() -> VotingClassifier:
+    """Mean probability of a logistic regression and of boosted trees: neither is chosen by its result."""
+    trees = HistGradientBoostingClassifier(learning_rate=0.05, max_depth=3, early_stopping=False)
+    line = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    return VotingClassifier([("line", line), ("trees", trees)], voting="soft")
+
+
+def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
+    """AUC of the shortcut classifier by set of features, above the sources' AUC, one panel per task."""
+    names = found.table["features"].map(TITLES)
+    sources = [source_title(study, source) for source in found.sources["source"]]
+    colours = found.sources["source"].map(source_colours(study))
+    marks = pd.concat(
+        [
+            found.table.assign(row=names, marker="s", colour=UNDECIDED),
+            found.sources.assign(row=sources, marker="o", colour=colours),
+        ]
+    )
+    marks = marks.assign(value=marks["auc"], panel=[task_title(study, task) for task in marks["task"]])
+    figure, panels, _, _ = intervals(study, marks, "test AUC", line=0.5, across=3, sharex=True)
+    for panel in panels:
+        panel.axhline(len(GROUPS) - 0.5, color="0.75", lw=0.8)
+    figure.suptitle(
+        f"AUC without looking (squares) and of the sources (mean over their runs), "
+        f"{study.compare.confidence:.0%} intervals over patients",
+        fontsize=10,
+    )
+    return figure
+
+
+def shortcuts_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """Task by task: what can be had without looking, and whether the best source is shown to have more."""
+    words = {HIGHER: "has more", LOWER: "has less", NOT_SHOWN: "is not shown to have more"}
+    found = []
+    for row in table[table["features"] == EVERYTHING].to_dict("records"):
+        best = f"{source_title(study, row['best_source'])} ({row['auc_best_source']:.3f})"
+        verdict = f"the best source, {best}, {words[direction(row['delta_low'], row['delta_high'])]}"
+        subject = f"AUC of a classifier that never looks: {task_title(study, row['task'])}"
+        found.append(finding_of(row, subject, verdict, _AUC, ".3f", "09_confounds"))
+    return found

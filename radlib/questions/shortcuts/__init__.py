@@ -1,1 +1,0 @@
-"""What can be had without looking at the content? (09_confounds)"""
