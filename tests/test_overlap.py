@@ -7,11 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
+from radlib.questions import overlap
 from radlib.questions.auc.compute import compare_sources
-from radlib.questions.overlap import compute as overlap
-from radlib.questions.overlap.compute import Matches, best_matches, judge
-from radlib.questions.overlap.findings import overlap_findings
-from radlib.questions.overlap.table import OVERLAP
+from radlib.questions.overlap import OVERLAP, Matches, best_matches, judge, overlap_findings
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.folds import FoldScores

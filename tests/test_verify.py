@@ -23,8 +23,8 @@ from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions.compare import DICE, RESIZE
 from radlib.questions.ranking import IMPROVEMENT, RANKS
-from radlib.questions.validity import compute as validity
-from radlib.questions.validity.table import VALIDITY
+from radlib.questions.validity.coverage import VALIDITY, coverage_table
+from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive
 from radlib.report.origin import differences
 from radlib.report.verify import verify
@@ -68,7 +68,7 @@ def committed(tmp_path_factory):
     OVERALL.write(study, found.overall)
     located = lesions.load_localised(study, results)
     DICE.write(study, compare_lesions.compare_found(study, [located]))
-    VALIDITY.write(study, validity.coverage_table(study, validity.simulate(study)))
+    VALIDITY.write(study, coverage_table(study, simulate(study)))
     RESIZE.write(study, compare_lesions.compare_resize(study, [located]))
     drawn = ranks.draw_tasks(study, results)
     RANKS.write(study, ranks.rank_table(study, drawn))

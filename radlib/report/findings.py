@@ -20,12 +20,10 @@ from radlib.questions.lesions.compare import (
 )
 from radlib.questions.lesions.measured import load_segmented
 from radlib.questions.matched_labels import MATCHED, matched_findings
-from radlib.questions.overlap.findings import overlap_findings
-from radlib.questions.overlap.table import OVERLAP
+from radlib.questions.overlap import OVERLAP, overlap_findings
 from radlib.questions.ranking import IMPROVEMENT, RANKS, improvement_findings, ranking_findings
 from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
-from radlib.questions.validity.findings import validity_findings
-from radlib.questions.validity.table import VALIDITY
+from radlib.questions.validity.coverage import VALIDITY, validity_findings
 from radlib.show.findings import Finding
 from radlib.study import Study
 

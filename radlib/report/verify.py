@@ -25,8 +25,8 @@ from radlib.questions.lesions import compare as lesions
 from radlib.questions.lesions.compare import DICE, RESIZE
 from radlib.questions.lesions.measured import lesion_tasks, load_localised, load_segmented
 from radlib.questions.ranking import IMPROVEMENT, RANKS
-from radlib.questions.validity import compute as validity
-from radlib.questions.validity.table import VALIDITY
+from radlib.questions.validity.coverage import VALIDITY, coverage_table
+from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive, origin
 from radlib.report.agreement import DIFFERENT, FAILED, MISSING, NOT_COMPUTED, WITHIN, Verdict
 from radlib.study import Study, load_study
@@ -105,7 +105,7 @@ def _validity(study: Study) -> None:
     """The cell that is drawn fastest; all of them take as long as 08_validity."""
     cell = min(study.validity.cells, key=lambda cell: sum(cell.patients) * cell.settings * cell.seeds)
     small = study.model_copy(update={"validity": study.validity.model_copy(update={"cells": [cell]})})
-    VALIDITY.write(small, validity.coverage_table(small, validity.simulate(small)))
+    VALIDITY.write(small, coverage_table(small, simulate(small)))
 
 
 # What writes tables that follow from predictions below a study's root, and which.
