@@ -32,7 +32,7 @@ def loop_seconds(sides: list[FoldScores], resamples: int) -> float:
     The draws are made beforehand and not timed.
     """
     patients = fold_patients(sides[0])
-    (_, weights), *_ = patient_weights(patients, resamples, 0, 0, resamples)
+    weights, *_ = patient_weights(patients, resamples, 0, 0, resamples)
     drawn = [np.repeat(np.arange(len(sides[0].labels)), w[patients.of_image].astype(int)) for w in weights]
     start = time.perf_counter()
     for images in drawn:

@@ -3,7 +3,7 @@
 Run from the repository's folder: `python -m benchmarks.paper`, or with the folder in which to work behind it.
 In a clone of the last commit it writes every data set in its published format with the authors' lists, Keras
 files of the four networks for RadImageNet and timm's for ImageNet (all with random weights), and carries out
-studies/paper.yaml by `dvc repro`: all eight tasks, their folds, four sources and four networks, U-Nets and
+studies/paper.yaml: all eight tasks, their folds, four sources and four networks, U-Nets and
 negative controls (positive ones need more patients). Cut are images, epochs, settings and simulated studies.
 It shows that everything fits together; its figures mean nothing.
 """
@@ -89,9 +89,7 @@ def carry_out(work: Path) -> int:
     python = [sys.executable, "-m"]
     for command in (
         [*python, "radlib.run", "check-data", "--raw", str(downloads)],
-        [*python, "radlib.run", "choose", "--raw", str(downloads)],
-        [*python, "dvc", "repro"],
-        [*python, "radlib.run", "record"],
+        [*python, "radlib.run", "study", "--raw", str(downloads)],
     ):
         done = subprocess.run(command, cwd=home, env=environment, check=False)
         if done.returncode:

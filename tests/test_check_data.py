@@ -92,7 +92,7 @@ def by_name(checked) -> dict:
 
 
 def test_everything_is_counted_where_raw_says(study, raw):
-    checked = check_data(study, raw, progress=quiet)
+    checked = check_data(study, raw)
     counts = {one.name: (one.found, one.images, one.patients, one.positive) for one in checked}
     assert counts == {
         "radiology": ("yes", 21, None, None),
@@ -106,7 +106,7 @@ def test_everything_is_counted_where_raw_says(study, raw):
 
 def test_the_table_says_what_a_reader_needs(study, raw):
     (raw / "ddti").rename(raw / "elsewhere")
-    lines = report(study, check_data(study, raw, progress=quiet)).splitlines()
+    lines = report(study, check_data(study, raw)).splitlines()
     header, table = lines[2], {line.split()[0]: line for line in lines[3:7]}
     assert re.split(r"\s{2,}", header) == [
         "dataset", "found", "images", "patients", "positive", "expected", "licence", "how to get it",
@@ -136,7 +136,7 @@ def test_published_weights_that_are_missing_say_where_they_are_published(study, 
     (raw / "weights").mkdir()
 
     def row_and_errors():
-        lines = report(study, check_data(study, raw, quick=True, progress=quiet)).splitlines()
+        lines = report(study, check_data(study, raw, quick=True)).splitlines()
         row = next(line for line in lines if line.startswith("published"))
         return re.split(r"\s{2,}", row.rstrip()), [line for line in lines if line.startswith("Error: ")]
 
@@ -147,7 +147,7 @@ def test_published_weights_that_are_missing_say_where_they_are_published(study, 
     (raw / "weights/b.pt").write_bytes(b"there")
     row, errors = row_and_errors()
     assert row == ["published", "2 of 2", "-", "-", "-", "-", "MIT"] and not errors
-    opened = check_data(study, raw, progress=quiet)[-1].errors
+    opened = check_data(study, raw)[-1].errors
     assert [error.split("weights/")[1][:29] for error in opened] == [
         f"{n}.pt cannot be read as weight" for n in "ab"
     ]
@@ -155,7 +155,7 @@ def test_published_weights_that_are_missing_say_where_they_are_published(study, 
 
 def test_wrong_counts_are_warnings_with_the_number(study, raw):
     (raw / "ddti" / "2_2.jpg").unlink()
-    warned = by_name(check_data(study, raw, progress=quiet))["thyroid"]
+    warned = by_name(check_data(study, raw))["thyroid"]
     assert warned.warnings == ["'thyroid': images 11, expected 12 (-1)"] and not warned.errors
 
 
@@ -166,7 +166,7 @@ def test_every_unreadable_file_is_named_unless_quick(study, raw):
     (raw / "ddti/1_1.jpg").write_bytes(b"half a file")
     (raw / "ddti/4_1.jpg").write_bytes(b"")
     (raw / "radimagenet/radiology_ai/US/gallbladder/image006.png").write_bytes(b"<html>")
-    found = by_name(check_data(study, raw, progress=quiet))
+    found = by_name(check_data(study, raw))
     assert [len(found[n].errors) for n in ("haemorrhage", "thyroid", "radiology")] == [1, 2, 1]
     assert "ID_000000004.dcm is no readable DICOM picture" in found["haemorrhage"].errors[0]
     assert ["1_1.jpg" in found["thyroid"].errors[0], "4_1.jpg is empty" in found["thyroid"].errors[1]] == [
@@ -174,7 +174,7 @@ def test_every_unreadable_file_is_named_unless_quick(study, raw):
     ] * 2
     assert "image006.png is no readable image" in found["radiology"].errors[0]
     assert found["haemorrhage"].images == 24
-    quickly = check_data(study, raw, quick=True, progress=quiet)
+    quickly = check_data(study, raw, quick=True)
     assert not any(one.errors for one in quickly)
     assert "No image was opened (quick)." in report(study, quickly, quick=True)
 
@@ -182,7 +182,7 @@ def test_every_unreadable_file_is_named_unless_quick(study, raw):
 def test_many_unreadable_files_are_counted_not_all_printed(study, raw):
     for file in (raw / "radimagenet").rglob("*.png"):
         file.write_bytes(b"")
-    printed = report(study, check_data(study, raw, progress=quiet))
+    printed = report(study, check_data(study, raw))
     assert printed.count("is empty; replace or delete it") == 20
     assert "Error: 'radiology': 1 more such files" in printed
 
@@ -190,7 +190,7 @@ def test_many_unreadable_files_are_counted_not_all_printed(study, raw):
 def test_what_a_reader_finds_wrong_is_an_error_and_the_others_are_still_checked(study, raw):
     (raw / "radimagenet/RadiologyAI_val.csv").unlink()
     (raw / "ddti/2.xml").write_text("<case><tirads>9</tirads></case>")
-    found = by_name(check_data(study, raw, progress=quiet))
+    found = by_name(check_data(study, raw))
     assert re.match("dataset 'radiology': no table", found["radiology"].errors[0])
     assert "TI-RADS '9'" in found["thyroid"].errors[0]
     assert found["haemorrhage"].images == 24 and not found["haemorrhage"].errors
@@ -199,7 +199,7 @@ def test_what_a_reader_finds_wrong_is_an_error_and_the_others_are_still_checked(
 def test_labels_that_the_study_does_not_know_are_an_error(study, raw):
     for case in (1, 12, 14, 16, 18):
         (raw / f"ddti/{case}.xml").write_text(published.ddti_case(case, "5", {1: None}))
-    found = by_name(check_data(study, raw, progress=quiet))["thyroid"]
+    found = by_name(check_data(study, raw))["thyroid"]
     assert "no image of class 'benign'" in found.errors[0] and found.images == 12
 
 
@@ -219,7 +219,7 @@ def first_error(study, raw, **changes) -> str:
     """What check-data and 01_data say of the changed task, which must be the same."""
     task = study.tasks["thyroid"].model_copy(update=changes)
     study = with_raw(study.model_copy(update={"tasks": {"thyroid": task}, "corpora": {}}), raw)
-    errors = check_data(study, quick=True, progress=quiet)[0].errors
+    errors = check_data(study, quick=True)[0].errors
     try:
         prepare(study, "thyroid", save=False, progress=quiet)
     except UserError as exc:
@@ -291,7 +291,7 @@ def test_a_network_that_cannot_work_is_an_error(at_home, raw, capsys):
     file.write_text(file.read_text().replace("tf_efficientnet_lite0", "vit_tiny_patch16_224"))
     assert main(["check-data", "--study", "mine", "--raw", str(raw), "--quick"]) == 1
     assert "Error: backbones.vit_tiny_patch16_224: the features" in capsys.readouterr().out
-    assert main(["choose", "--study", "mine", "--raw", str(raw)]) == 1
+    assert main(["study", "--study", "mine", "--raw", str(raw)]) == 1
     assert "Stopped: backbones.vit_tiny_patch16_224: the features" in capsys.readouterr().err
 
 

@@ -15,6 +15,7 @@ from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.weights import load_weights
 from radlib.questions.auc.compute import compare_sources
 from radlib.report.published import TRANSFER
+from radlib.run.choose import choose
 from radlib.run.commands import main
 from radlib.run.plan import plan
 from radlib.study import Study, load_study
@@ -133,13 +134,13 @@ def at_home(tmp_path, monkeypatch):
 
 def test_public_part_of_the_study_goes_through_the_commands_of_the_readme(at_home, capsys):
     home, downloads = at_home
-    assert main(["choose", "--study", "paper", "--raw", downloads]) == 1
+    assert main(["study", "--study", "paper", "--raw", downloads]) == 1
     assert "'covid_ct' of study 'paper' is not at data/raw/covid19" in capsys.readouterr().err
     shutil.copy(home / "studies/paper.yaml", home / "params.yaml")
     (home / "params.yaml").write_text(public())
     assert main(["check-data", "--raw", downloads]) == 0
     assert "Error: " not in capsys.readouterr().out
-    assert main(["choose", "--raw", downloads]) == 0
+    choose("", downloads)
     study = load_study()
     assert study.name == "paper_public" and set(study.tasks) == set(TRANSFER) - {"covid_ct"}
     assert (

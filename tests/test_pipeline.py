@@ -106,7 +106,6 @@ def killed_and_resumed(tmp_path_factory):
     """
     folder = copy_repository(tmp_path_factory.mktemp("smoke") / "copy")
     short_study(folder)
-    call(folder, "python", "-m", "radlib.run", "choose")
     process = subprocess.Popen(
         STUDY, cwd=folder, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -136,11 +135,11 @@ def test_kill_repeats_no_finished_run(killed_and_resumed):
 
 @pytest.mark.study
 def test_kill_leaves_the_tables_of_an_uninterrupted_run(killed_and_resumed, tmp_path):
-    folder, _, _ = killed_and_resumed
+    folder, finished, _ = killed_and_resumed
     shutil.copytree(folder / "data", tmp_path / "data")
     shutil.copytree(folder / "models", tmp_path / "models")
     study = load_study(path=folder / "params.yaml").model_copy(update={"root": tmp_path})
-    for task in study.tasks:
+    for task in {path.parent.name for path in finished}:  # others were not interrupted
         scratch = transfer(study, task)
         assert scratch.reused == 0
         stored = tables(folder)
@@ -179,7 +178,7 @@ def test_report_is_complete_and_says_simulated(killed_and_resumed):
 def test_stages_read_no_parameter_that_dvc_does_not_know_of(killed_and_resumed):
     folder, _, _ = killed_and_resumed
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
-    declared = {name: [*stage.get("params", {}).get("study.yaml", {})] for name, stage in stages.items()}
+    declared = {name: [*stage.get("params", {}).get("study.json", {})] for name, stage in stages.items()}
     reads = [line.split("\t") for line in (folder / "reads.tsv").read_text().splitlines()]
     # The name is in all paths, the folder is nowhere, and how work is shared out changes no result.
     reads = [(stage, key) for stage, key in reads if key.split(".")[0] not in {"name", "root", "compute"}]
@@ -215,7 +214,7 @@ def test_the_recorded_report_is_what_its_predictions_give(killed_and_resumed):
 def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touch(killed_and_resumed):
     folder, _, _ = killed_and_resumed
     before = pd.read_parquet(folder / "results/smoke/breast_us/runs.parquet")
-    assert stages_run(call(folder, "dvc", "repro")) == {"study"}
+    assert stages_run(call(folder, "dvc", "repro")) == set()
 
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["transfer"]["epochs"]["top10"] = 1

@@ -7,6 +7,7 @@ import pytest
 
 from radlib.errors import UserError
 from radlib.report import origin
+from radlib.run.choose import choose
 from radlib.run.notebooks import run_notebook
 from radlib.study import load_study
 from tests.test_pipeline import call, copy_repository
@@ -37,7 +38,7 @@ def commit(folder) -> None:
 
 
 def test_notebook_that_stops_prints_one_sentence(folder):
-    call(folder, "python", "-m", "radlib.run", "choose", "--study", "smoke")
+    choose("smoke", "")
     output = call(folder, "python", "-m", "radlib.run", "notebook", "03_transfer", "task=breast_us", code=1)
     assert "Stopped: dataset 'breast_us' is not prepared" in output
     assert "Traceback" not in output

@@ -5,7 +5,6 @@ from collections import Counter
 from itertools import product
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -14,7 +13,7 @@ from radlib.networks.learners import FrozenLearner, TopLearner
 from radlib.networks.segmenters import FrozenSegmenter
 from radlib.run import calibration, costs
 from radlib.run.commands import main
-from radlib.run.costs import Step
+from radlib.run.costs import Piece, Step
 from radlib.run.plan import Stage, plan, planned, report, wall_seconds
 from radlib.study import load_study
 from radlib.study.datasets import Expected
@@ -73,6 +72,10 @@ def study(small_study):
     return small_study.model_copy(update=update)
 
 
+def steps_of(stage: Stage) -> Counter:
+    return sum((piece.steps for piece in stage.pieces), Counter())
+
+
 def size_on_disk(folder):
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -90,22 +93,19 @@ def test_plan_counts_what_the_stages_then_do(study, passes):
         done.append(+Counter(passes))
         passes.clear()
     for stage, found in zip(list(stages.values())[2:], done, strict=True):
-        assert sum(stage.pieces, Counter()) == found, stage.name
+        assert steps_of(stage) == found, stage.name
     assert [stage.runs for stage in stages.values()] == [0, 0, 1, 2 * 2 * 3, 2 * 2 * 1]
     packed = [study.dataset_dir(TASK) / f"{name}.npy" for name in ("images", "masks")]
     tables = 40 * 2 * costs.ROW_BYTES
     written = sum(file.stat().st_size for file in packed)
     assert written == stages[f"01_data {TASK}"].disk - tables + 2 * 128, "two headers of 128 bytes"
-    counts, runs = costs.counts_of(study, TASK), study.runs_of(TASK)
-    arms = [[run for run in runs if run.source == source] for source in study.sources]
-    features = sum(costs.feature_bytes(study, counts, arm) for arm in arms)
+    features = sum(piece.memory for piece in stages[f"03_transfer {TASK}"].pieces)
     assert size_on_disk(study.store_dir / "features") == pytest.approx(features, rel=0.02)
     models = size_on_disk(study.store_dir / "pretrain") + study.model_file("radiology", SMALL).stat().st_size
     assert models == pytest.approx(stages["02_pretrain radiology"].disk, rel=0.02)
     kept = size_on_disk(study.store_dir / "runs") + size_on_disk(study.store_dir / "segmentation")
     kept += size_on_disk(study.result_dir(TASK))
-    expected = costs.run_bytes(study, counts, runs)
-    expected += costs.segmentation_bytes(counts, study.segmentation_runs_of(TASK))
+    expected = stages[f"03_transfer {TASK}"].disk - features + stages[f"05_segment {TASK}"].disk
     assert expected / 2 < kept < 2 * expected
 
 
@@ -125,7 +125,7 @@ def test_paper_is_counted_as_by_hand(tmp_path):
                     total += 30 * (images - test) + validation + test
                     if config.folds == 5 and run.train != "frozen" and task in ("thyroid_us", "breast_us"):
                         total += test + validation
-    found = sum(count for stage in stages for piece in stage.pieces for count in piece.values())
+    found = sum(steps_of(stage).total() for stage in stages)
     assert found == pytest.approx(total, rel=1e-4)
     haemorrhage = next(stage for stage in stages if stage.name.endswith("haemorrhage_ct"))
     stored = {"resnet50": 2048 * 64, "inception_v3": 2048 * 36, "inception_resnet_v2": 2080 * 36}
@@ -146,7 +146,7 @@ def test_more_images_and_larger_inputs_cost_more(tmp_path):
         return next(stage for stage in stages if stage.name == "03_transfer acl_mri")
 
     once, twice = (transfer_stage(expected=Expected(images=n)) for n in (1000, 2000))
-    assert sum(sum(p.values()) for p in twice.pieces) == 2 * sum(sum(p.values()) for p in once.pieces)
+    assert steps_of(twice).total() == 2 * steps_of(once).total()
     larger = transfer_stage(expected=Expected(images=1000), input=299)
     assert once.disk < larger.disk and once.disk < twice.disk and once.memory < larger.memory
 
@@ -180,9 +180,8 @@ def test_processes_that_pretrain_together_are_planned_together(study):
         assert {name for name, s in stages.items() if s.group} <= {"02_pretrain radiology"}
         grouped[backend, together] = stages["02_pretrain radiology"].group
     assert grouped == {("local", 4): None, ("ray", 1): 1, ("ray", 4): 4}
-    stage = Stage(
-        "02_pretrain radiology", 1, pieces=[Counter({"step": 3600}), Counter({"step": 7200})], group=4
-    )
+    pieces = [Piece(Counter({"step": images})) for images in (3600, 7200)]
+    stage = Stage("02_pretrain radiology", 1, pieces, group=4)
     for devices, hours in ((1, "3.0 h"), (2, "90 min"), (8, "45 min")):
         text = report(study, [stage], {"step": 1.0}, devices)
         assert [line for line in text.splitlines() if line.startswith("total")][0].endswith(hours)
@@ -197,11 +196,11 @@ def test_table_adds_up_and_says_what_is_not_known(study):
     other = study.tasks[TASK].model_copy(update={"title": "Not prepared"})
     study = study.model_copy(update={"tasks": {**study.tasks, "thyroid_us": other}})
     stages = plan(study)
-    speeds = {step: 3600.0 for stage in stages for piece in stage.pieces for step in piece}
+    speeds = {step: 3600.0 for stage in stages for step in steps_of(stage)}
     text = report(study, stages, speeds, devices=2)
     lines = {line.split("  ")[0]: line.split() for line in text.splitlines()}
     assert lines["03_transfer thyroid_us"][2:] == ["unknown", "12", *["unknown"] * 4]
-    hours = sum(count for stage in stages for piece in stage.pieces for count in piece.values())
+    hours = sum(steps_of(stage).total() for stage in stages)
     assert f"{hours:,}" in lines["total of what is known"]
     assert "dvc repro task@thyroid_us" in text and "with 2 such devices" in text
     assert "Left out: reading and decoding" in text
@@ -209,7 +208,7 @@ def test_table_adds_up_and_says_what_is_not_known(study):
 
 def test_calibration_times_every_step_of_the_plan(study, monkeypatch, capsys):
     monkeypatch.setattr(calibration, "SPAN", 1e-9)
-    needed = {step for stage in plan(study) for piece in stage.pieces for step in piece}
+    needed = {step for stage in plan(study) for step in steps_of(stage)}
     speeds = calibration.calibrate(study, needed)
     assert set(speeds) == needed and all(0 < seconds < 60 for seconds in speeds.values())
     nets = ("whole", "top10", "frozen", "unet_frozen", "unet_all")
@@ -221,10 +220,10 @@ def test_calibration_times_every_step_of_the_plan(study, monkeypatch, capsys):
 def test_counts_come_from_the_manifest_before_the_publisher(study):
     config = study.tasks[TASK].model_copy(update={"expected": Expected(images=1000)})
     study = study.model_copy(update={"tasks": {TASK: config}})
-    assert costs.counts_of(study, TASK).total == (40, 30, 35)
+    assert costs.counts_of(study, TASK).total.tolist() == [40, 30, 35]
     (study.dataset_dir(TASK) / "manifest.parquet").unlink()
-    assert costs.counts_of(study, TASK).total == (1000, 1000, 1000), "all may show a lesion"
-    parts = pd.DataFrame(costs.counts_of(study, TASK).folds[0]).loc[0]
+    assert costs.counts_of(study, TASK).total.tolist() == [1000] * 3, "all may show a lesion"
+    parts = costs.counts_of(study, TASK).folds[0].images
     assert parts.to_dict() == {"train": 400, "validation": 100, "test": 500}
 
 

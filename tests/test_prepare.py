@@ -143,7 +143,7 @@ def test_an_empty_mask_is_neither_a_lesion_nor_a_missing_mask(own_data):
     row = prepared.manifest.set_index("image_id").loc["0.png"]
     assert row["empty_mask"] and not row["has_mask"] and prepared.manifest["empty_mask"].sum() == 1
     said = card(own_data.tasks["mine"], prepared)
-    assert "; 1 have one that marks nothing" in said and "; 40 have none and take no part" in said
+    assert "| 19 images have one; 1 have one that marks nothing" in said and "; 40 have none and" in said
 
 
 def test_odd_pictures_and_masks_are_named_before_and_after_preparing(own_data):
@@ -162,7 +162,7 @@ def test_odd_pictures_and_masks_are_named_before_and_after_preparing(own_data):
     assert all(one in shown for one in sentences) and f"| excluded | {reason}: 1 |" in shown
     assert "1 pictures have fewer than 32 grey levels" in sentences[0] and "`3.png`" in sentences[0]
     assert "1 masks mark more than half of their picture" in sentences[1] and "`0.png`" in sentences[1]
-    checked = check_data(own_data, progress=quiet)
+    checked = check_data(own_data)
     (mine,) = (one for one in checked if one.name == "mine")
     assert mine.left_out == {reason: 1} and mine.warnings == [f"'mine': {one}" for one in sentences]
     assert f"Left out of 'mine': 1, {reason}" in report(own_data, checked).splitlines()
@@ -177,7 +177,7 @@ def test_masks_that_are_mostly_inverted_are_refused_before_anything_is_computed(
     sentence = r"dataset 'mine': the masks look inverted: 20 of 20 mark more than half .* \(first: 0.png\)"
     with pytest.raises(UserError, match=sentence):
         prepare(own_data, "mine", save=False, progress=quiet)
-    (mine,) = (one for one in check_data(own_data, progress=quiet) if one.name == "mine")
+    (mine,) = (one for one in check_data(own_data) if one.name == "mine")
     assert len(mine.errors) == 1 and re.match(sentence, mine.errors[0])
 
 

@@ -382,7 +382,7 @@ def test_pipeline_imports_every_file_of_a_checkpoint(tmp_path, monkeypatch):
     stages = {stage.name: stage for stage in Repo(str(folder)).index.stages}
     stage = stages["checkpoint@published"]
     read = [d.def_path for d in stage.deps if not d.def_path.startswith("radlib/")]
-    assert read == ["data/raw/weights", "study.yaml"]
+    assert read == ["data/raw/weights", "study.json"]
     assert [out.def_path for out in stage.outs] == ["models/smoke/published"]
     assert main(stage.cmd.removeprefix("python -m radlib.run ").split()) == 0
     assert all(load_weights(load_study(), "published", name).state for name in files)

@@ -27,10 +27,9 @@ from radlib.questions.ranking import (
     ranking_findings,
 )
 from radlib.show.style import STAMP
-from radlib.stats.bootstrap import bootstrap_mean_auc, bootstrap_run_aucs
+from radlib.stats.bootstrap import bootstrap_mean_auc, bootstrap_run_aucs, place_shares, wins
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.stats.folds import FoldScores
-from radlib.stats.ranks import place_shares, wins
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
 from radlib.training.results import load_results
 from tests.fabricated import fabricate, make_study, read_results, write_results

@@ -72,7 +72,7 @@ def test_resamples_agree_with_a_loop_over_scikit_learn(two_folds):
     expected = {name: np.zeros(20) for name in calibration.FIGURES}
     for number, (fold, cuts) in enumerate(zip(folds, thresholds, strict=True)):
         patients = fold_patients(fold)
-        (_, counts), *_ = patient_weights(patients, 300, 4, number, 300)
+        counts, *_ = patient_weights(patients, 300, 4, number, 300)
         places = calibration.equal_mass_bins(fold.scores, BINS)
         for i in range(20):
             drawn = np.repeat(np.arange(len(fold.labels)), counts[i, patients.of_image].astype(int))

@@ -76,7 +76,6 @@ def test_gain_is_relative_to_b_and_undefined_at_zero():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda a, b, p, f: (a[:-1], b, p, f), "do not pair"),
         (lambda a, b, p, f: (a * np.nan, b, p, f), "NaN or infinite"),
         (lambda a, b, p, f: (a, b, p, np.arange(len(a)) % 2), "tested in two folds"),
         (lambda a, b, p, f: (a, b, p, np.where(p == 0, 9, 0)), "single tested patient"),

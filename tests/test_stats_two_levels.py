@@ -33,7 +33,7 @@ def test_equals_a_loop_over_scikit_learn():
     expected = np.zeros(30)
     for number in range(2):
         patients = fold_patients(a[number])
-        (_, patient_counts), *_ = patient_weights(patients, 200, 4, number, 200)
+        patient_counts, *_ = patient_weights(patients, 200, 4, number, 200)
         run_counts = run_weights(settings, 200, 4)[:, 6 * number : 6 * (number + 1)]
         for i in range(30):
             images = np.repeat(

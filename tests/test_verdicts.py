@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm
 from statsmodels.stats.weightstats import ttost_paired
 
+from radlib.errors import UserError, of_task
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.show import headline_sentence, resampled_sentence
 from radlib.questions.verdicts import verdict
@@ -83,10 +84,16 @@ def test_words(delta, p_difference, p_equivalence, word):
 
 
 def compared(
-    tmp_path, margin=0.01, seeds=(0,), tasks=("thyroid_us", "breast_us"), strength=STRENGTH, folds=2
+    tmp_path,
+    margin=0.01,
+    seeds=(0,),
+    tasks=("thyroid_us", "breast_us"),
+    strength=STRENGTH,
+    folds=2,
+    resamples=2000,
 ):
     study = make_study(tmp_path, tasks, folds)
-    options = study.compare.model_copy(update={"equivalence": margin, "resamples": 2000})
+    options = study.compare.model_copy(update={"equivalence": margin, "resamples": resamples})
     transfer = study.transfer.model_copy(update={"seeds": list(seeds)})
     study = study.model_copy(update={"compare": options, "transfer": transfer})
     fabricate(study, strength)
@@ -145,6 +152,18 @@ def test_equivalence_too_is_corrected_over_tasks(tmp_path):
         for row in group.itertuples():
             assert row.verdict_holm == verdict(row.delta, row.p_holm, row.p_tost_holm, 0.95)
             assert (row.verdict == "undecided") == (row.ci_low <= 0 <= row.ci_high and row.p_tost >= 0.05)
+
+
+def test_what_the_statistics_refuse_names_the_task(tmp_path):
+    with pytest.raises(UserError, match="task 'thyroid_us': 20 resamples are too few for a .* fold"):
+        compared(tmp_path, resamples=20)
+
+    @of_task
+    def broken(task: str) -> None:
+        raise ValueError("a mistake of ours")
+
+    with pytest.raises(ValueError, match="a mistake of ours"):
+        broken("thyroid_us")
 
 
 # Variation between trainings ------------------------------------------------------------------------------

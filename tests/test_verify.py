@@ -340,6 +340,21 @@ def test_recording_twice_gives_the_same_bytes(committed):
     assert mine.read_text() == "the only copy"
 
 
+def test_a_study_is_recorded_again_only_where_something_changed(copy, capsys):
+    """In the copy nothing can be recorded: the results that the report keeps are not there."""
+    study, report = load_study(path=copy / "params.yaml"), copy / REPORT
+    record(study, anew=False)
+    assert capsys.readouterr().out == f"\nRead the result in {REPORT}/index.html\n"
+    recorded = json.loads((report / "provenance.json").read_text())
+    (report / "provenance.json").write_text(json.dumps({**recorded, "dirty": True}))
+    with pytest.raises(UserError, match="has no results"):
+        record(study, anew=False)
+    (report / "provenance.json").write_text(json.dumps(recorded))
+    (copy / "dvc.lock").write_text("stages: {}\n")
+    with pytest.raises(UserError, match="has no results"):
+        record(study, anew=False)
+
+
 def test_too_large_predictions_are_not_kept_and_that_is_said(committed, tmp_path):
     study = load_study(path=committed / "params.yaml").model_copy(update={"root": tmp_path})
     for name in ("results", "data"):

@@ -1,6 +1,7 @@
 """Tables and figures of 01_data: the data card, what a dataset holds, and whether the split is sound."""
 
 import re
+from functools import cache
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -38,30 +39,38 @@ _UNKNOWN = (
 def card(config: Corpus | Task, prepared: Prepared) -> str:
     """The data card, as a Markdown table: what it is, of whom, what was left out, which version this is."""
     report, meta, unit = prepared.audit, prepared.meta, unit_of(config, prepared)
+    places = sorted({name.rpartition("/")[0] for name in meta["classes"]} - {""})
     known = _NAMED if report["patients_published"] else _GUESSED if report["patients_guessed"] else _UNKNOWN
-    split = split_check(prepared.manifest, unit)
+    parts = split_check(prepared.manifest, unit).iloc[0, : len(PARTS)]
     rows = {
         "title": config.title,
         "publisher": "drawn by radlib.simulate; no real patient" if config.simulated else config.publisher,
         "licence": config.licence,
         "address": config.url,
-        "modality and region, or kind": listed(
-            sorted({name.rpartition("/")[0] for name in meta["classes"]} - {""}), most=12
-        ),
+        "modality and region, or kind": listed(places, most=12),
         "labels": listed(map(readable, meta["classes"]), most=12),
         "images": f"{report['listed']:,} are listed; {report['kept']:,} are used",
-        "left out by `max_images`": report["not_drawn"] and f"{report['not_drawn']:,} images",
+        "left out by `max_images`": _pieces((report["not_drawn"], "images")),
         "excluded": "; ".join(f"{why}: {count:,}" for why, count in report["reasons"].items()) or "nothing",
         "exact copies with two labels": _named(report["two_labels_exact"]),
         "near-identical with two labels": _named(report["two_labels_near"]),
-        "near-identical images": f"{report['near_identical_pairs']:,} pairs; of two named patients, where "
-        f"they change nothing: {report['near_identical_between_patients']:,}",
-        unit: f"{report['patients']:,}; {report['patients_before_joining']:,} before "
-        f"{report['groups_of_several']} groups were joined (the largest of {report['largest_group']}); with "
-        f"images of two classes: {report['patients_in_two_classes']}",
+        "near-identical images": _pieces(
+            (report["near_identical_pairs"], "pairs"),
+            (report["near_identical_between_patients"], "of two named patients, where they change nothing"),
+        ),
+        unit: _pieces(
+            (report["patients"], "in all"),
+            (report["groups_of_several"], f"are several joined, at most {report['largest_group']}"),
+            (report["patients_in_two_classes"], "have images of two classes"),
+        ),
         f"how {unit} are known": _PICTURES if unit == "pictures" else known,
-        "parts of the first fold": ", ".join(f"{count:,} {part}" for part, count in split.iloc[0].items()),
-        "lesion masks": _masks(report),
+        "parts of the first fold": ", ".join(f"{count:,} {part}" for part, count in parts.items()),
+        "lesion masks": (report["with_mask"] or report["empty_masks"])
+        and _pieces(
+            (report["with_mask"], "images have one"),
+            (report["empty_masks"], "have one that marks nothing: no lesion, or one outside the picture"),
+            (report["without_mask"], "have none and take no part where masks are needed"),
+        ),
         "to be looked at": " ".join(report["looks"]),
         "packed as": f"{config.size} x {config.size} px, {'colour' if config.colour else 'grey'}, 8 bits, "
         f"made square by {meta['resize']}",
@@ -76,14 +85,8 @@ def _named(groups: list[list[str]]) -> str:
     return listed((" = ".join(f"`{name}`" for name in group) for group in groups), most=10, between="; ")
 
 
-def _masks(report: dict[str, Any]) -> str:
-    if not report["with_mask"] and not report["empty_masks"]:
-        return ""
-    return (
-        f"{report['with_mask']:,} images have one; {report['empty_masks']:,} have one that marks nothing (no "
-        "lesion, or one outside the picture), where a U-Net should draw nothing and maps are not measured; "
-        f"{report['without_mask']:,} have none and take no part where masks are needed"
-    )
+def _pieces(*counted: tuple[int, str]) -> str:
+    return "; ".join(f"{count:,} {what}" for count, what in counted if count)
 
 
 def unit_of(config: Corpus | Task, prepared: Prepared) -> str:
@@ -105,10 +108,14 @@ def readable(class_name: str) -> str:
     """A WordNet id, as ImageNet names classes, with its word: 'n01443537 goldfish'; others as they are."""
     if not re.fullmatch(r"n\d{8}", class_name):
         return class_name
+    return f"{class_name} {_wordnet().label_name_to_description(class_name).split(',')[0]}"
+
+
+@cache
+def _wordnet() -> Any:
     from timm.data import ImageNetInfo  # seconds, which few datasets need
 
-    words = ImageNetInfo("imagenet-22k").label_name_to_description(class_name)
-    return f"{class_name} {words.split(',')[0]}"
+    return ImageNetInfo("imagenet-22k")
 
 
 def lesion_shares(prepared: Prepared) -> pd.DataFrame:

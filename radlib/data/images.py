@@ -16,7 +16,7 @@ import pandas as pd
 from PIL import Image
 
 from radlib.data.files import DEEP, UnreadKind, check_size, on_black, open_picture, scaled_to_bytes
-from radlib.data.masks import Masks, masks_of
+from radlib.data.masks import Masks
 from radlib.errors import UserError
 
 
@@ -138,7 +138,7 @@ def open_packed(folder: Path) -> Packed:
         meta = json.loads((folder / "meta.json").read_text())
     except (ValueError, OSError, EOFError) as exc:
         raise UserError(f"dataset '{folder.name}' is damaged ({exc}); delete {folder} and {remedy}") from exc
-    masks = None if bits is None else masks_of(bits, manifest)
+    masks = None if bits is None else Masks(bits, manifest)
     fits = masks.fits if masks else not manifest["has_mask"].any()
     if len(images) != len(manifest) or not fits:
         raise UserError(f"the files in {folder} do not belong together; delete the folder and {remedy}")

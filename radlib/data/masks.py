@@ -7,9 +7,6 @@ lesion. Transparent pixels are background; where all colours are the same, the o
 Anything else is refused: colours, other values, an outline, the image itself, a mask turned otherwise.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
@@ -27,34 +24,30 @@ _THINNEST = 0.3
 _QUARTER_TURNS = (5, 6, 7, 8)
 
 
-@dataclass(frozen=True)
 class Masks:
     """One mask per row of a manifest; rows without one have nothing stored.
 
     bits: uint8 (total,), the masks of all rows one behind the other, each padded to whole bytes.
-    shapes: int (n, 2), height and width in px; present: bool (n,).
     """
 
-    bits: np.ndarray
-    shapes: np.ndarray
-    present: np.ndarray
-
-    @cached_property
-    def _starts(self) -> np.ndarray:
-        lengths = np.where(self.present, -(-self.shapes.prod(axis=1) // 8), 0)
-        return np.concatenate([[0], np.cumsum(lengths)])
+    def __init__(self, bits: np.ndarray, manifest: pd.DataFrame):
+        """The manifest has height and width, in px, and has_mask."""
+        self.bits = bits
+        self.shapes = manifest[["height", "width"]].to_numpy(dtype=np.int64)
+        lengths = np.where(manifest["has_mask"], -(-self.shapes.prod(axis=1) // 8), 0)
+        self._ends = np.cumsum([0, *lengths])
 
     @property
     def fits(self) -> bool:
         """Whether there are as many bits as the shapes need."""
-        return self.bits.ndim == 1 and len(self.bits) == self._starts[-1]
+        return self.bits.ndim == 1 and len(self.bits) == self._ends[-1]
 
     def __getitem__(self, row: int) -> np.ndarray:
         """bool (H, W) of one row; nowhere true where the image has no mask."""
         height, width = self.shapes[row]
-        if not self.present[row]:
+        some = self.bits[self._ends[row] : self._ends[row + 1]]
+        if not len(some):
             return np.zeros((height, width), dtype=bool)
-        some = self.bits[self._starts[row] : self._starts[row + 1]]
         return np.unpackbits(some, count=height * width).reshape(height, width).astype(bool)
 
 
@@ -62,12 +55,6 @@ def pack(masks: list[np.ndarray | None]) -> np.ndarray:
     """uint8 (total,): the bits of masks (H, W), those that are None left out."""
     bits = [np.packbits(mask.astype(bool)) for mask in masks if mask is not None]
     return np.concatenate(bits) if bits else np.zeros(0, dtype=np.uint8)
-
-
-def masks_of(bits: np.ndarray, manifest: pd.DataFrame) -> Masks:
-    """The masks that belong to a manifest (columns height, width, has_mask)."""
-    shapes = manifest[["height", "width"]].to_numpy(dtype=np.int64)
-    return Masks(bits, shapes, manifest["has_mask"].to_numpy(dtype=bool))
 
 
 # Reading ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from radlib.data import packing
 from radlib.data.audit import Audit, audit
 from radlib.data.facts import FACTS, THUMBNAIL, check_inverted, facts_of, odd_looks
 from radlib.data.images import Packed, open_packed, to_square
-from radlib.data.masks import masks_of, pack
+from radlib.data.masks import Masks, pack
 from radlib.data.parts import LEFT_OUT, classes_of, with_parts
 from radlib.data.records import Chosen, choose_records, loader
 from radlib.data.splits import part_columns
@@ -84,7 +84,7 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
         dropped = pd.concat([before, found.dropped]).astype(str).sort_values("image_id", ignore_index=True)
         report = _report(chosen, scratch, found, dropped, manifest)
         if temporary is None:
-            masks = None if bits is None else masks_of(bits, manifest)
+            masks = None if bits is None else Masks(bits, manifest)
             return Prepared(scratch.images[rows], masks, manifest, meta, dropped, report)
         _write(temporary, scratch.images, bits, rows, manifest)
         dropped.to_csv(temporary / "dropped.csv", index=False)

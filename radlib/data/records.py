@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from radlib.seeds import seed_of
 from radlib.simulate import GENERATORS
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Task
+from radlib.study.places import holds_something
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,6 @@ def choose_from(study: Study, dataset: str, records: list[Record]) -> Chosen:
         _check_nested(dataset, records)
     chosen = _subset(study, dataset, records)
     return Chosen(chosen, dropped, len(records) - len(chosen))
-
-
-def holds_something(path: Path) -> bool:
-    """Whether there is a file, or a folder that is not empty."""
-    return any(path.iterdir()) if path.is_dir() else path.is_file()
 
 
 def loader(colour: bool) -> Callable[[Record], Decoded]:

@@ -5,7 +5,6 @@ import pandas as pd
 
 TEST_SHARE, VALIDATION_SHARE = 0.15, 0.10
 PARTS = ("train", "validation", "test")
-LEFT_OUT = "left out"
 
 
 def assign_parts(patients: np.ndarray, labels: np.ndarray, folds: int, seed: int) -> pd.DataFrame:

@@ -8,18 +8,16 @@ and variance summed over processes). So the result is that of one process but fo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
 import torch
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from radlib import compute
-
-_NOTHING = object()
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,11 @@ class Team:
 
     def collect(self, dealt: Sequence[Any]) -> list[Any]:
         """What became of every process' dealt items, in the order of the undealt ones."""
-        rounds = zip_longest(*self._exchanged(dealt), fillvalue=_NOTHING)
-        return [item for item in chain.from_iterable(rounds) if item is not _NOTHING]
+        everyones = self._exchanged(dealt)
+        collected = [None] * sum(map(len, everyones))
+        for rank, items in enumerate(everyones):
+            collected[rank :: self.size] = items
+        return collected
 
     def _exchanged(self, mine: Any) -> list[Any]:
         everyones = [mine]
@@ -74,22 +75,6 @@ class Team:
 
 
 ALONE = Team()
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over processes; its gradient, too, comes from all of them."""
-
-    @staticmethod
-    def forward(_, mine: Tensor) -> Tensor:
-        total = mine.clone()
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        distributed.all_reduce(total)
-        return total
 
 
 def _join_batch_norms(model: nn.Module) -> None:
@@ -106,9 +91,9 @@ def _joint_forward(norm: nn.BatchNorm2d, alone, inputs: Tensor) -> Tensor:
     values = inputs.to(norm.weight.dtype)
     var, mean = torch.var_mean(values, (0, 2, 3), correction=0)
     number = mean.new_tensor([values.numel() / len(mean)])
-    *summed, count = _Sum.apply(torch.cat([mean * number, number])).split([len(mean), 1])
+    *summed, count = all_reduce(torch.cat([mean * number, number])).split([len(mean), 1])
     joint_mean = summed[0] / count
-    joint_var = _Sum.apply((var + (mean - joint_mean) ** 2) * number) / count
+    joint_var = all_reduce((var + (mean - joint_mean) ** 2) * number) / count
     with torch.no_grad():
         norm.num_batches_tracked += 1
         norm.running_mean.lerp_(joint_mean, norm.momentum)

@@ -25,8 +25,7 @@ from radlib.progress import WHOLE, progress
 
 Advance = Callable[[float], None]
 _PRELOADED = ["radlib.training.pretrain", "radlib.training.transfer"]
-_steps, _stop = None, None  # a worker's lines to the process that it works for
-_untold, _told = 0.0, 0.0  # what that process has not heard of yet, and when it last heard
+_advance: Advance | None = None  # of a worker
 
 
 class _Stopped(Exception):
@@ -97,23 +96,34 @@ def _in_processes(function, pieces, number, bar) -> list[Any]:
     return [future.result()[0] for future in futures]
 
 
+def telling(tell: Callable[[float], None], seconds: float = 0.2) -> Advance:
+    """`advance` for work in another process, which tells what is done every so often: a step of a head takes
+    less than a millisecond, and told of each, the other process would have no time left."""
+    untold, told = 0.0, time.monotonic()
+
+    def advance(done: float) -> None:
+        nonlocal untold, told
+        untold += done
+        if time.monotonic() > told + seconds:
+            tell(untold)
+            untold, told = 0.0, time.monotonic()
+
+    return advance
+
+
 def _start(steps, stop) -> None:
     """Prepare a worker: one thread, and an end together with the process that it works for."""
-    global _steps, _stop  # noqa: PLW0603
-    _steps, _stop = steps, stop
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    tell = telling(steps.put)
 
+    def advance(done: float) -> None:
+        if stop.is_set():
+            raise _Stopped
+        tell(done)
 
-def _advance(done: float) -> None:
-    if _stop.is_set():
-        raise _Stopped
-    # A head's step takes less than a millisecond: told of each, that process would have no time left.
-    global _untold, _told  # noqa: PLW0603
-    _untold += done
-    if time.monotonic() > _told + 0.2:
-        _steps.put(_untold)
-        _untold, _told = 0.0, time.monotonic()
+    global _advance  # noqa: PLW0603
+    _advance = advance
 
 
 def _end_with_parent() -> None:

@@ -12,6 +12,7 @@ Runs with the weights' own preprocessing are those of `03_transfer`; only the ot
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,20 +28,8 @@ from radlib.progress import progress
 from radlib.questions.verdicts import diverged, estimate_columns
 from radlib.seeds import seed_of
 from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.style import COLOURS, intervals, legend_above, of_pair, span
-from radlib.show.table import (
-    COUNTS,
-    N_TASKS,
-    ORIGIN,
-    PAIR,
-    RUNS,
-    TASK,
-    Column,
-    Table,
-    hidden,
-    interval_columns,
-    number,
-)
+from radlib.show.style import COLOURS, intervals, legend_above, of_pair
+from radlib.show.table import ABOUT, ORIGIN, PAIR, TASK, Column, Table, cell, hidden, interval_columns
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
@@ -71,6 +60,7 @@ NOTHING_ASKED = "`confounds.tasks` names no task, so preprocessing and metric ar
 _A, _B, _DELTA = ("a", "a_low", "a_high"), ("b", "b_low", "b_high"), ("delta", "ci_low", "ci_high")
 _SHARE = ("share", "share_low", "share_high")
 _METRIC_TITLES = {ROC: "ROC", FLATTENED: "micro-averaged"}
+SHARE = interval_columns("share", "change as a part of the published gain", "part of it", "+.0%", *_SHARE[1:])
 CONFOUNDS = Table(
     "confounds.csv",
     "confounds",
@@ -86,23 +76,19 @@ CONFOUNDS = Table(
         *interval_columns("delta", "source a minus source b", "a − b"),
         Column("p_value", "two-sided, of 0"),
         Column("published", "the published gain of the task", "published gain", "+.3f"),
-        *interval_columns(
-            "share", "change as a part of the published gain", "part of it", "+.0%", *_SHARE[1:]
-        ),
-        *hidden(N_TASKS, *COUNTS, RUNS),
+        *SHARE,
+        *hidden(*ABOUT),
         *ORIGIN,
     ],
     index=4,
 )
 
 
-@dataclass(frozen=True)
-class Crossed:
-    """The same runs with the weights' own and with the shared preprocessing; computed: how many just now."""
+class Crossed(NamedTuple):
+    """The same runs with the weights' own and with the shared preprocessing."""
 
     own: Results
     shared: Results
-    computed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +150,7 @@ def cross(study: Study) -> Crossed:
     for task in tasks:
         if set(own.of_task(task)["data_digest"]) != set(shared.of_task(task)["data_digest"]):
             raise UserError(f"the results of task '{task}' are of another version of its data; {REMEDY}")
-    return Crossed(own, shared, sum(found.computed for found in done.values()))
+    return Crossed(own, shared)
 
 
 def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
@@ -289,10 +275,7 @@ def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
         reference=some["published"],
     )
     xlabel = "difference in AUC" if what == DIFFERENCE else "change of the difference in AUC"
-    figure, panels, _, _ = intervals(study, marks, xlabel, line=0)
-    limit = span(some["ci_low"], some["ci_high"], some["published"])
-    for panel in panels:
-        panel.set_xlim(-limit, limit)
+    figure = intervals(study, marks, xlabel, line=0).figure
     shown = [name for name in PREPROCESSINGS if name in set(some["preprocessing"])]
     grey = {"color": "0.35", "lw": 1.6, "ms": 5}
     handles = [Line2D([], [], marker=markers[name], label=PREPROCESSINGS[name], **grey) for name in shown]
@@ -314,8 +297,7 @@ def confounds_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
             subject = f"Change of the difference in AUC, {pair_title(study, pair)}, by {choice}"
             verdict = direction(row["ci_low"], row["ci_high"]).replace("difference", "change")
             if pd.notna(row["share"]):
-                share, low, high = (number(row[name], "+.0%") for name in _SHARE)
-                verdict += f"; {share} ({low} to {high}) of the published gain"
+                verdict += f"; {cell(study, row, SHARE[0])} of the published gain"
             if choice:
                 subject = f"{subject}: {task_title(study, row['task'])}"
                 found.append(finding_of(row, subject, verdict, where="09_confounds"))

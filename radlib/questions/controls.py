@@ -1,16 +1,10 @@
 """Does the study find what is known to be there, and nothing else? (11_controls)
 
-Controls are comparisons whose outcome is known before anything is computed, run by the study's own machinery.
-*Random weights*: two draws of random weights, compared like sources, differ by nothing but chance.
-*Permuted labels*: networks that learnt shuffled labels cannot know the labels of the test part, and neither
-source can be ahead. *Own classes*: a source that learnt to tell classes apart must beat random weights on
-images of these classes that it was not trained on. The first fails where something other than the source
-tells sides apart; the second, too, where true labels of the test part reach the fitting or a choice, or test
-scores choose something; the last where the study could not see a difference if there were one.
-
-None of them sees leakage in the data. A patient on both sides of the split, or a label written in the image,
-leads from images to labels that were shuffled, and leaves permuted labels at 0.5. `01_data` looks for copies
-and shared patients.
+Controls are comparisons whose outcome is known before anything is computed. *Random weights*: two draws of
+random weights, compared like sources, differ by nothing but chance. *Permuted labels*: networks that learnt
+shuffled labels cannot know the labels of the test part, and neither source can be ahead. *Own classes*: a
+source that learnt to tell classes apart must beat random weights on images of these classes that it was not
+trained on. None of them sees leakage in the data: `11_controls` says what each can notice.
 
 The intervals of the negative controls are simultaneous (Bonferroni): in a sound study all of them together
 cover what they should with the study's confidence. What they contain: see `students_interval` of
@@ -273,8 +267,7 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
         panel.plot(own, [y + 0.2] * len(own), "|", color=UNDECIDED, ms=7, zorder=2)
     figure.suptitle(
         "Controls: mean and interval (failed: X), and single trainings (strokes)\n"
-        "green: where the interval must lie, or what it must touch",
-        fontsize=10,
+        "green: where the interval must lie, or what it must touch"
     )
     return figure
 

@@ -15,11 +15,11 @@ def unit(study: Study) -> str:
 def patients_sentence(study: Study) -> str:
     """Which tasks name no patients, and what that does to their figures; '' where all do."""
     unknown, guessed = _unnamed(study)
-    parts = []
-    if unknown:
-        parts.append(f"in {', '.join(unknown)} nobody is named, and only near-identical images form a group")
-    if guessed:
-        parts.append(f"in {', '.join(guessed)} documents or files stand for patients")
+    said = {
+        "nobody is named, and only near-identical images form a group": unknown,
+        "documents or files stand for patients": guessed,
+    }
+    parts = [f"in {', '.join(tasks)} {what}" for what, tasks in said.items() if tasks]
     if not parts:
         return ""
     return (

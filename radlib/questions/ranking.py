@@ -19,10 +19,9 @@ from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of, unless_diverged
 from radlib.show.table import MEAN, Column, Table, interval_columns
-from radlib.stats.bootstrap import bootstrap_run_aucs, run_weights
+from radlib.stats.bootstrap import bootstrap_run_aucs, place_shares, run_weights, wins
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
-from radlib.stats.ranks import place_shares, wins
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
 from radlib.training.results import RUN, SETTING, Results, paired_runs, settings_by_fold, trained_again

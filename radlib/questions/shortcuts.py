@@ -197,8 +197,7 @@ def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
         panel.axhline(len(GROUPS) - 0.5, color="0.75", lw=0.8)
     figure.suptitle(
         f"AUC without looking (squares) and of the sources (mean over their runs), "
-        f"{study.compare.confidence:.0%} intervals over patients",
-        fontsize=10,
+        f"{study.compare.confidence:.0%} intervals over patients"
     )
     return figure
 

@@ -159,8 +159,7 @@ def _trained_again(report: Path, study: Study, clone: Path) -> Path:
     if raw.exists():
         (clone / "data").mkdir()
         (clone / "data" / "raw").symlink_to(raw.resolve(), target_is_directory=True)
-    for command in (["radlib.run", "choose"], ["dvc", "repro"]):
-        _call([sys.executable, "-m", *command], clone, "the study stopped in the clone")
+    _call([sys.executable, "-m", "radlib.run", "study"], clone, "the study stopped in the clone")
     return clone / "reports" / study.name
 
 

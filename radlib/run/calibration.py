@@ -36,10 +36,8 @@ def calibrate(study: Study, steps: Iterable[Step]) -> dict[Step, float]:
     """Seconds that one device (a graphics card, or one core of a processor) needs for an image."""
     by_backbone = groupby(sorted(steps, key=lambda s: s.backbone), key=lambda s: s.backbone)
     pieces = [(study, list(group)) for _, group in by_backbone]
-    found = work(
-        _measured, pieces, study.compute.workers, total=sum(len(group) for _, group in pieces),
-        description="calibration", unit="step",
-    )  # fmt: skip
+    total = sum(len(group) for _, group in pieces)
+    found = work(_measured, pieces, study.compute.workers, total, "calibration", unit="step")
     return {step: seconds for some in found for step, seconds in some.items()}
 
 
@@ -51,8 +49,9 @@ def _measured(piece: tuple[Study, list[Step]], advance: Advance) -> dict[Step, f
         count = _batch_size(study, step)
         learner = _learner(study, step, weights, count).to(compute.device())
         learner.set_training(step.train)
-        pass_once = _training_step(learner, count) if step.train else _forward_step(learner, count)
-        found[step] = _seconds(pass_once) / count
+        found[step] = (
+            _seconds(_training_step(learner, count) if step.train else _scoring(learner, count)) / count
+        )
         advance(1)
     return found
 
@@ -67,7 +66,8 @@ def _batch_size(study: Study, step: Step) -> int:
 def _learner(study: Study, step: Step, weights: Weights, count: int) -> nn.Module:
     """What a run trains, on `count` images of noise."""
     sizes = sizes_of(step.backbone, step.size)
-    head = Head(torch.zeros(sizes.pooled), torch.ones(sizes.pooled), study.transfer.dropout)
+    channels = sizes.last[0]
+    head = Head(torch.zeros(channels), torch.ones(channels), study.transfer.dropout)
     noise = np.random.default_rng(0).integers(0, 256, (count, step.size, step.size, 1), dtype=np.uint8)
     packed = Packed(noise, None, pd.DataFrame(), {"digest": "noise"})
     pictures = Pictures(packed, np.arange(count), torch.rand(count, step.size, step.size) < 0.5, step.size)
@@ -78,7 +78,7 @@ def _learner(study: Study, step: Step, weights: Weights, count: int) -> nn.Modul
     if step.net == "unet_frozen":
         said = encoded(pictures, weights, "none", 1, advance=lambda done: None)
         return FrozenSegmenter(pictures, said, study.segment.decoder)
-    pooled = torch.rand(1, count, sizes.pooled)
+    pooled = torch.rand(1, count, channels)
     if step.net == "frozen":
         return FrozenLearner(Features(pooled, None), head)
     boundary = torch.rand(1, count, *sizes.boundary).bfloat16()
@@ -102,7 +102,7 @@ def _training_step(learner: nn.Module, count: int) -> Callable[[], None]:
     return step
 
 
-def _forward_step(learner: nn.Module, count: int) -> Callable[[], None]:
+def _scoring(learner: nn.Module, count: int) -> Callable[[], None]:
     def step() -> None:
         with compute.inference():
             _logits(learner(np.arange(count), None, None)).cpu()

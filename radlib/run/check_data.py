@@ -1,27 +1,25 @@
 """What of a study's data is there, before anything is computed: one table, and a sentence for each fault."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from radlib.data.facts import FACTS, check_inverted, facts_of, odd_looks
 from radlib.data.parts import classes_of, with_parts
-from radlib.data.records import choose_from, holds_something, list_records, loader
+from radlib.data.records import choose_from, list_records, loader
 from radlib.datasets import Record
 from radlib.errors import UserError
 from radlib.progress import on_threads, progress
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Dataset, Task
-from radlib.study.places import check_places
+from radlib.study.places import check_places, holds_something
 from radlib.study.titles import aligned
 
 RAW = PurePosixPath("data/raw")
-_AT_ONCE = 64
+_AT_ONCE = 256
 _SHOWN = 20
 
 
@@ -50,16 +48,14 @@ class Checked:
         return self.found == "no" or (bool(of) and found != wanted)
 
 
-def check_data(
-    study: Study, raw: Path | None = None, quick: bool = False, progress: Callable = progress
-) -> list[Checked]:
+def check_data(study: Study, raw: Path | None = None, quick: bool = False) -> list[Checked]:
     """Look for everything that the study reads, count it, split it, open every listed image and all weights.
 
     Args:
         raw: the folder with the downloads, in place of data/raw. quick: count only, open no image.
     """
     study = with_raw(study, raw)
-    checked = [_check_dataset(study, name, quick, progress) for name in {**study.corpora, **study.tasks}]
+    checked = [_check_dataset(study, name, quick) for name in {**study.corpora, **study.tasks}]
     return checked + [_check_files(study, name, quick) for name in study.checkpoints]
 
 
@@ -70,30 +66,29 @@ def with_raw(study: Study, raw: Path | None) -> Study:
     if not raw.is_dir():
         raise UserError(f"RAW={raw} is no folder; name the one that holds your downloads")
 
-    def moved(items: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: item.model_copy(update={"path": _moved(item.path, raw)}) for name, item in items.items()
-        }
+    def moved(item: Dataset) -> Dataset:
+        path = PurePosixPath(item.path)
+        if not path.is_relative_to(RAW):
+            return item
+        return item.model_copy(update={"path": str(raw.resolve() / path.relative_to(RAW))})
 
-    fields = ("corpora", "tasks", "checkpoints")
-    study = study.model_copy(update={name: moved(getattr(study, name)) for name in fields})
+    sections = {name: getattr(study, name) for name in ("corpora", "tasks", "checkpoints")}
+    sections = {name: {key: moved(item) for key, item in held.items()} for name, held in sections.items()}
+    study = study.model_copy(update=sections)
     check_places(study)
     return study
 
 
-def _moved(path: str, raw: Path) -> str:
-    pure = PurePosixPath(path)
-    return str(raw.resolve() / pure.relative_to(RAW)) if pure.is_relative_to(RAW) else path
-
-
-def _check_dataset(study: Study, name: str, quick: bool, progress: Callable) -> Checked:
+def _check_dataset(study: Study, name: str, quick: bool) -> Checked:
     config = study.dataset(name)
     if config.simulated:
         return Checked(name, "simulated")
     if not holds_something(study.raw_path(config)):
-        return Checked(name, "no", errors=[_missing(study, name, config)])
+        where = f"get it from {config.url} and put it there" if config.url else "put it there"
+        missing = f"'{name}' ({config.title}) is not at {study.raw_path(config)}, or it is empty; {where}"
+        return Checked(name, "no", errors=[missing])
     try:
-        records = list_records(study, name, progress)
+        records = list_records(study, name)
     except UserError as exc:
         return Checked(name, "yes", errors=[str(exc)])
     usable = [record for record in records if not record.drop]
@@ -104,7 +99,7 @@ def _check_dataset(study: Study, name: str, quick: bool, progress: Callable) -> 
     except UserError as exc:
         checked.errors.append(str(exc))
     if not quick:
-        _open(checked, usable, config.colour, progress)
+        _open(checked, usable, config.colour)
     return checked
 
 
@@ -146,11 +141,6 @@ def _check_files(study: Study, name: str, quick: bool) -> Checked:
     return Checked(name, f"{len(backbones) - len(missing)} of {len(backbones)}", errors=errors)
 
 
-def _missing(study: Study, name: str, item: Dataset) -> str:
-    where = f"get it from {item.url} and put it there" if item.url else "put it there"
-    return f"'{name}' ({item.title}) is not at {study.raw_path(item)}, or it is empty; {where}"
-
-
 def _count(checked: Checked, config: Corpus | Task, usable: list[Record]) -> None:
     """Counts before the study leaves classes out or draws a subset, as publishers count."""
     checked.images = len(usable)
@@ -167,7 +157,7 @@ def _count(checked: Checked, config: Corpus | Task, usable: list[Record]) -> Non
             )
 
 
-def _open(checked: Checked, records: list[Record], colour: bool, progress: Callable) -> None:
+def _open(checked: Checked, records: list[Record], colour: bool) -> None:
     """Note every image or mask that cannot be decoded, is left out, or looks odd."""
     load, names, facts = loader(colour), [], []
 

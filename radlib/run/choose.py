@@ -1,8 +1,8 @@
-"""Which study runs: `params.yaml` as the user writes it, `study.yaml` with every value, for DVC to read.
+"""Which study runs: `params.yaml` as the user writes it, `study.json` with every value, for DVC to read.
 
-DVC reads a parameter only where a file states it, and a study file may leave out what has a default. So
-`study.yaml` holds the whole study under one key, `study`. `make study` writes it, and the first stage of
-every `dvc repro` writes it again, so an edited `params.yaml` is never passed over.
+DVC reads a parameter only where a file states it, and a study file may leave out what has a default.
+`make study` writes `study.json`, and so does the first stage of `dvc repro` where `params.yaml` was edited:
+an edit is never passed over.
 """
 
 import json
@@ -10,18 +10,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from radlib.data.packing import check_own
-from radlib.data.records import holds_something
-from radlib.datasets import READERS
 from radlib.errors import UserError
-from radlib.simulate import GENERATORS
 from radlib.store import atomic_path
 from radlib.study import Study, load_study
-from radlib.study.places import check_places
+from radlib.study.places import check_places, holds_something
 
-COMPLETE = "study.yaml"
+COMPLETE = "study.json"
 
 
 def choose(study_name: str, raw: str) -> None:
@@ -35,27 +30,46 @@ def choose(study_name: str, raw: str) -> None:
     if raw:
         _link_raw(study, Path(raw).expanduser())
     check_raw(study)
-    check_networks(study)
     _check_weights(study)
-    write_complete(study)
+    if _read(study.root) != complete(study):  # else this was checked before
+        check_layouts(study)
+        check_networks(study)
+        write_complete(study)
     _drop_broken_lock(Path(".dvc/tmp/rwlock"))
     _work_without_git(study.root)
 
 
-# study.yaml -----------------------------------------------------------------------------------------------
+# study.json -----------------------------------------------------------------------------------------------
 def complete(study: Study) -> dict[str, Any]:
-    """Every value of a study, and which backbones each source has weights for, which several keys decide."""
-    weights = {name: study.backbones_of(name) for name in [*study.corpora, *study.checkpoints]}
-    return {"study": {**study.model_dump(mode="json"), "backbones_of": weights}}
+    """What `dvc.yaml` makes stages and paths of, and every value of the study.
+
+    What lies deeper than `section.key` is one line of JSON: DVC's lock file repeats it for each stage, and
+    DVC reads and writes that file for each stage, at a second for some thousand entries.
+    """
+    whole = study.model_dump(mode="json")
+    # which backbones a source has weights for is decided by several keys
+    whole["backbones_of"] = {name: study.backbones_of(name) for name in [*study.corpora, *study.checkpoints]}
+    kinds = ("corpora", "tasks", "checkpoints")
+    stages = {kind: {name: item["path"] for name, item in whole[kind].items()} for kind in kinds}
+    values = {
+        name: {key: _line(one) for key, one in value.items()} if isinstance(value, dict) else _line(value)
+        for name, value in whole.items()
+    }
+    return {
+        "about": "Written by make study from params.yaml, with every value that it leaves out; edit that.",
+        "stages": {**stages, "segment": study.segment.tasks},
+        "study": values,
+    }
+
+
+def _line(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
 def write_complete(study: Study) -> None:
     with atomic_path(study.root / COMPLETE) as temporary:
-        temporary.write_text(
-            "# Written by make study from params.yaml, with every value that it leaves out; edit that one.\n"
-            + yaml.safe_dump(complete(study), sort_keys=False, allow_unicode=True),
-            encoding="utf-8",
-        )
+        text = json.dumps(complete(study), indent=2, ensure_ascii=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 def complete_in_dvc(study: Study) -> None:
@@ -65,9 +79,10 @@ def complete_in_dvc(study: Study) -> None:
         UserError: data are missing, or DVC laid out its stages by other names or paths.
     """
     check_raw(study)
+    check_layouts(study)
     known = _read(study.root)
     write_complete(study)
-    if known is None or _names(known) != _names(complete(study)):
+    if known is None or _laid_out(known) != _laid_out(complete(study)):
         raise UserError(
             "params.yaml has another name, task, data set or path than when dvc laid out its stages; it is "
             "taken over now: type the command again"
@@ -90,14 +105,11 @@ def check_unchanged(study: Study) -> None:
 
 def _read(root: Path) -> dict | None:
     path = root / COMPLETE
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _names(whole: dict) -> list:
-    """What dvc.yaml makes stages and paths of."""
-    study = whole["study"]
-    groups = [{k: v["path"] for k, v in study[kind].items()} for kind in ("corpora", "tasks", "checkpoints")]
-    return [study["name"], *groups, study["segment"]["tasks"]]
+def _laid_out(whole: dict) -> tuple:
+    return whole["study"]["name"], whole["stages"]
 
 
 # What must be there ---------------------------------------------------------------------------------------
@@ -115,12 +127,8 @@ def check_raw(study: Study) -> None:
     DVC removes what a stage writes before it starts the stage, so this must come first.
     """
     check_places(study)
-    for name in {**study.corpora, **study.tasks}:
-        check_own(study.dataset_dir(name))
     for name, item in {**study.corpora, **study.tasks}.items():
-        if item.layout not in {**GENERATORS, **READERS}:
-            known = ", ".join([*GENERATORS, *READERS])
-            raise UserError(f"'{name}' has the unknown layout '{item.layout}'; allowed: {known}")
+        check_own(study.dataset_dir(name))
         if item.simulated or holds_something(study.raw_path(item)):
             continue
         where = f"; get it from {item.url}" if item.url else ""
@@ -135,6 +143,17 @@ def check_raw(study: Study) -> None:
                 from radlib.networks.checkpoints import missing_file
 
                 raise missing_file(study, name, backbone)
+
+
+def check_layouts(study: Study) -> None:
+    """Every dataset must be in a layout that is known."""
+    from radlib.datasets import READERS
+    from radlib.simulate import GENERATORS
+
+    for name, item in {**study.corpora, **study.tasks}.items():
+        if item.layout not in {**GENERATORS, **READERS}:
+            known = ", ".join([*GENERATORS, *READERS])
+            raise UserError(f"'{name}' has the unknown layout '{item.layout}'; allowed: {known}")
 
 
 def check_networks(study: Study) -> None:

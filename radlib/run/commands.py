@@ -36,57 +36,53 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """The first line of each command's function says what it is about."""
     parser = argparse.ArgumentParser(prog="python -m radlib.run")
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(required=True)
 
-    def command(name: str, run, about: str, *options: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=about)
+    def command(name: str, run, *options: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=run.__doc__.splitlines()[0])
         added.set_defaults(run=run)
         for option in options:
             added.add_argument(option, default="")
         return added
 
-    one = command("study", study, "choose a study, carry it out, keep the record", "--study", "--raw")
+    one = command("study", study, "--study", "--raw")
     one.add_argument("--stage", default="", help="only this stage of dvc.yaml and those before it")
-    command("choose", choose_study, "make a study the one that dvc repro runs", "--study", "--raw")
-    command("complete", complete, "the first stage: is study.yaml what params.yaml says?")
-    one = command("check-data", check, "say which data a study finds, and what is wrong", "--study", "--raw")
+    command("complete", complete)
+    one = command("check-data", check, "--study", "--raw")
     one.add_argument("--quick", action="store_true", help="count only, open no image")
-    one = command("plan", print_plan, "say what a study will cost, after a short calibration", "--study")
+    one = command("plan", print_plan, "--study")
     one.add_argument("--devices", type=int, help="graphics cards or cores; default: this machine's")
-    one = command("notebook", notebook, "run a numbered notebook through papermill")
+    one = command("notebook", notebook)
     one.add_argument("name")
     one.add_argument("parameters", nargs="*", metavar="key=value")
-    command("checkpoint", import_weights, "check and import published weights").add_argument("name")
-    command("record", record, "put predictions, dvc.lock and the provenance into the report")
-    one = command("verify", verify, "compute a committed report again and compare", "--study")
+    command("checkpoint", import_weights).add_argument("name")
+    one = command("verify", verify, "--study")
     one.add_argument("--retrain", action="store_true", help="the whole study, in a clone")
     return parser
 
 
 def study(given: argparse.Namespace) -> int:
-    """`make study`: choose, `dvc repro`, record."""
-    from radlib.run.stages import check_stage, repro
+    """Choose a study, carry it out by `dvc repro`, and keep the record."""
+    from radlib.run import stages
 
     choose.choose(given.study, given.raw)
     if given.stage:
-        check_stage(load_study(), given.stage)
-    code = repro(given.stage)
+        stages.check_stage(load_study(), given.stage)
+    code = stages.repro(given.stage)
     if code == 0 and not given.stage:
-        record(given)
+        stages.record(load_study(), anew=False)
     return code
 
 
-def choose_study(given: argparse.Namespace) -> None:
-    choose.choose(given.study, given.raw)
-
-
 def complete(_: argparse.Namespace) -> None:
+    """The first stage: study.json says what params.yaml says."""
     choose.complete_in_dvc(load_study())
 
 
 def check(given: argparse.Namespace) -> int:
-    """Print what `check_data` finds, changing nothing; 1 where something is missing or unreadable."""
+    """Say which data a study finds, and what is wrong; 1 where something is missing or unreadable."""
     from radlib.networks.check_networks import network_faults
     from radlib.run.check_data import check_data, report
 
@@ -100,11 +96,7 @@ def check(given: argparse.Namespace) -> int:
 
 
 def print_plan(given: argparse.Namespace) -> None:
-    """Print what `radlib.run.plan` expects of a study, changing nothing.
-
-    Raises:
-        UserError: fewer than one device.
-    """
+    """Say what a study will cost, after a short calibration."""
     from radlib.run.plan import planned
 
     if given.devices is not None and given.devices < 1:
@@ -115,27 +107,22 @@ def print_plan(given: argparse.Namespace) -> None:
 
 
 def notebook(given: argparse.Namespace) -> None:
+    """Run a numbered notebook through papermill."""
     from radlib.run.notebooks import run_notebook
 
     run_notebook(given.name, dict(p.split("=", 1) for p in given.parameters))
 
 
 def import_weights(given: argparse.Namespace) -> None:
-    """Check a published checkpoint and bring it into `models/`."""
+    """Check published weights and bring them into `models/`."""
     from radlib.networks.checkpoints import import_checkpoint
 
     for path in import_checkpoint(load_study(), given.name):
         print(f"imported {path}")
 
 
-def record(_: argparse.Namespace) -> None:
-    from radlib.run.stages import record
-
-    record(load_study())
-
-
 def verify(given: argparse.Namespace) -> int:
-    """Print what `verify` finds of a report, by default that of params.yaml; 1 where it does not hold."""
+    """Compute a committed report again, by default that of params.yaml; 1 where it does not hold."""
     from radlib.report.verify import verify
 
     said, holds = verify(given.study or load_study().name, given.retrain)

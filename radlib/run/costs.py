@@ -6,11 +6,11 @@ counts (`expected`), which are then split by the study's rule.
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from itertools import groupby
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -18,7 +18,6 @@ from radlib.data.splits import PARTS, TEST_SHARE, VALIDATION_SHARE
 from radlib.networks import backbones
 from radlib.networks.features import count_views
 from radlib.study import Run, Study
-from radlib.study.datasets import Task
 
 MASK_BYTES = 512 * 512 // 8  # of a mask whose size is not known yet: one bit per pixel of 512 x 512
 ROW_BYTES = 60  # of an image in a table: its name, its patient's and a few numbers
@@ -41,204 +40,174 @@ class Step(NamedTuple):
     size: int
 
 
-class Part(NamedTuple):
-    """Images of a part of a fold; how many show a lesion; how many have a mask, an empty one included."""
+@dataclass(frozen=True)
+class Piece:
+    """What one process computes.
 
-    images: int
-    lesions: int
-    masked: int
+    steps: number of images by step. disk: bytes that stay. memory: bytes of features that it goes through in
+    every epoch; 05_segment holds them, copied once more, 03_transfer maps its files, so that less memory only
+    makes it slower.
+    """
+
+    steps: Counter[Step] = field(default_factory=Counter)
+    disk: float = 0
+    memory: float = 0
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Images of a dataset, and of the parts of every fold; mask_bytes: of one mask, on average."""
+    """Images of a dataset, how many show a lesion, how many have a mask (an empty one included).
 
-    total: Part
-    folds: list[dict[str, Part]]
+    total: int by `images`, `lesions`, `masked`. folds: for each fold a table of the same by part. known:
+    False where nobody knows yet: all is 0 then. mask_bytes: of one mask, on average.
+    """
+
+    total: pd.Series
+    folds: list[pd.DataFrame]
+    known: bool = True
     mask_bytes: float = MASK_BYTES
 
 
-def counts_of(study: Study, dataset: str) -> Counts | None:
-    """Numbers of images, or None where nothing is packed and the study states none."""
+def counts_of(study: Study, dataset: str) -> Counts:
+    """Numbers of images: of what is packed, else of what the study states."""
+    folds = getattr(study.dataset(dataset), "folds", 1)
     path = study.dataset_dir(dataset) / "manifest.parquet"
     if path.is_file():
         counts = _packed(pd.read_parquet(path))
-        if len(counts.folds) == _folds(study, dataset):  # else it was packed before the study asked for these
+        if len(counts.folds) == folds:  # else it was packed before the study asked for these
             return counts
-    return _expected(study, dataset)
-
-
-def _folds(study: Study, dataset: str) -> int:
-    config = study.dataset(dataset)
-    return config.folds if isinstance(config, Task) else 1
+    return _expected(study, dataset, folds)
 
 
 def _packed(manifest: pd.DataFrame) -> Counts:
-    lesions = manifest["has_mask"].to_numpy(dtype=bool)
-    masked = lesions | manifest["empty_mask"].to_numpy(dtype=bool) if "empty_mask" in manifest else lesions
-    bits = (manifest["width"] * manifest["height"])[masked]
-
-    def part(rows: np.ndarray) -> Part:
-        return Part(int(rows.sum()), int((rows & lesions).sum()), int((rows & masked).sum()))
-
-    columns = [name for name in manifest if name.startswith("part_")]
-    return Counts(
-        total=part(np.ones(len(manifest), dtype=bool)),
-        folds=[{p: part((manifest[c] == p).to_numpy()) for p in PARTS} for c in columns],
-        mask_bytes=float((bits / 8).mean()) if masked.any() else MASK_BYTES,
-    )
+    lesions = manifest["has_mask"].astype(bool)
+    masked = lesions | manifest.get("empty_mask", False)
+    each = pd.DataFrame({"images": 1, "lesions": lesions.astype(int), "masked": masked.astype(int)})
+    parts = [manifest[name] for name in manifest if name.startswith("part_")]
+    folds = [each.groupby(part).sum().reindex(list(PARTS), fill_value=0) for part in parts]
+    bytes_of_masks = (manifest["width"] * manifest["height"])[masked] / 8
+    return Counts(each.sum(), folds, mask_bytes=bytes_of_masks.mean() if masked.any() else MASK_BYTES)
 
 
-def _expected(study: Study, dataset: str) -> Counts | None:
+def _expected(study: Study, dataset: str, folds: int) -> Counts:
     config = study.dataset(dataset)
-    folds = _folds(study, dataset)
     stated = [getattr(config.expected, "images", None), getattr(config, "max_images", None)]
     known = [number for number in stated if number is not None]
-    if not known:
-        return None
     tested = TEST_SHARE if folds == 1 else 1 / folds
-    shares = {"train": 1 - tested - VALIDATION_SHARE, "validation": VALIDATION_SHARE, "test": tested}
-    has_masks = dataset in study.segment.tasks  # then every image may have one; nobody has looked yet
-
-    def part(share: float) -> Part:
-        images = round(share * min(known))
-        return Part(images, has_masks * images, has_masks * images)
-
-    return Counts(part(1), [{name: part(share) for name, share in shares.items()}] * folds)
+    shares = pd.Series([1 - tested - VALIDATION_SHARE, VALIDATION_SHARE, tested], PARTS)
+    images = min(known, default=0) * shares
+    has_masks = int(dataset in study.segment.tasks)  # then every image may have one; nobody has looked yet
+    parts = pd.DataFrame({"images": images, "lesions": has_masks * images, "masked": has_masks * images})
+    return Counts(parts.sum().round().astype(int), [parts.round().astype(int)] * folds, bool(known))
 
 
-# Images passed ----------------------------------------------------------------------------------------------
-def pretraining_steps(study: Study, counts: Counts, backbone: str) -> Counter[Step]:
-    """How many images take which step in pretraining one backbone on one corpus."""
-    size, epochs, fold = study.pretrain.size, study.pretrain.epochs, counts.folds[0]
-    return Counter(
-        {
-            Step("whole", True, backbone, size): epochs * fold["train"].images,
-            Step("whole", False, backbone, size): epochs * fold["validation"].images + fold["test"].images,
-        }
-    )
+# What the stages do -----------------------------------------------------------------------------------------
+def packing(study: Study, dataset: str, counts: Counts) -> Piece:
+    """`data/<dataset>/`: packed images, masks, manifest."""
+    config, total = study.dataset(dataset), counts.total
+    pixels = config.size**2 * (3 if config.colour else 1)
+    return Piece(disk=total.images * (pixels + 2 * ROW_BYTES) + total.lesions * counts.mask_bytes)
 
 
-def transfer_steps(study: Study, counts: Counts, runs: list[Run]) -> Counter[Step]:
-    """The same for the runs of one task, source and backbone, which share their stored features."""
+def importing(backbone: str) -> Piece:
+    """`models/<source>/<backbone>.safetensors`."""
+    return Piece(disk=sum(tensor.nbytes for tensor in backbones.layout(backbone).values()))
+
+
+def pretraining(study: Study, backbone: str, counts: Counts) -> Piece:
+    """One backbone on one corpus. The store keeps the network with the two moments of its optimiser, too."""
+    epochs, images = study.pretrain.epochs, counts.folds[0].images
+    scored = epochs * images.validation + images.test
+    steps = _passes("whole", backbone, study.pretrain.size, epochs * images.train, scored)
+    return Piece(steps, disk=4 * importing(backbone).disk)
+
+
+def transfer(study: Study, runs: list[Run], counts: Counts) -> Piece:
+    """The runs of one task, source and backbone, which share their stored features.
+
+    A run's file is held once more by `results/<task>/`, and has a map of every tested image with a lesion.
+    """
     task, backbone = runs[0].task, runs[0].backbone
-    size = study.input_size(task, backbone)
-    views = count_views(study.tasks[task].augment, study.transfer.views)
-    steps = Counter({Step("whole", False, backbone, size): views * counts.total.images})
+    size, total = study.input_size(task, backbone), counts.total
+    says, images = sizes_of(backbone, size), counts.total.images
+    images *= count_views(study.tasks[task].augment, study.transfer.views)
+    boundary = 2 * math.prod(says.boundary) * any(run.train == "top10" for run in runs)
+    features = images * (4 * says.last[0] + boundary) + 2 * math.prod(says.last) * total.lesions
+    steps, files = _passes("whole", backbone, size, 0, images), 0
     for run in runs:
-        net, fold, epochs = _NETS[run.train], counts.folds[run.fold], study.transfer.epochs[run.train]
-        # Class-activation maps take one pass more, except where the last feature map is stored.
-        mapped = 0 if run.train == "frozen" else fold["validation"].lesions + fold["test"].lesions
+        fold, epochs = counts.folds[run.fold], study.transfer.epochs[run.train]
         # Once more for the threshold, after the best epoch's weights are back.
-        scored = (epochs + 1) * fold["validation"].images + fold["test"].images + mapped
-        steps[Step(net, True, backbone, size)] += epochs * fold["train"].images
-        steps[Step(net, False, backbone, size)] += scored
-    return steps
+        scored = (epochs + 1) * fold.images.validation + fold.images.test
+        if run.train != "frozen":  # class-activation maps take a pass, where no last feature map is stored
+            scored += fold.lesions.validation + fold.lesions.test
+        steps += _passes(_NETS[run.train], backbone, size, epochs * fold.images.train, scored)
+        maps = fold.lesions.test * (2 * math.prod(says.last[1:]) + ROW_BYTES)
+        files += RUN_BYTES + fold.images.test * ROW_BYTES + maps
+    return Piece(steps, features + 2 * files, features)
 
 
-def segmentation_steps(study: Study, counts: Counts, runs: list[Run]) -> Counter[Step]:
-    """The same for the U-Nets of one task, source and backbone, which share what a frozen encoder says."""
-    task, backbone, size = runs[0].task, runs[0].backbone, study.segment.size
-    steps: Counter[Step] = Counter()
-    if any(run.train == "frozen" for run in runs):
-        views = count_views(study.tasks[task].augment, study.segment.views)
-        steps[Step("whole", False, backbone, size)] += views * counts.total.masked
+def segmentation(study: Study, runs: list[Run], counts: Counts) -> Piece:
+    """The U-Nets of one task, source and backbone, which share what a frozen encoder says of every view.
+
+    A run's file, and `results/<task>/` once more, holds the masks that it draws.
+    """
+    backbone, size = runs[0].backbone, study.segment.size
+    frozen = any(run.train == "frozen" for run in runs)
+    images = (
+        counts.total.masked * count_views(study.tasks[runs[0].task].augment, study.segment.views) * frozen
+    )
+    steps, files = _passes("whole", backbone, size, 0, images), 0
     for run in runs:
-        net, fold, epochs = _UNETS[run.train], counts.folds[run.fold], study.segment.epochs[run.train]
-        steps[Step(net, True, backbone, size)] += epochs * fold["train"].masked
-        steps[Step(net, False, backbone, size)] += epochs * fold["validation"].masked + fold["test"].masked
-    return steps
+        masked, epochs = counts.folds[run.fold].masked, study.segment.epochs[run.train]
+        scored = epochs * masked.validation + masked.test
+        steps += _passes(_UNETS[run.train], backbone, size, epochs * masked.train, scored)
+        files += RUN_BYTES + masked.test * (ROW_BYTES + counts.mask_bytes)
+    return Piece(steps, 2 * files, 2 * images * (2 * sizes_of(backbone, size).encoder + size**2))
 
 
-# Bytes kept -------------------------------------------------------------------------------------------------
+def run_groups(runs: list[Run]) -> list[list[Run]]:
+    """Runs that share weights and features, which one process computes."""
+
+    def shared(run: Run) -> tuple[str, str]:
+        return run.backbone, run.source
+
+    return [list(group) for _, group in groupby(sorted(runs, key=shared), key=shared)]
+
+
+def _passes(net: str, backbone: str, size: int, trained: int, scored: int) -> Counter[Step]:
+    return Counter({Step(net, True, backbone, size): trained, Step(net, False, backbone, size): scored})
+
+
+# What networks say ------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Sizes:
-    """Of one backbone at one input size: bytes of its weights, and how many numbers it says of an image.
+    """How many numbers one backbone says of an image of one size.
 
-    boundary: shape of what `top10` runs store, or empty where that is not defined.
+    last: shape (C, h, w) of the last feature map. boundary: the same of what `top10` runs store, or empty
+    where that is not defined. encoder: of all maps that a U-Net uses.
     """
 
-    weights: int
-    pooled: int
+    last: tuple[int, ...]
     boundary: tuple[int, ...]
-    last: int
-    places: int
     encoder: int
 
 
 @cache
 def sizes_of(backbone: str, size: int) -> Sizes:
-    """Read off a network without numbers, which takes no time and no memory."""
-    with torch.device("meta"):
-        model, image = backbones.create(backbone).eval(), torch.empty(1, 3, size, size)
+    """Read off a network without numbers, which takes no memory."""
+    network, image = backbones.outline(backbone), torch.empty(1, 3, size, size, device="meta")
     boundary: list[tuple[int, ...]] = [()]
+
+    def note(_, inputs) -> None:  # a dense layer is given a list of maps, of which it stores all
+        maps = [inputs[0]] if isinstance(inputs[0], torch.Tensor) else inputs[0]
+        boundary.append((sum(some.shape[1] for some in maps), *maps[0].shape[2:]))
+
+    hooks = []
     if backbone in backbones.TOPS:
-        module = model.get_submodule(backbones.top_of(backbone).boundary)
-        module.register_forward_pre_hook(lambda _, inputs: boundary.append(_shape(inputs[0])))
-    last = model.forward_features(image)
-    return Sizes(
-        weights=sum(tensor.nbytes for tensor in model.state_dict().values()),
-        pooled=last.shape[1],
-        boundary=boundary[-1],
-        last=last.numel(),
-        places=last.shape[2] * last.shape[3],
-        encoder=sum(m.numel() for m in model.forward_intermediates(image, intermediates_only=True)),
-    )
-
-
-def _shape(inputs: torch.Tensor | list[torch.Tensor]) -> tuple[int, ...]:
-    """Channels, height, width; a dense layer is given a list of maps, of which it stores all."""
-    maps = [inputs] if isinstance(inputs, torch.Tensor) else inputs
-    return sum(some.shape[1] for some in maps), *maps[0].shape[2:]
-
-
-def data_bytes(study: Study, dataset: str, counts: Counts) -> float:
-    """`data/<dataset>/`: packed images, masks, manifest."""
-    config, total = study.dataset(dataset), counts.total
-    pixels = config.size**2 * (3 if config.colour else 1)
-    return total.images * (pixels + 2 * ROW_BYTES) + total.lesions * counts.mask_bytes
-
-
-def model_bytes(backbone: str) -> int:
-    """`models/<source>/<backbone>.safetensors`."""
-    return sizes_of(backbone, 96).weights
-
-
-def pretraining_bytes(backbone: str) -> int:
-    """The model, and in the store the network with the two moments of its optimiser."""
-    return 4 * model_bytes(backbone)
-
-
-def feature_bytes(study: Study, counts: Counts, runs: list[Run]) -> int:
-    """`store/features/` of one task, source and backbone."""
-    task, backbone = runs[0].task, runs[0].backbone
-    sizes = sizes_of(backbone, study.input_size(task, backbone))
-    boundary = 2 * math.prod(sizes.boundary) if any(run.train == "top10" for run in runs) else 0
-    views = count_views(study.tasks[task].augment, study.transfer.views)
-    return views * counts.total.images * (4 * sizes.pooled + boundary) + 2 * sizes.last * counts.total.lesions
-
-
-def encoded_bytes(study: Study, counts: Counts, runs: list[Run]) -> int:
-    """What a frozen encoder says of a task's images: in memory alone, never on disk."""
-    if all(run.train != "frozen" for run in runs):
-        return 0
-    task, backbone, size = runs[0].task, runs[0].backbone, study.segment.size
-    views = count_views(study.tasks[task].augment, study.segment.views)
-    return views * counts.total.masked * (2 * sizes_of(backbone, size).encoder + size**2)
-
-
-def run_bytes(study: Study, counts: Counts, runs: list[Run]) -> float:
-    """Files of finished runs, which `results/<task>/` holds once more."""
-    total = 0
-    for run in runs:
-        tested = counts.folds[run.fold]["test"]
-        places = sizes_of(run.backbone, study.input_size(run.task, run.backbone)).places
-        maps = tested.lesions * (2 * places + ROW_BYTES)
-        total += RUN_BYTES + tested.images * ROW_BYTES + maps
-    return 2 * total
-
-
-def segmentation_bytes(counts: Counts, runs: list[Run]) -> float:
-    """The same for U-Nets, whose predicted masks are kept."""
-    tested = [counts.folds[run.fold]["test"].masked for run in runs]
-    return 2 * sum(RUN_BYTES + masked * (ROW_BYTES + counts.mask_bytes) for masked in tested)
+        module = network.get_submodule(backbones.top_of(backbone).boundary)
+        hooks.append(module.register_forward_pre_hook(note))
+    last = network.forward_features(image)
+    for hook in hooks:
+        hook.remove()
+    encoder = network.forward_intermediates(image, intermediates_only=True)
+    return Sizes(tuple(last.shape[1:]), boundary[-1], sum(level.numel() for level in encoder))

@@ -6,6 +6,8 @@ import shutil
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -54,20 +56,9 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
                 progress_bar=False,
                 kernel_manager_class=_private_kernel(Path(folder)),
             )
-        except PapermillExecutionError as exc:
+        except (PapermillExecutionError, DeadKernelError) as exc:
             shutil.copyfile(executed, failed)
-            if exc.ename == "UserError":
-                raise UserError(exc.evalue) from exc
-            raise UserError(
-                f"notebook {title} failed ({exc.ename}: {exc.evalue}); {failed} shows at which cell"
-            ) from exc
-        except DeadKernelError as exc:
-            shutil.copyfile(executed, failed)
-            raise UserError(
-                f"the process of notebook {title} was killed, as happens when memory is full; free some, or "
-                "set compute: {workers: 1} in params.yaml, and start again: what is finished is kept "
-                f"({failed} shows how far it came)"
-            ) from exc
+            raise UserError(_reason(exc, title, failed)) from exc
         notebook = clean(nbformat.read(executed, as_version=4))
     with atomic_path(target) as temporary:
         nbformat.write(notebook, temporary)
@@ -75,6 +66,19 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
         write_pages(study.report_dir, study.title)
     print(f"Read {target.relative_to(study.root)}")
     return target
+
+
+def _reason(exc: PapermillExecutionError | DeadKernelError, title: str, failed: Path) -> str:
+    """Why the notebook stopped; a user's mistake in its own words."""
+    if isinstance(exc, DeadKernelError):
+        return (
+            f"the process of notebook {title} was killed, as happens when memory is full; free some, or "
+            "set compute: {workers: 1} in params.yaml, and start again: what is finished is kept "
+            f"({failed} shows how far it came)"
+        )
+    if exc.ename == "UserError":
+        return exc.evalue
+    return f"notebook {title} failed ({exc.ename}: {exc.evalue}); {failed} shows at which cell"
 
 
 def _check_parameters(source: Path, parameters: dict[str, str]) -> None:
@@ -118,31 +122,30 @@ def _private_kernel(folder: Path) -> type[AsyncKernelManager]:
     return PrivateKernel
 
 
-class _terminal_progress:  # noqa: N801
+@contextmanager
+def _terminal_progress(path: Path) -> Iterator[None]:
     """Show on this terminal the bars that a notebook's kernel draws into a file."""
-
-    def __init__(self, path: Path):
-        self.path, self.stop = path, threading.Event()
-
-    def __enter__(self) -> None:
-        self.path.touch()
-        os.environ[PROGRESS_FILE] = str(self.path)
-        self.thread = threading.Thread(target=self._follow, daemon=True)
-        self.thread.start()
-
-    def __exit__(self, *_) -> None:
-        self.stop.set()
-        self.thread.join()
-        os.environ.pop(PROGRESS_FILE, None)
+    path.touch()
+    os.environ[PROGRESS_FILE] = str(path)
+    ended = threading.Event()
+    thread = threading.Thread(target=_follow, args=(path, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        os.environ.pop(PROGRESS_FILE)
         sys.stderr.write("\n")
 
-    def _follow(self) -> None:
-        with self.path.open() as lines:
-            while not self.stop.wait(0.5):
-                # A log wants lines, a terminal wants the bar to stay where it is.
-                text = lines.read()
-                if text and sys.stderr.isatty():
-                    sys.stderr.write(text)
-                elif text:
-                    sys.stderr.write(re.split(r"[\r\n]+", text.strip())[-1] + "\n")
-                sys.stderr.flush()
+
+def _follow(path: Path, ended: threading.Event) -> None:
+    with path.open() as lines:
+        while not ended.wait(0.5):
+            # A log wants lines, a terminal wants the bar to stay where it is.
+            text = lines.read()
+            if text and sys.stderr.isatty():
+                sys.stderr.write(text)
+            elif text:
+                sys.stderr.write(re.split(r"[\r\n]+", text.strip())[-1] + "\n")
+            sys.stderr.flush()

@@ -8,10 +8,8 @@ first; stages follow one another. On Ray, backbones are pretrained one after ano
 """
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass
 
 import pandas as pd
 from humanize import naturalsize
@@ -20,8 +18,8 @@ from radlib import compute
 from radlib.machines import workers
 from radlib.run import costs
 from radlib.run.calibration import calibrate
-from radlib.run.costs import Counts, Step
-from radlib.study import Run, Study
+from radlib.run.costs import Piece, Step
+from radlib.study import Study
 from radlib.study.titles import aligned
 
 LEFT_OUT = (
@@ -34,107 +32,56 @@ LEFT_OUT = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the pipeline; `images` None: nobody knows yet how many, so nothing else is known.
+    """One stage of the pipeline; known: False where nobody knows yet how many images it takes.
 
-    disk: bytes that stay. memory: bytes of features that one process goes through in every epoch; 05_segment
-    holds them, copied once more, 03_transfer maps its files, so that less memory only makes it slower.
-    pieces: what devices take one by one, each as the number of images by step. group: processes that take a
-    piece together while all others wait; None: each device takes its own.
+    pieces: what devices take one by one. group: processes that take a piece together while all others wait;
+    None: each device takes its own.
     """
 
     name: str
-    images: int | None
+    images: int
+    pieces: list[Piece]
+    known: bool = True
     runs: int = 0
-    disk: float = 0
-    memory: float = 0
-    pieces: list[Counter[Step]] = field(default_factory=list)
     group: int | None = None
+
+    @property
+    def disk(self) -> float:
+        return sum(piece.disk for piece in self.pieces)
+
+    @property
+    def memory(self) -> float:
+        return max((piece.memory for piece in self.pieces), default=0)
 
 
 def plan(study: Study) -> list[Stage]:
     """Every stage that computes or stores, in the order in which they run; nothing is timed."""
     counts = {name: costs.counts_of(study, name) for name in [*study.corpora, *study.tasks]}
-    return [
-        *(_data(study, name, counts[name]) for name in counts),
-        *(_checkpoint(study, name) for name in study.checkpoints),
-        *(_pretraining(study, name, counts[name]) for name in study.corpora),
-        *(_transfer(study, task, counts[task]) for task in study.tasks),
-        *(_segmentation(study, task, counts[task]) for task in study.segment.tasks),
-    ]
-
-
-def _data(study: Study, name: str, counts: Counts | None) -> Stage:
-    if counts is None:
-        return Stage(f"01_data {name}", None)
-    return Stage(f"01_data {name}", counts.total.images, disk=costs.data_bytes(study, name, counts))
-
-
-def _checkpoint(study: Study, name: str) -> Stage:
-    disk = sum(costs.model_bytes(backbone) for backbone in study.backbones_of(name))
-    return Stage(f"checkpoint {name}", 0, disk=disk)
-
-
-def _pretraining(study: Study, source: str, counts: Counts | None) -> Stage:
-    name = f"02_pretrain {source}"
-    if counts is None:
-        return Stage(name, None, runs=len(study.backbones_of(source)))
-    names = study.backbones_of(source)
-    return Stage(
-        name,
-        counts.total.images,
-        runs=len(names),
-        disk=sum(costs.pretraining_bytes(backbone) for backbone in names),
-        pieces=[costs.pretraining_steps(study, counts, backbone) for backbone in names],
-        group=study.compute.together if study.compute.backend == "ray" else None,
-    )
-
-
-def _transfer(study: Study, task: str, counts: Counts | None) -> Stage:
-    name, runs = f"03_transfer {task}", study.runs_of(task)
-    if counts is None:
-        return Stage(name, None, runs=len(runs))
-    arms = _arms(runs)
-    features = [costs.feature_bytes(study, counts, arm) for arm in arms]
-    return Stage(
-        name,
-        counts.total.images,
-        runs=len(runs),
-        disk=sum(features) + costs.run_bytes(study, counts, runs),
-        memory=max(features),
-        pieces=[costs.transfer_steps(study, counts, arm) for arm in arms],
-    )
-
-
-def _segmentation(study: Study, task: str, counts: Counts | None) -> Stage:
-    name, runs = f"05_segment {task}", study.segmentation_runs_of(task)
-    if counts is None:
-        return Stage(name, None, runs=len(runs))
-    arms = _arms(runs)
-    return Stage(
-        name,
-        counts.total.masked,
-        runs=len(runs),
-        disk=costs.segmentation_bytes(counts, runs),
-        memory=2 * max(costs.encoded_bytes(study, counts, arm) for arm in arms),
-        pieces=[costs.segmentation_steps(study, counts, arm) for arm in arms],
-    )
-
-
-def _arms(runs: list[Run]) -> list[list[Run]]:
-    """Runs that share weights and features, which one process computes."""
-
-    def arm(run: Run) -> tuple[str, str]:
-        return run.backbone, run.source
-
-    return [list(group) for _, group in groupby(sorted(runs, key=arm), key=arm)]
+    stages = []
+    for name, found in counts.items():
+        pieces = [costs.packing(study, name, found)]
+        stages.append(Stage(f"01_data {name}", found.total.images, pieces, found.known))
+    for name in study.checkpoints:
+        pieces = [costs.importing(backbone) for backbone in study.backbones_of(name)]
+        stages.append(Stage(f"checkpoint {name}", 0, pieces))
+    group = study.compute.together if study.compute.backend == "ray" else None
+    for name in study.corpora:
+        found, names = counts[name], study.backbones_of(name)
+        pieces = [costs.pretraining(study, backbone, found) for backbone in names]
+        images = found.total.images
+        stages.append(Stage(f"02_pretrain {name}", images, pieces, found.known, len(names), group))
+    for name in study.tasks:
+        found, runs = counts[name], study.runs_of(name)
+        pieces = [costs.transfer(study, some, found) for some in costs.run_groups(runs)]
+        stages.append(Stage(f"03_transfer {name}", found.total.images, pieces, found.known, len(runs)))
+    for name in study.segment.tasks:
+        found, runs = counts[name], study.segmentation_runs_of(name)
+        pieces = [costs.segmentation(study, some, found) for some in costs.run_groups(runs)]
+        stages.append(Stage(f"05_segment {name}", found.total.masked, pieces, found.known, len(runs)))
+    return stages
 
 
 # Time -------------------------------------------------------------------------------------------------------
-def piece_seconds(piece: Counter[Step], speeds: dict[Step, float]) -> float:
-    """What one device needs for a piece; speeds: seconds an image, by step."""
-    return sum(images * speeds[step] for step, images in piece.items())
-
-
 def wall_seconds(pieces: Iterable[float], devices: int, group: int | None = None) -> float:
     """Until the last of some devices is done, the next longest piece always going to the first that is free.
 
@@ -158,51 +105,55 @@ def planned(study: Study, devices: int | None = None) -> str:
         devices: graphics cards or processor cores; None: as many as the study uses on this machine.
     """
     stages = plan(study)
-    pieces = [piece for stage in stages for piece in stage.pieces]
-    here = workers.count(study.compute.workers, max(1, len(pieces)))
-    speeds = calibrate(study, {step for piece in pieces for step in piece}) if pieces else {}
+    pieces = [piece.steps for stage in stages if stage.known for piece in stage.pieces if piece.steps]
+    here = workers.count(study.compute.workers, len(pieces))
+    speeds = calibrate(study, {step for steps in pieces for step in steps}) if pieces else {}
     return report(study, stages, speeds, devices or here)
 
 
 def report(study: Study, stages: list[Stage], speeds: dict[Step, float], devices: int) -> str:
-    """The table, its total, and what it is worth."""
-    rows = [_row(stage, speeds, devices) for stage in stages]
-    known = [stage for stage in stages if stage.images is not None]
-    total = {
-        "stage": "total" if len(known) == len(stages) else "total of what is known",
-        "images": "",
-        "runs": f"{sum(stage.runs for stage in stages):,}",
-        "disk": naturalsize(sum(stage.disk for stage in known)),
-        "memory": naturalsize(max(stage.memory for stage in known)) if known else "unknown",
-        "device time": _time(sum(sum(_seconds(stage, speeds)) for stage in known)),
-        "wall time": _time(sum(_wall(stage, speeds, devices) for stage in known)),
-    }
+    """The table, its total, and what it is worth.
+
+    Args:
+        speeds: seconds an image takes on one device, by step.
+    """
+    rows, times = [], []
+    for stage in stages:
+        if not stage.known:
+            rows.append(_row(stage.name, runs=stage.runs))
+            continue
+        seconds = [sum(n * speeds[step] for step, n in piece.steps.items()) for piece in stage.pieces]
+        times.append((sum(seconds), wall_seconds(seconds, devices, stage.group)))
+        rows.append(_row(stage.name, stage.images, stage.runs, stage.disk, stage.memory, *times[-1]))
+    known = [stage for stage in stages if stage.known]
+    total = _row(
+        "total" if len(known) == len(stages) else "total of what is known",
+        0,
+        sum(stage.runs for stage in stages),
+        sum(stage.disk for stage in known),
+        max((stage.memory for stage in known), default=0),
+        *map(sum, zip((0, 0), *times, strict=True)),
+    )
     table = aligned(pd.DataFrame([*rows, total]), right=tuple(total)[1:])
     sentences = [_how(devices), *_unknown(study, stages), LEFT_OUT]
     return "\n".join([f"Plan of study '{study.name}': {study.title}", "", table, "", *sentences])
 
 
-def _row(stage: Stage, speeds: dict[Step, float], devices: int) -> dict[str, str]:
-    row = {"stage": stage.name, "images": "unknown", "runs": f"{stage.runs:,}" if stage.runs else ""}
-    if stage.images is None:
-        return {**row, **dict.fromkeys(("disk", "memory", "device time", "wall time"), "unknown")}
-    seconds = _seconds(stage, speeds)
+def _row(name: str, images=None, runs=0, disk=None, memory=None, device=None, wall=None) -> dict[str, str]:
+    """A line of the table; None: nobody knows; 0 is not shown, except of disk."""
+
+    def cell(value: float | None, shown) -> str:
+        return "unknown" if value is None else shown(value) if value else ""
+
     return {
-        **row,
-        "images": f"{stage.images:,}" if stage.images else "",
-        "disk": naturalsize(stage.disk),
-        "memory": naturalsize(stage.memory) if stage.memory else "",
-        "device time": _time(sum(seconds)) if seconds else "",
-        "wall time": _time(_wall(stage, speeds, devices)) if seconds else "",
+        "stage": name,
+        "images": cell(images, "{:,}".format),
+        "runs": cell(runs, "{:,}".format),
+        "disk": "unknown" if disk is None else naturalsize(disk),
+        "memory": cell(memory, naturalsize),
+        "device time": cell(device, _time),
+        "wall time": cell(wall, _time),
     }
-
-
-def _seconds(stage: Stage, speeds: dict[Step, float]) -> list[float]:
-    return [piece_seconds(piece, speeds) for piece in stage.pieces]
-
-
-def _wall(stage: Stage, speeds: dict[Step, float], devices: int) -> float:
-    return wall_seconds(_seconds(stage, speeds), devices, stage.group)
 
 
 def _how(devices: int) -> str:
@@ -216,7 +167,7 @@ def _how(devices: int) -> str:
 
 def _unknown(study: Study, stages: list[Stage]) -> list[str]:
     """How to come by the numbers that are missing."""
-    names = {stage.name.split()[1] for stage in stages if stage.images is None}
+    names = {stage.name.split()[1] for stage in stages if not stage.known}
     if not names:
         return []
     kinds = [f"corpus@{name}" for name in study.corpora if name in names]

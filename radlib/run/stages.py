@@ -1,5 +1,7 @@
 """`dvc repro`, and what is kept of a finished study beside its tables."""
 
+import filecmp
+import json
 import os
 import shutil
 import sys
@@ -9,6 +11,8 @@ from radlib.errors import UserError
 from radlib.run.warm import carry_out
 from radlib.store import write_json
 from radlib.study import Study
+
+_COPIED = ["params.yaml", "dvc.lock"]
 
 
 def repro(stage: str = "") -> int:
@@ -34,10 +38,7 @@ def repro(stage: str = "") -> int:
 
 def check_stage(study: Study, stage: str) -> None:
     """Raises UserError where `dvc repro` would know neither a stage nor a group of stages of this name."""
-    from dvc.repo import Repo  # takes a second to import
-
-    with Repo(str(study.root)) as repo:
-        names = [one.addressing for one in repo.index.stages]
+    names = [one.addressing for one in _stages(study)]
     groups = dict.fromkeys(name.split("@")[0] for name in names)
     if stage not in [*names, *groups]:
         alike = [name for name in names if name.split("@")[0] == stage.split("@")[0]]
@@ -46,33 +47,51 @@ def check_stage(study: Study, stage: str) -> None:
         )
 
 
-def record(study: Study) -> None:
+def record(study: Study, anew: bool = True) -> None:
     """Beside the tables: the predictions behind them, which code and machine made them, dvc's lock file.
 
     Notebooks of the report that no stage writes any more go, and their pages with them.
-    """
-    from radlib import compute
-    from radlib.report import archive, origin
 
-    drop_unowned(study)
-    print(archive.keep(study))
-    made = {**compute.provenance(), **origin.recorded_of(study)}
-    write_json(made, study.report_dir / "provenance.json")
-    for name in ("params.yaml", "dvc.lock"):
-        shutil.copyfile(study.root / name, study.report_dir / name)
+    Args:
+        anew: also where nothing was computed since the last record, which takes some seconds.
+    """
+    if anew or not _is_recorded(study):
+        from radlib import compute
+        from radlib.report import archive, origin
+
+        drop_unowned(study)
+        print(archive.keep(study))
+        made = {**compute.provenance(), **origin.recorded_of(study)}
+        write_json(made, study.report_dir / "provenance.json")
+        for name in _COPIED:
+            shutil.copyfile(study.root / name, study.report_dir / name)
     print(f"\nRead the result in {study.report_dir.relative_to(study.root)}/index.html")
+
+
+def _is_recorded(study: Study) -> bool:
+    """Whether the record is of these very results, and of code that was committed (where there is git)."""
+    report = study.report_dir
+    if not (report / "provenance.json").is_file() or not (report / "results").is_dir():
+        return False
+    if filecmp.cmpfiles(study.root, report, _COPIED, shallow=False)[0] != _COPIED:
+        return False
+    return json.loads((report / "provenance.json").read_text(encoding="utf-8")).get("dirty") is not True
 
 
 def drop_unowned(study: Study) -> None:
     """Remove executed notebooks that are no output of a stage, such as those of a task that was taken out."""
-    from dvc.repo import Repo  # takes a second to import
-
     if not (study.root / ".dvc").is_dir():  # no stages, as where tables were computed by hand
         return
-    with Repo(str(study.root)) as repo:
-        owned = {Path(out.fs_path).resolve() for out in repo.index.outs}
+    owned = {Path(out.fs_path).resolve() for stage in _stages(study) for out in stage.outs}
     for path in sorted((study.report_dir / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         if path.resolve() not in owned:
             path.unlink()
             (study.report_dir / "pages" / f"{path.stem}.html").unlink(missing_ok=True)
             print(f"Removed {path.relative_to(study.root)}: no stage of the study writes it any more")
+
+
+def _stages(study: Study) -> list:
+    from dvc.repo import Repo  # takes a second to import
+
+    with Repo(str(study.root)) as repo:
+        return repo.index.stages

@@ -23,6 +23,10 @@ UNDECIDED = "#6E6E6E"
 BAND = "0.9"
 ON_ONE_LINE = 30  # characters of two sources above a panel
 STAMP = "simulated images: shows the machinery, not evidence"
+plt.rcParams.update(
+    {"axes.titlesize": 10, "figure.titlesize": 10, "legend.title_fontsize": 10}
+    | {"legend.fontsize": 8, "legend.frameon": False}
+)
 
 
 def source_colours(study: Study) -> dict[str, str]:
@@ -43,19 +47,10 @@ def source_handles(study: Study, shown: Sequence[str], **line) -> list[Line2D]:
     return [Line2D([], [], color=colours[s], label=source_title(study, s), **line) for s in sources]
 
 
-def legend_above(
-    figure: Figure, handles: Sequence[Line2D], columns: int | None = None, title: str = ""
-) -> None:
+def legend_above(figure: Figure, handles: Sequence[Line2D], columns: int = 4, title: str = "") -> None:
     """Outside, above the panels."""
-    figure.legend(
-        handles=handles,
-        loc="outside upper center",
-        ncols=columns or max(1, len(handles)),
-        frameon=False,
-        fontsize=8,
-        title=title or None,
-        title_fontsize=10,
-    )
+    columns = max(1, min(columns, len(handles)))
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, title=title or None)
 
 
 class Panels(NamedTuple):
@@ -100,8 +95,7 @@ def unit_squares(study: Study, panels_of: Sequence[str], xlabel: str, ylabel: st
     for panel, title in zip(found.panels, panels_of, strict=True):
         quiet(panel).plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-        panel.set_box_aspect(1)
-        panel.set_title(title, fontsize=10)
+        panel.set(box_aspect=1, title=title)
     for panel in found.lowest:
         panel.set_xlabel(xlabel)
     for panel in found.first:
@@ -148,18 +142,22 @@ def intervals(
         marks: `panel`, `row`, `value`, `ci_low`, `ci_high` and `colour`; where wanted `series`, whose marks
             stand side by side in a row, `marker`, `filled`, and `reference`: what else the value is to be
             seen against, as a grey line.
-        line: where a vertical line stands; across: most panels in a row.
+        line: where a vertical line stands, in the middle of one scale for all panels if at 0.
+        across: most panels in a row.
     """
     marks = marks.assign(**{name: value for name, value in _MARK.items() if name not in marks})
     names, rows, series = (list(dict.fromkeys(marks[name])) for name in ("panel", "row", "series"))
     places = dict(zip(series, np.linspace(-0.32, 0.32, len(series)) if len(series) > 1 else [0], strict=True))
     size = (3.4 if len(names) > 1 else 6, 1.1 + max(0.34, 0.16 * (len(series) + 1)) * len(rows))
     found = panel_rows(len(names), across, (2.2, 0.8), size, sharex)
+    limit = span(marks[["value", "ci_low", "ci_high", "reference"]].to_numpy(dtype=float))
     for panel, name in zip(found.panels, names, strict=True):
         row_axis(quiet(panel), rows)
-        panel.set_title(name, fontsize=10)
+        panel.set_title(name)
         if line is not None:
             panel.axvline(line, color="0.25", lw=1, zorder=1)
+        if line == 0:
+            panel.set_xlim(-limit, limit)
         some = marks[marks["panel"] == name]
         for mark in some.to_dict("records"):
             draw_mark(panel, mark, rows.index(mark["row"]) + places[mark["series"]])
@@ -228,12 +226,11 @@ def forest(
     ]
     figure, panels, _, _ = intervals(study, pd.DataFrame(marks), "", line=0, across=across)
     rows = list(dict.fromkeys(table["row"]))
-    limit = span(table["ci_low"], table["ci_high"], table["delta"])
     pairs = table.groupby(["source_a", "source_b"], sort=False)
     for panel, (pair, some) in zip(panels, pairs, strict=True):
-        difference_axis(panel, study, pair, limit, what)
+        difference_axis(panel, study, pair, what)
         if band:
-            equivalence_band(panel, study)
+            panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
         for _, row in some.iterrows():
             x, side = (0.01, "left") if row["delta"] > 0 else (0.99, "right")
             place = panel.get_yaxis_transform()
@@ -247,23 +244,16 @@ def forest(
     return figure
 
 
-def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], limit: float, what: str = "AUC") -> None:
+def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], what: str) -> None:
     """x is a difference, with the direction that favours each source; no title."""
-    axes.set(xlim=(-limit, limit), title="")
+    axes.set(title="", xlabel=f"difference in {what}")
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel(f"difference in {what}")
     colours = source_colours(study)
     a, b = (source_title(study, source) for source in pair)
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8, "va": "bottom"}
     above = 14 if len(a) + len(b) > ON_ONE_LINE else 3
     axes.annotate(f"← {b} higher", (0, 1), (0, 3), ha="left", color=colours[pair[1]], **place)
     axes.annotate(f"{a} higher →", (1, 1), (0, above), ha="right", color=colours[pair[0]], **place)
-
-
-def equivalence_band(axes: Axes, study: Study) -> None:
-    """Differences in AUC that the study declared too small to matter."""
-    margin = study.compare.equivalence
-    axes.axvspan(-margin, margin, color=BAND, lw=0, zorder=0)
 
 
 def span(*values: pd.Series | float) -> float:

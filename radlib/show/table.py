@@ -169,6 +169,9 @@ IS_SIMULATED = Column(
     "simulated", "whether patients and images are computer-made", "images are",
     names={True: "simulated", False: "real"},
 )  # fmt: skip
+ABOUT = [N_TASKS, *COUNTS, RUNS]
+FIGURES = [*SIDES, *DELTA, P]
+SAMPLE = [*COUNTS, RUNS, RESAMPLES, IS_SIMULATED]
 HOLDS = Column("interval_holds", "what was resampled", "resampled")
 DIVERGED = Column("diverged", "which runs diverged, so that there is no verdict", "no verdict", rare=True)
 ORIGIN = [RESAMPLES, IS_SIMULATED, DIVERGED]

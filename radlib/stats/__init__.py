@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: usable by itself, for it imports nothing of the project and raises ValueError."""

@@ -11,12 +11,7 @@ from sklearn.metrics import roc_curve
 
 
 def auc(scores: np.ndarray, labels: np.ndarray) -> float:
-    """AUC of one run.
-
-    Args:
-        scores: (n,) float, higher = more likely positive; labels: (n,) 0 negative, 1 positive.
-    Raises:
-        ValueError: scores not finite, labels other than 0 and 1, only one class, or lengths that differ.
+    """AUC of one run's (n,) scores, higher = more likely positive; labels: (n,) 0 negative, 1 positive.
 
     >>> auc([0.1, 0.4, 0.4, 0.9], [0, 0, 1, 1])
     0.875
@@ -25,11 +20,7 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def aucs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """AUC of each of R runs on the same images, from mid-ranks: (R, n) scores, errors as `auc`.
-
-    >>> aucs([[0.1, 0.4, 0.4, 0.9], [0.5, 0.5, 0.5, 0.5]], [0, 0, 1, 1]).tolist()
-    [0.875, 0.5]
-    """
+    """AUC of each of R runs on the same images, from mid-ranks: (R, n) scores."""
     scores, labels = checked(scores, labels)
     positive = labels == 1
     n_positive, n_negative = positive.sum(), (~positive).sum()
@@ -38,7 +29,7 @@ def aucs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The cut with the highest balanced accuracy, `score >= cut` being positive; arguments, errors as `auc`.
+    """The cut with the highest balanced accuracy, `score >= cut` being positive; arguments as `auc`.
 
     That is Youden's index (Cancer 1950, 3:32-35). Cuts lie halfway between neighbouring scores, or at the
     lowest. Of equals, the one nearest 0.5 counts.
@@ -57,12 +48,7 @@ def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def checked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as (R, n) float64 and labels as (n,) int64, or the reason why no AUC can be had of them.
-
-    >>> checked([[1, 2]], [0, 0])
-    Traceback (most recent call last):
-    ValueError: all 2 images have label 0, so there is no AUC; split so that each test part holds both classes
-    """
+    """Scores as (R, n) float64 and labels as (n,) int64, or the reason why no AUC can be had of them."""
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     if scores.ndim != 2 or scores.size == 0 or labels.shape != (scores.shape[1],):
         raise ValueError(

@@ -22,17 +22,20 @@ mean K: one patients x patients matrix per side and fold however many runs there
 matrix products. `radlib.stats.pairs` says what is done where the matrices would not fit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
+from scipy.stats import rankdata
 
 from radlib.stats.auc import aucs
 from radlib.stats.estimate import Estimate
 from radlib.stats.folds import (
     FoldPatients,
+    Folds,
     FoldScores,
     both_columns,
-    check_folds,
+    check_disjoint,
     check_paired,
     draw_counts,
     fold_patients,
@@ -40,60 +43,82 @@ from radlib.stats.folds import (
     run_shares,
     smaller_class,
 )
-from radlib.stats.pairs import count_pairs, resamples_at_once
+from radlib.stats.pairs import WORK_BYTES, count_pairs
 
 RUNS = 2  # number of the draws of runs in the seeds of their generators, beside the two strata of patients
+# Of (b, patients) float32 weights, (b, k) float64; and how much memory each of b resamples takes.
+Statistic = tuple[Callable[[np.ndarray], np.ndarray], int]
 
 
-def mean_auc(folds: Sequence[FoldScores], flattened: bool = False) -> float:
-    """Mean over all runs of the run's AUC on its own fold's test images.
+def resampled(
+    folds: Folds, statistic: Callable[[int, FoldPatients], Statistic], resamples: int, seed: int
+) -> list[Estimate]:
+    """Any k figures of each fold that can be computed from how often each patient was drawn.
 
-    Args:
-        flattened: the area of `both_columns` instead.
-    Raises:
-        ValueError: no folds, or a patient in two of them.
+    statistic: of the fold's number and its patients. Draws depend on the seed and on the patients only.
+
+    >>> fold = FoldScores([0, 1] * 3, list("abcdef"), np.zeros((1, 6)))
+    >>> (found,) = resampled([fold], lambda number, patients: (lambda w: w[:, :3], 9), 40, seed=0)
+    >>> found.value, found.replicates.shape, found.patients
+    (array([1., 1., 1.], dtype=float32), (40, 3), 3)
+    """
+    found, sample = [], (smaller_class(folds), len(folds))
+    for number, fold in enumerate(folds):
+        patients = fold_patients(fold)
+        of_weights, bytes_each = statistic(number, patients)
+        chunk = max(1, WORK_BYTES // bytes_each)
+        (value,) = of_weights(np.ones((1, patients.count), dtype=np.float32))
+        draws = [of_weights(weights) for weights in patient_weights(patients, resamples, seed, number, chunk)]
+        found.append(Estimate(value, np.concatenate(draws), *sample))
+    return found
+
+
+def mean_of_folds(folds: Folds, found: Sequence[Estimate]) -> Estimate:
+    """The mean over runs, of k figures that are means over each fold's runs."""
+    pairs = list(zip(run_shares(folds), found, strict=True))
+    value, draws = sum(share * x.value for share, x in pairs), sum(share * x.replicates for share, x in pairs)
+    return Estimate(value, draws, *found[0].sample)
+
+
+def mean_auc(folds: Folds, flattened: bool = False) -> float:
+    """Mean over all runs of the run's AUC on its own fold's test images; flattened: of `both_columns`.
 
     >>> mean_auc([FoldScores([0, 0, 1, 1], list("abcd"), [[0.2, 0.6, 0.4, 0.9], [0.3, 0.1, 0.8, 0.7]])])
     0.875
     """
-    check_folds(folds)
+    check_disjoint([fold.patients for fold in folds])
     folds = [both_columns(fold) for fold in folds] if flattened else folds
     return float(np.concatenate([aucs(fold.scores, fold.labels) for fold in folds]).mean())
 
 
 def bootstrap_mean_auc(
-    sides: dict[str, Sequence[FoldScores]], resamples: int, seed: int, flattened: bool = False
+    sides: dict[str, Folds], resamples: int, seed: int, flattened: bool = False
 ) -> dict[str, Estimate]:
     """Mean AUC of each side, the same patients drawn for all sides.
 
     Args:
         sides: name -> folds; labels and patients must agree between sides, numbers of runs need not.
-        seed: draws depend on it and on the patients only, not on sides or scores.
         flattened: the area of `both_columns` instead, of the very same resamples.
     Raises:
         ValueError: sides that are not paired, a patient in two folds, or a fold that cannot be resampled.
 
     >>> labels, patients = np.arange(20) % 2, np.arange(20)
-    >>> scores = {"a": labels + 0.1 * patients, "b": 0 * labels}
-    >>> sides = {name: [FoldScores(labels, patients, [some])] for name, some in scores.items()}
-    >>> found = bootstrap_mean_auc(sides, 1000, seed=0)
+    >>> a, b = ([FoldScores(labels, patients, [scores])] for scores in (patients, 0 * patients))
+    >>> found = bootstrap_mean_auc({"a": a, "b": b}, 1000, seed=0)
     >>> found["a"].value, found["b"].interval(0.95)
-    (0.9, (0.5, 0.5))
+    (0.55, (0.5, 0.5))
     """
     check_paired(sides)
-    first = next(iter(sides.values()))
-    draws = np.zeros((resamples, len(sides)))
-    for number, share in enumerate(run_shares(first)):
-        folds = [side[number] for side in sides.values()]
-        draws += share * _of_one_fold(folds, resamples, seed, number, flattened)
-    sample = smaller_class(first), len(first)
-    return {
-        name: Estimate(mean_auc(folds, flattened), drawn, *sample)
-        for (name, folds), drawn in zip(sides.items(), draws.T.copy(), strict=True)
-    }
+    folds, *_ = sides.values()
+
+    def aucs_of(number: int, patients: FoldPatients) -> Statistic:
+        return _aucs([side[number] for side in sides.values()], patients, flattened)
+
+    found = mean_of_folds(folds, resampled(folds, aucs_of, resamples, seed))
+    return {name: found.columns(place) for place, name in enumerate(sides)}
 
 
-def bootstrap_run_aucs(folds: Sequence[FoldScores], resamples: int, seed: int) -> Estimate:
+def bootstrap_run_aucs(folds: Folds, resamples: int, seed: int) -> Estimate:
     """AUC of every single run, those of the first fold first; patients are drawn as in `bootstrap_mean_auc`.
 
     >>> labels, patients = np.arange(20) % 2, np.arange(20)
@@ -101,37 +126,33 @@ def bootstrap_run_aucs(folds: Sequence[FoldScores], resamples: int, seed: int) -
     >>> found.value, found.replicates.shape
     (array([0.55, 1.  ]), (100, 2))
     """
-    draws = []
-    for number, fold in enumerate(folds):
+
+    def aucs_of(number: int, patients: FoldPatients) -> Statistic:
+        fold = folds[number]
         single = [FoldScores(fold.labels, fold.patients, run[np.newaxis]) for run in fold.scores]
-        draws.append(_of_one_fold(single, resamples, seed, number))
-    values = [aucs(fold.scores, fold.labels) for fold in folds]
-    sample = smaller_class(folds), len(folds)
-    return Estimate(np.concatenate(values), np.concatenate(draws, axis=1), *sample)
+        return _aucs(single, patients)
+
+    found = resampled(folds, aucs_of, resamples, seed)
+    values, draws = [one.value for one in found], [one.replicates for one in found]
+    return Estimate(np.concatenate(values), np.concatenate(draws, axis=1), *found[0].sample)
 
 
-def _of_one_fold(
-    sides: list[FoldScores], resamples: int, seed: int, number: int, flattened: bool = False
-) -> np.ndarray:
-    """(resamples, sides): mean AUC over the runs of each side of fold `number`."""
-    drawn = counted = fold_patients(sides[0])
+def _aucs(sides: list[FoldScores], patients: FoldPatients, flattened: bool = False) -> Statistic:
+    """Mean AUC over the runs of each side, (b, sides)."""
     if flattened:
-        sides, counted = [both_columns(fold) for fold in sides], drawn.both_columns()
+        sides, patients = [both_columns(fold) for fold in sides], patients.both_columns()
     runs = np.array([fold.runs for fold in sides])
-    ordered_pairs = count_pairs(sides, counted)
-    draws = np.empty((resamples, len(sides)))
-    for part, weights in patient_weights(drawn, resamples, seed, number, ordered_pairs.chunk):
-        positives, negatives = counted.drawn(weights)
-        draws[part] = ordered_pairs(weights) / (2 * (positives * negatives)[:, np.newaxis] * runs)
-    return draws
+    ordered_pairs = count_pairs(sides, patients)
+
+    def aucs_of(weights: np.ndarray) -> np.ndarray:
+        positives, negatives = patients.drawn(weights)
+        return ordered_pairs(weights) / (2 * (positives * negatives)[:, np.newaxis] * runs)
+
+    return aucs_of, ordered_pairs.bytes_each
 
 
 def bootstrap_delta(
-    a: Sequence[FoldScores],
-    b: Sequence[FoldScores],
-    resamples: int,
-    seed: int,
-    settings: Sequence[np.ndarray] | None = None,
+    a: Folds, b: Folds, resamples: int, seed: int, settings: Sequence[np.ndarray] | None = None
 ) -> Estimate:
     """Difference of mean AUC, a - b, over other test patients and, given settings, other trainings.
 
@@ -167,12 +188,7 @@ def run_weights(settings: Sequence[np.ndarray], resamples: int, seed: int) -> np
 
     With m runs of a setting, m draws with replacement would give a variance too small by (m - 1) / m, half of
     it for two seeds. So m - 1 are drawn, which puts it right (Rao & Wu 1988, doi
-    10.1080/01621459.1988.10478591).
-
-    Args:
-        settings: per fold, (runs,) the setting of each run.
-    Raises:
-        ValueError: a setting with a single run.
+    10.1080/01621459.1988.10478591). settings: per fold, (runs,) the setting of each run.
 
     >>> run_weights([np.array(["x", "x", "y", "y"])], 3, seed=0).sum(axis=1)
     array([4., 4., 4.])
@@ -192,32 +208,24 @@ def run_weights(settings: Sequence[np.ndarray], resamples: int, seed: int) -> np
     return np.concatenate(weights, axis=1)
 
 
-def roc_band(folds: Sequence[FoldScores], grid: np.ndarray, resamples: int, seed: int) -> Estimate:
+def roc_band(folds: Folds, grid: np.ndarray, resamples: int, seed: int) -> Estimate:
     """Mean ROC curve over runs: sensitivity at each of k false positive rates.
 
-    The vertical average of Fawcett 2006 (doi 10.1016/j.patrec.2005.10.010). Patients are drawn as in
-    `bootstrap_mean_auc`. Its interval is a pointwise band: it holds at each false positive rate by itself,
-    not for the whole curve at once. At a vertical step the upper end counts, so the curve starts at the
-    sensitivity that is reached without a false positive.
-
-    Args:
-        grid: (k,) false positive rates in [0, 1].
-    Raises:
-        ValueError: no folds, or a fold that cannot be resampled.
+    The vertical average of Fawcett 2006 (doi 10.1016/j.patrec.2005.10.010). Its interval is a pointwise band:
+    it holds at each false positive rate by itself, not for the whole curve at once. At a vertical step the
+    upper end counts, so the curve starts at the sensitivity that is reached without a false positive.
 
     >>> fold = FoldScores(np.arange(20) % 2, np.arange(20), [np.arange(20)])
     >>> roc_band([fold], np.array([0, 0.5, 1]), 100, seed=0).value
     array([0.1, 0.6, 1. ])
     """
-    check_folds(folds)
-    mean, draws = np.zeros(len(grid)), np.zeros((resamples, len(grid)))
-    for number, (fold, share) in enumerate(zip(folds, run_shares(folds), strict=True)):
-        patients = fold_patients(fold)
-        mean += share * _curves(fold, patients, grid, np.ones((1, patients.count)))[0]
-        chunk = resamples_at_once(8 * 6 * len(fold.labels))
-        for part, weights in patient_weights(patients, resamples, seed, number, chunk):
-            draws[part] += share * _curves(fold, patients, grid, weights)
-    return Estimate(mean, draws, smaller_class(folds), len(folds))
+    check_disjoint([fold.patients for fold in folds])
+
+    def curves_of(number: int, patients: FoldPatients) -> Statistic:
+        fold = folds[number]
+        return lambda weights: _curves(fold, patients, grid, weights), 8 * 6 * len(fold.labels)
+
+    return mean_of_folds(folds, resampled(folds, curves_of, resamples, seed))
 
 
 def _curves(fold: FoldScores, patients: FoldPatients, grid: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -235,3 +243,43 @@ def _curves(fold: FoldScores, patients: FoldPatients, grid: np.ndarray, weights:
         for i in range(len(weights)):
             curves[i] += np.interp(grid, np.r_[0.0, fpr[i]], np.r_[0.0, tpr[i]])
     return curves / fold.runs
+
+
+def place_shares(draws: np.ndarray) -> np.ndarray:
+    """How often each of k sources takes each place; equal sources share their places evenly.
+
+    The share of resamples in which a source has a place says how stable the order is (Wiesenfarth et al.
+    2021, doi 10.1038/s41598-021-82017-6). It is no probability that the source is the best: sources that do
+    not differ at all still take places.
+
+    Args:
+        draws: (resamples, k) float, higher is better.
+    Returns:
+        (k, k) float64: [source, place - 1]; rows and columns sum to 1.
+
+    >>> place_shares(np.array([[0.8, 0.7], [0.8, 0.8]]))
+    array([[0.75, 0.25],
+           [0.25, 0.75]])
+    """
+    first, last = (rankdata(-draws, method=method, axis=1) for method in ("min", "max"))
+    places = np.arange(1, draws.shape[1] + 1)
+    inside = (first[..., np.newaxis] <= places) & (places <= last[..., np.newaxis])
+    return (inside / (last - first + 1)[..., np.newaxis]).mean(axis=0)
+
+
+def wins(differences: Estimate) -> Estimate:
+    """Of differences of k pairs of runs, which pairs are won: 1, or 0 where lost, one half where equal.
+
+    Their mean is the probability that a run of one source beats the run of another in the same setting, fold
+    and seed (Agarwal et al. 2021, arXiv 2108.13264). It tells how often, the difference in AUC by how much. A
+    resample varies once more than the data, which pulls the share towards one half. For one task the expanded
+    percentile interval stands this: in 200 to 300 simulated studies of 50 + 50 patients it covered the
+    expected share 96 to 97% of times where that lay between 0.46 and 0.95, in 1 770 studies of 110 + 110
+    patients and 5 folds 93% of times where it was 0.28. Beyond 0.99, where most studies win every pair, it
+    covered it 63 to 70% of times, for want of width. A mean over tasks has no such interval.
+
+    >>> wins(Estimate(np.array([0.1, 0.0, -2.0]), np.zeros((1, 3)))).mean_of_runs().value
+    0.5
+    """
+    value, replicates = ((np.sign(x) + 1) / 2 for x in (differences.value, differences.replicates))
+    return replace(differences, value=value, replicates=replicates)

@@ -22,16 +22,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import rankdata
 
+from radlib.stats.bootstrap import Statistic, mean_of_folds, resampled
 from radlib.stats.estimate import Estimate
-from radlib.stats.folds import (
-    FoldPatients,
-    FoldScores,
-    fold_patients,
-    patient_weights,
-    run_shares,
-    smaller_class,
-)
-from radlib.stats.pairs import resamples_at_once
+from radlib.stats.folds import FoldPatients, Folds, FoldScores, run_shares
 
 BINS = 10
 IMAGES_IN_A_BIN = 10
@@ -39,7 +32,7 @@ PERFECT_DRAWS = 200
 FIGURES = ["brier", "ece", "balanced_accuracy"]
 
 
-def number_of_bins(folds: Sequence[FoldScores]) -> int:
+def number_of_bins(folds: Folds) -> int:
     """`BINS`, fewer where a fold would have less than `IMAGES_IN_A_BIN` in each; at least two.
 
     >>> number_of_bins([FoldScores(np.arange(35) % 2, np.arange(35), np.zeros((1, 35)))])
@@ -50,17 +43,13 @@ def number_of_bins(folds: Sequence[FoldScores]) -> int:
 
 
 def equal_mass_bins(scores: np.ndarray, bins: int) -> np.ndarray:
-    """(R, n) int64 of (R, n) scores: each image's bin by its mid-rank in the run.
-
-    >>> equal_mass_bins(np.array([[0.1, 0.9, 0.2, 0.2]]), 2)
-    array([[0, 1, 1, 1]])
-    """
+    """(R, n) int64 of (R, n) scores: each image's bin by its mid-rank in the run."""
     ranks = rankdata(scores, axis=1)
     return ((ranks - 0.5) * bins / scores.shape[1]).astype(np.int64)
 
 
 def bootstrap_figures(
-    folds: Sequence[FoldScores], thresholds: Sequence[np.ndarray], bins: int, resamples: int, seed: int
+    folds: Folds, thresholds: Sequence[np.ndarray], bins: int, resamples: int, seed: int
 ) -> dict[str, Estimate]:
     """`FIGURES` of every run on its own fold's test images, mean over all runs.
 
@@ -79,49 +68,37 @@ def bootstrap_figures(
     >>> {name: round(one.value, 3) for name, one in found.items()}
     {'brier': 0.316, 'ece': 0.263, 'balanced_accuracy': 0.5}
     """
-    values, draws = np.zeros(len(FIGURES)), np.zeros((len(FIGURES), resamples))
-    for number, share in enumerate(run_shares(folds)):
-        figures = _FoldFigures(folds[number], thresholds[number], bins)
-        patients = figures.patients
-        values += share * figures(np.ones((1, patients.count), dtype=np.float32))[:, 0]
-        for part, weights in patient_weights(patients, resamples, seed, number, figures.chunk):
-            draws[:, part] += share * figures(weights)
-    sample = smaller_class(folds), len(folds)
-    found = {
-        name: Estimate(float(value), drawn, *sample)
-        for name, value, drawn in zip(FIGURES, values, draws, strict=True)
-    }
+
+    def figures_of(number: int, patients: FoldPatients) -> Statistic:
+        fold = folds[number]
+        called = (fold.scores >= np.asarray(thresholds[number])[:, np.newaxis]).mean(axis=0)
+        positive, squares = fold.labels == 1, ((fold.scores - fold.labels) ** 2).mean(axis=0)
+        columns = [squares, called * positive, (1 - called) * ~positive]
+        columns += [np.ones_like(squares), positive, ~positive]  # of how many images
+        sums = np.stack([np.bincount(patients.of_image, x) for x in columns], axis=1)
+        gaps = _by_patient_and_bin(patients, fold, fold.labels - fold.scores, bins)
+        bytes_each = 8 * (2 * patients.count + 2 * gaps.shape[1])
+        return lambda weights: _figures(weights, sums, gaps, fold.runs), bytes_each
+
+    mean = mean_of_folds(folds, resampled(folds, figures_of, resamples, seed))
+    found = {name: mean.columns(place) for place, name in enumerate(FIGURES)}
     biased = found["ece"]
     recentred = biased.replicates + (biased.value - biased.replicates.mean())
     return found | {"ece": replace(biased, replicates=recentred)}
 
 
-class _FoldFigures:
-    """The figures of one fold as sums over patients, so that resamples are matrix products."""
+def _figures(weights: np.ndarray, sums: np.ndarray, gaps: np.ndarray, runs: int) -> np.ndarray:
+    """(b, 3) float64, in the order of `FIGURES`: sums over patients, so that resamples are matrix products.
 
-    def __init__(self, fold: FoldScores, thresholds: np.ndarray, bins: int) -> None:
-        self.patients, self.runs = fold_patients(fold), fold.runs
-        self.images = (self.patients.positives + self.patients.negatives).astype(np.float64)
-        self.squares = self._by_patient(((fold.scores - fold.labels) ** 2).mean(axis=0))
-        called = (fold.scores >= np.asarray(thresholds)[:, np.newaxis]).mean(axis=0)
-        self.hits = self._by_patient(called * (fold.labels == 1))
-        self.rejections = self._by_patient((1 - called) * (fold.labels == 0))
-        self.gaps = _by_patient_and_bin(self.patients, fold, fold.labels - fold.scores, bins)
-        self.chunk = resamples_at_once(8 * (2 * self.patients.count + 2 * self.gaps.shape[1]))
-
-    def _by_patient(self, values: np.ndarray) -> np.ndarray:
-        return np.bincount(self.patients.of_image, values, self.patients.count)
-
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """(3, b) float64, in the order of `FIGURES`, of (b, patients) weights."""
-        images = weights @ self.images
-        positives, negatives = self.patients.drawn(weights)
-        accuracy = (weights @ self.hits / positives + weights @ self.rejections / negatives) / 2
-        gaps = np.abs(weights @ self.gaps).sum(axis=1, dtype=np.float64)
-        return np.stack([weights @ self.squares / images, gaps / (self.runs * images), accuracy])
+    Args:
+        weights: (b, patients); sums: (patients, 6); gaps: (patients, runs * bins).
+    """
+    squares, hits, rejections, images, positives, negatives = (weights @ sums).T
+    error = np.abs(weights @ gaps).sum(axis=1, dtype=np.float64) / (runs * images)
+    return np.stack([squares / images, error, (hits / positives + rejections / negatives) / 2], axis=1)
 
 
-def ece_if_perfect(folds: Sequence[FoldScores], bins: int, seed: int, draws: int = PERFECT_DRAWS) -> float:
+def ece_if_perfect(folds: Folds, bins: int, seed: int, draws: int = PERFECT_DRAWS) -> float:
     """What `ece` would be on average if these scores were the true probabilities: its value by chance.
 
     >>> fold = FoldScores([0, 1, 0, 1], list("abcd"), [[0.0, 1.0, 0.0, 1.0]])
@@ -141,9 +118,7 @@ def ece_if_perfect(folds: Sequence[FoldScores], bins: int, seed: int, draws: int
     return float(total)
 
 
-def reliability(
-    folds: Sequence[FoldScores], bins: int, resamples: int, seed: int
-) -> tuple[np.ndarray, Estimate]:
+def reliability(folds: Folds, bins: int, resamples: int, seed: int) -> tuple[np.ndarray, Estimate]:
     """Points of a reliability diagram, all runs together: mean score and share of positives of each bin.
 
     Returns:
@@ -156,22 +131,23 @@ def reliability(
     >>> score.round(2), share.value.round(2)
     (array([0.2, 0.8]), array([0.33, 1.  ]))
     """
-    scores, totals, drawn = np.zeros(bins), np.zeros((2, bins)), np.zeros((2, resamples, bins))
-    for number, fold in enumerate(folds):
-        patients = fold_patients(fold)
+
+    def sums_of(number: int, patients: FoldPatients) -> Statistic:
+        fold = folds[number]
         ones = np.ones_like(fold.scores)
-        score, count, positive = (
+        sums = [
             _by_patient_and_bin(patients, fold, x, bins).reshape(patients.count, fold.runs, bins).sum(axis=1)
-            for x in (fold.scores, ones, ones * fold.labels)
-        )
-        scores += score.sum(axis=0)
-        totals += [positive.sum(axis=0), count.sum(axis=0)]
-        chunk = resamples_at_once(8 * (2 * patients.count + 4 * bins))
-        for part, weights in patient_weights(patients, resamples, seed, number, chunk):
-            drawn[:, part] += [weights @ positive, weights @ count]
+            for x in (fold.scores, ones * fold.labels, ones)
+        ]
+        bytes_each = 8 * (2 * patients.count + 4 * bins)
+        return lambda weights: np.stack([weights @ x for x in sums], axis=1).astype(np.float64), bytes_each
+
+    found = resampled(folds, sums_of, resamples, seed)
+    score, positive, count = sum(one.value for one in found)
+    draws = sum(one.replicates for one in found)
     with np.errstate(invalid="ignore"):
-        shares = Estimate(totals[0] / totals[1], drawn[0] / drawn[1], smaller_class(folds), len(folds))
-        return scores / totals[1], shares
+        shares = Estimate(positive / count, draws[:, 1] / draws[:, 2], *found[0].sample)
+        return score / count, shares
 
 
 def _by_patient_and_bin(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from radlib.stats.folds import FoldScores, check_paired, run_shares
+from radlib.stats.folds import Folds, FoldScores, check_paired, run_shares
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,12 @@ class DeLong:
 
 
 def delong_difference(
-    folds_a: Sequence[FoldScores],
-    folds_b: Sequence[FoldScores],
-    clustered: bool = True,
-    confidence: float = 0.95,
+    folds_a: Folds, folds_b: Folds, clustered: bool = True, confidence: float = 0.95
 ) -> DeLong:
     """Difference of two sides, each the mean AUC over its runs on the same test images.
 
-    Args:
-        folds_a, folds_b: one entry per fold, with the same labels and patients.
-        clustered: sum components by patient (Obuchowski); False takes images as independent.
-    Raises:
-        ValueError: sides that are not paired, a patient in two folds, or a fold with fewer than two units
-            (patients, or images where not clustered) of either class.
+    folds_a, folds_b: one entry per fold, with the same labels and patients; clustered: sum components by
+    patient (Obuchowski); False takes images as independent.
 
     >>> a, b = (FoldScores([0, 0, 1, 1], list("abcd"), [x]) for x in ([0, 1, 2, 3], [1, 0, 0, 1]))
     >>> found = delong_difference([a], [b])
@@ -64,17 +57,9 @@ def delong_difference(
 
 
 def delong_of_components(
-    folds: Sequence[FoldScores],
-    components: Sequence[np.ndarray],
-    clustered: bool = True,
-    confidence: float = 0.95,
+    folds: Folds, components: Sequence[np.ndarray], clustered: bool = True, confidence: float = 0.95
 ) -> DeLong:
-    """`delong_difference` where the (n,) differences of structural components are at hand, fold by fold.
-
-    >>> fold = FoldScores([0, 0, 1, 1], list("abcd"), np.zeros((1, 4)))
-    >>> delong_of_components([fold], [np.zeros(4)]).p_value
-    1.0
-    """
+    """`delong_difference` where the (n,) differences of structural components are at hand, fold by fold."""
     delta = variance = 0.0
     for fold, differences, share in zip(folds, components, run_shares(folds), strict=True):
         units = fold.patients if clustered else np.arange(len(fold.labels))
@@ -89,11 +74,7 @@ def delong_of_components(
 
 
 def run_components(fold: FoldScores) -> np.ndarray:
-    """(R, n) float64: V10 at positive and V01 at negative images; a run's mean over either is its AUC.
-
-    >>> run_components(FoldScores([0, 0, 1, 1], list("abcd"), [[0.1, 0.4, 0.3, 0.9]]))
-    array([[1. , 0.5, 0.5, 1. ]])
-    """
+    """(R, n) float64: V10 at positive and V01 at negative images; a run's mean over either is its AUC."""
     positive = fold.labels == 1
     among_all = rankdata(fold.scores, axis=1)
     components = np.empty_like(fold.scores)

@@ -17,14 +17,9 @@ BASELINES = ["whole_image", "centred_blob"]  # regions guessed without a look at
 
 
 def dices(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(n,) float64: Dice coefficient 2 |A & B| / (|A| + |B|) (doi 10.2307/1932409) of n pairs of masks.
+    """(n,) float64: Dice coefficient 2 |A & B| / (|A| + |B|) (doi 10.2307/1932409) of (n, h, w) bool masks.
 
     Two empty masks agree and have 1.0; if exactly one is empty it is 0.0.
-
-    Args:
-        predicted, reference: (n, h, w) bool.
-    Raises:
-        ValueError: masks that are not bool, without pixels, or of other or different shapes.
 
     >>> dices([[[True, True]], [[False, False]]], [[[True, False]], [[False, False]]]).round(2)
     array([0.67, 1.  ])
@@ -33,7 +28,7 @@ def dices(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def mask_figures(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """`MASK_FIGURES` of a predicted mask: how it overlaps with the reference, and how far outlines are apart.
+    """`MASK_FIGURES` of an (h, w) bool mask: overlap with the reference, and distance of their outlines.
 
     iou: intersection over union |A & B| / |A | B|, Jaccard's index (doi 10.1111/j.1469-8137.1912.tb05611.x);
         1.0 of two empty masks.
@@ -43,11 +38,6 @@ def mask_figures(predicted: np.ndarray, reference: np.ndarray) -> dict[str, floa
         the 95th percentile, interpolated linearly; of the two directions the larger. So does MONAI's
         `compute_hausdorff_distance`, which has no number for an empty mask. Here two empty masks have 0.0; if
         exactly one is empty, it is the diagonal of the frame, as no two pixel centres are farther apart.
-
-    Args:
-        predicted, reference: (h, w) bool.
-    Raises:
-        ValueError: as `dices`.
 
     >>> square = np.pad(np.ones((4, 4), dtype=bool), 6)
     >>> {name: round(value, 2) for name, value in mask_figures(np.roll(square, 2, axis=1), square).items()}
@@ -65,10 +55,10 @@ def mask_figures(predicted: np.ndarray, reference: np.ndarray) -> dict[str, floa
 
 
 def map_figures(map: np.ndarray, reference: np.ndarray, threshold: float) -> dict[str, float]:
-    """`MAP_FIGURES` of a map: Dice and IoU of `map >= threshold`, the other three without any threshold.
+    """`MAP_FIGURES` of an (h, w) map of floats, nowhere negative.
 
-    A map that has one value above zero everywhere scores the mask's share of the frame in these three, and
-    without a reference they are NaN.
+    Dice and IoU are of `map >= threshold`. The other three need no threshold; a map that has one value above
+    zero everywhere scores the mask's share of the frame in them, and where the mask is empty they are NaN.
 
     average_precision: its pixels are the samples; the sum over distinct values, from high to low, of the
         precision down to that value times the recall it adds.
@@ -77,11 +67,6 @@ def map_figures(map: np.ndarray, reference: np.ndarray, threshold: float) -> dic
     pointing_hit: whether its maximum lies inside, the "pointing game" (Zhang et al. 2018, doi
         10.1007/s11263-017-1059-x). Pixels that share the maximum count equally: the share of them inside,
         where the first in reading order would always be the top left corner of a constant map.
-
-    Args:
-        map: (h, w) float, nowhere negative; reference: (h, w) bool.
-    Raises:
-        ValueError: as `dices`; a map with negative values or NaN.
 
     >>> found = map_figures([[0.1, 0.2, 0.7]], [[False, True, True]], threshold=0.5)
     >>> {name: round(value, 2) for name, value in found.items()}
@@ -114,27 +99,13 @@ def best_threshold(
     """The threshold t for which the masks `map >= t` have the highest mean Dice; if several, the smallest.
 
     Empty masks count as in `dices`: an image without reference scores 1.0 above the map's maximum. A map is
-    compared with t in its own precision, as NumPy does in `map >= t` with a Python float.
-
-    Args:
-        maps: n maps of (h, w) float; images may differ in size; references: n masks, each of its map's size.
-        thresholds: candidates, in any order, in the maps' units.
-    Raises:
-        ValueError: as `map_figures`, naming the image by its number from 0; no images; more or fewer masks
-            than maps; no thresholds, or thresholds that are not finite.
+    compared with t in its own precision, as NumPy does in `map >= t` with a Python float. Images may differ
+    in size, candidates come in any order.
 
     >>> best_threshold([[[0.1, 0.2, 0.3]]], [[[False, True, True]]], [0.05, 0.15, 0.25])
     0.15
     """
-    candidates = np.unique(np.asarray(thresholds, dtype=np.float64))
-    if candidates.size == 0 or not np.isfinite(candidates).all():
-        raise ValueError(f"thresholds must be finite numbers, got {list(thresholds)[:5]}; name at least one")
-    if len(maps) == 0 or len(maps) != len(references):
-        raise ValueError(
-            f"{len(maps)} maps for {len(references)} masks leave no threshold to choose; "
-            "give at least one map, and one mask per map"
-        )
-    scores = []
+    candidates, scores = np.unique(np.asarray(thresholds, dtype=np.float64)), []
     for number, pair in enumerate(zip(maps, references, strict=True)):
         map, reference = _checked(*pair, "map", where=f"image {number}: ")
         # How many of the thresholds each pixel reaches; it is in the masks of exactly these.
@@ -148,19 +119,12 @@ def best_threshold(
 
 
 def centred_blob(shape: tuple[int, int], area_share: float) -> np.ndarray:
-    """An ellipse at the image's centre: the guess of somebody who never looks at the image.
+    """(h, w) bool: an ellipse at the image's centre, the guess of somebody who never looks at the image.
 
     Its axes are parallel to the frame's and in the same ratio. Of all such ellipses (those for a share above
     pi / 4 reach beyond the frame and are cut off) it is the non-empty one whose number of pixels is nearest
     to the share; of two equally near the smaller. Pixels at the same distance enter together, so the blob is
     symmetric and misses the share by a few pixels.
-
-    Args:
-        shape: (h, w) of the image in pixels; area_share: of the frame to cover, above 0 and up to 1.
-    Returns:
-        (h, w) bool.
-    Raises:
-        ValueError: a share outside (0, 1], or a shape that is no (h, w).
 
     >>> centred_blob((3, 3), 0.5).astype(int)
     array([[0, 1, 0],
@@ -169,8 +133,6 @@ def centred_blob(shape: tuple[int, int], area_share: float) -> np.ndarray:
     """
     if not 0 < area_share <= 1:
         raise ValueError(f"a blob cannot cover a share of {area_share}; give a share above 0 and up to 1")
-    if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"an image cannot have shape {tuple(shape)}; give (height, width) in pixels")
     height, width = shape
     # Twice the offset from the centre, times the other side: whole numbers, so equal distances are equal.
     down = (2 * np.arange(height, dtype=np.int64) + 1 - height) * width

@@ -8,12 +8,10 @@ percentiles further out, at the level
     Phi(-sqrt(n / df) * t(df)),   t(df) the quantile of Student's t at (1 + confidence) / 2.
 
 Hesterberg has one sample, df = n - 1. Here patients are resampled within class and fold, so each fold costs
-one degree of freedom: df = n - folds. n counts the patients of the smaller class: by the rule of Welch and
-Satterthwaite (doi 10.2307/3002019) a sum of two variances has at least the degrees of freedom of the smaller
-sample, so this choice errs on the wide side.
-
-What no percentile interval repairs: where every replicate is the same (both sides separate the classes
-perfectly), the interval has no width.
+one degree of freedom: df = n - folds. n counts the patients of the smaller class: a sum of two variances has
+at least the degrees of freedom of the smaller sample (Satterthwaite 1946, doi 10.2307/3002019), so this errs
+on the wide side. Where every replicate is the same (both sides separate the classes perfectly), an interval
+of percentiles has no width.
 """
 
 import math
@@ -60,11 +58,8 @@ class Estimate:
     def interval(self, confidence: float) -> tuple:
         """Expanded percentile interval: low and high, floats or (k,) each; NaN where a replicate is.
 
-        Both ends are replicates (no interpolation), chosen so that the interval excludes 0 exactly where
-        `p_value() < 1 - confidence`.
-
-        Raises:
-            ValueError: too few resamples for that confidence, or no more patients than folds.
+        Both ends are replicates (no interpolation); it excludes 0 exactly where p_value() < 1 - confidence.
+        ValueError: too few resamples for that confidence, or no more patients than folds.
         """
         tail, resamples = _tail(confidence, *self.sample), len(self.replicates)
         # Rounded, as 0.025 * 2000 must be 50 although (1 - 0.95) / 2 is a little more than 0.025.
@@ -76,10 +71,10 @@ class Estimate:
         return tuple(ends) if ends.ndim > 1 else tuple(ends.tolist())
 
     def p_value(self) -> float:
-        """Two-sided p of the hypothesis that the true value is 0, in (0, 1]: the inverse of `interval`.
+        """Two-sided p, in (0, 1], of the hypothesis that the true value is 0: the inverse of `interval`.
 
-        The share of replicates on the far side of 0, each tail counting one more than there are, so that p is
-        never 0 (Davison & Hinkley 1997, doi 10.1017/CBO9780511802843); zeros count for both tails.
+        From the share of replicates beyond 0; each tail counts one more than there are, so that p is never 0
+        (Davison & Hinkley 1997, doi 10.1017/CBO9780511802843), and zeros count for both tails.
         """
         if not np.isfinite(self.replicates).all():
             return math.nan
@@ -96,18 +91,13 @@ class Estimate:
         return replace(self, replicates=np.ones(len(self.replicates))).p_value()
 
     def equivalence(self, margin: float, confidence: float) -> tuple[float, float, float]:
-        """Two one-sided tests: is the true value too small to matter?
+        """Is the true value too small to matter? Both ends of an interval, and a p-value.
 
-        It is shown to lie within (-margin, margin) where two one-sided tests both reject, each at level
+        It is shown to lie within (-margin, margin) where two one-sided tests reject, each at level
         1 - confidence: that it is -margin or less, and that it is margin or more. That is so exactly where
-        the interval of confidence 2 c - 1 (90% for c = 95%) lies inside (Schuirmann 1987, doi
-        10.1007/BF01068419). Both must reject, so nothing is to be corrected between the two (Berger & Hsu
-        1996, doi 10.1214/ss/1032280304).
-
-        Returns:
-            both ends of that interval, and the larger of the two p-values.
-        Raises:
-            ValueError: a margin that is not positive, a confidence of 0.5 or less; or as `interval`.
+        the interval of confidence 2 c - 1 (90% for c = 95%), returned here, lies inside (Schuirmann 1987, doi
+        10.1007/BF01068419). p is the larger of the two: both must reject, so nothing is to be corrected
+        between them (Berger & Hsu 1996, doi 10.1214/ss/1032280304).
         """
         if margin <= 0:
             raise ValueError(f"the margin of equivalence is {margin}; give one above 0, for example 0.01")
@@ -122,12 +112,8 @@ class Estimate:
 
         A share p is in the interval where the replicates of `part - p whole` do not exclude 0: Fieller's
         idea (1954, J R Stat Soc B 16:175), read from replicates in place of normal quantiles. Where every
-        replicate of the whole has one sign, that is the interval of the ratios. As with Fieller there is
-        none, NaN three times, where the whole itself is not shown to differ from 0: any share would then
-        agree with the data.
-
-        Raises:
-            ValueError: as `interval`.
+        replicate of the whole has one sign, that is the interval of the ratios. There is none (NaN three
+        times) where the whole is not shown to differ from 0: any share would then agree with the data.
         """
         strongest = _strongest([self, whole], confidence)
         low, high = replace(strongest, replicates=whole.replicates).interval(confidence)
@@ -145,20 +131,18 @@ class Estimate:
             ends.append(replace(strongest, replicates=draws).interval(confidence)[side])
         return float(self.value / whole.value), *ends
 
-    def columns(self, which: np.ndarray) -> "Estimate":
-        """Some of the k quantities, in the order of their numbers in `which`."""
-        return replace(self, value=self.value[which], replicates=self.replicates[:, which])
+    def columns(self, which: np.ndarray | int) -> "Estimate":
+        """Some of the k quantities, in the order of their numbers in `which`; or the one of that number."""
+        value, replicates = self.value[which], self.replicates[:, which].copy()
+        return replace(self, value=value if value.ndim else float(value), replicates=replicates)
 
     def mean_of_runs(self, weights: np.ndarray | None = None, settings: int = 0) -> "Estimate":
         """The mean of the k quantities, each of one trained run; over other trainings too, given weights.
 
-        The variance is then a sum of two, the patients' and what the trainings add to it; its degrees of
-        freedom are Satterthwaite's (1946, doi 10.2307/3002019), each with its own: patients less folds, and
-        runs less settings.
+        The variance is then a sum of two, the patients' and what the trainings add; its degrees of freedom
+        are Satterthwaite's, of patients less folds and of runs less settings.
 
-        Args:
-            weights: (resamples, k), how much each run counts, as `run_weights` draws them.
-            settings: how many different ones the k runs have, counted in each fold.
+        weights: (resamples, k) of `run_weights`; settings: how many the k runs have, counted in each fold.
         """
         value, of_patients = float(np.mean(self.value)), self.replicates.mean(axis=1)
         if weights is None:
@@ -199,10 +183,8 @@ def mean_of(estimates: Sequence[Estimate], confidence: float) -> Estimate:
 
     The correction for few patients is the strongest of any, which errs on the wide side.
 
-    >>> tasks = [Estimate(value, np.full(3, value), patients) for value, patients in ((0.1, 90), (0.3, 20))]
-    >>> mean = mean_of(tasks, 0.95)
-    >>> float(mean.value), mean.patients
-    (0.2, 20)
+    >>> mean_of([Estimate(0.1, np.zeros(9), patients) for patients in (90, 20)], 0.95).patients
+    20
     """
     value = np.mean([one.value for one in estimates], axis=0)
     replicates = np.mean([one.replicates for one in estimates], axis=0)
@@ -221,20 +203,14 @@ def resamples_needed(
 
 
 def students_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Student's interval of the mean of independent figures (1908, doi 10.1093/biomet/6.1.1).
+    """Student's interval of the mean of (n,) independent figures (1908, doi 10.1093/biomet/6.1.1).
 
     Of trainings that are all tested on the same patients it is enough where the mean over all possible
-    trainings is known, whoever is tested, as in a negative control: two draws of random weights may be
-    swapped, which turns the sign of their difference; shuffled labels may be turned round, which turns an AUC
-    into 1 - AUC (nearly so where classes differ in size). A single training then misses the known number by
-    chance alone, other trainings independently of it, and what they miss it by holds both kinds of variation.
-    A bootstrap of patients would hold the trained networks fixed, and a network that learnt nothing may well
-    point to one side; one of patients and trainings counts the patients twice.
-
-    Args:
-        values: (n,) float.
-    Raises:
-        ValueError: fewer than two figures, or one that is no number.
+    trainings is known, whoever is tested, as in a negative control: swapping two draws of random weights
+    turns the sign of their difference, turning round shuffled labels makes 1 - AUC of an AUC (nearly so where
+    classes differ in size). Trainings then miss the known number independently, and by what they miss it
+    holds both kinds of variation. A bootstrap of patients would hold the networks fixed, and one that learnt
+    nothing may well point to one side; one of patients and trainings counts the patients twice.
 
     >>> low, high = students_interval([0.48, 0.5, 0.55], 0.95)
     >>> round(low, 3), round(high, 3)

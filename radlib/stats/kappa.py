@@ -56,8 +56,6 @@ def agreement(
         ratings: (n, readers) int labels from 0, UNREAD where a reader did not read the image; images read by
             fewer than two are left out, and so are readers who read none of the others.
         patients: (n,) patient of each image.
-    Raises:
-        ValueError: no image with two readings.
 
     >>> readings = np.array([[0, 0], [1, 1], [0, 1], [1, 1], [UNREAD, 1]])
     >>> found = agreement(readings, np.arange(5), resamples=1000, seed=0)

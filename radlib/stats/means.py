@@ -8,11 +8,12 @@ vary; it is taken anew in every resample.
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from scipy.stats import wilcoxon
 
 from radlib.stats.bootstrap import run_weights
 from radlib.stats.estimate import Estimate
-from radlib.stats.folds import draw_counts
+from radlib.stats.folds import check_disjoint, draw_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +46,6 @@ def bootstrap_mean_difference(
         a, b: (n,) float, one figure per image and side; with settings, (R, n), one per training and image.
         patients: (n,) ids; folds: (n,) the fold in which the image is tested.
         settings: (R,) the setting of each training, at least two of each, if these are to be resampled.
-    Raises:
-        ValueError: lengths that differ, figures that are no numbers, a patient in two folds, or a single
-            patient in a fold.
 
     >>> dice, patients = np.linspace(0.4, 0.8, 30), np.arange(30) // 2
     >>> found = bootstrap_mean_difference(dice + 0.05, dice, patients, patients % 3, 1000, seed=0)
@@ -55,7 +53,7 @@ def bootstrap_mean_difference(
     (0.05, 0.083, 15)
     """
     a, b = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (a, b))
-    _check_figures(a.mean(axis=0), b.mean(axis=0), patients, folds)
+    _check(a.mean(axis=0) - b.mean(axis=0), patients, folds)
     sides = [_run_means(x, patients, folds, resamples, seed) for x in (a, b)]
     trainings = ()
     if settings is not None:
@@ -67,8 +65,7 @@ def bootstrap_mean_difference(
     value = float(_gain(*(mean.value for mean in means))) if np.isfinite(gains).all() else np.nan
     gain = replace(difference, value=value, replicates=gains)
     # Signed-rank test of patients (Wilcoxon 1945, doi 10.2307/3001968); 1 where all differences are 0.
-    of_image = np.unique(patients, return_inverse=True)[1]
-    by_patient = np.bincount(of_image, (a - b).mean(axis=0)) / np.bincount(of_image)
+    by_patient = pd.Series((a - b).mean(axis=0)).groupby(np.asarray(patients)).mean()
     p = float(wilcoxon(by_patient).pvalue) if by_patient.any() else 1.0
     return MeanDifference(means[0].value, means[1].value, difference, gain, p)
 
@@ -77,22 +74,18 @@ def _run_means(
     values: np.ndarray, patients: np.ndarray, folds: np.ndarray, resamples: int, seed: int
 ) -> Estimate:
     """What each of R runs adds in each fold to the mean over images; the mean of all is that mean."""
-    ids, of_image = np.unique(patients, return_inverse=True)
-    numbers, fold_of_image = np.unique(folds, return_inverse=True)
-    fold_of = np.zeros(len(ids), dtype=np.int64)
-    fold_of[of_image] = fold_of_image
-    images = np.bincount(of_image).astype(np.float64)
-    sums = np.array([np.bincount(of_image, run) for run in values])
+    by_patient = pd.DataFrame(values.T).groupby([np.asarray(folds), np.asarray(patients)])
+    images = by_patient.size().astype(np.float64)
     drawn, found, totals = np.zeros(resamples), [], []
-    for number in range(len(numbers)):
-        some = fold_of == number
-        counts = draw_counts(np.random.default_rng([seed, number]), resamples, some.sum()).astype(np.float64)
-        drawn += counts @ images[some]
-        found.append(sums[:, some].sum(axis=1))
-        totals.append(counts @ sums[:, some].T)
-    value = len(numbers) * np.concatenate(found) / images.sum()
-    replicates = len(numbers) * np.concatenate(totals, axis=1) / drawn[:, np.newaxis]
-    return Estimate(value, replicates, len(ids), len(numbers))
+    for number, (fold, sums) in enumerate(by_patient.sum().groupby(level=0)):
+        rng = np.random.default_rng([seed, number])
+        counts = draw_counts(rng, resamples, len(sums)).astype(np.float64)
+        drawn += counts @ images.loc[fold].to_numpy()
+        found.append(sums.sum().to_numpy())
+        totals.append(counts @ sums.to_numpy())
+    value = len(found) * np.concatenate(found) / images.sum()
+    replicates = len(found) * np.concatenate(totals, axis=1) / drawn[:, np.newaxis]
+    return Estimate(value, replicates, len(images), len(found))
 
 
 def _gain(a, b):
@@ -100,20 +93,10 @@ def _gain(a, b):
     return np.divide(a - b, b, out=np.full(np.shape(b), np.nan), where=np.asarray(b) != 0)
 
 
-def _check_figures(a: np.ndarray, b: np.ndarray, patients: np.ndarray, folds: np.ndarray) -> None:
-    if not a.shape == b.shape == np.shape(patients) == np.shape(folds) or len(a) == 0:
-        raise ValueError(
-            f"figures of shapes {a.shape} and {b.shape} with {np.shape(patients)} patients do not pair; "
-            "give one figure per image and side, for the same images"
-        )
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+def _check(figures: np.ndarray, patients: np.ndarray, folds: np.ndarray) -> None:
+    if not np.isfinite(figures).all():
         raise ValueError("some figures are NaN or infinite; leave images out for which there is no figure")
-    pairs = np.unique(np.stack([np.asarray(patients, dtype=str), np.asarray(folds, dtype=str)]), axis=1)
-    names, counts = np.unique(pairs[0], return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(
-            f"patient {names[counts > 1][0]} is tested in two folds; test parts must be disjoint, "
-            "so make the splits again"
-        )
-    if np.unique(pairs[1], return_counts=True)[1].min() < 2:
+    parts = [np.unique(part) for _, part in pd.Series(patients).groupby(np.asarray(folds))]
+    check_disjoint(parts)
+    if min(len(part) for part in parts) < 2:
         raise ValueError("a fold has a single tested patient, who cannot be resampled; use fewer folds")

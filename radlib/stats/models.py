@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,17 +16,21 @@ OPTIMISERS = ["bfgs", "lbfgs", "nm"]
 NEAR_BEST = 1e-3
 BOUNDARY = 0.001  # an SD below this, in AUC, is a variance at its boundary of 0
 COLUMNS = ["task", "source", "backbone", "train", "fold", "test_auc"]
+RANDOM = {"task": " + (1 | task)", "fold": " + (1 | task:fold)"}
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down adjusted p-values (Holm 1979, Scand J Stat 6:65), in the order given.
+    """(k,) float64: Holm's step-down adjusted p-values (Holm 1979, Scand J Stat 6:65), in the order given.
+
+    They are below alpha exactly where Holm's procedure rejects at family-wise error rate alpha.
 
     Args:
         p: (k,) p-values in [0, 1], one per hypothesis of the family (a comparison: one per task).
-    Returns:
-        (k,) float64; below alpha exactly where Holm's procedure rejects at family-wise error rate alpha.
     Raises:
         ValueError: a p-value that is NaN or outside [0, 1].
+
+    >>> holm([0.01, 0.04, 0.03]).round(3)
+    array([0.03, 0.06, 0.06])
     """
     p = np.asarray(p, dtype=np.float64)
     if not ((p >= 0) & (p <= 1)).all():
@@ -38,14 +42,12 @@ def holm(p: np.ndarray) -> np.ndarray:
 class MixedModelResult:
     """A fitted model of test AUC.
 
-    Attributes:
-        formula: fixed effects as fitted, in the notation of statsmodels, then the random intercepts.
-        table: one row per fixed effect: term, estimate, ci_low, ci_high, p_value; in AUC (0 to 1).
-        random_sd: SD of each random intercept ("task", "fold" within task) and of the "residual", in AUC.
-        fitted, residuals: (runs,) float64 in the order of the rows given; fitted includes random intercepts.
-        converged: whether the optimiser says so; if not, no number here should be quoted.
-        n_runs: number of runs fitted.
-        notes: what was left out of the model and why, and every warning of the fit. Show them.
+    formula: fixed effects as fitted, in the notation of statsmodels, then the random intercepts.
+    table: one row per fixed effect: term, estimate, ci_low, ci_high, p_value; in AUC (0 to 1).
+    random_sd: SD of each random intercept ("task", "fold" within task) and of the "residual", in AUC.
+    fitted, residuals: (runs,) float64 in the order of the rows given; fitted includes random intercepts.
+    converged: whether the optimiser says so; if not, no number here should be quoted.
+    notes: what was left out of the model and why, and every warning of the fit. Show them.
     """
 
     formula: str
@@ -55,7 +57,7 @@ class MixedModelResult:
     residuals: np.ndarray
     converged: bool
     n_runs: int
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
 def mixed_model(
@@ -71,20 +73,23 @@ def mixed_model(
     perfectly (AUC = 1), and the clip alone would then set the largest responses; and a coefficient in AUC
     compares directly with the differences of the bootstrap. Look at `residuals` for what this costs near 1.
 
-    Sources are compared with `reference`. Train and backbone are coded as deviations from their mean, so
-    "source[x] - source[reference]" is the difference averaged over what is trained, not at one level. The
-    last level of a deviation is not listed: it is minus the sum of the others.
-
-    The effect of a source is taken as the same in all tasks and runs as replicates given task and fold:
-    the interval speaks of these tasks and these test images. For one task, quote the patient bootstrap.
+    Train and backbone are coded as deviations from their mean, so "source[x] - source[reference]" is the
+    difference averaged over what is trained, not at one level. The last level of a deviation is not listed:
+    it is minus the sum of the others. The effect of a source is taken as the same in all tasks and runs as
+    replicates given task and fold: the interval speaks of these tasks and these test images. For one task,
+    quote the patient bootstrap.
 
     Args:
-        runs: one row per run with the columns task, source, backbone, train, fold, test_auc.
+        runs: one row per run with `COLUMNS`.
         reference: source that the others are compared with; None: the first in alphabetical order.
-        confidence: of the intervals.
     Raises:
         ValueError: columns or values missing, fewer than two sources, effects that cannot be told apart, or
             a fit that breaks down. What can still be fitted is, and `notes` says what was dropped.
+
+    >>> columns = {"task": "t", "source": ["a", "b"] * 4, "backbone": "r", "train": "all", "fold": 0}
+    >>> aucs = [0.6, 0.7, 0.62, 0.73, 0.61, 0.7, 0.63, 0.71]
+    >>> mixed_model(pd.DataFrame(columns).assign(test_auc=aucs)).table["estimate"].round(3).tolist()
+    [0.615, 0.095]
     """
     data = _checked(runs)
     sources = sorted(data["source"].unique())
@@ -93,28 +98,20 @@ def mixed_model(
         raise ValueError(f"reference source '{reference}' has no runs; there are: {', '.join(sources)}")
     notes: list[str] = []
     fixed = _fixed_effects(data, reference, notes)
-    groups, nested = _random_intercepts(data, notes)
-    result = _fit(data, fixed, groups, nested, notes)
-    table = _table(result, confidence)
-    random = {"task": " + (1 | task)", "fold": " + (1 | task:fold)"}
-    random_sd = _random_sd(result, groups, nested)
-    notes.extend(
-        f"the variance of {name} is at its boundary of 0: its runs differ no more than chance makes them"
-        for name, sd in random_sd.items()
-        if sd < BOUNDARY
-    )
-    if not getattr(result, "converged", True):
+    intercepts = _random_intercepts(data, notes)
+    result = _fit(data, fixed, intercepts, notes)
+    variances = [*np.ravel(result.cov_re)[:1], *result.vcomp] if intercepts else []
+    sd = np.sqrt([*variances, result.scale]) / PERCENT
+    random_sd = dict(zip([*intercepts, "residual"], sd.tolist(), strict=True))
+    at_zero = "is at its boundary of 0: its runs differ no more than chance makes them"
+    notes += [f"the variance of {name} {at_zero}" for name, size in random_sd.items() if size < BOUNDARY]
+    converged = bool(getattr(result, "converged", True))
+    if not converged:
         notes.append("the fit did not converge: quote none of its numbers")
-    return MixedModelResult(
-        formula=fixed + "".join(random[name] for name in random_sd if name in random),
-        table=table,
-        random_sd=random_sd,
-        fitted=np.asarray(result.fittedvalues) / PERCENT,
-        residuals=np.asarray(result.resid) / PERCENT,
-        converged=bool(getattr(result, "converged", True)),
-        n_runs=len(data),
-        notes=notes,
-    )
+    formula = fixed + "".join(RANDOM[name] for name in intercepts)
+    fitted, residuals = (np.asarray(x) / PERCENT for x in (result.fittedvalues, result.resid))
+    table = _table(result, confidence)
+    return MixedModelResult(formula, table, random_sd, fitted, residuals, converged, len(data), notes)
 
 
 def _checked(runs: pd.DataFrame) -> pd.DataFrame:
@@ -129,7 +126,7 @@ def _checked(runs: pd.DataFrame) -> pd.DataFrame:
         )
     if data["source"].nunique() < 2:
         raise ValueError("all runs have the same source; a comparison needs at least two")
-    data = data.astype({column: str for column in COLUMNS[:-1]}).astype({"test_auc": np.float64})
+    data = data.astype(dict.fromkeys(COLUMNS[:-1], str)).astype({"test_auc": np.float64})
     data["test_auc"] *= PERCENT
     data["cluster"] = data["task"] + "/" + data["fold"]
     return data
@@ -137,59 +134,62 @@ def _checked(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _fixed_effects(data: pd.DataFrame, reference: str, notes: list[str]) -> str:
     """The formula, without effects that have one level or that the runs at hand cannot tell apart."""
-    source = f"C(source, Treatment({reference!r}))"
-    terms = [source]
+    formula = source = f"test_auc ~ C(source, Treatment({reference!r}))"
     for column in ("train", "backbone"):
         if data[column].nunique() > 1:
-            terms.append(f"C({column}, Sum)")
+            formula += f" + C({column}, Sum)"
         else:
             notes.append(f"{column} has one level, '{data[column].iloc[0]}', and is not in the model")
-    if data["train"].nunique() > 1:
-        crossed = [*terms, f"{source}:C(train, Sum)"]
-        if _full_rank(data, crossed):
-            terms = crossed
-        else:
-            notes.append("not every source has runs of every train, so their interaction is not in the model")
-    if not _full_rank(data, terms):
+    if not _full_rank(data, formula):
         raise ValueError(
             "sources differ in the backbones or layers that they were run with, so that effects cannot be "
             "told apart; model only runs that all sources have"
         )
-    return "test_auc ~ " + " + ".join(terms)
+    if data["train"].nunique() > 1:
+        crossed = f"{formula} + {source.removeprefix('test_auc ~ ')}:C(train, Sum)"
+        if _full_rank(data, crossed):
+            return crossed
+        notes.append("not every source has runs of every train, so their interaction is not in the model")
+    return formula
 
 
-def _full_rank(data: pd.DataFrame, terms: list[str]) -> bool:
-    design = smf.ols("test_auc ~ " + " + ".join(terms), data).exog
+def _full_rank(data: pd.DataFrame, formula: str) -> bool:
+    design = smf.ols(formula, data).exog
     return design.shape[0] > design.shape[1] == np.linalg.matrix_rank(design)
 
 
-def _random_intercepts(data: pd.DataFrame, notes: list[str]) -> tuple[str | None, bool]:
-    """The column whose values share a random intercept, and whether folds within it have their own."""
+def _random_intercepts(data: pd.DataFrame, notes: list[str]) -> list[str]:
+    """Of `RANDOM` those that the runs can tell."""
     tasks, clusters = data["task"].nunique(), data["cluster"].nunique()
     if tasks == 1 and clusters == 1:
         notes.append("one task with one fold: no random intercepts; an ordinary linear model was fitted")
-        return None, False
+        return []
     if tasks == 1:
         notes.append("one task: no random intercept of task, and nothing is said about other tasks")
-        return "cluster", False
+        return ["fold"]
     if tasks < 5:
         notes.append(f"only {tasks} tasks: the SD between tasks is estimated poorly")
     if tasks == clusters:
         notes.append("one fold in every task: no random intercept of fold")
-        return "task", False
-    return "task", True
+        return ["task"]
+    return ["task", "fold"]
 
 
-def _fit(data: pd.DataFrame, fixed: str, groups: str | None, nested: bool, notes: list[str]):
+def _fit(data: pd.DataFrame, fixed: str, intercepts: list[str], notes: list[str]):
     """Fitted model; each different warning of the fit becomes a note."""
-    if groups is None:
+    if not intercepts:
         return smf.ols(fixed, data).fit()
-    folds = {"fold": "0 + C(fold)"} if nested else None
+    groups = "task" if "task" in intercepts else "cluster"
+    folds = {"fold": "0 + C(fold)"} if len(intercepts) == 2 else None
     model = smf.mixedlm(fixed, data, groups=groups, re_formula="1", vc_formula=folds)
     fits, broken = [], None
     for optimiser in OPTIMISERS:
         try:
-            fits.append(_fit_by(model, optimiser))
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                result = model.fit(reml=True, method=[optimiser])
+                _ = result.fittedvalues  # solves for the random intercepts: may find them singular only here
+            fits.append((result, dict.fromkeys(str(w.message).strip() for w in caught)))
         except (np.linalg.LinAlgError, ValueError) as exc:
             broken = exc
     if not fits:
@@ -204,37 +204,13 @@ def _fit(data: pd.DataFrame, fixed: str, groups: str | None, nested: bool, notes
     return result
 
 
-def _fit_by(model, optimiser: str) -> tuple:
-    """The fit by one optimiser, and the different warnings that came with it."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = model.fit(reml=True, method=[optimiser])
-        _ = result.fittedvalues  # solves for the random intercepts: may find them singular only here
-    return result, list(dict.fromkeys(str(w.message).strip() for w in caught))
-
-
-def _random_sd(result, groups: str | None, nested: bool) -> dict[str, float]:
-    sd = {}
-    if groups is not None:
-        sd["task" if groups == "task" else "fold"] = float(np.sqrt(np.asarray(result.cov_re)[0, 0]))
-    if nested:
-        sd["fold"] = float(np.sqrt(result.vcomp[0]))
-    sd["residual"] = float(np.sqrt(result.scale))
-    return {name: value / PERCENT for name, value in sd.items()}
-
-
 def _table(result, confidence: float) -> pd.DataFrame:
     estimates = getattr(result, "fe_params", result.params)  # a mixed model's params include variances
     ends = result.conf_int(alpha=1 - confidence).loc[estimates.index]
-    return pd.DataFrame(
-        {
-            "term": [_readable(name) for name in estimates.index],
-            "estimate": estimates.to_numpy() / PERCENT,
-            "ci_low": ends[0].to_numpy() / PERCENT,
-            "ci_high": ends[1].to_numpy() / PERCENT,
-            "p_value": result.pvalues.loc[estimates.index].to_numpy(),
-        }
-    )
+    columns = {"estimate": estimates, "ci_low": ends[0], "ci_high": ends[1]}
+    table = pd.DataFrame(columns) / PERCENT
+    table.insert(0, "term", [_readable(name) for name in estimates.index])
+    return table.assign(p_value=result.pvalues).reset_index(drop=True)
 
 
 def _readable(name: str) -> str:

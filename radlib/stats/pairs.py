@@ -6,18 +6,14 @@ faster unless there are many patients and few runs; it takes at most `KERNEL_BYT
 are too large for float32), and working space is at most about `WORK_BYTES` more, or what one resample needs.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-from scipy.stats import rankdata
 
-from radlib.stats.folds import FoldPatients, FoldScores
+from radlib.stats.folds import FoldPatients, Folds, FoldScores
 
 KERNEL_BYTES = 256 * 2**20
 WORK_BYTES = 64 * 2**20
 BLOCK_BYTES = 2**20  # images compared at once: small enough for a core's cache
 FLOAT32_INTEGERS = 2**24  # whole numbers up to here are exact in float32
-INT8_RUNS = 63  # twice this many still fits int8, which adds fastest
 SORTED_RESAMPLES = 32  # resamples at once in the cumulative sums: more of them leave the cache
 CELLS_PER_SCORE = 100  # this many cells of a matrix product take about as long as one sorted score
 
@@ -25,14 +21,14 @@ CELLS_PER_SCORE = 100  # this many cells of a matrix product take about as long 
 class KernelPairs:
     """By one matrix per side, whatever the number of runs; its cells are pairs of patients."""
 
-    def __init__(self, folds: Sequence[FoldScores], patients: FoldPatients) -> None:
+    def __init__(self, folds: Folds, patients: FoldPatients) -> None:
         self.patients, self.sides = patients, len(folds)
         largest = 2 * max(fold.runs for fold in folds) * patients.positives.max() * patients.negatives.max()
         # A resample draws `n_with_positives` patients with positives, so no product exceeds this bound.
         exact = largest * patients.n_with_positives < FLOAT32_INTEGERS
         dtype = np.float32 if exact else np.float64
         self.kernel = np.concatenate([_pair_counts(fold, patients, dtype) for fold in folds], axis=1)
-        self.chunk = resamples_at_once(8 * (4 * patients.count + 2 * self.kernel.shape[1]))
+        self.bytes_each = 8 * (4 * patients.count + 2 * self.kernel.shape[1])
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """(b, sides) float64 of (b, patients) weights."""
@@ -45,9 +41,9 @@ class KernelPairs:
 class SortedPairs:
     """Run by run: sort once, cumulative weights of the negatives, looked up at each positive."""
 
-    def __init__(self, folds: Sequence[FoldScores], patients: FoldPatients) -> None:
-        fitting = resamples_at_once(8 * (3 * patients.count + 4 * len(folds[0].labels)))
-        self.chunk = min(fitting, SORTED_RESAMPLES)
+    def __init__(self, folds: Folds, patients: FoldPatients) -> None:
+        needed = 8 * (3 * patients.count + 4 * len(folds[0].labels))
+        self.bytes_each = max(needed, WORK_BYTES // SORTED_RESAMPLES)
         positive = folds[0].labels == 1
         self.positive_patients = patients.of_image[positive]
         self.runs = [[_lookup(s, positive, patients.of_image) for s in fold.scores] for fold in folds]
@@ -66,7 +62,7 @@ class SortedPairs:
         return totals
 
 
-def count_pairs(folds: Sequence[FoldScores], patients: FoldPatients) -> KernelPairs | SortedPairs:
+def count_pairs(folds: Folds, patients: FoldPatients) -> KernelPairs | SortedPairs:
     """The faster of the two for the same fold of all sides, the kernel only where it fits."""
     cells = len(folds) * patients.n_with_positives * (patients.count - patients.first_with_negatives)
     scores = sum(fold.scores.size for fold in folds)
@@ -75,43 +71,25 @@ def count_pairs(folds: Sequence[FoldScores], patients: FoldPatients) -> KernelPa
     return KernelPairs(folds, patients) if kernel else SortedPairs(folds, patients)
 
 
-def resamples_at_once(bytes_each: int) -> int:
-    """How many resamples fit into `WORK_BYTES`, at least one."""
-    return max(1, WORK_BYTES // bytes_each)
-
-
 def _pair_counts(fold: FoldScores, patients: FoldPatients, dtype: type) -> np.ndarray:
     """(patients with positives, patients with negatives): twice the rightly ordered pairs, over all runs."""
     by_patient = np.argsort(patients.of_image, kind="stable")
     labels = fold.labels[by_patient]
     positives, negatives = by_patient[labels == 1], by_patient[labels == 0]
-    first = patients.first_with_negatives
+    counts = np.zeros(
+        (patients.n_with_positives, patients.count - patients.first_with_negatives), dtype=dtype
+    )
     columns = _starts(patients.of_image[negatives])
-    counts = np.zeros((patients.n_with_positives, patients.count - first), dtype=dtype)
-    ranks = rankdata(fold.scores, method="dense", axis=1).astype(np.int32)  # compared faster than floats
-    step = max(1, BLOCK_BYTES // (8 * len(negatives)))
+    low = fold.scores[:, np.newaxis, negatives]
+    step = max(1, BLOCK_BYTES // (fold.runs * len(negatives)))
     for start in range(0, len(positives), step):
         images = positives[start : start + step]
-        pairs = _ordered_pairs(ranks[:, images], ranks[:, negatives])
-        rows = patients.of_image[images]
-        row_starts = _starts(rows)
-        counts[rows[row_starts]] += np.add.reduceat(
-            np.add.reduceat(pairs, columns, axis=1, dtype=np.int64), row_starts, axis=0
-        )
+        high = fold.scores[:, images, np.newaxis]
+        pairs = (high > low).sum(axis=0) + (high >= low).sum(axis=0)
+        row_starts = _starts(patients.of_image[images])
+        rows = patients.of_image[images][row_starts]
+        counts[rows] += np.add.reduceat(np.add.reduceat(pairs, columns, axis=1), row_starts, axis=0)
     return counts
-
-
-def _ordered_pairs(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    """(p, n) int32 from (R, p) and (R, n) ranks: in how many runs the positive is higher, plus not lower."""
-    pairs = np.zeros((positives.shape[1], negatives.shape[1]), dtype=np.int32)
-    for start in range(0, len(positives), INT8_RUNS):
-        some = np.zeros(pairs.shape, dtype=np.int8)
-        batch = slice(start, start + INT8_RUNS)
-        for high, low in zip(positives[batch], negatives[batch], strict=True):
-            some += (high[:, np.newaxis] > low).view(np.int8)
-            some += (high[:, np.newaxis] >= low).view(np.int8)
-        pairs += some
-    return pairs
 
 
 def _starts(groups: np.ndarray) -> np.ndarray:

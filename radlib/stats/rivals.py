@@ -4,16 +4,16 @@ Only the first of `METHODS` is what `radlib.stats` reports; the others are compu
 say what they are worth. `both_levels` answers another question: it covers variation between trainings too.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm
 
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.delong import delong_of_components, run_components
 from radlib.stats.estimate import Estimate, students_interval
-from radlib.stats.folds import FoldScores
+from radlib.stats.folds import Folds, FoldScores
 from radlib.stats.means import bootstrap_mean_difference
 
 METHODS = {
@@ -31,12 +31,7 @@ Interval = tuple[float, float]
 
 
 def auc_intervals(
-    a: Sequence[FoldScores],
-    b: Sequence[FoldScores],
-    settings: np.ndarray,
-    resamples: int,
-    seed: int,
-    confidence: float,
+    a: Folds, b: Folds, settings: np.ndarray, resamples: int, seed: int, confidence: float
 ) -> dict[str, Interval]:
     """Interval of the difference of mean AUC by each of `METHODS` that this study allows.
 
@@ -53,12 +48,18 @@ def auc_intervals(
     by_run = [run_components(x) - run_components(y) for x, y in zip(a, b, strict=True)]
     components = [runs.mean(axis=0) for runs in by_run]
     differences = [runs[:, fold.labels == 1].mean(axis=1) for runs, fold in zip(by_run, a, strict=True)]
-    patients = np.concatenate([fold.patients for fold in a])
-    intervals = _of_patients_and_images(
+    as_images = [
+        [
+            replace(fold, patients=np.arange(len(fold.labels)) + 10**6 * number)
+            for number, fold in enumerate(side)
+        ]
+        for side in (a, b)
+    ]
+    intervals = _shared(
         bootstrap_delta(a, b, resamples, seed),
-        bootstrap_delta(_as_images(a), _as_images(b), resamples, seed),
-        _influence(a, components),
-        patients,
+        bootstrap_delta(*as_images, resamples, seed),
+        np.concatenate([_influence(*pair) / len(a) for pair in zip(a, components, strict=True)]),
+        np.concatenate([fold.patients for fold in a]),
         np.stack(differences),
         confidence,
     )
@@ -95,7 +96,7 @@ def figure_intervals(
     difference = means[0] - means[1]
     influence = (difference - difference.mean()) / len(difference)
     by_fold = np.stack([(a - b)[:, folds == number].mean(axis=1) for number in np.unique(folds)])
-    return _of_patients_and_images(found, by_image, influence, patients, by_fold, confidence)
+    return _shared(found, by_image, influence, patients, by_fold, confidence)
 
 
 def bca(
@@ -106,10 +107,6 @@ def bca(
     Args:
         draws: (resamples,) of the patient bootstrap; estimate: from the data.
         influence, patients: (n,) influence of each image, summed by patient for the acceleration.
-
-    >>> low, high = bca(np.arange(101), 50.0, np.zeros(3), np.arange(3), 0.9)
-    >>> round(low, 6), round(high, 6)
-    (5.0, 95.0)
     """
     below = ((draws < estimate).sum() + (draws == estimate).sum() / 2) / len(draws)
     bias = norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
@@ -121,7 +118,7 @@ def bca(
     return float(low), float(high)
 
 
-def _of_patients_and_images(
+def _shared(
     found: Estimate,
     by_image: Estimate,
     influence: np.ndarray,
@@ -142,22 +139,7 @@ def _of_patients_and_images(
     }
 
 
-def _influence(folds: Sequence[FoldScores], components: Sequence[np.ndarray]) -> np.ndarray:
-    """(n,) influence of each image, fold after fold, on the difference of AUC averaged over folds."""
-    parts = []
-    for fold, differences in zip(folds, components, strict=True):
-        part = np.empty(len(differences))
-        for label in (0, 1):
-            own = fold.labels == label
-            part[own] = (differences[own] - differences[own].mean()) / (own.sum() * len(folds))
-        parts.append(part)
-    return np.concatenate(parts)
-
-
-def _as_images(folds: Sequence[FoldScores]) -> list[FoldScores]:
-    """The same scores, every image a patient of its own."""
-    ends = np.cumsum([len(fold.labels) for fold in folds])
-    return [
-        FoldScores(fold.labels, np.arange(end - len(fold.labels), end), fold.scores)
-        for fold, end in zip(folds, ends, strict=True)
-    ]
+def _influence(fold: FoldScores, components: np.ndarray) -> np.ndarray:
+    """(n,) influence of each image on the fold's difference of AUC."""
+    by_class = pd.Series(components).groupby(fold.labels)
+    return ((components - by_class.transform("mean")) / by_class.transform("size")).to_numpy()

@@ -24,13 +24,11 @@ from radlib.stats.folds import FoldScores
 class Design:
     """What a simulated study is made of.
 
-    patients: number of patients of each class, the negative first for scores; one class for figures.
-    folds: disjoint test parts, each with its share of every class.
+    patients: of each class, the negative first for scores, one class for figures; folds: disjoint test parts.
     settings, seeds: each side has settings x seeds runs on every fold: all seeds of the first setting first.
-    images: fewest and most images of a patient, all numbers between equally likely.
-    between: share of the variance that patients have in common over their images.
-    alike, steady: correlation of runs of different sides, and of one side.
-    luck: SD of what a training adds to its level, in SD of a score.
+    images: fewest and most of a patient, all numbers between equally likely; between: share of the variance
+    that patients have in common over their images; alike, steady: correlation of runs of different sides, and
+    of one side; luck: SD of what a training adds to its level, in SD of a score.
     """
 
     patients: tuple[int, ...]

@@ -37,6 +37,11 @@ def check_places(study: Study) -> None:
                 )
 
 
+def holds_something(path: Path) -> bool:
+    """Whether there is a file, or a folder that is not empty."""
+    return any(path.iterdir()) if path.is_dir() else path.is_file()
+
+
 def _resolved(path: Path) -> Path:
     """Without links, and without case, which not every disk tells apart."""
     return Path(str(path.resolve()).casefold())

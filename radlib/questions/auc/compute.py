@@ -21,23 +21,7 @@ from radlib.progress import progress
 from radlib.questions.verdicts import corrected, difference_columns, diverged, too_few_resamples, verdicts
 from radlib.seeds import seed_of
 from radlib.show.style import of_pair
-from radlib.show.table import (
-    COUNTS,
-    DELTA,
-    HOLDS,
-    IS_SIMULATED,
-    N_TASKS,
-    P_HOLM,
-    PAIR,
-    RESAMPLES,
-    RUNS,
-    SIDES,
-    TASK,
-    Column,
-    P,
-    Table,
-    hidden,
-)
+from radlib.show.table import FIGURES, HOLDS, N_TASKS, P_HOLM, PAIR, SAMPLE, TASK, Column, Table, hidden
 from radlib.stats.bootstrap import bootstrap_delta, mean_auc
 from radlib.stats.delong import delong_difference
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate, mean_of
@@ -52,8 +36,6 @@ ESTIMATE = Column(
     "estimate",
     names=ESTIMATES,
 )
-_FIGURES = [*SIDES, *DELTA, P]
-_SAMPLE = [*COUNTS, RUNS, RESAMPLES, IS_SIMULATED]
 _BESIDE = [
     Column("delong_ci_low", "lower end of DeLong's interval, clustered by patient"),
     Column("delong_ci_high", "its upper end"),
@@ -72,8 +54,8 @@ _EQUIVALENCE = [
 _TOST_HOLM = Column("p_tost_holm", "`p_tost` after Holm's correction over the tasks")
 _VERDICT = Column("verdict", "better, worse, equivalent or undecided, before a correction", "verdict")
 _AFTER_HOLM = Column("verdict_holm", "the verdict after Holm's correction", "after Holm")
-_OF_TASK = [TASK, *hidden(ESTIMATE), *PAIR, *_FIGURES, P_HOLM, *_SAMPLE, *_BESIDE, HOLDS, *_EQUIVALENCE]
-_OF_ALL = [ESTIMATE, *PAIR, N_TASKS, *_FIGURES, *_SAMPLE, HOLDS, *_EQUIVALENCE, _VERDICT]
+_OF_TASK = [TASK, *hidden(ESTIMATE), *PAIR, *FIGURES, P_HOLM, *SAMPLE, *_BESIDE, HOLDS, *_EQUIVALENCE]
+_OF_ALL = [ESTIMATE, *PAIR, N_TASKS, *FIGURES, *SAMPLE, HOLDS, *_EQUIVALENCE, _VERDICT]
 AUC = Table(
     "auc.csv",
     "auc",

@@ -1,6 +1,7 @@
 """What 04_auc and the summary show of the differences in AUC: tables, figures, findings, the headline."""
 
 import re
+from collections.abc import Callable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +9,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from scipy.stats import probplot
 
 from radlib.errors import UserError
@@ -17,20 +17,8 @@ from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.patients import unit
 from radlib.questions.verdicts import BETTER, BETTER_BY_LITTLE, EQUIVALENT, UNDECIDED, WORSE, WORSE_BY_LITTLE
 from radlib.seeds import seed_of
+from radlib.show import style
 from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.style import (
-    draw_mark,
-    forest,
-    legend_above,
-    mark_simulated,
-    of_pair,
-    quiet,
-    row_axis,
-    source_colours,
-    source_handles,
-    span,
-    unit_squares,
-)
 from radlib.show.table import MEAN
 from radlib.stats.bootstrap import roc_band
 from radlib.stats.estimate import PATIENTS, Estimate, resamples_needed
@@ -120,17 +108,16 @@ def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dic
 def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
     """Mean ROC curve of each source with its pointwise band, one panel per task."""
     titles = [task_title(study, task) for task in bands]
-    figure, panels, _, _ = unit_squares(study, titles, "1 − specificity", "sensitivity")
-    colours = source_colours(study)
+    figure, panels, _, _ = style.unit_squares(study, titles, "1 − specificity", "sensitivity")
+    colours = style.source_colours(study)
     for panel, curves in zip(panels, bands.values(), strict=True):
         for source, band in curves.items():
             rates = np.linspace(0, 1, len(band.value))
             ends = band.interval(study.compare.confidence)
             panel.fill_between(rates, *ends, color=colours[source], alpha=0.15, lw=0)
             panel.plot(rates, band.value, color=colours[source], lw=1.6)
-    legend_above(
-        figure, source_handles(study, {source for curves in bands.values() for source in curves}, lw=2)
-    )
+    shown = {source for curves in bands.values() for source in curves}
+    style.legend_above(figure, style.source_handles(study, shown, lw=2))
     return figure
 
 
@@ -141,7 +128,7 @@ def auc_forest(
     tasks = of_estimate(table, estimate)
     tasks = tasks.assign(row=[task_title(study, task) for task in tasks["task"]])
     rows = pd.concat([tasks, of_estimate(overall, estimate).assign(row=MEAN)])
-    return forest(study, rows, ESTIMATES[estimate].capitalize(), band=True)
+    return style.forest(study, rows, ESTIMATES[estimate].capitalize(), band=True)
 
 
 def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
@@ -150,7 +137,7 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
     One training per number and fold, so it carries no interval; the figure shows where a source matters, not
     whether a setting's difference is more than chance.
     """
-    a, b = (source_colours(study)[source] for source in study.compare.headline)
+    a, b = (style.source_colours(study)[source] for source in study.compare.headline)
     wide = deltas.pivot(index=["train", "backbone", "lr"], columns="task", values="delta")
     wide = wide[[task for task in study.tasks if task in wide]].assign(mean=lambda table: table.mean(axis=1))
     wide = wide.loc[sorted(wide.index, key=lambda setting: (list(TRAIN).index(setting[0]), *setting[1:]))]
@@ -158,7 +145,7 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
     figure, panel = plt.subplots(figsize=size, layout="constrained")
     sns.heatmap(
         wide,
-        vmax=span(deltas["delta"]),
+        vmax=style.span(deltas["delta"]),
         center=0,
         cmap=LinearSegmentedColormap.from_list("ahead", [b, "white", a]),
         annot=wide.map(lambda value: f"{value:+.3f}".replace("-", "−")),
@@ -172,8 +159,8 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
     panel.set(xlabel="", ylabel="")
     panel.tick_params(length=0, labelsize=7, labelrotation=0)
     title = f"Difference in AUC, {pair_title(study, study.compare.headline)}, by setting"
-    figure.suptitle(title, fontsize=10)
-    mark_simulated(figure, study)
+    figure.suptitle(title)
+    style.mark_simulated(figure, study)
     return figure
 
 
@@ -181,26 +168,20 @@ def model_figure(study: Study, model: MixedModelResult) -> Figure:
     """Fixed effects with Wald intervals; residuals against the normal and against fitted values."""
     terms = model.table[model.table["term"] != "Intercept"].reset_index(drop=True)
     size = (12, 1.8 + max(2.2, 0.3 * len(terms)))
-    figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=size, width_ratios=[1.3, 1, 1], layout="constrained"
-    )
-    quiet(left).axvline(0, color="0.25", lw=1)
-    row_axis(left, [_term_title(study, term) for term in terms["term"]])
-    look = {"colour": "0.2", "filled": True, "marker": "o"}
-    for y, term in enumerate(terms.to_dict("records")):
-        draw_mark(left, {**term, "value": term["estimate"], **look}, y)
-    left.set_xlabel("effect on AUC")
-    left.tick_params(axis="y", labelsize=7.5)
-    left.xaxis.set_major_locator(MaxNLocator(5))
-    left.set_title(f"Fixed effects, {study.compare.confidence:.0%} Wald interval", fontsize=10)
+    figure, panels = plt.subplots(1, 3, figsize=size, width_ratios=[1.3, 1, 1], layout="constrained")
+    left, middle, right = panels
+    style.quiet(left).axvline(0, color="0.25", lw=1)
+    style.row_axis(left, [_term_title(study, term) for term in terms["term"]])
+    marks = terms.assign(value=terms["estimate"], colour="0.2", filled=True, marker="o").to_dict("records")
+    for y, mark in enumerate(marks):
+        style.draw_mark(left, mark, y)
+    left.set(xlabel="effect on AUC", title=f"Fixed effects, {study.compare.confidence:.0%} Wald interval")
     probplot(model.residuals, plot=middle)
-    middle.set(xlabel="normal quantile", ylabel="residual (AUC)")
-    middle.set_title("Are residuals normal? (on the line)", fontsize=10)
+    middle.set(xlabel="normal quantile", ylabel="residual (AUC)", title="Residuals: normal on the line?")
     right.axhline(0, color="0.25", lw=1)
     right.plot(model.fitted, model.residuals, "o", color="0.3", ms=3, alpha=0.35, mew=0)
-    right.set(xlabel="fitted AUC", ylabel="residual (AUC)")
-    right.set_title("Residuals against fitted", fontsize=10)
-    mark_simulated(figure, study)
+    right.set(xlabel="fitted AUC", ylabel="residual (AUC)", title="Residuals against fitted")
+    style.mark_simulated(figure, study)
     return figure
 
 
@@ -212,7 +193,7 @@ def _term_title(study: Study, term: str) -> str:
 
 def headline_sentence(study: Study, overall: pd.DataFrame, estimate: str = "grid_mean") -> str:
     """`AUC was lower with A than with B by 0.033 (95 % CI 0.022 to 0.044), mean over 5 tasks, ...`"""
-    row = of_pair(overall, tuple(study.compare.headline), estimate).iloc[0]
+    row = style.of_pair(overall, tuple(study.compare.headline), estimate).iloc[0]
     a, b = (source_title(study, source) for source in study.compare.headline)
     value, low, high = row["delta"], row["ci_low"], row["ci_high"]
     directed = (BETTER, WORSE, BETTER_BY_LITTLE, WORSE_BY_LITTLE)
@@ -229,15 +210,13 @@ def headline_sentence(study: Study, overall: pd.DataFrame, estimate: str = "grid
 
 def resampled_sentence(study: Study, table: pd.DataFrame) -> str:
     """What the intervals of a table of AUC cover."""
-    held = of_pair(table, tuple(study.compare.headline), "grid_mean")["interval_holds"].iloc[0]
+    held = style.of_pair(table, tuple(study.compare.headline), "grid_mean")["interval_holds"].iloc[0]
     seeds = counted(len(study.transfer.seeds), "seed")
     if held == PATIENTS:
-        return (
-            f"Intervals cover the variation between test patients, **not between trainings** ({seeds} per "
-            "setting)."
-        )
+        words = "Intervals cover the variation between test patients, **not between trainings**"
+        return f"{words} ({seeds} per setting)."
     return (
-        f"Intervals of the mean over settings cover the variation **between test patients and between "
+        "Intervals of the mean over settings cover the variation **between test patients and between "
         f"trainings** ({seeds} per setting); those of the setting chosen by validation, and DeLong's, cover "
         "patients alone."
     )
@@ -246,31 +225,24 @@ def resampled_sentence(study: Study, table: pd.DataFrame) -> str:
 def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> list[Finding]:
     """The headline by both estimates, task by task after Holm's correction, then the other pairs."""
     headline = tuple(study.compare.headline)
-    others = [pair for pair in ordered_pairs(study) if pair != headline]
-    rows = [
-        *((row, f"{MEAN}, {ESTIMATES[row['estimate']]}", "verdict") for row in _records(overall, headline)),
-        *(
-            (row, task_title(study, row["task"]), "verdict_holm")
-            for row in _records(table, headline, "grid_mean")
-        ),
-        *((row, MEAN, "verdict") for pair in others for row in _records(overall, pair, "grid_mean")),
-    ]
-    found = [
-        finding_of(
-            row,
-            f"AUC, {pair_title(study, (row['source_a'], row['source_b']))}: {where}",
-            row[verdict],
-            where="04_auc",
-        )
-        for row, where, verdict in rows
-    ]
+
+    def of(rows: pd.DataFrame, verdict: str, where: Callable[[dict], str]) -> list[Finding]:
+        pair = pair_title(study, tuple(rows[["source_a", "source_b"]].iloc[0]))
+        return [
+            finding_of(row, f"AUC, {pair}: {where(row)}", row[verdict], where="04_auc")
+            for row in rows.to_dict("records")
+        ]
+
+    found = of(
+        style.of_pair(overall, headline), "verdict", lambda row: f"{MEAN}, {ESTIMATES[row['estimate']]}"
+    )
+    of_tasks = style.of_pair(table, headline, "grid_mean")
+    found += of(of_tasks, "verdict_holm", lambda row: task_title(study, row["task"]))
+    for pair, rows in of_estimate(overall, "grid_mean").groupby(["source_a", "source_b"], sort=False):
+        found += of(rows, "verdict", lambda row: MEAN) if pair != headline else []
     # How often DeLong and the bootstrap come to the same conclusion, over all rows of the table.
     ends = [("ci_low", "ci_high"), ("delong_ci_low", "delong_ci_high")]
     words = [[direction(*row) for row in table[list(pair)].to_numpy()] for pair in ends]
     same = sum(ours == check for ours, check in zip(*words, strict=True))
     agreement = f"agree in {same} of {len(table)} comparisons"
     return [*found, Finding("DeLong's interval and the bootstrap's", agreement, where="04_auc")]
-
-
-def _records(table: pd.DataFrame, pair: tuple[str, str], estimate: str | None = None) -> list[dict]:
-    return of_pair(table, pair, estimate).to_dict("records")
