@@ -143,7 +143,7 @@ def change_predictions(root, change) -> None:
 def test_an_untouched_report_is_identical(copy):
     said, holds = verify(NAME, root=copy)
     found = verdicts_of(said)
-    assert holds
+    assert holds, said
     computed = ("auc", "overall", "dice", "resize", "ranks", "improvement", "calibration")
     assert [found[f"{name}.csv"] for name in computed] == ["identical"] * len(computed)
     rows = pd.read_csv(copy / REPORT / "validity.csv")
