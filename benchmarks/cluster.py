@@ -20,13 +20,12 @@ import torch
 from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
 
-from radlib.data.images import open_packed
 from radlib.data.prepare import prepare
 from radlib.study import Run, Study, load_study
 from radlib.study.training import Compute
 from radlib.training.grid import carry_out
 from radlib.training.pretrain import pretrain, pretrain_backbone
-from radlib.training.transfer_arm import TransferArm, arm_cost
+from radlib.training.transfer import TransferGroup
 
 SOURCE, TASK = "radiology", "breast_us"
 MACHINE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
@@ -103,7 +102,7 @@ def kill_a_trainer() -> None:
 
 
 # Transfer ---------------------------------------------------------------------------------------------------
-class CountingArm(TransferArm):
+class CountingGroup(TransferGroup):
     """Notes every run that is begun."""
 
     def compute(self, run: Run):
@@ -126,11 +125,7 @@ def show_transfer(root: Path, given: Study, lose_a_machine: Callable[[], Any]) -
 
 def transferred(words: str, study: Study):
     start = time.perf_counter()
-    packed = open_packed(study.dataset_dir(TASK))
-    done = carry_out(
-        study, TASK, study.runs_of(TASK), CountingArm, lambda arm: arm_cost(study, packed, arm),
-        description=TASK,
-    )  # fmt: skip
+    done = carry_out(study, TASK, study.runs_of(TASK), CountingGroup, TASK)
     begun = (study.root / "begun.txt").read_text().splitlines()
     print(f"  {words}: {time.perf_counter() - start:.0f} s; {len(done.runs)} runs, begun {len(begun)} times")
     return done

@@ -85,11 +85,11 @@ def main() -> None:
     for size in SIZES:
         # Seconds a row: in less, a card's speed is as much luck as code.
         steps = 100 if on_card else max(2, 12 * 64**2 // size**2)
-        options = study.pretrain.model_copy(update={"epochs": 3 * ROUNDS + 3, "batch_size": batch_size})
+        changes = {"epochs": 3 * ROUNDS + 3, "batch_size": batch_size, "size": size}
         with tempfile.TemporaryDirectory() as folder:
             packed = noise(Path(folder), CLASSES + steps * batch_size, size)
-            changed = study.model_copy(update={"pretrain": options})
-            bare, real = measured(_Training(changed, packed, backbone, size, seed=0, team=ALONE))
+            options = study.pretrain.model_copy(update=changes)
+            bare, real = measured(_Training(packed, backbone, options, seed=0, team=ALONE))
         print(f"{size:>4} {bare:>15.1f} {real:>15.1f} {real / bare:>6.3f}")
 
 

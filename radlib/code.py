@@ -26,7 +26,8 @@ def files_of(modules: Iterable[str]) -> list[Path]:
     for module in modules:
         names |= {module, *graph.find_upstream_modules(module)}
     packages = {name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)}
-    return sorted(_file(name) for name in names | packages)
+    paths = [ROOT.joinpath(*name.split(".")[1:]) for name in names | packages]
+    return sorted(path / "__init__.py" if path.is_dir() else path.with_suffix(".py") for path in paths)
 
 
 @cache
@@ -47,15 +48,9 @@ def _graph() -> grimp.ImportGraph:
     return grimp.build_graph("radlib", cache_dir=None)
 
 
-def _file(module: str) -> Path:
-    path = ROOT.joinpath(*module.split(".")[1:])
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
 def _statements(path: Path) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        if documented and ast.get_docstring(node) is not None:
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
             node.body[0] = ast.Pass()
     return ast.unparse(tree)

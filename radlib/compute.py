@@ -3,26 +3,16 @@
 import importlib.metadata
 import os
 import platform
+import re
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
 # What cuBLAS asks for where sums shall be taken in a fixed order; it reads it when it starts.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-_RECORDED = (
-    "torch",
-    "torchvision",
-    "timm",
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "statsmodels",
-    "matplotlib",
-    "papermill",
-    "dvc",
-)
+_RECORDED = "torch torchvision timm numpy scipy pandas scikit-learn statsmodels matplotlib papermill dvc"
 
 
 def device() -> torch.device:
@@ -80,13 +70,12 @@ def provenance() -> dict[str, Any]:
         "device": f"{device().type}: {where}",
         "threads": torch.get_num_threads(),
         "precision": precision(),
-        **{name: importlib.metadata.version(name) for name in _RECORDED},
+        **{name: importlib.metadata.version(name) for name in _RECORDED.split()},
     }
 
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo") as lines:  # noqa: PTH123
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+        return re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1].strip()
+    except (OSError, TypeError):
         return platform.processor() or "unknown processor"

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tqdm import tqdm
 from tqdm.auto import tqdm as notebook_tqdm
@@ -11,11 +12,8 @@ from tqdm.auto import tqdm as notebook_tqdm
 PROGRESS_FILE = "RADLIB_PROGRESS_FILE"
 # Work advances by fractions of an image, which nobody wants to read.
 WHOLE = "{l_bar}{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}, {rate_fmt}]"
-
-
 # A first guess comes from the slow start (files, first batch) and would be hours for what takes seconds.
-GUESS_FROM = 0.03
-GUESS_AFTER = 30.0  # seconds, for what takes hours
+GUESS_FROM, GUESS_AFTER = 0.03, 30.0  # of the work; seconds, for what takes hours
 
 
 class _Patient:
@@ -44,13 +42,12 @@ def progress(iterable: Iterable | None = None, total: float | None = None, descr
     A notebook run by the pipeline must hold no trace of a bar, so the runner names a file, tails it and
     shows it on its own terminal.
     """
-    path = os.environ.get(PROGRESS_FILE)
     options = {"total": total, "desc": description, "leave": False, "smoothing": 0.05, **options}
-    if path:
-        return _Bar(iterable, file=open(path, "a", buffering=1), mininterval=1.0, ncols=100, **options)  # noqa: SIM115, PTH123
-    if "ipykernel" in sys.modules:
-        return _NotebookBar(iterable, **options)
-    return _Bar(iterable, **options)
+    bar = _NotebookBar if "ipykernel" in sys.modules else _Bar
+    if PROGRESS_FILE in os.environ:
+        file = Path(os.environ[PROGRESS_FILE]).open("a", buffering=1)  # noqa: SIM115
+        bar, options = _Bar, {"file": file, "mininterval": 1.0, "ncols": 100, **options}
+    return bar(iterable, **options)
 
 
 def on_threads(function: Callable, items: Sequence, ahead: int) -> Iterator:

@@ -4,12 +4,11 @@ Files are written beside their place and renamed into it, so a file under its ow
 damaged later (a bad disk, a careless hand) is found by its checksum, said so, and computed again.
 """
 
-import contextlib
 import errno
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,8 +44,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             ) from exc
         raise
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -73,7 +71,7 @@ def save_run(path: Path, record: dict, predictions: pd.DataFrame) -> None:
         pq.write_table(table, temporary, write_page_checksum=True)
 
 
-def load_run(path: Path, say: Callable[[str], None] = print) -> tuple[dict, pd.DataFrame] | None:
+def load_run(path: Path) -> tuple[dict, pd.DataFrame] | None:
     """A stored run, or None where there is none or it is damaged (which is said)."""
     if not path.is_file():
         return None
@@ -81,6 +79,6 @@ def load_run(path: Path, say: Callable[[str], None] = print) -> tuple[dict, pd.D
         table = pq.read_table(path, page_checksum_verification=True)
         return json.loads(table.schema.metadata[_RECORD]), table.to_pandas()
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as exc:
-        say(f"stored run {path.name} is damaged ({type(exc).__name__}); computing it again")
+        print(f"stored run {path.name} is damaged ({type(exc).__name__}); computing it again")
         path.unlink()
         return None

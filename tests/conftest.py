@@ -31,9 +31,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With `--precision`, as on another processor: bfloat16 is emulated, slowly, where there is none."""
-    if chosen := config.option.precision:
+    """With `--precision`, numbers as on another processor."""
+    chosen = config.option.precision
+    if chosen and chosen != compute.precision():
         compute.precision = lambda: chosen
+        torch.nn.functional.conv2d = _rounded(torch.nn.functional.conv2d)
+        torch.nn.functional.linear = _rounded(torch.nn.functional.linear)
+
+
+def _rounded(function):
+    """bfloat16 as of a processor that has it; PyTorch's own emulation gives the same bits, far slower."""
+
+    def call(images, weight, bias=None, *rest, **options):
+        if not torch.is_autocast_enabled("cpu"):
+            return function(images, weight, bias, *rest, **options)
+        low = [None if value is None else value.bfloat16().float() for value in (images, weight, bias)]
+        with torch.autocast("cpu", enabled=False):
+            return function(*low, *rest, **options).bfloat16()
+
+    return call
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def test_what_a_reader_finds_wrong_is_an_error_and_the_others_are_still_checked(
     (raw / "ddti/2.xml").write_text("<case><tirads>9</tirads></case>")
     found = by_name(check_data(study, raw))
     assert re.match("dataset 'radiology': no table", found["radiology"].errors[0])
-    assert "TI-RADS '9'" in found["thyroid"].errors[0]
+    assert "tirads: '9'" in found["thyroid"].errors[0]
     assert found["haemorrhage"].images == 24 and not found["haemorrhage"].errors
 
 

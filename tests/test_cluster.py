@@ -10,13 +10,14 @@ import sys
 import pandas as pd
 import pytest
 
+from radlib.data.images import open_packed
 from radlib.errors import UserError
 from radlib.machines import cluster
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.study.training import Compute
-from radlib.training import grid, transfer
+from radlib.training import transfer
 from radlib.training.pretrain import pretrain
-from radlib.training.transfer_arm import TransferArm
+from radlib.training.transfer import TransferGroup
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.test_transfer import TABLES, TASK, without_times
 
@@ -105,6 +106,8 @@ def test_address_of_a_client_is_refused():
 
 def test_nothing_of_compute_enters_the_digest_of_a_run(small_study):
     here, there = studies(small_study, "here", "there")
-    run = here.runs_of(TASK)[0]
-    arms = [grid._open_arm(TransferArm, study, TASK, [run], lambda done: None) for study in (here, there)]
-    assert arms[0].digest(run) == arms[1].digest(run)
+    run, digests = here.runs_of(TASK)[0], set()
+    for study in (here, there):
+        packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, run.source, SMALL)
+        digests.add(TransferGroup(study, TASK, packed, weights, lambda done: None).digest(run))
+    assert len(digests) == 1

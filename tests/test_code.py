@@ -34,8 +34,8 @@ def test_a_notebook_imports_packages_and_modules():
 @pytest.mark.parametrize(
     ("file", "edit", "changes"),
     [
-        ("training/fitting.py", "\n# a remark\n", False),
-        ("training/fitting.py", "\nlimit = 3\n", True),
+        ("training/grid.py", "\n# a remark\n", False),
+        ("training/grid.py", "\nlimit = 3\n", True),
         ("networks/learners.py", "\nlimit = 3\n", True),
         ("stats/bootstrap.py", "\nlimit = 3\n", False),
         ("progress.py", "\nlimit = 3\n", False),
@@ -43,8 +43,8 @@ def test_a_notebook_imports_packages_and_modules():
 )
 def test_edits_that_train_again(tmp_path, monkeypatch, file, edit, changes):
     copy = shutil.copytree(code.ROOT, tmp_path / "radlib")
-    before = code.code_digest("radlib.training.transfer_arm")
+    before = code.code_digest("radlib.training.transfer")
     with (copy / file).open("a") as source:
         source.write(edit)
     monkeypatch.setattr(code, "ROOT", copy)
-    assert (code.code_digest.__wrapped__("radlib.training.transfer_arm") != before) == changes
+    assert (code.code_digest.__wrapped__("radlib.training.transfer") != before) == changes

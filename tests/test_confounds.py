@@ -331,7 +331,7 @@ def test_where_own_and_shared_are_one_nothing_is_trained_and_nothing_changes(stu
 def test_shared_preprocessing_is_the_published_one(study):
     packed = open_packed(study.dataset_dir(TASK))
     weights = load_weights(study, PAIR[0], SMALL)
-    arm = confounds.SharedArm(confounds.crossed_part(study), TASK, packed, weights, lambda done: None)
+    arm = confounds.SharedGroup(confounds.crossed_part(study), TASK, packed, weights, lambda done: None)
     blue_first = packed.images[:8, :, :, ::-1].astype(np.float64)
     prepared = torch.from_numpy((blue_first - CAFFE) / 255).permute(0, 3, 1, 2).float()
     with compute.inference():

@@ -23,8 +23,8 @@ from radlib.seeds import seed_of
 from radlib.stats.estimate import students_interval
 from radlib.study import load_study
 from radlib.study.questions import Controls
-from radlib.training import control_arms, transfer_arm
-from radlib.training.control_arms import held_out, permuted_labels
+from radlib.training import control_groups, transfer
+from radlib.training.control_groups import held_out, permuted_labels
 from radlib.training.grid import carry_out
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 
@@ -217,7 +217,7 @@ def first_run_diverged(done):
 
 def test_labels_that_are_not_shuffled_fail_the_control(study, monkeypatch):
     monkeypatch.setattr(
-        control_arms, "permuted_labels", lambda manifest, *_: manifest["label"].to_numpy(dtype=np.int64)
+        control_groups, "permuted_labels", lambda manifest, *_: manifest["label"].to_numpy(dtype=np.int64)
     )
     table = controls.run_controls(study).table
     leaked = table.query("control == 'permuted_labels' and measure == 'auc'")
@@ -246,7 +246,7 @@ def test_a_source_must_know_its_own_classes(study, monkeypatch, signal):
     given = Controls(positive={CORPUS: CORPUS}, train_patients=10, epochs=10, lr=0.03)
     study = with_controls(study, given)
     write_packed(study.dataset_dir(CORPUS), *four_classes(240))
-    monkeypatch.setattr(transfer_arm, "features_of", known_features({CORPUS: signal}))
+    monkeypatch.setattr(transfer, "features_of", known_features({CORPUS: signal}))
     (row,) = controls.run_controls(study).table.to_dict("records")
     assert row["passed"] == (signal > 0)
     assert row["value"] == pytest.approx(row["auc_a"] - row["auc_b"]) and row["ci_low"] < row["value"]

@@ -17,7 +17,8 @@ from radlib.machines.team import ALONE
 from radlib.networks import features, localise
 from radlib.networks.weights import load_weights
 from radlib.study import Run
-from radlib.training import pretrain, segment, transfer_arm
+from radlib.training import pretrain, segment, transfer
+from radlib.training.grid import RunGroup
 from tests.conftest import SMALL
 from tests.test_segment import TASK, with_lesions
 
@@ -51,12 +52,11 @@ def study(small_study):
 def fake(monkeypatch):
     """As on a machine with a card."""
 
-    def reached(learner, train, loss_of, *_):
-        learner.set_training(True)
-        raise Reached(learner, loss_of(train[:6], 0, torch.Generator()))
+    def reached(group, learner, run, train, *_):
+        learner.train()
+        raise Reached(learner, group.loss_of(learner, train[:6], 0, torch.Generator()))
 
-    monkeypatch.setattr(transfer_arm, "fit", reached)
-    monkeypatch.setattr(segment, "fit", reached)
+    monkeypatch.setattr(RunGroup, "fit", reached)
     monkeypatch.setattr(compute, "device", lambda: torch.device("cuda"))
     monkeypatch.setattr(compute, "precision", lambda: "bfloat16")
     monkeypatch.setattr(compute, "pinned", lambda tensor: tensor)  # there is no number to be fetched
@@ -65,25 +65,25 @@ def fake(monkeypatch):
     return FakeTensorMode(allow_non_fake_inputs=True)
 
 
-def begun(arm, run) -> tuple[nn.Module, torch.Tensor]:
+def begun(group, run) -> tuple[nn.Module, torch.Tensor]:
     with pytest.raises(Reached) as reached:
-        arm.compute(run)
+        group.compute(run)
     return reached.value.args
 
 
 @pytest.mark.parametrize("train", ["frozen", "top10", "all"])
 def test_transfer(study, train, fake):
     packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", SMALL)
-    arm = transfer_arm.TransferArm(study, TASK, packed, weights, lambda _: None)
+    group = transfer.TransferGroup(study, TASK, packed, weights, lambda _: None)
     mapped = np.flatnonzero(packed.manifest["has_mask"])
     count = len(packed.manifest)
     with fake:
         pooled, boundary = torch.zeros(2, count, 1280), torch.zeros(2, count, 320, 1, 1, dtype=torch.bfloat16)
         maps = torch.zeros(len(mapped), 1280, 1, 1, dtype=torch.bfloat16)
-        arm.features = features.Features(pooled, boundary, maps, mapped)
-        learner, loss = begun(arm, Run(TASK, "random", SMALL, train, 0.01, 0, 0))
+        group.features = features.Features(pooled, boundary, maps, mapped)
+        learner, loss = begun(group, Run(TASK, "random", SMALL, train, 0.01, 0, 0))
         assert loss.device == CUDA and loss.dtype == torch.float32
-        scores = transfer_arm._logits(learner, np.arange(20), 4)
+        scores, _ = group.answers(learner, np.arange(20))
         assert scores.device.type == "cpu" and scores.shape == (20,)
         evidence = localise._evidence(learner.head, learner.maps(mapped[:3]).float())
         assert evidence.device == CUDA and evidence.shape == (3, 1, 1)
@@ -92,11 +92,11 @@ def test_transfer(study, train, fake):
 @pytest.mark.parametrize("train", ["frozen", "all"])
 def test_segmentation(study, train, fake):
     packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", SMALL)
-    arm = segment._Arm(study, TASK, packed, weights, lambda _: None)
+    group = segment.SegmentGroup(study, TASK, packed, weights, lambda _: None)
     with fake:
-        learner, loss = begun(arm, Run(TASK, "random", SMALL, train, 0.01, 0, 0))
+        learner, loss = begun(group, Run(TASK, "random", SMALL, train, 0.01, 0, 0))
         assert loss.device == CUDA and loss.dtype == torch.float32
-        for found in segment._logits(learner, arm.pictures.rows[:5], 4):
+        for found in group.answers(learner, group.pictures.rows[:5]):
             assert found.device.type == "cpu" and found.shape == (5, 64, 64)
 
 
@@ -105,22 +105,19 @@ def test_features(study, backbone, fake):
     """What goes to the store lies on the processor, a list of maps included."""
     packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", backbone)
     count = len(packed.manifest)
-    stored = {}
+    options = {"moves": torch.zeros(count, 2, 3), "boundary": True, "mapped": np.arange(9)}
     with fake:
-        features._compute(
-            lambda name, batch: stored.setdefault(name, []).append(batch),
-            weights.build(), packed, weights, 64, torch.zeros(count, 2, 3), True, lambda _: None,
-            np.arange(9),
-        )  # fmt: skip
+        said = features._said(weights.build(), packed, weights, 64, **options, advance=lambda _: None)
+        stored = [dict(batch) for batch in said]
     for name, dtype in {"pooled": torch.float32, "boundary": torch.bfloat16, "maps": torch.bfloat16}.items():
-        assert {(batch.device.type, batch.dtype) for batch in stored[name]} == {("cpu", dtype)}
-    assert [len(batch) for batch in stored["maps"]] == [9]
+        assert {(batch[name].device.type, batch[name].dtype) for batch in stored} == {("cpu", dtype)}
+    assert sum(len(batch["maps"]) for batch in stored) == 9
 
 
 def test_pretraining(study, fake):
     packed = open_packed(study.dataset_dir(TASK))
     with fake:
-        training = pretrain._Training(study, packed, SMALL, 32, 0, ALONE)
+        training = pretrain._Training(packed, SMALL, study.pretrain, 0, ALONE)
         for rows in training._epoch_batches(0)[:2]:
             loss = training._loss(*training._drawn(rows, torch.Generator()))
             assert loss.device == CUDA and loss.dtype == torch.float32

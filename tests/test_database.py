@@ -478,6 +478,10 @@ def test_an_unreadable_taxonomy_is_one_sentence(tmp_path):
     (tmp_path / "mine.yaml").write_text("modalities: [")
     with pytest.raises(UserError, match="mine.yaml is not valid YAML"):
         read_taxonomy(tmp_path / "mine.yaml")
+    twice = SHIPPED.read_text().replace("          normal: []\n", "          normal: []\n" * 2, 1)
+    (tmp_path / "mine.yaml").write_text(twice)
+    with pytest.raises(UserError, match="mine.yaml: 'normal' stands twice, at lines"):
+        read_taxonomy(tmp_path / "mine.yaml")
 
 
 # Bad input --------------------------------------------------------------------------------------------------

@@ -37,8 +37,8 @@ from radlib.store import load_run
 from radlib.study import Run
 from radlib.study.questions import LabelEfficiency
 from radlib.study.training import Setting
-from radlib.training import transfer, transfer_arm
-from radlib.training.partial import PartialArm, part_sizes, partial_runs, whole_runs
+from radlib.training import transfer
+from radlib.training.partial import PartialGroup, part_sizes, partial_runs, whole_runs
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.fabricated import make_study
 
@@ -110,7 +110,7 @@ def test_no_run_trains_on_patients_of_another_part_and_sources_share_the_draw(sm
     study = prepared(small_study, 160)
     packed = open_packed(study.dataset_dir(TASK))
     manifest = packed.manifest
-    arm = PartialArm(study, TASK, packed, load_weights(study, "random", SMALL), lambda done: None)
+    arm = PartialGroup(study, TASK, packed, load_weights(study, "random", SMALL), lambda done: None)
     drawn: dict[tuple, set] = {}
     for run in partial_runs(study, TASK, [0.1, 0.3]):
         rows = arm.parts(run)
@@ -128,10 +128,10 @@ def test_no_run_trains_on_patients_of_another_part_and_sources_share_the_draw(sm
     assert len({frozenset(drawn[0, order, 0.1]) for order in range(3)}) == 3, "other orders, other patients"
 
 
-def test_names_tell_partial_runs_apart_and_whole_runs_are_those_of_the_grid(small_study):
+def test_partial_runs_are_told_apart_and_whole_runs_are_those_of_the_grid(small_study):
     study = prepared(small_study, 160)
     runs = partial_runs(study, TASK, [0.1, 0.3, 1.0])
-    assert len({run.name for run in runs}) == len(runs) == 2 * 2 * 3 * 2
+    assert len(set(runs)) == len(runs) == 2 * 2 * 3 * 2
     whole = whole_runs(study, TASK)
     assert set(whole) <= set(study.runs_of(TASK)) and {type(run) for run in whole} == {Run}
     assert {(run.train, run.lr, run.seed) for run in whole} == {("frozen", 0.01, 0)}
@@ -210,13 +210,13 @@ def test_curve_rises_as_theory_says(small_study, monkeypatch):
     study = study.model_copy(update={"transfer": options})
     distances = {"radiology": 2.0, "random": 1.0}
 
-    def simulated(packed, weights, *_):
+    def simulated(packed, weights, *_, **__):
         labels = packed.manifest["label"].to_numpy()
         pooled = np.random.default_rng(len(weights.source)).standard_normal((len(labels), 20))
         pooled += np.outer(labels, np.full(20, distances[weights.source] / math.sqrt(20)))
         return Features(torch.from_numpy(pooled).float()[np.newaxis], None)
 
-    monkeypatch.setattr(transfer_arm, "features_of", simulated)
+    monkeypatch.setattr(transfer, "features_of", simulated)
     found = label_efficiency(study)
     for (source, distance), column in zip(distances.items(), ("auc_a", "auc_b"), strict=True):
         curve = found.table.set_index("fraction")[column]

@@ -17,8 +17,7 @@ from radlib.networks.localise import activation_maps, baselines, localise, resiz
 from radlib.networks.weights import load_weights
 from radlib.stats.dice import BASELINES, MAP_FIGURES, mask_figures
 from radlib.study.training import Setting
-from radlib.training import transfer, transfer_arm
-from radlib.training.transfer_arm import TransferArm
+from radlib.training import transfer
 from tests.conftest import SMALL, two_classes, write_packed
 
 TASK = "breast_us"
@@ -133,7 +132,7 @@ def test_every_run_and_regime_is_localised_once_per_test_image_with_mask(study):
     table = pd.read_parquet(study.result_dir(TASK) / "localisation.parquet")
     contract = "run image_id patient_id fold dice iou average_precision energy_inside pointing_hit threshold"
     assert set(contract.split()) <= set(table.columns)
-    assert set(result.predictions.columns) == set(transfer_arm.PREDICTION)
+    assert set(result.predictions.columns) == set(transfer.PREDICTION)
     for fold in range(2):
         part = packed.manifest[f"part_{fold}"]
         wanted = set(packed.manifest["image_id"][packed.manifest["has_mask"] & (part == "test")])
@@ -151,11 +150,13 @@ def test_every_run_and_regime_is_localised_once_per_test_image_with_mask(study):
 def test_frozen_maps_are_those_of_the_whole_network(study):
     """The stored feature maps of a frozen run give what one pass of the network gives."""
     packed = open_packed(study.dataset_dir(TASK))
-    arm = TransferArm(study, TASK, packed, load_weights(study, "random", SMALL), lambda done: None)
+    group = transfer.TransferGroup(
+        study, TASK, packed, load_weights(study, "random", SMALL), lambda done: None
+    )
     run = next(run for run in study.runs_of(TASK) if run.train == "frozen")
-    learner = arm._learner(run, np.arange(20))
-    whole = WholeLearner(packed, arm.weights, arm.weights.build(), arm.size, "none", learner.head)
-    rows = arm.masked[5:15]
+    learner = group.learner(run, np.arange(20))
+    whole = WholeLearner(packed, group.weights, group.weights.build(), group.size, "none", learner.head)
+    rows = group.masked[5:15]
     np.testing.assert_allclose(activation_maps(learner, rows, 4), activation_maps(whole, rows, 4), atol=0.02)
 
 

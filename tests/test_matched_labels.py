@@ -220,5 +220,5 @@ def test_a_section_is_whole_or_empty(tmp_path):
         MatchedLabels(sources=["radiology"], backbones=["x"], tasks=["y"], pairs=[("radiology", "moon")])
     part = {"sources": ["moon", "radiology"], "backbones": ["resnet50"], "tasks": ["thyroid_us"]}
     part["pairs"] = [["moon", "radiology"]]
-    with pytest.raises(UserError, match="matched_labels.sources names 'moon'; allowed: radiology"):
+    with pytest.raises(UserError, match="'matched_labels.sources.0': names 'moon'; allowed: radiology"):
         make_study(tmp_path, matched_labels=part)

@@ -327,6 +327,12 @@ def test_copies_are_dropped_with_their_reason(own_data):
         "6.png": "copy with another label",
         "20.png": "constant image",
     }
+    shown = card(own_data.tasks["mine"], prepared)
+    assert "| excluded | constant image: 1; copy with another label: 2; exact copy: 2 |" in shown
+    assert "| exact copies with two labels | `10.png` = `6.png` |" in shown
+    assert (
+        "| how patients are known | named by the publisher" in shown and "| title | My own images |" in shown
+    )
     joined = prepared.manifest.set_index("image_id")["patient_id"]
     assert joined["2.png"] == joined["59.png"] == "001"
     assert len(prepared.manifest) == len(prepared.images) == 55

@@ -9,6 +9,7 @@ from sklearn.metrics import recall_score
 
 from radlib.data.images import open_packed
 from radlib.errors import UserError
+from radlib.networks.cards import model_card
 from radlib.networks.weights import load_weights
 from radlib.training import pretrain as module
 from radlib.training.pretrain import accuracies, channel_statistics, pretrain
@@ -116,6 +117,17 @@ def test_accuracies_against_their_definitions():
     assert found["top5"] == pytest.approx((order[:, :5] == labels[:, None]).any(1).mean())
     expected = recall_score(labels, order[:, 0], average="macro")
     assert found["balanced_accuracy"] == pytest.approx(expected)
+
+
+def test_the_model_card_says_where_weights_come_from_and_what_they_need(study):
+    assert model_card(study, "radiology").empty
+    history = pretrain(study, "radiology", save=True)[SMALL].history
+    made, card = load_weights(study, "radiology", SMALL), model_card(study, "radiology")[SMALL]
+    train = (open_packed(study.dataset_dir("radiology")).manifest["part_0"] == "train").sum()
+    assert card["training images"] == f"{train} (simulated)" and card["epochs"] == len(history) == 3
+    assert card["validation accuracy"] == f"{history['val_top1'].iloc[-1]:.1%}"
+    assert [float(x) for x in card["divided by"].split(", ")] == list(made.preprocessing.std)
+    assert card["digest (SHA-256)"] == f"{made.digest[:16]}..." and card["licence"] == "not stated"
 
 
 def test_unprepared_corpus_is_one_sentence(study):

@@ -11,7 +11,7 @@ from radlib import compute
 from radlib.data import batches
 from radlib.data.images import open_packed, to_square
 from radlib.errors import UserError
-from radlib.networks.segmenters import UNet, _augmented, encode, pictures_of
+from radlib.networks.segmenters import UNet, encode, pictures_of
 from radlib.networks.weights import Preprocessing, load_weights
 from radlib.study.training import Segment, SegmentSetting
 from radlib.training import segment
@@ -130,7 +130,7 @@ def test_finished_runs_are_reused_and_a_lost_one_comes_back_the_same(study):
     stored[1].write_bytes(b"damaged")
     again = segment.segment(study, TASK)
     assert again.computed == 2
-    pd.testing.assert_frame_equal(again.segmentation, first.segmentation, check_exact=True)
+    pd.testing.assert_frame_equal(again.predictions, first.predictions, check_exact=True)
 
 
 def test_masks_of_test_images_play_no_part_in_training(study):
@@ -142,7 +142,7 @@ def test_masks_of_test_images_play_no_part_in_training(study):
     other = study.model_copy(update={"root": study.root / "other"})
     write_packed(other.dataset_dir(TASK), images, manifest, masks=masks)
     second = segment.segment(other, TASK)
-    some, same = (r.segmentation[r.segmentation["fold"] == 0].reset_index() for r in (first, second))
+    some, same = (r.predictions[r.predictions["fold"] == 0].reset_index() for r in (first, second))
     assert (some["mask"] == same["mask"]).all() and (some["dice"] > same["dice"]).sum() > 5
 
 
@@ -168,9 +168,9 @@ def test_augmentation_moves_image_and_mask_alike(study):
         64,
     )
     affine = batches.draw_augmentation(8, "full", torch.Generator().manual_seed(1))
-    image, target = _augmented(same, np.arange(8), affine)
+    image, target = same.shown(np.arange(8), affine)
     assert ((image[:, 0] > 0.5).float() - target).abs().mean() < 0.01
-    assert (target - pictures.targets_of(rows)).abs().mean() > 0.01
+    assert (target - pictures.shown(rows, None)[1]).abs().mean() > 0.01
 
 
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
@@ -180,8 +180,9 @@ def test_a_perfect_network_has_a_dice_near_one_in_the_images_own_pixels(small_st
     packed = open_packed(study.dataset_dir(TASK))
     pictures = pictures_of(packed, 64)
     perfect = _Perfect(pictures)
-    arm = segment._Arm(study, TASK, packed, load_weights(study, "random", SMALL), lambda done: None)
-    table = arm._predictions(study.segmentation_runs_of(TASK)[0], perfect, pictures.rows)
+    weights = load_weights(study, "random", SMALL)
+    group = segment.SegmentGroup(study, TASK, packed, weights, lambda done: None)
+    _, table = group.test(perfect, pictures.rows, pictures.rows)
     assert table["dice"].min() > 0.9 and table["hausdorff95"].max() <= 2
     assert (table["resize"] == resize).all()
 
@@ -191,10 +192,10 @@ class _Perfect:
         self.pictures = pictures
 
     def __call__(self, rows, epoch, generator):
-        targets = self.pictures.targets_of(rows)
+        targets = self.pictures.shown(rows, None)[1]
         return 2 * targets - 1, targets
 
-    def set_training(self, training: bool) -> None:
+    def eval(self) -> None:
         pass
 
 
@@ -225,7 +226,7 @@ def test_a_task_without_masks_is_refused(study, small_study):
 def test_preprocessing_is_that_of_the_weights(study):
     weights = load_weights(study, "random", SMALL)
     other = type(weights)(
-        weights.source, weights.backbone, weights.state, Preprocessing((0.2,) * 3, (0.3,) * 3), "other"
+        weights.source, weights.backbone, weights.state, Preprocessing((0.2,) * 3, (0.3,) * 3)
     )
     network, batch = weights.build().eval(), torch.rand(1, 1, 64, 64)
     with torch.no_grad():

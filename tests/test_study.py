@@ -44,11 +44,14 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ({"transfer.epoch": 3}, "no key 'transfer.epoch'; allowed at transfer: settings, epochs"),
-        ({"nothing.at.all": 3}, "no key 'nothing.at.all'; allowed at the top level: name"),
+        ({"transfer.epoch": 3}, "unknown key 'transfer.epoch'; allowed there: settings, epochs"),
+        ({"nothing.at.all": 3}, "unknown key 'nothing'; allowed there: name, title"),
         ({"transfer.dropout": 2}, "'transfer.dropout': Input should be less than 1, got 2"),
-        ({"sources": ["radiology", "moon"]}, "sources names 'moon'; allowed: radiology, photographs, random"),
-        ({"compare.headline": ["moon", "random"]}, "compare names 'moon'"),
+        (
+            {"sources": ["radiology", "moon"]},
+            "'sources.1': names 'moon'; allowed: radiology, photographs, random",
+        ),
+        ({"compare.headline": ["moon", "random"]}, "'compare.headline.0': names 'moon'"),
         ({"transfer.settings": [{"train": "half", "lr": 1}]}, "'transfer.settings.0.train': Input should be"),
         (
             {"transfer.settings": [{"train": "all", "rate": 1}]},
@@ -59,12 +62,15 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             {"tasks.thyroid_us.folds": 0},
             "'tasks.thyroid_us.folds': Input should be greater than or equal to 1",
         ),
-        ({"transfer.epochs": {"frozen": 3}}, "transfer.epochs has no entry for 'top10'"),
-        ({"segment.tasks": ["moon"]}, "segment.tasks names 'moon'; allowed: thyroid_us"),
-        ({"segment.settings": []}, "segment.tasks names tasks, but segment.settings names no setting"),
+        ({"transfer.epochs": {"frozen": 3}}, "'transfer': epochs has no entry for 'top10'"),
+        ({"segment.tasks": ["moon"]}, "'segment.tasks.0': names 'moon'; allowed: thyroid_us"),
+        ({"segment.settings": []}, "'segment': tasks names tasks, but settings names no setting"),
         ({"segment.settings": [{"train": "top10", "lr": 1}]}, "'segment.settings.0.train': Input should be"),
         ({"tasks.thyroid_us": {**TASK, "train": ["half"]}}, "'tasks.thyroid_us.train.0': Input should be"),
-        ({"tasks.thyroid_us": {**TASK, "variant_of": "moon"}}, "variant_of names 'moon'; allowed: breast_us"),
+        (
+            {"tasks.thyroid_us": {**TASK, "variant_of": "moon"}},
+            "variant_of': names 'moon'; allowed: breast_us",
+        ),
         ({"tasks.thyroid_us": {**TASK, "variant_of": "breast_us"}}, "so 'resize' must differ"),
         (
             {"tasks.thyroid_us": {**TASK, "variant_of": "breast_us", "resize": "letterbox"}},
@@ -73,7 +79,7 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
         ({"data": {"resize": "crop"}}, "'data.resize': Input should be 'stretch' or 'letterbox'"),
         (
             {"name": "My Study"},
-            "overrides: 'My Study' is no usable name: lower case letters, digits and _ only",
+            "overrides: 'name': 'My Study' is no usable name: lower case letters, digits and _ only",
         ),
         ({"tasks.breast_us.negative": "malignant"}, "negative and positive are both 'malignant'; name two"),
         ({"backbones": {"resnet50": 96}}, "Input should be keys and values, got 96"),
@@ -87,14 +93,17 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             "~/images: ~ and $ stay as",
         ),
         ({"tasks.thyroid_us": {**TASK, "layout": "folders", "path": "$HOME/x"}}, "$HOME/x: ~ and $ stay as"),
-        ({"name": "raw"}, "a study cannot be called 'raw'"),
-        ({"transfer.seeds": [0, 0]}, "transfer.seeds holds '0' twice; once is enough"),
-        ({"sources": ["radiology", "random", "radiology"]}, "sources holds 'radiology' twice"),
-        ({"compare.pairs": [["radiology", "random"]] * 2}, "compare.pairs holds [radiology, random] twice"),
+        ({"name": "raw"}, "'name': 'raw' is where downloads lie"),
+        ({"transfer.seeds": [0, 0]}, "'transfer.seeds': holds '0' twice; once is enough"),
+        ({"sources": ["radiology", "random", "radiology"]}, "'sources': holds 'radiology' twice"),
+        (
+            {"compare.pairs": [["radiology", "random"]] * 2},
+            "'compare.pairs': holds [radiology, random] twice",
+        ),
         ({"compare.headline": ["random", "random"]}, "a pair sets random against itself"),
         (
             {"transfer.settings": [{"train": "all", "lr": 1}, {"train": "all", "lr": 1.0}]},
-            "transfer.settings holds 'all, lr 1, inception_resnet_v2' twice",
+            "'transfer': settings hold 'all, lr 1' twice",
         ),
         ({"tasks.thyroid_us.negative": False}, "got False, which YAML takes for no text: write it in quotes"),
         (

@@ -15,7 +15,7 @@ from radlib.data.images import open_packed
 from radlib.networks import features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.study.training import Setting
-from radlib.training import transfer, transfer_arm
+from radlib.training import transfer
 from tests.conftest import SMALL, two_classes, write_packed
 
 TASK = "breast_us"
@@ -167,10 +167,8 @@ def test_maps_are_stored_whatever_their_order_in_memory(tmp_path, shape):
     last = torch.empty_strided(given.shape, strides if channels > 1 else (1, 7, 7, 7), dtype=given.dtype)
     last.copy_(given)
     file = tmp_path / "some.safetensors"
-    with features._writing(file) as append:
-        for some in last.split(count):
-            append("boundary", features._joined(some))
-            append("pooled", some.float().mean((2, 3)))
+    said = ({"boundary": features._joined(s), "pooled": s.float().mean((2, 3))} for s in last.split(count))
+    features._write(file, said)
     found = features._load(file)
     assert torch.equal(found["boundary"], given)
     torch.testing.assert_close(found["pooled"], given.float().mean((2, 3)))
@@ -198,38 +196,38 @@ def test_diverged_run_is_marked_and_scores_one_half(study):
     assert (result.predictions["score"] == 0.5).all()
 
 
-class _Certain:
-    """A network whose logits are far beyond what a probability can tell apart."""
-
-    def __init__(self, logits: torch.Tensor):
-        self.logits = logits
-
-    def set_training(self, training: bool) -> None:
-        pass
-
-    def __call__(self, rows: np.ndarray, epoch, generator) -> torch.Tensor:
-        return self.logits[rows]
-
-
 def test_order_of_large_logits_survives_in_the_scores():
     logits = torch.tensor([900.0, -400.0, 100.0, 901.0, 50.0, 0.0])
-    scores = transfer_arm._scores(_Certain(logits), np.arange(6), 4)
+    scores = transfer.probabilities(logits)
     assert list(np.argsort(scores)) == list(np.argsort(logits.numpy()))
     assert len(np.unique(scores)) == 6
     np.testing.assert_array_equal(scores[5], 0.5)
     modest = torch.tensor([2.0, -1.0, 0.5])
     expected = 1 / (1 + np.exp(-modest.double().numpy()))
-    np.testing.assert_array_equal(transfer_arm._scores(_Certain(modest), np.arange(3), 4), expected)
+    np.testing.assert_array_equal(transfer.probabilities(modest), expected)
 
 
-def test_threshold_and_test_scores_are_of_one_scale():
+class _Certain(torch.nn.Module):
+    """A network whose logits are far beyond what a probability can tell apart."""
+
+    def __init__(self, logits: torch.Tensor):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, rows: np.ndarray, epoch, generator) -> torch.Tensor:
+        return self.logits[rows]
+
+
+def test_threshold_and_test_scores_are_of_one_scale(study):
     """Far logits on either part are drawn in; the threshold then cuts test scores where it should."""
     logits = torch.tensor([-500.0, 30.0, 31.0, 900.0, 30.4, 30.6, -2.0])
     labels = torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
-    validation, test = np.arange(4), np.arange(4, 7)
-    threshold, scores = transfer_arm._threshold_and_scores(_Certain(logits), validation, test, labels, 4)
-    assert (scores >= threshold).tolist() == [False, True, False]
-    assert scores[2] == 1 / (1 + np.exp(2.0))
+    packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", SMALL)
+    group = transfer.TransferGroup(study, TASK, packed, weights, lambda done: None)
+    group.labels = labels
+    figures, table = group.test(_Certain(logits), np.arange(4), np.arange(4, 7))
+    assert (table["score"] >= figures["val_threshold"]).tolist() == [False, True, False]
+    assert table["score"][2] == 1 / (1 + np.exp(2.0))
 
 
 def test_the_threshold_of_each_run_is_kept(study):
@@ -247,10 +245,10 @@ def test_the_bar_moves_with_every_batch_and_ends_full(study):
     packed, runs = open_packed(study.dataset_dir(TASK)), study.runs_of(TASK)
     runs = [run for run in runs if run.source == "random"]
     told = []
-    arm = transfer_arm.TransferArm(study, TASK, packed, load_weights(study, "random", SMALL), told.append)
+    group = transfer.TransferGroup(study, TASK, packed, load_weights(study, "random", SMALL), told.append)
     for run in runs:
-        arm.compute(run)
-    assert sum(told) == pytest.approx(transfer_arm.arm_cost(study, packed, runs))
+        group.compute(run)
+    assert sum(told) == pytest.approx(group.cost_of(study, packed, runs))
     trained = (packed.manifest["part_0"] == "train").sum()
     batches = -(-trained // study.transfer.batch_size)
     assert len(told) >= batches * sum(study.transfer.epochs[run.train] for run in runs)

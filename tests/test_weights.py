@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from radlib.errors import UserError
 from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint
-from radlib.networks.weights import Preprocessing, load_weights, read_safetensors, save_weights
+from radlib.networks.tensor_files import read_safetensors
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.study.datasets import Checkpoint
 from tests.conftest import SMALL
 
@@ -205,8 +206,8 @@ SCALES = [
     (IN_255, r"255\? .* write mean: \[0.485, 0.456, 0.406\] and std: \[0.229, 0.224, 0.225\]"),
     ({"mean": [103.939, 116.779, 123.68], "std": [1, 1, 1]}, "leave std at 1 if the network was shown"),
     ({"mean": HALF, "std": [127.5] * 3}, "of pixels in 0 to 255"),
-    ({"mean": HALF, "std": [0.5, 0, 0.5]}, "std must be above 0"),
-    ({"mean": HALF, "std": [-0.5] * 3}, "std must be above 0"),
+    ({"mean": HALF, "std": [0.5, 0, 0.5]}, "should be greater than 0"),
+    ({"mean": HALF, "std": [-0.5] * 3}, "should be greater than 0"),
     ({"mean": HALF, "std": [0.5, float("nan"), 0.5]}, "finite number"),
     ({"mean": HALF[:2], "std": HALF}, "at least 3 items"),
     ({"mean": HALF, "std": HALF, "path": "https://example.org/w"}, "path is a folder of this machine"),

@@ -70,8 +70,6 @@ def keep_apart(parts: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
 
     Args:
         parts: (n rows) part_0 ..., as published. groups: (n,) patient or group of each image.
-    Returns:
-        The same, with LEFT_OUT in some places.
     """
     order = {part: place for place, part in enumerate(PARTS)}
     apart, group = parts.copy(), pd.factorize(np.asarray(groups))[0]
@@ -87,13 +85,9 @@ def keep_apart(parts: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
 
 # Checks -----------------------------------------------------------------------------------------------------
 def check_parts(manifest: pd.DataFrame, dataset: str) -> None:
-    """Stop where a split would spoil the study.
+    """UserError for a patient in two parts, an image without a part, or a part that lacks a class.
 
-    Args:
-        manifest: image_id, patient_id, label and part_0 ... of every image; LEFT_OUT is no part.
-    Raises:
-        UserError: a patient in two parts (the patient is named), an image without a part, or a part that
-            lacks a class: every part needs two classes, and training all of them.
+    Every part needs two classes, and training all of them. LEFT_OUT is no part.
     """
     classes = set(manifest["label"])
     _check_patients(manifest["patient_id"], manifest[part_columns(manifest)], dataset)
@@ -149,10 +143,7 @@ def _check_patients(patients: pd.Series, parts: pd.DataFrame, dataset: str) -> N
 def merge_classes(manifest: pd.DataFrame, config: Corpus, seed: int, dataset: str) -> pd.DataFrame:
     """The manifest of a corpus with `class_name` and `label` of its `groups`; images and parts stay.
 
-    Args:
-        manifest: class_name of every image. seed: the study's; it deals classes to groups drawn at random.
-    Raises:
-        UserError: a class in no group or in two, a class that is not published, or too many groups.
+    UserError for a class in no group or in two, a class that is not published, or too many groups.
     """
     published = sorted(set(manifest["class_name"]))
     if isinstance(config.groups, int):

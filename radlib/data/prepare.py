@@ -55,11 +55,8 @@ class _Scratch:
 def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = progress) -> Prepared:
     """Prepare one corpus or task; with `save`, write `data/<dataset>/` whole or not at all.
 
-    The same files and parameters give the same bytes. Without `save` nothing is written.
-
-    Raises:
-        UserError: raw files missing or damaged, labels that are neither class, too few patients for the
-            folds, or a full disk.
+    The same files and parameters give the same bytes. Without `save` nothing is written. UserError for files
+    missing or damaged, labels that are neither class, too few patients for the folds, or a full disk.
     """
     config = study.dataset(dataset)
     chosen = choose_records(study, dataset, progress)

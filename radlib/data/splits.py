@@ -70,8 +70,6 @@ def nested_part(patients: np.ndarray, labels: np.ndarray, fraction: float, seed:
 
     Args:
         patients: (n,) patient of each image. labels: (n,) int. fraction: 0 to 1.
-    Returns:
-        (n,) bool.
     """
     rng = np.random.default_rng(seed)
     classes = patient_classes(patients, labels)

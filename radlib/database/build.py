@@ -82,13 +82,9 @@ def plan_database(
 
     Args:
         exams_folder: DICOM files in any order, also as a zip. annotations: see `radlib.database.readings`.
-        salt: see `radlib.datasets.salt`.
         least_patients: labels of fewer are left out; three give each part one.
-        seed: of the split and the intervals of agreement.
         patient_spellings: "same" or "different": what ids are that agree but for case, blanks or zeros.
         include: kinds of picture to take in that are left out otherwise; see `radlib.database.exams.KINDS`.
-    Raises:
-        UserError: what the modules of this package find wrong, or no image left.
     """
     table, salt = read_annotations(annotations), check_salt(salt)
     spellings = check_option(patient_spellings)
@@ -109,11 +105,7 @@ def plan_database(
 
 
 def agreement_table(readings: pd.DataFrame, seed: int, resamples: int = 2000) -> pd.DataFrame:
-    """Kappa of every region in which pictures were read twice (see `radlib.stats.kappa.Agreement`).
-
-    Args:
-        readings: picture, frame, reader, modality, region, label and patient of each reading.
-    """
+    """Kappa of every region in which pictures were read twice (see `radlib.stats.kappa.Agreement`)."""
     rows = []
     for (modality, region), some in readings.groupby(CLASS[:2]):
         read = some.assign(label=pd.factorize(some["label"], sort=True)[0])
@@ -145,12 +137,7 @@ def _with_names_and_parts(images: pd.DataFrame, seed: int, salt: str) -> pd.Data
 
 
 def write_database(database: Database, out: Path, progress: Callable = progress) -> None:
-    """Decode every image and write the folder, whole or not at all.
-
-    Raises:
-        UserError: the folder holds something already or lies in that of the exams, a full disk, or pictures
-            that cannot be decoded, which are named.
-    """
+    """Decode every image and write the folder, whole or not at all; what cannot be decoded is named."""
     for folder in filter(Path.is_dir, {file.path for file in database.pictures["file"]}):
         if out.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{out} lies in {folder}, where the exams are; name a folder of its own")

@@ -75,9 +75,6 @@ def read_exams(
     Returns:
         A row per picture that is wanted, in the order of the files' names: see `Picture`; and why how many
         other files were passed over.
-    Raises:
-        UserError: no such folder or kind, no picture, damaged headers, a picture that is there twice, or a
-            UID of two patients; the files are named.
     """
     if isinstance(include, str) or set(include) - set(KINDS):
         raise UserError(f"include is {include!r}; give a list of these words: {', '.join(KINDS)}")

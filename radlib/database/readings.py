@@ -35,9 +35,7 @@ ADJUDICATED, TIE = "adjudicator decided", "readers disagree, no adjudicator"
 def read_annotations(path: Path) -> pd.DataFrame:
     """The csv as text, one row per finding; columns that are not there are empty.
 
-    Raises:
-        UserError: no such file, no rows, a column that is missing or unknown, an empty cell, a frame that is
-            no number, a reader in two spellings; lines are named as an editor counts them.
+    What is wrong is refused by a UserError that names lines as an editor counts them.
     """
     table, allowed = read_table(path, NEEDED), [*NEEDED, *OPTIONAL]
     unknown = [column for column in table if column not in allowed]
@@ -78,9 +76,6 @@ def readings_of(annotations: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFra
     Returns:
         picture (row of `pictures`), frame, and the columns of both tables; `modality` is the csv's, and
         `header_modality` the picture's.
-    Raises:
-        UserError: a uid that no picture has, a frame that is not there or named for a series or study, or a
-            picture that one reader annotated twice.
     """
     pictures = pictures.rename(columns={"modality": "header_modality"}).rename_axis("picture").reset_index()
     matches = [
@@ -117,10 +112,6 @@ def place(readings: pd.DataFrame, taxonomy: Taxonomy) -> tuple[pd.DataFrame, dic
     Returns:
         The readings that count, with modality, region, label and adjudicated (a label or ""); reason ->
         number of annotated images that have no place; and the number of readings of no_label.
-    Raises:
-        UserError: rows of one picture that contradict each other, a picture without a patient, a modality or
-            region of the csv that the taxonomy lacks, a region that nobody tells, or findings that are no
-            label there.
     """
     readings = _with_modality(_one_place(readings), taxonomy)
     fit = _with_region(readings[readings["unfit"] == ""], taxonomy)

@@ -13,7 +13,7 @@ from pydicom.data import get_testdata_file
 from radlib.data.figures import image_rows
 from radlib.data.splits import PARTS
 from radlib.database.build import CLASS, Database
-from radlib.show.style import COLOURS, mark_simulated, quiet
+from radlib.show.style import COLOURS, draw_mark, mark_simulated, quiet, row_axis
 from radlib.study.titles import counted
 
 _COUNTS = {"images": ("filename", "size"), "patients": ("patient_id", "nunique")}
@@ -105,14 +105,12 @@ def agreement_figure(table: pd.DataFrame, truth: float | None = None) -> Figure:
         truth: the kappa of simulated readers, as a dashed line.
     """
     figure, axis = plt.subplots(figsize=(7, 1.2 + 0.35 * len(table)), layout="constrained")
-    rows, names = list(table.itertuples()), []
-    for y, row in enumerate(rows):
-        axis.plot([row.ci_low, row.ci_high], [y, y], color=COLOURS[0], lw=2, solid_capstyle="butt")
-        axis.plot(row.kappa, y, "o", color=COLOURS[0], ms=6)
-        read = f"{counted(row.images, 'image')}, {counted(row.patients, 'patient')}"
-        names.append(f"{row.modality}/{row.region}: {read}")
+    marks = table.assign(value=table["kappa"], colour=COLOURS[0], filled=True, marker="o").to_dict("records")
+    for y, mark in enumerate(marks):
+        draw_mark(axis, mark, y)
+    row_axis(axis, [_read_twice(mark) for mark in marks])
     axis.axvline(0, color="0.25", lw=1, zorder=1)
-    axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6), xlim=(-1.05, 1.05))
+    axis.set_xlim(-1.05, 1.05)
     axis.set_xlabel(
         "kappa, 95 % interval over patients (a dot alone: too few of them)\n"
         "0: as by chance, 1: readers always agree"
@@ -122,3 +120,8 @@ def agreement_figure(table: pd.DataFrame, truth: float | None = None) -> Figure:
         mark_simulated(figure)
     quiet(axis)
     return figure
+
+
+def _read_twice(row: dict) -> str:
+    images, patients = counted(row["images"], "image"), counted(row["patients"], "patient")
+    return f"{row['modality']}/{row['region']}: {images}, {patients}"

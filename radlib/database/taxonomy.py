@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import yaml
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from radlib.datasets.grey import ToBytes, own_range, windowed
 from radlib.errors import UserError, listed
 from radlib.study.common import Strict
+from radlib.study.files import read_params
 
 SHIPPED = Path(__file__).parent / "taxonomy.yaml"
 Code = Literal["CT", "MR", "US"]
@@ -129,19 +129,11 @@ def to_bytes(window: Window) -> ToBytes:
 
 
 def read_taxonomy(path: Path = SHIPPED) -> Taxonomy:
-    """A taxonomy file.
-
-    Raises:
-        UserError: not readable, an unknown key, a name that is no folder name, or a finding with two labels.
-    """
+    """A taxonomy file; what is wrong with it is refused by a UserError that names the key."""
+    if not path.is_file():
+        raise UserError(f"taxonomy {path} cannot be read (no such file); start from a copy of {SHIPPED}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Taxonomy.model_validate(content)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UserError(f"taxonomy {path} cannot be read ({exc}); start from a copy of {SHIPPED}") from exc
-    except yaml.YAMLError as exc:
-        reason = str(exc).splitlines()[0]
-        raise UserError(f"{path} is not valid YAML ({reason}); mend it there") from exc
+        return Taxonomy.model_validate(read_params(path))
     except ValidationError as exc:
         error = exc.errors()[0]
         key = ".".join(str(part) for part in error["loc"])

@@ -11,7 +11,7 @@ default is our own split by patient, because the published folds were drawn for 
 import re
 from pathlib import Path, PurePosixPath
 
-from radlib.datasets.files import is_image, list_all, no_image
+from radlib.datasets.files import is_image, list_all, no_image, split_masks
 from radlib.datasets.lists import (
     Folds,
     class_of,
@@ -20,7 +20,6 @@ from radlib.datasets.lists import (
     split_files,
     with_folds,
 )
-from radlib.datasets.partners import split_masks
 from radlib.datasets.record import Record
 from radlib.errors import UserError
 

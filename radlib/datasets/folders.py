@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-from radlib.datasets.files import is_image, list_all, no_image
+from radlib.datasets.files import is_image, list_all, no_image, split_masks
 from radlib.datasets.lists import class_of
-from radlib.datasets.partners import split_masks
 from radlib.datasets.patients import in_path, patient_in, patient_pattern
 from radlib.datasets.record import Record
 from radlib.errors import UserError

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from radlib.datasets.files import below
+from radlib.datasets.files import below, split_masks
 from radlib.datasets.lists import class_of, read_parts, read_table, with_parts
-from radlib.datasets.partners import split_masks
 from radlib.datasets.record import FileRef, Record
 from radlib.errors import UserError, explained
 

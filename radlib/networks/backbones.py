@@ -6,7 +6,6 @@ module whose input can be stored once (everything before it is frozen) and the p
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -36,56 +35,49 @@ class Top:
     """The trainable end of a backbone under `top10`.
 
     Attributes:
-        boundary: module whose input is stored; all before it stays as it is.
-        forward: (backbone, stored input) -> last feature map (B, C, h, w).
+        modules: through which the last feature map goes; the input of the first is stored.
         trainable: regular expression of the names of the parameters that train.
         weights: number of trainable weights, batch-norm included, without the head.
     """
 
-    boundary: str
-    forward: Callable[[nn.Module, Tensor], Tensor]
+    modules: tuple[str, ...]
     trainable: str
     weights: int
 
+    @property
+    def boundary(self) -> str:
+        """The module whose input is stored; all before it stays as it is."""
+        return self.modules[0]
 
-def _densenet_top(backbone: nn.Module, stored: Tensor) -> Tensor:
-    grown = backbone.features.denseblock4.denselayer16(stored)
-    return backbone.features.norm5(torch.cat([stored, grown], dim=1))
+    def forward(self, backbone: nn.Module, stored: Tensor) -> Tensor:
+        """The last feature map (B, C, h, w) from the stored input."""
+        for name in self.modules:
+            said = backbone.get_submodule(name)(stored)
+            # A dense layer adds its maps to those that it is given.
+            stored = torch.cat([stored, said], dim=1) if "denselayer" in name else said
+        return stored
 
 
 # Keras' inception networks have batch norms without a scale, so only offsets (timm: `bias`) train there.
 TOPS = {
     "resnet50": Top(
-        "layer4.2",
-        lambda net, x: net.layer4[2](x),
+        ("layer4.2",),
         r"layer4\.2\.(bn1|conv2|bn2|conv3|bn3)\.",
         512 * 512 * 9 + 512 * 2048 + 2 * (512 + 512 + 2048),
     ),
     "inception_resnet_v2": Top(
-        "block8",
-        lambda net, x: net.conv2d_7b(net.block8(x)),
+        ("block8", "conv2d_7b"),
         r"block8\.(conv2d\.|branch1\.2\.bn\.bias)|conv2d_7b\.(conv\.|bn\.bias)",
         (448 * 2080 + 2080) + 256 + 2080 * 1536 + 1536,
     ),
     "densenet121": Top(
-        "features.denseblock4.denselayer16",
-        _densenet_top,
+        ("features.denseblock4.denselayer16", "features.norm5"),
         r"features\.(denseblock4\.denselayer16|norm5)\.",
         2 * 992 + 992 * 128 + 2 * 128 + 128 * 32 * 9 + 2 * 1024,
     ),
-    "inception_v3": Top(
-        "Mixed_7c",
-        lambda net, x: net.Mixed_7c(x),
-        r"Mixed_7c\.branch_pool\.bn\.bias",
-        192,
-    ),
+    "inception_v3": Top(("Mixed_7c",), r"Mixed_7c\.branch_pool\.bn\.bias", 192),
     # Not in the paper: its last convolution and batch norm, the nearest thing to the others in kind.
-    "tf_efficientnet_lite0": Top(
-        "conv_head",
-        lambda net, x: net.bn2(net.conv_head(x)),
-        r"(conv_head|bn2)\.",
-        320 * 1280 + 2 * 1280,
-    ),
+    "tf_efficientnet_lite0": Top(("conv_head", "bn2"), r"(conv_head|bn2)\.", 320 * 1280 + 2 * 1280),
 }
 
 
@@ -136,11 +128,7 @@ def usual_size(backbone: str) -> int:
 
 
 def check(backbone: str) -> None:
-    """Features must be maps (B, channels, height, width): maps of another order give numbers, and nonsense.
-
-    Raises:
-        UserError: timm has no such network, or its features are something else.
-    """
+    """UserError unless features are maps (B, channels, height, width): others give numbers, and nonsense."""
     network, found = outline(backbone), feature_shape(backbone, usual_size(backbone))
     right = isinstance(found, tuple) and len(found) == 4 and found[1] == network.num_features
     if not right or getattr(network, "output_fmt", None) not in (None, "NCHW"):
@@ -152,13 +140,18 @@ def check(backbone: str) -> None:
 
 
 def check_size(backbone: str, size: int) -> None:
-    """Raises: UserError where images of that side (px) are too small for a network, or do not fit it."""
+    """UserError where images of that side (px) are too small for a network, or do not fit it."""
     if isinstance(feature_shape(backbone, size), tuple):
         return
     fixed = outline(backbone).pretrained_cfg.get("fixed_input_size")
     larger = [] if fixed else range(size + 1, size + 64)
     works = next((s for s in larger if isinstance(feature_shape(backbone, s), tuple)), usual_size(backbone))
     raise UserError(f"{backbone} cannot be shown images of {size} px; {works} px work")
+
+
+def pooled(maps: Tensor) -> Tensor:
+    """Last feature maps (B, C, h, w) of any precision -> float32 (B, C): their mean over places."""
+    return maps.float().mean((2, 3))
 
 
 def without_classifier(state: dict[str, Tensor], backbone: str) -> dict[str, Tensor]:
@@ -192,11 +185,7 @@ def _without_border(_: nn.Module, inputs: tuple[Tensor]) -> Tensor:
 
 
 def top_of(backbone: str) -> Top:
-    """The `top10` recipe of a backbone.
-
-    Raises:
-        UserError: none is defined; `frozen` and `all` work with any timm network of convolutions.
-    """
+    """The `top10` recipe of a backbone; UserError where none is defined."""
     if backbone not in TOPS:
         raise UserError(
             f"'top10' is not defined for backbone '{backbone}' (defined for {', '.join(TOPS)}); add a recipe "
@@ -205,15 +194,11 @@ def top_of(backbone: str) -> Top:
     return TOPS[backbone]
 
 
-def unfreeze_top(model: nn.Module, backbone: str) -> list[nn.Parameter]:
-    """Let only the top's parameters train; returns them."""
+def unfreeze_top(model: nn.Module, backbone: str) -> None:
+    """Let only the top's parameters train."""
     pattern = re.compile(top_of(backbone).trainable)
-    trained = []
     for name, parameter in model.named_parameters():
         parameter.requires_grad = bool(pattern.match(name))
-        if parameter.requires_grad:
-            trained.append(parameter)
-    return trained
 
 
 def set_training(model: nn.Module, training: bool) -> None:
@@ -222,9 +207,6 @@ def set_training(model: nn.Module, training: bool) -> None:
     A frozen Keras batch norm runs on its stored mean and variance; in PyTorch only `eval()` does so.
     """
     model.eval()
-    if not training:
-        return
     for module in model.modules():
-        own = list(module.parameters(recurse=False))
-        if any(p.requires_grad for p in own):
-            module.train()
+        if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
+            module.train(training)

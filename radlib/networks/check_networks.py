@@ -4,6 +4,7 @@ Networks run on meta tensors, which have shapes and no numbers. Whatever is not 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -16,31 +17,28 @@ def network_faults(study: Study) -> list[str]:
     """A sentence for everything that a backbone is asked for and cannot do, with its key in params.yaml."""
     faults = []
     for backbone in study.backbones:
-        fault = _said(f"backbones.{backbone}", backbones.check, backbone)
-        if fault:
-            faults.append(fault)
-            continue
-        for key, size in _sizes(study, backbone).items():
-            faults.append(_said(key, backbones.check_size, backbone, size))
-        if _asked(study, backbone, [s for s in study.transfer.settings if s.train == "top10"]):
-            faults.append(_said("transfer.settings", backbones.top_of, backbone))
-        drawn = backbones.feature_shape(backbone, study.segment.size) if _draws(study, backbone) else ""
-        if isinstance(drawn, tuple):
-            faults.append(_said("segment.settings", _check_encoder, study, backbone))
-    return [fault for fault in faults if fault]
+        fault = _fault(f"backbones.{backbone}", partial(backbones.check, backbone))
+        others = [] if fault else [_fault(key, check) for key, check in _checks(study, backbone)]
+        faults += [said for said in [fault, *others] if said]
+    return faults
 
 
-def _said(key: str, check: Callable, *arguments) -> str:
+def _fault(key: str, check: Callable) -> str:
     """What a check says of a key of params.yaml; empty where it passes."""
     try:
-        check(*arguments)
+        check()
     except UserError as exc:
         return f"{key}: {exc}"
     return ""
 
 
-def _sizes(study: Study, backbone: str) -> dict[str, int]:
-    """Every input side that the study shows a backbone, px, by the key that says it."""
+def _checks(study: Study, backbone: str) -> list[tuple[str, Callable]]:
+    """By key of params.yaml: every input side that a backbone is shown, and what else is asked of it."""
+
+    def asked(settings: list) -> bool:
+        return any(backbone in (setting.backbones or study.backbones) for setting in settings)
+
+    draws = study.segment.tasks and asked(study.segment.settings)
     sizes = {f"backbones.{backbone}.size": study.backbones[backbone].size}
     for name in study.tasks:
         size = study.input_size(name, backbone)
@@ -48,18 +46,14 @@ def _sizes(study: Study, backbone: str) -> dict[str, int]:
             sizes[f"tasks.{name}.input"] = size
     if any(backbone in study.backbones_of(corpus) for corpus in study.corpora):
         sizes["pretrain.size"] = study.pretrain.size
-    if _draws(study, backbone):
+    if draws:
         sizes["segment.size"] = study.segment.size
-    return sizes
-
-
-def _draws(study: Study, backbone: str) -> bool:
-    """Whether the study asks for U-Nets with the backbone as encoder."""
-    return bool(study.segment.tasks) and _asked(study, backbone, study.segment.settings)
-
-
-def _asked(study: Study, backbone: str, settings: list) -> bool:
-    return any(backbone in (setting.backbones or study.backbones) for setting in settings)
+    checks = [(key, partial(backbones.check_size, backbone, size)) for key, size in sizes.items()]
+    if asked([setting for setting in study.transfer.settings if setting.train == "top10"]):
+        checks.append(("transfer.settings", partial(backbones.top_of, backbone)))
+    if draws and isinstance(backbones.feature_shape(backbone, study.segment.size), tuple):
+        checks.append(("segment.settings", partial(_check_encoder, study, backbone)))
+    return checks
 
 
 def _check_encoder(study: Study, backbone: str) -> None:

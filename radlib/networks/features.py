@@ -5,15 +5,13 @@ and seed shares them. Augmentation is a fixed number of stored views: view 0 is 
 """
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -21,15 +19,16 @@ from radlib import compute
 from radlib.code import code_digest
 from radlib.data import batches
 from radlib.data.images import Packed
+from radlib.errors import UserError
 from radlib.machines.workers import Advance
 from radlib.networks import backbones
+from radlib.networks.tensor_files import read_safetensors
 from radlib.networks.weights import Weights
 from radlib.seeds import digest_of, seed_of
 from radlib.store import atomic_path
 
 BATCH = 64
 NOTHING = np.zeros(0, dtype=int)
-Append = Callable[[str, Tensor], None]  # to the tensor of that name, a batch (B, ...)
 
 
 @dataclass(frozen=True)
@@ -70,36 +69,28 @@ def features_of(
         advance: told of every image and view that is done.
         mapped: rows, ascending, whose last feature maps are kept.
     """
-    model = None
-    stored = []
-    # Named only where there are some, so that features of tasks without masks keep their names.
-    keep = [digest_of(mapped.tolist())] if len(mapped) else []
+    model, stored = None, []
     for view in range(count_views(kind, views)):
+        kept = NOTHING if view else mapped
         key = digest_of(
-            code_digest(__name__), packed.digest, weights.digest, weights.backbone, size, view and kind, view,
-            boundary, compute.precision(), compute.device().type, *([] if view else keep),
-        )  # fmt: skip
+            code_digest(__name__),
+            (packed.digest, weights.digest, weights.backbone, size),
+            (view and kind, view, boundary, kept.tolist()),
+            (compute.precision(), compute.device().type),
+        )
         path = store / "features" / f"{key}.safetensors"
         tensors = _load(path)
         if tensors is None:
-            model = model or weights.build()
-            maps = None
-            if view:
-                seed = seed_of("view", kind, view)
-                maps = batches.draw_augmentation(
-                    len(packed.manifest), kind, torch.Generator().manual_seed(seed)
-                )
-            with _writing(path) as append:
-                _compute(
-                    append, model, packed, weights, size, maps, boundary, advance, NOTHING if view else mapped
-                )
+            model = model or weights.build().eval()
+            moves = moves_of(view, kind, len(packed.manifest))
+            _write(path, _said(model, packed, weights, size, moves, boundary, kept, advance))
             tensors = load_file(path)
         else:
             advance(len(packed.manifest))
         stored.append(tensors)
     return Features(
-        [t["pooled"] for t in stored],
-        [t["boundary"] for t in stored] if boundary else None,
+        [tensors["pooled"] for tensors in stored],
+        [tensors["boundary"] for tensors in stored] if boundary else None,
         stored[0].get("maps"),
         mapped,
     )
@@ -110,38 +101,43 @@ def count_views(kind: str, views: int) -> int:
     return views if kind != "none" else 1
 
 
-def _compute(
-    append: Append,
+def moves_of(view: int, kind: str, count: int) -> Tensor | None:
+    """Affine maps (count, 2, 3) that make a view; none for view 0, the images themselves."""
+    generator = torch.Generator().manual_seed(seed_of("view", kind, view))
+    return batches.draw_augmentation(count, kind, generator) if view else None
+
+
+def view_of(views: Sequence, epoch: int | None):
+    """What an epoch reads of the stored views, which take turns; None is the image itself."""
+    return views[0 if epoch is None else epoch % len(views)]
+
+
+def _said(
     model: nn.Module,
     packed: Packed,
     weights: Weights,
     size: int,
-    maps: Tensor | None,
+    moves: Tensor | None,
     boundary: bool,
-    advance: Advance,
     mapped: np.ndarray,
-) -> None:
-    hooks = []
+    advance: Advance,
+) -> Iterator[dict[str, Tensor]]:
+    """What the network says of each batch, on the processor: `pooled`, and `boundary`, `maps` if asked."""
+    said, hook = {}, None
     if boundary:
-
-        def keep(_, inputs) -> None:
-            append("boundary", _joined(inputs[0]))
-
         module = model.get_submodule(backbones.top_of(weights.backbone).boundary)
-        hooks.append(module.register_forward_pre_hook(keep))
-    model.eval()
-    rows = np.arange(len(packed.manifest))
-    with compute.inference():
-        for batch_rows in batches.in_order(rows, BATCH):
-            batch = batches.gather(packed.images, batch_rows, size)
-            batch = batches.augment(batch, None if maps is None else maps[batch_rows])
-            batch = weights.preprocessing(batch).contiguous(memory_format=torch.channels_last)
-            last = model.forward_features(batch)
-            append("pooled", last.float().mean((2, 3)).cpu())
+        hook = module.register_forward_pre_hook(lambda _, inputs: said.update(boundary=_joined(inputs[0])))
+    for rows in batches.in_order(np.arange(len(packed.manifest)), BATCH):
+        with compute.inference():
+            batch = batches.gather(packed.images, rows, size)
+            batch = batches.augment(batch, None if moves is None else moves[rows])
+            last = model.forward_features(weights.preprocessing(batch))
+            said["pooled"] = backbones.pooled(last).cpu()
             if len(mapped):
-                append("maps", _joined(last[np.flatnonzero(np.isin(batch_rows, mapped))]))
-            advance(len(batch_rows))
-    for hook in hooks:
+                said["maps"] = _joined(last[np.flatnonzero(np.isin(rows, mapped))])
+        yield said
+        advance(len(rows))
+    if hook:
         hook.remove()
 
 
@@ -151,36 +147,26 @@ def _joined(inputs: Tensor | list[Tensor]) -> Tensor:
     return joined.to("cpu", torch.bfloat16, copy=True)
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[Append]:
-    """Write tensors batch by batch, so that a large task takes no more memory than a small one.
-
-    Each is a plain file at first; in the end they become one safetensors file with its checksum, whole or not
-    at all.
-    """
-    with atomic_path(path) as temporary, ExitStack() as held:
-        folder = Path(held.enter_context(TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)))
-        files, kinds = {}, {}
-
-        def append(name: str, batch: Tensor) -> None:
-            if name not in files:
-                files[name] = held.enter_context((folder / name).open("wb"))
-                kinds[name] = batch.dtype, batch.shape[1:]
-            # Not `contiguous`, which leaves the strides of a map of 1 x 1 pixels as they are: channels last.
-            ordered = batch.clone(memory_format=torch.contiguous_format)
-            files[name].write(ordered.view(torch.uint8).numpy())
-
-        yield append
-        for file in files.values():
-            file.close()
-        tensors = {name: _mapped(folder / name, *kinds[name]) for name in files}
+def _write(path: Path, said: Iterable[dict[str, Tensor]]) -> None:
+    """Batch by batch into plain files, so that a large task takes no more memory than a small one; then all
+    into one safetensors file with its checksum."""
+    with (
+        atomic_path(path) as temporary,
+        TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder,
+    ):
+        kinds = {}
+        for batch in said:
+            for name, tensor in batch.items():
+                kinds[name] = Path(folder, name), tensor.dtype, tensor.shape[1:]
+                # Not `contiguous`, which leaves a map of 1 x 1 pixels as it is: channels last.
+                ordered = tensor.clone(memory_format=torch.contiguous_format)
+                with kinds[name][0].open("ab") as file:
+                    file.write(ordered.view(torch.uint8).numpy())
+        tensors = {}
+        for name, (file, dtype, shape) in kinds.items():
+            numbers = file.stat().st_size // dtype.itemsize
+            tensors[name] = torch.from_file(str(file), size=numbers, dtype=dtype).view(-1, *shape)
         save_file(tensors, temporary, metadata={"crc32": _checksum(tensors)})
-
-
-def _mapped(file: Path, dtype: torch.dtype, shape: torch.Size) -> Tensor:
-    """A map of a plain file of numbers as (n, *shape)."""
-    numbers = file.stat().st_size // dtype.itemsize
-    return torch.from_file(str(file), size=numbers, dtype=dtype).view(-1, *shape)
 
 
 def _checksum(tensors: dict[str, Tensor]) -> str:
@@ -191,16 +177,13 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
 
 
 def _load(path: Path) -> dict[str, Tensor] | None:
-    if not path.is_file():
-        return None
+    """What was stored, or None where nothing is or it is damaged, which is said."""
     try:
-        with safe_open(path, framework="pt") as header:
-            checksum = (header.metadata() or {}).get("crc32")
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as exc:
-        print(f"stored features {path.name} are damaged ({type(exc).__name__}); computing them again")
-        return None
-    if checksum != _checksum(tensors):
-        print(f"stored features {path.name} do not match their checksum; computing them again")
-        return None
-    return tensors
+        tensors, metadata = read_safetensors(path)
+    except UserError:
+        tensors, metadata = {}, {}
+    if tensors and metadata.get("crc32") == _checksum(tensors):
+        return tensors
+    if path.is_file():
+        print(f"stored features {path.name} are damaged; computing them again")
+    return None

@@ -10,6 +10,7 @@ The state belongs to the variant `keras` of a timm network (see `backbones.creat
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -22,7 +23,6 @@ from radlib.errors import UserError
 from radlib.networks import backbones
 
 Layers = dict[str, dict[str, np.ndarray]]
-NUMBERED = ("conv2d", "batch_normalization")
 WEIGHTS = {
     "kernel": "weight",
     "gamma": "weight",
@@ -36,9 +36,7 @@ WEIGHTS = {
 def read_keras(path: Path, backbone: str) -> dict[str, Tensor]:
     """State dict of a Keras file, float32, without a classifier.
 
-    Raises:
-        UserError: the file is damaged, no Keras file of layers, or of another network; the first layer that
-            is missing or has no place is named.
+    Raises: UserError where it is damaged or of another network; names the first layer that does not fit.
     """
     if backbone not in PLACES:
         raise UserError(
@@ -95,17 +93,16 @@ def _renumbered(layers: Layers) -> Layers:
 
     Keras counts on while a program makes more networks: the first layer may be called `conv2d_94`.
     """
-    result = {name: weights for name, weights in layers.items() if _number(name) is None}
-    for kind in NUMBERED:
-        same = [name for name in layers if re.fullmatch(rf"{kind}(_\d+)?", name)]
-        for number, name in enumerate(sorted(same, key=_number)):
-            result[f"{kind}_{number}"] = layers[name]
+    result, numbered = {}, {"conv2d": [], "batch_normalization": []}
+    for name in layers:
+        kind, number = re.fullmatch(r"(.*?)(?:_(\d+))?", name).groups()
+        if kind in numbered:
+            numbered[kind].append((int(number or 0), name))
+        else:
+            result[name] = layers[name]
+    for kind, same in numbered.items():
+        result |= {f"{kind}_{place}": layers[name] for place, (_, name) in enumerate(sorted(same))}
     return result
-
-
-def _number(layer: str) -> int | None:
-    match = re.fullmatch(rf"({'|'.join(NUMBERED)})(?:_(\d+))?", layer)
-    return int(match[2] or 0) if match else None
 
 
 def _fold_biases(layers: Layers) -> None:
@@ -156,10 +153,6 @@ def _densenet121() -> dict[str, str]:
     return places
 
 
-def _inception_v3() -> dict[str, str]:
-    return _in_order("inception_v3")
-
-
 def _inception_resnet_v2() -> dict[str, str]:
     places = _in_order("inception_resnet_v2", named="conv2d_7b")
     places |= {f"block35_{i + 1}_conv": f"repeat.{i}.conv2d" for i in range(10)}
@@ -174,8 +167,7 @@ def _inception_resnet_v2() -> dict[str, str]:
 
 def _in_order(backbone: str, named: str = "") -> dict[str, str]:
     """Numbered layers: Keras and timm list the convolutions of their Inceptions in the same order."""
-    with torch.device("meta"):
-        modules = backbones.create(backbone).named_modules()
+    modules = backbones.outline(backbone).named_modules()
     blocks = [name for name, module in modules if isinstance(module, ConvNormAct) and name != named]
     places = {f"conv2d_{i}": f"{block}.conv" for i, block in enumerate(blocks)}
     return places | {f"batch_normalization_{i}": f"{block}.bn" for i, block in enumerate(blocks)}
@@ -184,6 +176,6 @@ def _in_order(backbone: str, named: str = "") -> dict[str, str]:
 PLACES: dict[str, Callable[[], dict[str, str]]] = {
     "resnet50": _resnet50,
     "densenet121": _densenet121,
-    "inception_v3": _inception_v3,
+    "inception_v3": partial(_in_order, "inception_v3"),
     "inception_resnet_v2": _inception_resnet_v2,
 }

@@ -1,8 +1,8 @@
 """A backbone with a new head under one of three regimes: `frozen`, `top10`, `all`.
 
-The three differ in where pooled features come from: stored, recomputed from a stored feature map through
-the last layers, or from the image through the whole network. Everything behind that is the same: features
-scaled by a fixed affine map, dropout, one linear unit.
+The three differ in where the last feature maps come from: stored, recomputed from a stored map through the
+last layers, or from the image through the whole network. Everything behind that is the same: features scaled
+by a fixed affine map, dropout, one linear unit.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from radlib import compute
 from radlib.data import batches
 from radlib.data.images import Packed
 from radlib.networks import backbones
-from radlib.networks.features import Features
+from radlib.networks.features import Features, view_of
 from radlib.networks.weights import Weights
 
 
@@ -53,19 +53,15 @@ class FrozenLearner(nn.Module):
 
     def __init__(self, features: Features, head: Head):
         super().__init__()
-        self.features, self.pooled, self.head = features, features.pooled, head
+        self.features, self.head = features, head
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
-        """Logits of rows; `epoch` chooses the stored view, None is the image itself."""
-        view = 0 if epoch is None else epoch % len(self.pooled)
-        return self.head(self.pooled[view][rows].to(compute.device()))
+        """Logits of rows; `epoch` chooses the stored view or the augmentation, None is the image itself."""
+        return self.head(view_of(self.features.pooled, epoch)[rows].to(compute.device()))
 
     def maps(self, rows: np.ndarray) -> Tensor:
         """Last feature maps (B, C, h, w) of the images themselves; here only of images with a lesion mask."""
         return self.features.maps_of(rows).to(compute.device())
-
-    def set_training(self, training: bool) -> None:
-        self.head.train(training)
 
 
 class TopLearner(nn.Module):
@@ -78,19 +74,16 @@ class TopLearner(nn.Module):
         self.top = backbones.top_of(weights.backbone)
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
-        view = 0 if epoch is None else epoch % len(self.boundary)
-        return self.head(self._last(view, rows).float().mean((2, 3)))
+        return self.head(backbones.pooled(self.maps(rows, epoch)))
 
-    def maps(self, rows: np.ndarray) -> Tensor:
-        return self._last(0, rows)
-
-    def _last(self, view: int, rows: np.ndarray) -> Tensor:
-        stored = self.boundary[view][rows].to(compute.device()).float()
+    def maps(self, rows: np.ndarray, epoch: int | None = None) -> Tensor:
+        stored = view_of(self.boundary, epoch)[rows].to(compute.device()).float()
         return self.top.forward(self.backbone, stored.contiguous(memory_format=torch.channels_last))
 
-    def set_training(self, training: bool) -> None:
-        backbones.set_training(self.backbone, training)
-        self.head.train(training)
+    def train(self, mode: bool = True) -> "TopLearner":
+        super().train(mode)
+        backbones.set_training(self.backbone, mode)
+        return self
 
 
 class WholeLearner(nn.Module):
@@ -104,18 +97,9 @@ class WholeLearner(nn.Module):
         self.preprocessing, self.backbone = weights.preprocessing, backbone
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
-        batch = batches.gather(self.images, rows, self.size)
-        if epoch is not None:
-            batch = batches.augment(batch, batches.draw_augmentation(len(rows), self.kind, generator))
-        return self.head(self._last(batch).float().mean((2, 3)))
+        moves = None if epoch is None else batches.draw_augmentation(len(rows), self.kind, generator)
+        return self.head(backbones.pooled(self.maps(rows, moves)))
 
-    def maps(self, rows: np.ndarray) -> Tensor:
-        return self._last(batches.gather(self.images, rows, self.size))
-
-    def _last(self, batch: Tensor) -> Tensor:
-        batch = self.preprocessing(batch).contiguous(memory_format=torch.channels_last)
-        return self.backbone.forward_features(batch)
-
-    def set_training(self, training: bool) -> None:
-        self.backbone.train(training)
-        self.head.train(training)
+    def maps(self, rows: np.ndarray, moves: Tensor | None = None) -> Tensor:
+        batch = batches.augment(batches.gather(self.images, rows, self.size), moves)
+        return self.backbone.forward_features(self.preprocessing(batch))

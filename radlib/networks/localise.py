@@ -18,6 +18,7 @@ from radlib import compute
 from radlib.data import batches
 from radlib.data.images import Packed, inner_box
 from radlib.errors import UserError
+from radlib.networks import backbones
 from radlib.stats.dice import BASELINES, MAP_FIGURES, best_threshold, centred_blob, map_figures
 
 THRESHOLDS = tuple(float(t) for t in np.linspace(0.05, 0.95, 19).round(2))
@@ -30,11 +31,10 @@ def activation_maps(learner: nn.Module, rows: np.ndarray, batch_size: int) -> np
     class. What speaks against the predicted class is clipped at 0, and the largest value of an image
     becomes 1. A map is 0 throughout where no place speaks for the class.
     """
-    learner.set_training(False)
-    found = []
+    learner.eval()
     with compute.inference():
-        for some in batches.in_order(rows, batch_size):
-            found.append(_evidence(learner.head, learner.maps(some).float()).cpu())
+        parts = (learner.maps(some).float() for some in batches.in_order(rows, batch_size))
+        found = [_evidence(learner.head, part).cpu() for part in parts]
     maps = torch.nan_to_num(torch.cat(found)).clamp_min(0)
     largest = maps.amax((1, 2), keepdim=True)
     return (maps / largest.clamp_min(1e-20)).numpy()
@@ -44,7 +44,7 @@ def _evidence(head: nn.Module, maps: Tensor) -> Tensor:
     weights = (head.linear.weight[0] / head.scale).float()
     with torch.autocast(maps.device.type, enabled=False):
         evidence = torch.einsum("c,bchw->bhw", weights, maps)
-        sign = torch.where(head(maps.mean((2, 3))) < 0, -1.0, 1.0)
+        sign = torch.where(head(backbones.pooled(maps)) < 0, -1.0, 1.0)
     return sign[:, None, None] * evidence
 
 
@@ -104,11 +104,8 @@ def baselines(packed: Packed, folds: Sequence[int]) -> pd.DataFrame:
         share = shares[has_mask & (part == "train")].mean()
         for row in np.flatnonzero(has_mask & (part == "test")):
             mask = packed.masks[row]
-            for name, region in zip(BASELINES, _guesses(mask.shape, share), strict=True):
+            guesses = np.ones(mask.shape, dtype=bool), centred_blob(mask.shape, share)
+            for name, region in zip(BASELINES, guesses, strict=True):
                 found = map_figures(region.astype(np.float32), mask, 0.5)
                 rows.append({"run": name, "row": row, "fold": fold, **found})
     return pd.DataFrame(rows, columns=["run", "row", "fold", *MAP_FIGURES])
-
-
-def _guesses(shape: tuple[int, int], share: float) -> list[np.ndarray]:
-    return [np.ones(shape, dtype=bool), centred_blob(shape, share)]

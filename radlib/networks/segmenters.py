@@ -18,9 +18,8 @@ from radlib import compute
 from radlib.data import batches
 from radlib.data.images import Packed, letterbox
 from radlib.machines.workers import Advance
-from radlib.networks.features import count_views
+from radlib.networks.features import count_views, moves_of, view_of
 from radlib.networks.weights import Weights
-from radlib.seeds import seed_of
 
 BATCH = 32
 
@@ -44,7 +43,7 @@ class UNet(nn.Module):
 
 @dataclass(frozen=True)
 class Pictures:
-    """What one arm segments: rows of a task that have a mask, and masks at the network's input size.
+    """What is segmented: rows of a task that have a mask, and masks at the network's input size.
 
     rows: (m,) ascending; targets: bool (m, size, size), empty where the publisher marked nothing.
     """
@@ -54,9 +53,14 @@ class Pictures:
     targets: Tensor
     size: int
 
-    def targets_of(self, rows: np.ndarray) -> Tensor:
-        """float32 (B, size, size) of rows that are among `rows`."""
-        return self.targets[np.searchsorted(self.rows, rows)].float().to(compute.device())
+    def shown(self, rows: np.ndarray, moves: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Images (B, C, size, size) of rows among `rows` and float32 targets (B, size, size), moved alike."""
+        batch = batches.gather(self.packed.images, rows, self.size)
+        targets = self.targets[np.searchsorted(self.rows, rows)].float().to(compute.device())
+        if moves is None:
+            return batch, targets
+        moved = batches.augment(torch.cat([batch, targets[:, None]], dim=1), moves)
+        return moved[:, :-1], (moved[:, -1] >= 0.5).float()
 
 
 def pictures_of(packed: Packed, size: int) -> Pictures:
@@ -77,74 +81,47 @@ def _target(packed: Packed, row: int, size: int) -> Tensor:
 
 def encode(backbone: nn.Module, weights: Weights, batch: Tensor) -> list[Tensor]:
     """float32 (B, 1 or 3, size, size) in 0..1 -> the backbone's maps at about 1/2, 1/4, ... of the size."""
-    batch = weights.preprocessing(batch).contiguous(memory_format=torch.channels_last)
-    return backbone.forward_intermediates(batch, intermediates_only=True)
+    return backbone.forward_intermediates(weights.preprocessing(batch), intermediates_only=True)
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """What a frozen encoder says of `Pictures`, by view: maps bfloat16 (m, c, h, w) fine to coarse, targets.
+def encoded(
+    pictures: Pictures, weights: Weights, kind: str, views: int, advance: Advance
+) -> list[tuple[list[Tensor], Tensor]]:
+    """What a frozen encoder says, by view; every fold, rate and seed shares it.
 
-    View 0 is the image itself; the others are augmented, image and mask alike.
+    Returns:
+        maps bfloat16 (m, c, h, w) fine to coarse, and bool targets. View 0 is the image itself.
     """
-
-    maps: list[list[Tensor]]
-    targets: list[Tensor]
-
-
-def encoded(pictures: Pictures, weights: Weights, kind: str, views: int, advance: Advance) -> Encoded:
-    """One pass per view; every fold, rate and seed shares it."""
-    backbone = weights.build().eval()
-    found = Encoded([], [])
+    backbone, found = weights.build().eval(), []
     for view in range(count_views(kind, views)):
-        seed = seed_of("view", kind, view)
-        generator = torch.Generator().manual_seed(seed)
-        affine = batches.draw_augmentation(len(pictures.rows), kind, generator) if view else None
+        moves = moves_of(view, kind, len(pictures.rows))
         per_batch, targets = [], []
         for places in batches.in_order(np.arange(len(pictures.rows)), BATCH):
-            some = None if affine is None else affine[places]
-            batch, target = _augmented(pictures, pictures.rows[places], some)
+            batch, target = pictures.shown(pictures.rows[places], None if moves is None else moves[places])
             with compute.inference():
                 maps = encode(backbone, weights, batch)
             per_batch.append([m.to("cpu", torch.bfloat16).contiguous() for m in maps])
             targets.append(target.cpu().bool())
             advance(len(places))
-        found.maps.append([torch.cat(level) for level in zip(*per_batch, strict=True)])
-        found.targets.append(torch.cat(targets))
+        found.append(([torch.cat(level) for level in zip(*per_batch, strict=True)], torch.cat(targets)))
     return found
-
-
-def _augmented(pictures: Pictures, rows: np.ndarray, affine: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Images (B, C, size, size) and their targets (B, size, size), moved alike."""
-    batch = batches.gather(pictures.packed.images, rows, pictures.size)
-    targets = pictures.targets_of(rows)
-    if affine is None:
-        return batch, targets
-    moved = batches.augment(torch.cat([batch, targets[:, None]], dim=1), affine)
-    return moved[:, :-1], (moved[:, -1] >= 0.5).float()
 
 
 class FrozenSegmenter(nn.Module):
     """Only the decoder trains, on what the encoder said once."""
 
-    def __init__(self, pictures: Pictures, encoded: Encoded, decoder: list[int]):
+    def __init__(self, pictures: Pictures, encoded: list, decoder: list[int]):
         super().__init__()
         self.pictures, self.encoded = pictures, encoded
-        self.unet = UNet([level.shape[1] for level in encoded.maps[0]], decoder, pictures.size)
+        self.unet = UNet([level.shape[1] for level in encoded[0][0]], decoder, pictures.size)
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator) -> tuple[Tensor, Tensor]:
         """Logits and targets, float32 (B, size, size); `epoch` chooses the view, None is the image itself."""
-        view = 0 if epoch is None else epoch % len(self.encoded.maps)
-        places = np.searchsorted(self.pictures.rows, rows)
-        maps = [_channels_last(level[places]) for level in self.encoded.maps[view]]
-        return self.unet(maps), self.encoded.targets[view][places].float().to(compute.device())
-
-    def set_training(self, training: bool) -> None:
-        self.unet.train(training)
-
-
-def _channels_last(maps: Tensor) -> Tensor:
-    return maps.to(compute.device()).float().contiguous(memory_format=torch.channels_last)
+        places, device = np.searchsorted(self.pictures.rows, rows), compute.device()
+        stored, targets = view_of(self.encoded, epoch)
+        maps = [level[places].to(device).float() for level in stored]
+        logits = self.unet([level.contiguous(memory_format=torch.channels_last) for level in maps])
+        return logits, targets[places].float().to(device)
 
 
 class WholeSegmenter(nn.Module):
@@ -159,12 +136,6 @@ class WholeSegmenter(nn.Module):
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator) -> tuple[Tensor, Tensor]:
         """As `FrozenSegmenter.forward`; None leaves out the augmentation."""
-        affine = None
-        if epoch is not None:
-            affine = batches.draw_augmentation(len(rows), self.kind, generator)
-        batch, targets = _augmented(self.pictures, rows, affine)
+        moves = None if epoch is None else batches.draw_augmentation(len(rows), self.kind, generator)
+        batch, targets = self.pictures.shown(rows, moves)
         return self.unet(encode(self.backbone, self.weights, batch)), targets
-
-    def set_training(self, training: bool) -> None:
-        self.backbone.train(training)
-        self.unet.train(training)

@@ -7,17 +7,18 @@ standard deviation costs accuracy, and in a comparison of sources it costs one s
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from radlib import compute
 from radlib.errors import UserError
 from radlib.networks import backbones
+from radlib.networks.tensor_files import read_safetensors
 from radlib.seeds import seed_of
 from radlib.store import atomic_path
 from radlib.study import Study
@@ -40,16 +41,15 @@ class Preprocessing:
             )
 
     def __call__(self, images: Tensor) -> Tensor:
-        """float32 (B, 1 or 3, H, W) in 0..1, RGB -> (B, 3, H, W), normalised."""
+        """float32 (B, 1 or 3, H, W) in 0..1, RGB -> (B, 3, H, W), normalised, channels last."""
         images = images.expand(-1, 3, -1, -1)
         if self.channels == "BGR":
             images = images.flip(1)
-        shape = (1, 3, 1, 1)
         mean, std = (
-            torch.tensor(numbers).view(shape).to(images.device, non_blocking=True)
+            torch.tensor(numbers).view(1, 3, 1, 1).to(images.device, non_blocking=True)
             for numbers in (self.mean, self.std)
         )
-        return (images - mean) / std
+        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,16 @@ class Weights:
     backbone: str
     state: dict[str, Tensor]
     preprocessing: Preprocessing
-    digest: str
     variant: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over names, shapes and bytes, preprocessing and variant: all decide what a network says."""
+        total = hashlib.sha256(f"{self.preprocessing!r}{self.variant}".encode())
+        for key, tensor in sorted(self.state.items()):
+            total.update(f"{key}{tuple(tensor.shape)}".encode())
+            total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return total.hexdigest()
 
     def build(self) -> nn.Module:
         """A new network with these weights, channels last, on the device."""
@@ -73,34 +81,16 @@ class Weights:
         model.load_state_dict(self.state, strict=False)
         return model.to(compute.device(), memory_format=torch.channels_last)
 
-    def shown(self, preprocessing: Preprocessing) -> "Weights":
-        """The same weights on images prepared in another way; the digest says so."""
-        digest = digest_state(self.state, preprocessing, self.variant)
-        return replace(self, preprocessing=preprocessing, digest=digest)
 
+def save_weights(path: Path, state: dict[str, Tensor], preprocessing: Preprocessing, **more: str) -> None:
+    """Write a safetensors file with the preprocessing, and what of `more` is not empty, in its header.
 
-def digest_state(state: dict[str, Tensor], preprocessing: Preprocessing, variant: str = "") -> str:
-    """SHA-256 over names, shapes and bytes, preprocessing and variant: all decide what a network says."""
-    total = hashlib.sha256(f"{preprocessing!r}{variant}".encode())
-    for key in sorted(state):
-        total.update(f"{key}{tuple(state[key].shape)}".encode())
-        total.update(state[key].detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()
-
-
-def save_weights(
-    path: Path, state: dict[str, Tensor], preprocessing: Preprocessing, variant: str = "", **more: str
-) -> None:
-    """Write a safetensors file with the preprocessing, the variant if there is one, and `more` in its header.
-
-    Raises:
-        UserError: a weight is NaN or infinite, as after a training that diverged.
+    Raises: UserError where a weight is NaN or infinite, as after a training that diverged.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     check_finite(state, f"weights for {path}", "lower the learning rate that they were trained with")
     metadata = {"preprocessing": json.dumps(asdict(preprocessing)), **more}
-    if variant:
-        metadata["variant"] = variant
+    metadata = {key: text for key, text in metadata.items() if text}
     with atomic_path(path) as temporary:
         save_file(state, temporary, metadata=metadata)
 
@@ -108,13 +98,13 @@ def save_weights(
 def load_weights(study: Study, source: str, backbone: str) -> Weights:
     """First weights of (source, backbone): random numbers, or the file an earlier stage wrote.
 
-    Raises:
-        UserError: the file is missing, damaged, or holds another architecture, or the network is one that is
-            not understood.
+    Raises: UserError where the file is missing, damaged, or of another network, or none that is understood.
     """
     backbones.check(backbone)
     if is_random(source):
-        return _random_weights(study, source, backbone)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(study.seed, source, backbone))
+            return Weights(source, backbone, backbones.create(backbone).state_dict(), Preprocessing())
     path = study.model_file(source, backbone)
     if not path.is_file():
         raise UserError(
@@ -124,55 +114,30 @@ def load_weights(study: Study, source: str, backbone: str) -> Weights:
     state, metadata = read_safetensors(path)
     if "preprocessing" not in metadata:
         raise UserError(f"{path} carries no preprocessing; weights enter the study through `dvc repro` only")
-    preprocessing = Preprocessing(
-        **{
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in json.loads(metadata["preprocessing"]).items()
-        }
-    )
+    stored = json.loads(metadata["preprocessing"])
+    preprocessing = Preprocessing(tuple(stored["mean"]), tuple(stored["std"]), stored["channels"])
     check_state(state, backbone, path)
-    variant = metadata.get("variant", "")
-    digest = digest_state(state, preprocessing, variant)
-    return Weights(source, backbone, state, preprocessing, digest, variant)
+    return Weights(source, backbone, state, preprocessing, metadata.get("variant", ""))
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    try:
-        with safe_open(path, framework="pt") as header:
-            metadata = header.metadata() or {}
-        return load_file(path), metadata
-    except (SafetensorError, OSError, ValueError) as exc:
-        raise UserError(
-            f"{path} cannot be read as weights: its safetensors are damaged ({exc}); fetch or make it again"
-        ) from exc
+def random_source(number: int) -> str:
+    """Name of a draw of random weights, counted from 1: `random`, `random_2`, `random_3`, ..."""
+    return RANDOM if number == 1 else f"{RANDOM}_{number}"
 
 
 def check_state(state: dict[str, Tensor], backbone: str, path: Path) -> None:
-    """Every key, shape and dtype must be the backbone's own, and every number finite.
-
-    Raises:
-        UserError: names the first difference, or the first tensor with a number that is none.
-    """
-    expected = {key: _kind(value) for key, value in backbones.layout(backbone).items()}
-    found = {key: _kind(value) for key, value in state.items()}
+    """Every key, shape and dtype must be the backbone's own, and every number finite; else UserError."""
+    expected, found = (
+        {k: f"{tuple(v.shape)} {v.dtype}".replace("torch.", "") for k, v in some.items()}
+        for some in (backbones.layout(backbone), state)
+    )
     for key in [*expected, *found]:
-        if key.endswith("num_batches_tracked") or expected.get(key) == found.get(key):
-            continue
-        raise UserError(
-            f"{path} is not a {backbone}: '{key}' is {found.get(key, 'missing')} in the file and "
-            f"{expected.get(key, 'unknown')} in the network; name the right backbone or file"
-        )
+        if not key.endswith("num_batches_tracked") and expected.get(key) != found.get(key):
+            raise UserError(
+                f"{path} is not a {backbone}: '{key}' is {found.get(key, 'missing')} in the file and "
+                f"{expected.get(key, 'unknown')} in the network; name the right backbone or file"
+            )
     check_finite(state, str(path), "fetch it again, or ask its publisher")
-
-
-def _kind(tensor: Tensor) -> str:
-    """Such as `(64, 3, 7, 7) float32`."""
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def check_finite(state: dict[str, Tensor], what: str, remedy: str) -> None:
@@ -183,16 +148,3 @@ def check_finite(state: dict[str, Tensor], what: str, remedy: str) -> None:
                 f"{what}: {wrong:,} of the {value.numel():,} numbers of tensor '{key}' are NaN or infinite; "
                 f"{remedy}"
             )
-
-
-def random_source(number: int) -> str:
-    """Name of a draw of random weights, counted from 1: `random`, `random_2`, `random_3`, ..."""
-    return RANDOM if number == 1 else f"{RANDOM}_{number}"
-
-
-def _random_weights(study: Study, source: str, backbone: str) -> Weights:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(study.seed, source, backbone))
-        state = backbones.create(backbone).state_dict()
-    preprocessing = Preprocessing()
-    return Weights(source, backbone, state, preprocessing, digest_state(state, preprocessing))

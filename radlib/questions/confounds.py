@@ -10,8 +10,7 @@ so it has an interval of its own.
 Runs with the weights' own preprocessing are those of `03_transfer`; only the others are trained here.
 """
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from radlib.data.images import Packed, open_packed
+from radlib.data.images import Packed
 from radlib.errors import UserError, of_task
 from radlib.machines.workers import Advance
 from radlib.networks.features import NOTHING
@@ -38,7 +37,7 @@ from radlib.study.common import RANDOM
 from radlib.study.titles import ordered_pairs, pair_title, task_title
 from radlib.training.grid import carry_out
 from radlib.training.results import REMEDY, Results, check_results, load_results, paired_runs
-from radlib.training.transfer_arm import TransferArm, arm_cost
+from radlib.training.transfer import TransferGroup
 
 OWN, SHARED, ONE_SIDED = "own", "shared", "one-sided"
 PREPROCESSINGS = {
@@ -119,18 +118,18 @@ def crossed_part(study: Study) -> Study:
     return study.model_copy(update={"sources": sources, "transfer": transfer})
 
 
-class SharedArm(TransferArm):
+class SharedGroup(TransferGroup):
     """Frozen runs whose images are prepared by `confounds.shared`, whatever the weights were trained with."""
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         shared = Preprocessing(**study.confounds.shared.model_dump())
-        super().__init__(study, task, packed, weights.shown(shared), advance)
+        super().__init__(study, task, packed, replace(weights, preprocessing=shared), advance)
         self.masked = NOTHING  # only scores are asked for, so no map is made
 
     @property
     def code(self) -> str:
         """That of 03_transfer: these are its runs where the own preprocessing is the shared one."""
-        return TransferArm.__module__
+        return TransferGroup.__module__
 
 
 def cross(study: Study) -> Crossed:
@@ -141,12 +140,11 @@ def cross(study: Study) -> Crossed:
     """
     part, tasks = crossed_part(study), study.confounds.tasks
     own = load_results(part, tasks)
-    done = {}
-    for task in tasks:
-        cost = partial(arm_cost, part, open_packed(part.dataset_dir(task)))
-        said = f"shared preprocessing, {task}"
-        done[task] = carry_out(part, task, part.runs_of(task), SharedArm, cost, said)
-    shared = check_results(part, ((task, found.runs, found.images) for task, found in done.items()))
+    done = {
+        task: carry_out(part, task, part.runs_of(task), SharedGroup, f"shared preprocessing, {task}")
+        for task in tasks
+    }
+    shared = check_results(part, ((task, found.runs, found.predictions) for task, found in done.items()))
     for task in tasks:
         if set(own.of_task(task)["data_digest"]) != set(shared.of_task(task)["data_digest"]):
             raise UserError(f"the results of task '{task}' are of another version of its data; {REMEDY}")

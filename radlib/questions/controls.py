@@ -35,9 +35,8 @@ from radlib.study.common import RANDOM
 from radlib.study.datasets import Dataset, Task
 from radlib.study.titles import pair_title, source_title
 from radlib.study.training import Setting
-from radlib.training.control_arms import GROUPS, ControlArm, HeldOutArm, PermutedArm
+from radlib.training.control_groups import GROUPS, ControlGroup, HeldOutGroup, PermutedGroup
 from radlib.training.grid import Finished, carry_out
-from radlib.training.transfer_arm import arm_cost
 
 RANDOM_WEIGHTS, PERMUTED_LABELS, OWN_CLASSES = "random_weights", "permuted_labels", "own_classes"
 TITLES = {
@@ -119,7 +118,7 @@ def _random_weights(study: Study) -> list[dict]:
     here = _frozen_study(study, options.task, study.tasks[options.task])
     sources = [source for pair in pairs for source in pair]
     backbones = options.backbones or list(study.backbones)
-    done = _carried_out(here, ControlArm, sources, backbones, options.seeds[:1], "random weights")
+    done = _carried_out(here, ControlGroup, sources, backbones, options.seeds[:1], "random weights")
     mean = done.runs.groupby(["source", "backbone"])["test_auc"].mean()
     sides = [np.array([mean[pair[i], name] for pair in pairs for name in backbones]) for i in (0, 1)]
     known = {"control": RANDOM_WEIGHTS, "task": options.task, "source_a": RANDOM, "source_b": RANDOM}
@@ -132,7 +131,7 @@ def _permuted_labels(study: Study) -> list[dict]:
     task, pair = study.controls.task, study.compare.headline
     here = _frozen_study(study, task, study.tasks[task])
     backbones, seeds = _common_backbones(study, pair), study.controls.seeds
-    done = _carried_out(here, PermutedArm, list(pair), backbones, seeds, "permuted labels")
+    done = _carried_out(here, PermutedGroup, list(pair), backbones, seeds, "permuted labels")
     wide = done.runs.pivot(index=["backbone", "fold", "seed"], columns="source", values="test_auc")
     rows = []
     for some in (pair[:1], pair[1:], pair):
@@ -150,7 +149,7 @@ def _negative(
     measure, values = (AUC, sides[0]) if len(sides) == 1 else (DELTA, sides[0] - sides[1])
     confidence = 1 - (1 - study.compare.confidence) / NEGATIVE_FIGURES
     low, high = students_interval(values, confidence)
-    patients, expected = done.images["patient_id"].nunique(), EXPECTED[measure]
+    patients, expected = done.predictions["patient_id"].nunique(), EXPECTED[measure]
     row = known | dict(zip(_VALUE, (values.mean(), low, high), strict=True))
     row |= {"measure": measure, "confidence": confidence, "expected": f"covers {expected:g}"}
     row |= {"passed": low <= expected <= high and not lost, "diverged": lost, "values": values}
@@ -166,7 +165,7 @@ def _own_classes(study: Study, task: str, source: str) -> dict:
     here = _frozen_study(study, task, Task(**about, negative=GROUPS[0], positive=GROUPS[1], folds=1))
     pair, options = (source, RANDOM), study.compare
     backbones, seeds = _common_backbones(study, pair), study.controls.seeds
-    done = _carried_out(here, HeldOutArm, list(pair), backbones, seeds, f"own classes of {source}")
+    done = _carried_out(here, HeldOutGroup, list(pair), backbones, seeds, f"own classes of {source}")
     runs = [done.runs[done.runs["source"] == one].sort_values(["backbone", "seed"]) for one in pair]
     a, b = (_fold_scores(done, some) for some in runs)
     seed = seed_of(study.seed, "controls", source, task)
@@ -182,8 +181,8 @@ def _own_classes(study: Study, task: str, source: str) -> dict:
 
 def _fold_scores(done: Finished, runs: pd.DataFrame) -> FoldScores:
     """Runs on the only fold, in their order."""
-    scores = done.images.pivot(index="image_id", columns="run", values="score")
-    about = done.images.drop_duplicates("image_id").set_index("image_id").loc[scores.index]
+    scores = done.predictions.pivot(index="image_id", columns="run", values="score")
+    about = done.predictions.drop_duplicates("image_id").set_index("image_id").loc[scores.index]
     return FoldScores(
         about["label"].to_numpy(), about["patient_id"].to_numpy(), scores[runs["run"]].to_numpy().T
     )
@@ -207,7 +206,7 @@ def _frozen_study(study: Study, task: str, about: Task) -> Study:
 
 def _carried_out(
     study: Study,
-    arm: type[ControlArm],
+    group: type[ControlGroup],
     sources: list[str],
     backbones: list[str],
     seeds: list[int],
@@ -221,8 +220,7 @@ def _carried_out(
         for fold in range(study.tasks[task].folds)
         for seed in seeds
     ]
-    packed = arm.opened(study, task)
-    return carry_out(study, task, runs, arm, lambda some: arm_cost(study, packed, some), title)
+    return carry_out(study, task, runs, group, title)
 
 
 def _common_backbones(study: Study, pair: tuple[str, str]) -> list[str]:

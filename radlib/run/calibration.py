@@ -48,10 +48,9 @@ def _measured(piece: tuple[Study, list[Step]], advance: Advance) -> dict[Step, f
     for step in steps:
         count = _batch_size(study, step)
         learner = _learner(study, step, weights, count).to(compute.device())
-        learner.set_training(step.train)
-        found[step] = (
-            _seconds(_training_step(learner, count) if step.train else _scoring(learner, count)) / count
-        )
+        learner.train(step.train)
+        pass_once = _training_step(learner, count) if step.train else _scoring(learner, count)
+        found[step] = _seconds(pass_once) / count
         advance(1)
     return found
 

@@ -31,10 +31,7 @@ def choose(study_name: str, raw: str) -> None:
         _link_raw(study, Path(raw).expanduser())
     check_raw(study)
     _check_weights(study)
-    if _read(study.root) != complete(study):  # else this was checked before
-        check_layouts(study)
-        check_networks(study)
-        write_complete(study)
+    _take_over(study)
     _drop_broken_lock(Path(".dvc/tmp/rwlock"))
     _work_without_git(study.root)
 
@@ -72,6 +69,14 @@ def write_complete(study: Study) -> None:
         temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
+def _take_over(study: Study) -> None:
+    """A study that stands in study.json was checked before."""
+    if _read(study.root) != complete(study):
+        check_layouts(study)
+        check_networks(study)
+        write_complete(study)
+
+
 def complete_in_dvc(study: Study) -> None:
     """The first stage. Values may have changed since DVC started: it reads them later; names may not.
 
@@ -79,9 +84,8 @@ def complete_in_dvc(study: Study) -> None:
         UserError: data are missing, or DVC laid out its stages by other names or paths.
     """
     check_raw(study)
-    check_layouts(study)
     known = _read(study.root)
-    write_complete(study)
+    _take_over(study)
     if known is None or _laid_out(known) != _laid_out(complete(study)):
         raise UserError(
             "params.yaml has another name, task, data set or path than when dvc laid out its stages; it is "

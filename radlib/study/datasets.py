@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 
-from radlib.study.common import Name, Resize, Strict, Train
+from radlib.study import common
+from radlib.study.common import Each, Resize, Strict
 
 
 class Expected(Strict):
@@ -54,11 +55,13 @@ class Corpus(Dataset):
     max_images: int | None = Field(
         None, ge=1, description="a seeded, class-balanced subset, of each published part alike"
     )
-    groups: dict[Name, list[str]] | int | None = Field(
+    groups: dict[str, list[str]] | int | None = Field(
         None, description="new class: published classes, an empty list for all others; or a number: at random"
     )
-    backbones: list[str] | None = Field(None, description="pretrain only these; None: all of the study")
-    variant_of: Name | None = Field(None, description="a corpus with the same images under other labels")
+    backbones: Each[common.BackboneName] | None = Field(None, description="pretrain only these; None: all")
+    variant_of: common.CorpusName | None = Field(
+        None, description="a corpus with the same images under other labels"
+    )
 
 
 class Task(Dataset):
@@ -72,13 +75,21 @@ class Task(Dataset):
     folds: int = Field(5, ge=1, le=20, description="1: one 75/10/15 split; k: each patient tested once")
     augment: Literal["none", "shifts", "full"] = Field("full", description="full: small sets")
     input: int | None = Field(None, ge=32, le=1024, description="at least this input side, px, for maps")
-    train: list[Train] | None = Field(None, description="only these settings of transfer; None: all")
+    train: Each[common.TrainUsed] | None = Field(
+        None, description="only these settings of transfer; None: all"
+    )
     resize: Resize | None = Field(None, description="None: as data.resize says")
-    variant_of: Name | None = Field(
+    variant_of: common.ComparedName | None = Field(
         None, description="a task with the same images and patients, with which 06_dice compares this one"
     )
     published_delta: float | None = Field(None, description="published AUC gain over ImageNet")
     same_data_as_published: bool = False
+
+    @model_validator(mode="after")
+    def _two_classes(self) -> Task:
+        if self.negative == self.positive:
+            raise ValueError(f"negative and positive are both '{self.negative}'; name two classes")
+        return self
 
 
 class Checkpoint(Strict):
@@ -95,10 +106,10 @@ class Checkpoint(Strict):
     title: str = ""
     licence: str = ""
     url: str = Field("", description="where the files are published")
-    files: dict[Name, str] = Field(default_factory=dict, description="backbone: its file in the folder")
-    tags: dict[Name, str] = Field(default_factory=dict, description="backbone: timm's name for its training")
-    mean: tuple[FiniteFloat, ...] | None = Field(None, min_length=3, max_length=3)
-    std: tuple[FiniteFloat, ...] | None = Field(None, min_length=3, max_length=3)
+    files: dict[common.BackboneName, str] = Field({}, description="backbone: its file in the folder")
+    tags: dict[common.BackboneName, str] = Field({}, description="backbone: timm's name for its training")
+    mean: common.Means | None = Field(None, description="of pixels in 0 to 1, for each channel")
+    std: common.Deviations | None = None
     channels: Literal["RGB", "BGR"] = "RGB"
 
     @model_validator(mode="after")
@@ -111,8 +122,13 @@ class Checkpoint(Strict):
             raise ValueError("files need the mean and std they were trained with")
         if self.tags and self.model_fields_set & {"mean", "std", "channels"}:
             raise ValueError("tags bring their own mean, std and channels; leave these out")
-        if self.mean and self.std:
-            _check_scale(self.mean, self.std)
+        if self.files and max(*self.mean, *self.std) > 1:
+            mean, std = ([round(x / 255, 6) for x in values] for values in (self.mean, self.std))
+            raise ValueError(
+                f"are mean {list(self.mean)} and std {list(self.std)} of pixels in 0 to 255? Here pixels are "
+                f"in 0 to 1, so write mean: {mean} and std: {std}; but leave std at 1 if the network was "
+                "shown (x - mean) / 255"
+            )
         return self
 
     @property
@@ -122,21 +138,6 @@ class Checkpoint(Strict):
     def file_of(self, backbone: str) -> str:
         """Name of a backbone's file in the folder."""
         return self.files.get(backbone) or f"{backbone}.{self.tags[backbone]}.safetensors"
-
-
-def _check_scale(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-    if min(std) <= 0 or min(mean) < 0:
-        raise ValueError(
-            f"std must be above 0 and mean not below 0, of pixels in 0 to 1; mean is {list(mean)}, std "
-            f"{list(std)}"
-        )
-    if max(*mean, *std) > 1:
-        means, stds = ([round(x / 255, 6) for x in values] for values in (mean, std))
-        raise ValueError(
-            f"are mean {list(mean)} and std {list(std)} of pixels in 0 to 255? Here pixels are in 0 to 1, so "
-            f"write mean: {means} and std: {stds}; but leave std at 1 if the network was shown "
-            "(x - mean) / 255"
-        )
 
 
 class Data(Strict):

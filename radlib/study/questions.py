@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
-from radlib.study.common import Name, Strict, Train
+from radlib.study import common
+from radlib.study.common import Each, Strict, Train
 from radlib.study.training import Setting
 
 
 class Compare(Strict):
-    pairs: list[tuple[str, str]] = Field(description="(source_a, source_b): differences are a minus b")
-    headline: tuple[str, str] = Field(description="the pair that the summary leads with")
+    pairs: Each[common.Pair] = Field(description="(source_a, source_b): differences are a minus b")
+    headline: common.Pair = Field(description="the pair that the summary leads with")
     resamples: int = Field(2000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     equivalence: float = Field(0.01, gt=0, lt=1, description="differences in AUC below it do not matter")
@@ -55,8 +56,8 @@ class SharedPreprocessing(Strict):
     By default that of the published scripts: blue first, minus (103.939, 116.779, 123.68), then / 255.
     """
 
-    mean: tuple[float, float, float] = (0.407604, 0.457957, 0.485020)
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
+    mean: common.Means = (0.407604, 0.457957, 0.485020)
+    std: common.Deviations = (1.0, 1.0, 1.0)
     channels: Literal["RGB", "BGR"] = "BGR"
 
 
@@ -67,24 +68,25 @@ class FrozenSetting(Setting):
 class Confounds(Strict):
     """What preprocessing and metric alone do to the differences between sources, in frozen runs."""
 
-    tasks: list[Name] = Field(default_factory=list, description="none named: the question is not asked")
+    tasks: Each[common.ComparedName] = Field([], description="none named: the question is not asked")
     settings: list[FrozenSetting] | None = Field(None, description="of transfer; None: all frozen ones")
-    pairs: list[tuple[Name, Name]] | None = Field(
+    pairs: Each[common.Pair] | None = Field(
         None, description="None: the headline, and the pairs of compare that name a checkpoint"
     )
-    shared: SharedPreprocessing = Field(default_factory=SharedPreprocessing)
+    shared: SharedPreprocessing = SharedPreprocessing()
 
 
 class LabelEfficiency(Strict):
     """Frozen runs on parts of the training patients: from which size on does the source no longer matter?"""
 
-    tasks: list[Name] = Field(default_factory=list)
-    backbones: list[Name] = Field(default_factory=list, description="none named: all of the study")
+    tasks: Each[common.ComparedName] = []
+    backbones: Each[common.BackboneName] = Field([], description="none named: all of the study")
     lr: float = Field(0.01, gt=0, description="that of one of transfer's frozen settings")
     fractions: list[float] = Field(
-        default_factory=lambda: [0.05, 0.1, 0.25, 0.5, 1.0], min_length=1,
+        [0.05, 0.1, 0.25, 0.5, 1.0],
+        min_length=1,
         description="parts of the training patients, ascending; 1 is the run of 03_transfer itself",
-    )  # fmt: skip
+    )
     repeats: int = Field(5, ge=3, description="random orders of patients, for each fold and backbone")
 
     @model_validator(mode="after")
@@ -101,11 +103,11 @@ class MatchedLabels(Strict):
     left of it when labels are matched, pairs with the same first source what its finer labels add.
     """
 
-    sources: list[Name] = Field(default_factory=list, description="they need not be among the study's")
-    backbones: list[Name] = Field(default_factory=list)
-    tasks: list[Name] = Field(default_factory=list)
-    train: list[Train] = Field(default_factory=lambda: ["frozen", "top10"], description="transfer's settings")
-    pairs: list[tuple[Name, Name]] = Field(default_factory=list, description="as in compare")
+    sources: Each[common.WeightsName] = Field([], description="they need not be among the study's")
+    backbones: Each[common.BackboneName] = []
+    tasks: Each[common.ComparedName] = []
+    train: Each[Train] = Field(["frozen", "top10"], description="transfer's settings")
+    pairs: Each[common.AnyPair] = Field([], description="as in compare")
 
     @model_validator(mode="after")
     def _whole_or_empty(self) -> MatchedLabels:
@@ -120,14 +122,14 @@ class MatchedLabels(Strict):
 class Controls(Strict):
     """Comparisons whose outcome is known beforehand; without `task` and `positive` there are none."""
 
-    task: Name | None = Field(None, description="of the negative controls")
-    positive: dict[Name, Name] = Field(
-        default_factory=dict, description="source: the corpus whose classes it has learnt to tell apart"
+    task: common.ComparedName | None = Field(None, description="of the negative controls")
+    positive: dict[common.PretrainedName, common.CorpusName] = Field(
+        {}, description="source: the corpus whose classes it has learnt to tell apart"
     )
-    backbones: list[Name] | None = Field(None, description="None: all backbones of the study")
+    backbones: Each[common.BackboneName] | None = Field(None, description="None: all backbones of the study")
     lr: float = Field(0.003, gt=0, description="all backbones are frozen")
     epochs: int = Field(10, ge=1)
-    seeds: list[int] = Field(default_factory=lambda: [0, 1, 2, 3, 4], min_length=2)
+    seeds: Each[int] = Field([0, 1, 2, 3, 4], min_length=2)
     pairs: int = Field(3, ge=2, description="pairs of random weights of each backbone")
     train_patients: int = Field(15, ge=2, description="positive: in each group of classes; as many validate")
     max_images: int = Field(300, ge=20, description="positive: most images of a corpus")

@@ -7,19 +7,16 @@ on here, a published checkpoint, or random numbers); a *task* is a labelled data
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from radlib.errors import UserError
-from radlib.study.common import Name, Strict, fault_of
-from radlib.study.consistency import check_names
+from radlib.study.common import RANDOM, Each, NewName, Strict, WeightsName, is_random
+from radlib.study.consistency import check_sections
 from radlib.study.datasets import Checkpoint, Corpus, Data, Dataset, Task
-from radlib.study.files import read_params
 from radlib.study.questions import Compare, Confounds, Controls, LabelEfficiency, MatchedLabels, Validity
 from radlib.study.training import Backbone, Compute, Pretrain, Segment, Transfer
 
@@ -27,32 +24,46 @@ from radlib.study.training import Backbone, Compute, Pretrain, Segment, Transfer
 class Study(Strict):
     """A whole study. `root` is the repository's folder; every path below hangs from it."""
 
-    name: str
+    name: NewName
     title: str
     seed: int = Field(ge=0)
     data: Data
-    backbones: dict[Name, Backbone] = Field(min_length=1)
-    sources: list[Name] = Field(min_length=1, description="keys of corpora and checkpoints, or 'random'")
-    corpora: dict[Name, Corpus]
-    checkpoints: dict[Name, Checkpoint]
-    tasks: dict[Name, Task] = Field(min_length=1)
+    backbones: dict[str, Backbone] = Field(min_length=1)
+    sources: Each[WeightsName] = Field(min_length=1, description="keys of corpora, checkpoints, or 'random'")
+    corpora: dict[NewName, Corpus]
+    checkpoints: dict[NewName, Checkpoint]
+    tasks: dict[NewName, Task] = Field(min_length=1)
     pretrain: Pretrain
     transfer: Transfer
-    segment: Segment = Field(default_factory=Segment)
+    segment: Segment = Segment()
     compare: Compare
     validity: Validity
-    confounds: Confounds = Field(default_factory=Confounds)
-    label_efficiency: LabelEfficiency = Field(default_factory=LabelEfficiency)
-    matched_labels: MatchedLabels = Field(default_factory=MatchedLabels)
-    controls: Controls = Field(default_factory=Controls)
-    compute: Compute = Field(default_factory=Compute)
-    notes: list[str] = Field(default_factory=list, description="sentences the summary prints as they are")
+    confounds: Confounds = Confounds()
+    label_efficiency: LabelEfficiency = LabelEfficiency()
+    matched_labels: MatchedLabels = MatchedLabels()
+    controls: Controls = Controls()
+    compute: Compute = Compute()
+    notes: list[str] = Field([], description="sentences the summary prints as they are")
     root: Path = Field(Path(), exclude=True)
 
     @model_validator(mode="after")
-    def _names_agree(self) -> Study:
-        check_names(self)
+    def _sections_agree(self, info: ValidationInfo) -> Study:
+        if info.context:
+            check_sections(self)
         return self
+
+    def names(self) -> dict[str, list[str]]:
+        """What a name in the study may stand for, by its kind (see `radlib.study.common`)."""
+        return {
+            "backbones": list(self.backbones),
+            "sources": self.sources,
+            "weights": [*self.corpora, *self.checkpoints, RANDOM],
+            "pretrained sources": [source for source in self.sources if not is_random(source)],
+            "corpora": list(self.corpora),
+            "tasks": list(self.tasks),
+            "compared tasks": self.compared_tasks,
+            "settings": [setting.train for setting in self.transfer.settings],
+        }
 
     # Where things lie -------------------------------------------------------------------------------
     @property
@@ -171,95 +182,3 @@ class Run:
     def name(self) -> str:
         setting = f"{self.backbone}/{self.train}/lr{self.lr:g}"
         return f"{self.task}/{self.source}/{setting}/fold{self.fold}/seed{self.seed}"
-
-
-def load_study(overrides: dict[str, Any] | None = None, path: str | Path | None = None) -> Study:
-    """Read `params.yaml` (found in this folder or above) and apply dotted overrides.
-
-    Args:
-        overrides: for example `{"transfer.epochs.all": 5}`; only keys of the study are accepted, those that
-            the file leaves out among them.
-        path: another study file; its folder (or the one above `studies/`) becomes the root.
-    Raises:
-        UserError: file missing, not UTF-8 or not YAML; a key that is unknown, there twice, or of an
-            impossible value, which is named.
-    """
-    path = Path(path) if path else _find_params()
-    params = read_params(path)
-    study = _validated(params, path)
-    if not overrides:
-        return study
-    if not isinstance(overrides, dict):
-        raise UserError(
-            f"overrides is {overrides!r}; write keys and values, such as {{'transfer.epochs.frozen': 5}}"
-        )
-    complete = study.model_dump(mode="json")
-    for key, value in overrides.items():
-        _override(params, complete, key, value)
-    return _validated(params, path, "overrides")
-
-
-def _validated(params: dict, path: Path, said: str = "") -> Study:
-    folder = path.resolve().parent
-    root = folder.parent if folder.name == "studies" else folder
-    try:
-        return Study.model_validate({**copy.deepcopy(params), "root": root})
-    except ValidationError as exc:
-        raise UserError(f"{said or path.name}: {_one_sentence(exc, said)}") from exc
-
-
-def _find_params() -> Path:
-    here = Path.cwd()
-    for folder in [here, *here.parents]:
-        if (folder / "params.yaml").is_file():
-            return folder / "params.yaml"
-    raise UserError(
-        f"no params.yaml in {here} or above it; start from the repository's folder, or type: make study "
-        "STUDY=demo"
-    )
-
-
-def _override(params: dict, complete: dict, dotted: str, value: Any) -> None:
-    """Set one key of `params`; `complete` has the keys that the file leaves out, too."""
-    if not isinstance(dotted, str):
-        raise UserError(
-            f"overrides: {dotted!r} is no key; write it as text, such as 'transfer.epochs.frozen'"
-        )
-    *parents, leaf = dotted.split(".")
-    node: Any = params
-    known: Any = complete
-    for depth, key in enumerate([*parents, leaf]):
-        if depth and depth == len(parents) and parents[-1] == "options":
-            break  # the reader of the data knows its options
-        if not isinstance(known, dict) or key not in known:
-            where = ".".join(dotted.split(".")[:depth]) or "the top level"
-            allowed = ", ".join(map(str, known)) if isinstance(known, dict) else "none"
-            raise UserError(f"overrides: no key '{dotted}'; allowed at {where}: {allowed}")
-        if depth < len(parents):
-            node, known = node.setdefault(key, {}), known[key]
-    node[leaf] = value
-
-
-def _one_sentence(exc: ValidationError, said: str) -> str:
-    # A misspelt key is also a missing one; name what was written, not what was meant.
-    error = min(exc.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in error["loc"])
-    more = f" (and {exc.error_count() - 1} more)" if exc.error_count() > 1 else ""
-    if error["type"] == "extra_forbidden":
-        allowed = ", ".join(_allowed_keys(error["loc"][:-1]))
-        return f"unknown key '{key}'; allowed there: {allowed}{more}"
-    fault = fault_of(error)
-    if error["type"] == "missing" and said:
-        fault += "; a section is replaced whole, so write one key for each value: 'transfer.epochs.frozen'"
-    return f"'{key}': {fault}{more}" if key else f"{fault}{more}"
-
-
-def _allowed_keys(loc: tuple) -> list[str]:
-    model: Any = Study
-    for part in loc:
-        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
-            model = model.model_fields[part].annotation
-        args = [a for a in getattr(model, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
-        model = args[-1] if args else model
-    fields = getattr(model, "model_fields", {})
-    return [name for name in fields if name != "root"]

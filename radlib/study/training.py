@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from itertools import combinations
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from radlib.study.common import Name, Strict, Train
+from radlib.study.common import BackboneName, Each, Strict, TaskName, Train
 
 
 class Backbone(Strict):
@@ -25,36 +26,59 @@ class Pretrain(Strict):
 class Setting(Strict):
     train: Train
     lr: float = Field(gt=0)
-    backbones: list[str] | None = Field(None, description="None: all backbones of the study")
+    backbones: Each[BackboneName] | None = Field(None, description="None: all backbones of the study")
 
 
-class Transfer(Strict):
+class _Learning(Strict):
+    """Sections of settings, with a number of epochs for each kind of training."""
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> Self:
+        for setting in self.settings:
+            if setting.train not in self.epochs:
+                raise ValueError(f"epochs has no entry for '{setting.train}'")
+        for a, b in combinations(self.settings, 2):
+            disjoint = a.backbones and b.backbones and not set(a.backbones) & set(b.backbones)
+            if (a.train, a.lr) == (b.train, b.lr) and not disjoint:
+                raise ValueError(f"settings hold '{a.train}, lr {a.lr:g}' twice; once is enough")
+        return self
+
+
+class Transfer(_Learning):
     settings: list[Setting] = Field(min_length=1)
     epochs: dict[Train, int] = Field(description="epochs for each of frozen, top10 and all")
     batch_size: int = Field(32, ge=2)
     dropout: float = Field(0.5, ge=0, lt=1)
     views: int = Field(2, ge=1, description="stored views per image: the image itself and augmented ones")
     standardise: bool = Field(True, description="scale pooled features by the training part's mean and SD")
-    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+    seeds: Each[int] = Field([0], min_length=1)
 
 
 class SegmentSetting(Setting):
     train: Literal["frozen", "all"] = Field(description="whether the encoder trains with the decoder")
 
 
-class Segment(Strict):
+class Segment(_Learning):
     """U-Nets with the backbones as encoders; folds and seeds are those of transfer."""
 
-    tasks: list[Name] = Field(default_factory=list, description="tasks with lesion masks")
+    tasks: Each[TaskName] = Field([], description="tasks with lesion masks")
     size: int = Field(96, ge=32, le=1024, description="input side, px; the Inceptions need at least 75")
-    settings: list[SegmentSetting] = Field(default_factory=list)
-    epochs: dict[Literal["frozen", "all"], int] = Field(default_factory=dict)
+    settings: list[SegmentSetting] = []
+    epochs: dict[Literal["frozen", "all"], int] = {}
     batch_size: int = Field(16, ge=2)
     decoder: list[int] = Field(
-        default_factory=lambda: [256, 128, 64, 32, 16], min_length=5, max_length=5,
+        [256, 128, 64, 32, 16],
+        min_length=5,
+        max_length=5,
         description="channels of the decoder's five blocks, from the coarsest map to the input's size",
-    )  # fmt: skip
+    )
     views: int = Field(2, ge=1, description="stored views per image for a frozen encoder")
+
+    @model_validator(mode="after")
+    def _settings_for_tasks(self) -> Segment:
+        if self.tasks and not self.settings:
+            raise ValueError("tasks names tasks, but settings names no setting")
+        return self
 
 
 class Compute(Strict):

@@ -1,57 +1,103 @@
-"""A grid of runs, arm by arm: the runs of one source and backbone share weights and features.
+"""A grid of runs, group by group: the runs of one source and backbone share weights and features.
 
-Arms are the pieces of work that processes take, on a cluster parts of them; every run goes to the store as it
-finishes.
+Groups are the pieces of work that processes take, on a cluster parts of them; every run goes to the store as
+it finishes.
 """
 
+import copy
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from radlib import compute
+from radlib.code import code_digest
+from radlib.data import batches
 from radlib.data.images import Packed, open_packed
+from radlib.data.splits import PARTS
 from radlib.machines.cluster import stream
 from radlib.machines.workers import Advance, work
+from radlib.networks.features import count_views
 from radlib.networks.weights import Weights, load_weights
-from radlib.seeds import seed_of
+from radlib.seeds import digest_of, seed_of
 from radlib.store import load_run, save_run
 from radlib.study import Run, Study
-from radlib.training.fitting import Fit
+
+# Of a section of the study: what says which runs there are, not how one is trained.
+WHICH = {"settings", "tasks", "seeds", "epochs"}
 
 
-class Arm(ABC):
-    """The runs of one (task, source, backbone): what transfer and segmentation have in common."""
+class RunGroup(ABC):
+    """The runs of one (task, source, backbone): how each is trained, tested and stored."""
 
+    section: str  # of the study: how they train
     folder: str  # of the store
+    stored: tuple[str, ...]  # regimes whose runs read what is computed once for the group
+    passes: dict[str, float]  # what an image and epoch cost against a forward pass; for the time left only
+    diverged: dict[str, float]  # figures of a run whose validation loss is never finite
+    size: int  # side of the network's input, px
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         self.study, self.task, self.packed, self.weights = study, task, packed, weights
-        self.advance = advance
+        self.advance, self.options = advance, getattr(study, self.section)
         self.kind = study.tasks[task].augment
 
     @classmethod
     def opened(cls, study: Study, task: str) -> Packed:
-        """The images that the arm's runs are about."""
+        """The images that the runs are about."""
         return open_packed(study.dataset_dir(task))
 
+    @classmethod
+    def cost_of(cls, study: Study, packed: Packed, runs: list[Run]) -> float:
+        """What runs, and what is stored for them, add to the progress bar."""
+        options, kind = getattr(study, cls.section), study.tasks[runs[0].task].augment
+        reads = any(run.train in cls.stored for run in runs)
+        trained = sum(options.epochs[run.train] * cls.passes[run.train] for run in runs)
+        return len(packed.manifest) * (reads * count_views(kind, options.views) + trained)
+
+    # What kinds of runs differ in -----------------------------------------------------------------------
     @abstractmethod
-    def digest(self, run: Run) -> str:
-        """Of all that determines a run's result."""
+    def share(self, run: Run) -> None:
+        """Make what the run shares with others, unless it is there."""
 
     @abstractmethod
-    def cost(self, run: Run) -> float:
-        """What it adds to the progress bar."""
+    def learner(self, run: Run, train: np.ndarray) -> nn.Module:
+        """The untrained network of a run whose training part is the rows `train`."""
 
     @abstractmethod
-    def compute(self, run: Run) -> tuple[dict, pd.DataFrame]:
-        """The run's `record` and its rows per test image."""
+    def answer(self, learner: nn.Module, rows: np.ndarray, epoch, generator) -> tuple[Tensor, Tensor]:
+        """Logits and targets of rows; `epoch` chooses the augmentation, None is the image itself."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def figures(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
+        """What is said of the validation part beside its loss."""
+
+    @abstractmethod
+    def test(self, learner: nn.Module, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
+        """Figures of a trained run, and a row per test image."""
+
+    # What they have in common ---------------------------------------------------------------------------
+    @cached_property
+    def network(self) -> nn.Module:
+        """Copied for every run: drawing fresh weights only to overwrite them takes longer."""
+        return self.weights.build()
+
+    def parts(self, run: Run) -> list[np.ndarray]:
+        """Rows of the manifest in which a run trains, validates and tests."""
+        part = self.packed.manifest[f"part_{run.fold}"].to_numpy()
+        return [np.flatnonzero(part == name) for name in PARTS]
 
     def start(self, run: Run) -> torch.Generator:
         """Seed a run's training by what it is called; returns the generator of its batches.
@@ -62,145 +108,188 @@ class Arm(ABC):
         names = (self.study.origin(run.task), run.backbone, run.train, run.lr, run.fold, run.seed)
         return compute.start_run(seed_of(self.study.seed, self.folder, *names))
 
+    @property
+    def code(self) -> str:
+        """The module whose code, with all that it imports, decides what a run gives."""
+        return type(self).__module__
+
+    def digest(self, run: Run) -> str:
+        """Of all that determines a run's result."""
+        return digest_of(
+            code_digest(self.code),
+            self.study.seed,
+            (self.packed.digest, self.packed.resize, self.weights.digest, self.size, self.kind),
+            (run, self.options.epochs[run.train], self.options.model_dump(exclude=WHICH)),
+            (compute.precision(), compute.device().type),
+        )
+
     def path(self, run: Run) -> Path:
         return self.study.store_dir / self.folder / run.task / f"{self.digest(run)}.parquet"
 
-    def record(self, run: Run, learner: nn.Module, found: Fit, n_train: int, start: float, **figures) -> dict:
-        """One row of the table of runs (JSON values) with the `history` of its epochs.
+    def compute(self, run: Run) -> tuple[dict, pd.DataFrame]:
+        """Train, choose the epoch by validation loss, test once.
 
-        Args:
-            start: when the run began, by `time.perf_counter`; figures: of validation and test.
+        Returns:
+            one row of the table of runs (JSON values) with the `history` of its epochs; a row per test image.
         """
-        return {
+        start = time.perf_counter()
+        train, validation, test = self.parts(run)
+        # Made first: making it must not draw from a run's random numbers.
+        self.share(run)
+        generator = self.start(run)
+        learner = self.learner(run, train)
+        best, history = self.fit(learner, run, train, validation, generator)
+        figures, tested = self.test(learner, validation, test)
+        about = self.packed.manifest.iloc[test][["image_id", "patient_id"]].reset_index(drop=True)
+        about.insert(0, "run", self.digest(run))
+        record = {
             "run": self.digest(run),
             **asdict(run),
-            "best_epoch": found.best_epoch,
-            **found.validation,
+            **best,
             **figures,
             "n_trainable": sum(p.numel() for p in learner.parameters() if p.requires_grad),
-            "n_train": n_train,
-            "diverged": found.best_epoch == 0,
+            "n_train": len(train),
+            "diverged": best["best_epoch"] == 0,
             "seconds": time.perf_counter() - start,
             "data_digest": self.packed.digest,
             "weights_digest": self.weights.digest,
-            "history": found.history,
+            "history": history,
         }
+        return record, about.assign(fold=run.fold).join(tested)
+
+    def fit(
+        self, learner: nn.Module, run: Run, train: np.ndarray, validation: np.ndarray, generator
+    ) -> tuple[dict[str, float], list[dict[str, float]]]:
+        """Adam at a constant rate; ends with the weights of the lowest validation loss (as published).
+
+        Returns:
+            `best_epoch` (from 1; 0 where training diverged) with its validation figures; those of all epochs.
+        """
+        epochs, batch_size = self.options.epochs[run.train], self.options.batch_size
+        trained = [p for p in learner.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=run.lr, fused=True)
+        best, kept, history = {"best_epoch": 0, "val_loss": math.inf, **self.diverged}, {}, []
+        for epoch in range(epochs):
+            learner.train()
+            total = 0.0
+            for rows in batches.shuffled(train, batch_size, generator):
+                loss = self.loss_of(learner, rows, epoch, generator)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                total += loss.detach().double() * len(rows)
+                self.advance(len(self.packed.manifest) * self.passes[run.train] * len(rows) / len(train))
+            figures = self.validate(learner, validation)
+            history.append({"epoch": epoch + 1, "train_loss": float(total) / len(train), **figures})
+            if figures["val_loss"] < best["val_loss"]:
+                best, kept = {"best_epoch": epoch + 1, **figures}, _trained_state(learner)
+        learner.load_state_dict(kept, strict=False)
+        return best, history
+
+    def loss_of(self, learner: nn.Module, rows: np.ndarray, epoch: int, generator) -> Tensor:
+        with compute.autocast():
+            logits, targets = self.answer(learner, rows, epoch, generator)
+        return self.loss(logits.float(), targets)
+
+    def validate(self, learner: nn.Module, rows: np.ndarray) -> dict[str, float]:
+        logits, targets = self.answers(learner, rows)
+        if not torch.isfinite(logits).all():
+            return {"val_loss": math.inf, **self.diverged}
+        return {"val_loss": float(self.loss(logits, targets)), **self.figures(logits, targets)}
+
+    def answers(self, learner: nn.Module, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Logits and targets of any number of rows, float32, on the processor."""
+        learner.eval()
+        with compute.inference():
+            said = [
+                [part.float().cpu() for part in self.answer(learner, some, None, None)]
+                for some in batches.in_order(rows, 2 * self.options.batch_size)
+            ]
+        logits, targets = (torch.cat(parts) for parts in zip(*said, strict=True))
+        return logits, targets
+
+
+def _trained_state(learner: nn.Module) -> dict[str, Tensor]:
+    """A copy of what training changes: trained parameters and batch-norm statistics."""
+    names = {n for n, p in learner.named_parameters() if p.requires_grad}
+    names |= {n for n, _ in learner.named_buffers() if "running" in n}
+    return {k: copy.deepcopy(v) for k, v in learner.state_dict().items() if k in names}
 
 
 @dataclass(frozen=True)
 class Finished:
-    """All runs of a grid in the order asked for: a row per run; per run and epoch; per run and test image."""
+    """Runs in the order asked for: a row per run; per run and epoch; per run and test image."""
 
     runs: pd.DataFrame
     history: pd.DataFrame
-    images: pd.DataFrame
+    predictions: pd.DataFrame
     computed: int
+
+    @property
+    def reused(self) -> int:
+        return len(self.runs) - self.computed
 
 
 def carry_out(
-    study: Study,
-    task: str,
-    runs: list[Run],
-    arm_type: type[Arm],
-    cost: Callable[[list[Run]], float],
-    description: str,
+    study: Study, task: str, runs: list[Run], group_type: type[RunGroup], description: str
 ) -> Finished:
-    """Compute what the store lacks, several arms at a time, then gather everything from it.
-
-    Args:
-        cost: of an arm's runs, in the units of `advance`.
-    """
-    runs = sorted(runs, key=_arm_of)
+    """Compute what the store lacks, several groups at a time, then gather everything from it."""
+    runs = sorted(runs, key=_group_of)
     on_cluster = study.compute.backend == "ray"
-    pieces = _pieces(runs, _part_of if on_cluster else _arm_of, cost)
-    total = sum(cost(piece) for piece in pieces)
+    packed, key = group_type.opened(study, task), _part_of if on_cluster else _group_of
+    parts = [list(group) for _, group in groupby(sorted(runs, key=key), key=key)]
+    cost = {part[0]: group_type.cost_of(study, packed, part) for part in parts}
+    total, longest_first = sum(cost.values()), sorted(parts, key=lambda part: -cost[part[0]])
+    pieces = [((group_type, study, task), part) for part in longest_first]
+    done = []
     if on_cluster:
-        done = _stream(study, task, pieces, arm_type, total, description)
+        stream(_each_run, pieces, study.compute, total, description, done.append)
     else:
-        pieces = [(arm_type, study, task, piece) for piece in pieces]
-        arms = work(_complete, pieces, study.compute.workers, total, description)
-        done = [run for arm in arms for run in arm]
+        for group in work(_complete, pieces, study.compute.workers, total, description):
+            done += group
     stored = {run: (path, new) for run, path, new in done}
     results = [load_run(stored[run][0]) for run in runs]
-    return _gather(results, sum(new for _, new in stored.values()))
+    return _gathered(results, sum(new for _, new in stored.values()))
 
 
-def _pieces(runs: list[Run], key: Callable, cost: Callable[[list[Run]], float]) -> list[list[Run]]:
-    """Runs that stay together, the most expensive first."""
-    pieces = [list(group) for _, group in groupby(sorted(runs, key=key), key=key)]
-    return sorted(pieces, key=lambda piece: -cost(piece))
+def _complete(piece: tuple[tuple, list[Run]], advance: Advance) -> list[tuple[Run, Path, bool]]:
+    return list(_each_run(*piece, advance))
 
 
-def _complete(piece: tuple[type[Arm], Study, str, list[Run]], advance: Advance) -> list[tuple]:
-    """Every run of an arm into the store: (run, where it lies, whether it was computed now)."""
-    arm_type, study, task, runs = piece
-    arm = _open_arm(arm_type, study, task, runs, advance)
-    done = []
-    for run in runs:
-        missing = load_run(arm.path(run)) is None
-        if missing:
-            save_run(arm.path(run), *arm.compute(run))
-        else:
-            advance(arm.cost(run))
-        done.append((run, arm.path(run), missing))
-    return done
-
-
-def _stream(
-    study: Study, task: str, pieces: list[list[Run]], arm_type: type[Arm], total: float, description: str
-) -> list[tuple]:
-    """The same on a cluster; only here is written to the store."""
-    folder = study.store_dir / arm_type.folder / task
-    stored = {path.stem for path in folder.glob("*.parquet") if load_run(path) is not None}
-    done = []
-
-    def keep(finished: tuple) -> None:
-        run, digest, result = finished
-        path = folder / f"{digest}.parquet"
-        if result is not None:
-            save_run(path, *result)
-        done.append((run, path, result is not None))
-
-    shared = (arm_type, study, task, stored)
-    stream(_each_run, [(shared, piece) for piece in pieces], study.compute, total, description, keep)
-    return done
-
-
-def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tuple]:
-    """Somewhere in the cluster: each run's digest, and its result unless that is stored already."""
-    arm_type, study, task, stored = shared
-    arm = _open_arm(arm_type, study, task, runs, advance)
-    for run in runs:
-        digest = arm.digest(run)
-        if digest in stored:
-            advance(arm.cost(run))
-        yield run, digest, None if digest in stored else arm.compute(run)
-
-
-def _open_arm(arm_type: type[Arm], study: Study, task: str, runs: list[Run], advance: Advance) -> Arm:
+def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tuple[Run, Path, bool]]:
+    """Every run of a group into the store: where it lies, and whether it was computed now."""
+    group_type, study, task = shared
     weights = load_weights(study, runs[0].source, runs[0].backbone)
-    return arm_type(study, task, arm_type.opened(study, task), weights, advance)
+    group = group_type(study, task, group_type.opened(study, task), weights, advance)
+    for run in runs:
+        path = group.path(run)
+        missing = load_run(path) is None
+        if missing:
+            save_run(path, *group.compute(run))
+        else:
+            advance(len(group.packed.manifest) * group.options.epochs[run.train] * group.passes[run.train])
+        yield run, path, missing
 
 
-def _arm_of(run: Run) -> tuple[str, str]:
+def _group_of(run: Run) -> tuple[str, str]:
     return run.backbone, run.source
 
 
 def _part_of(run: Run) -> tuple:
-    """A part of an arm. Training the whole network takes so much longer than making the arm's features that
-    many machines may as well make them several times, and share the folds."""
-    return *_arm_of(run), run.fold if run.train == "all" else -1
+    """A part of a group. Training the whole network takes so much longer than making the group's features
+    that many machines may as well make them several times, and share the folds."""
+    return *_group_of(run), run.fold if run.train == "all" else -1
 
 
-def _gather(results: list[tuple[dict, pd.DataFrame]], computed: int) -> Finished:
+def _gathered(results: list[tuple[dict, pd.DataFrame]], computed: int) -> Finished:
     records = [dict(record) for record, _ in results]
-    histories = [
+    history = [
         pd.DataFrame(record.pop("history")).assign(run=record["run"], fold=record["fold"])
         for record in records
     ]
     return Finished(
         runs=pd.DataFrame(records),
-        history=pd.concat(histories, ignore_index=True),
-        images=pd.concat([images for _, images in results], ignore_index=True),
+        history=pd.concat(history, ignore_index=True),
+        predictions=pd.concat([images for _, images in results], ignore_index=True),
         computed=computed,
     )

@@ -10,7 +10,7 @@ backbones and folds are independent, as `radlib.stats.bootstrap` takes them to b
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -23,14 +23,13 @@ from radlib.errors import UserError
 from radlib.seeds import seed_of
 from radlib.study import Run, Study
 from radlib.study.titles import task_title
-from radlib.training.grid import Finished, carry_out
+from radlib.training.grid import carry_out
 from radlib.training.results import Results, fold_predictions
-from radlib.training.transfer_arm import PREDICTION, TransferArm, arm_cost
+from radlib.training.transfer import PREDICTION, TransferGroup
 
 FEWEST = 2  # patients of a class: one alone would say what its own image looks like
-FEWEST_SPARE = (
-    4  # degrees of freedom of the draws; with fewer an interval takes tens of thousands of resamples
-)
+# Degrees of freedom of the draws; with fewer an interval takes tens of thousands of resamples.
+FEWEST_SPARE = 4
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,8 @@ class PartialRun(Run):
     fraction: float
     order: int
 
-    @property
-    def name(self) -> str:
-        return f"{super().name}/part{self.fraction:g}/order{self.order}"
 
-
-class PartialArm(TransferArm):
+class PartialGroup(TransferGroup):
     """Runs on parts of the patients; where these networks look is not asked."""
 
     localises = False
@@ -54,9 +49,8 @@ class PartialArm(TransferArm):
         """As every run's, but of the training part only what the fraction takes."""
         train, validation, test = super().parts(run)
         manifest = self.packed.manifest.iloc[train]
-        drawn = nested_part(
-            manifest["patient_id"].to_numpy(), manifest["label"].to_numpy(), run.fraction, self._seed(run)
-        )
+        patients, labels = (manifest[column].to_numpy() for column in ("patient_id", "label"))
+        drawn = nested_part(patients, labels, run.fraction, self._seed(run))
         return [train[drawn], validation, test]
 
     def start(self, run: PartialRun) -> torch.Generator:
@@ -76,31 +70,29 @@ def part_sizes(study: Study, task: str) -> tuple[pd.DataFrame, list[str]]:
         Columns fraction, n_train_patients and n_validation_patients (both the mean over folds, rounded).
     """
     manifest = open_packed(study.dataset_dir(task)).manifest
-    training, validating = (
-        [_numbers(manifest[manifest[column] == part]) for column in part_columns(manifest)]
-        for part in ("train", "validation")
-    )
-    validation = round(np.mean([sum(fold) for fold in validating]))
+    of_classes = {"train": [], "validation": []}  # by part: of every fold, patients of each class
+    for part, folds in of_classes.items():
+        for column in part_columns(manifest):
+            some = manifest[manifest[column] == part]
+            classes = patient_classes(some["patient_id"].to_numpy(), some["label"].to_numpy())
+            folds.append(list(classes.value_counts()))
+    validation = round(np.mean([sum(fold) for fold in of_classes["validation"]]))
     rows, notes = [], []
     for fraction in study.label_efficiency.fractions:
-        drawn = [[part_size(count, fraction) for count in fold] for fold in training]
+        drawn = [[part_size(count, fraction) for count in fold] for fold in of_classes["train"]]
         fewest = min(min(fold) for fold in drawn)
-        if fewest < FEWEST:
+        if fewest >= FEWEST:
+            rows.append((fraction, round(np.mean([sum(fold) for fold in drawn])), validation))
+        else:
             notes.append(
                 f"{task_title(study, task)}: {fraction:.0%} of the training patients are left out, for in "
                 f"some fold they hold {fewest} of a class, and {FEWEST} are needed."
             )
-            continue
-        rows.append((fraction, round(np.mean([sum(fold) for fold in drawn])), validation))
     return pd.DataFrame(rows, columns=["fraction", "n_train_patients", "n_validation_patients"]), notes
 
 
 def whole_runs(study: Study, task: str) -> list[Run]:
-    """The runs of 03_transfer on all training patients that the curves end in.
-
-    Raises:
-        UserError: the task has none with that rate.
-    """
+    """The runs of 03_transfer on all training patients that the curves end in; UserError where none is."""
     options = study.label_efficiency
     runs = [
         run
@@ -133,30 +125,26 @@ def trained(study: Study, task: str, fractions: list[float]) -> Results:
     Raises:
         UserError: data or weights are missing, no fraction is left, or no frozen setting has the rate.
     """
-    runs, images = [], []
-    partial = partial_runs(study, task, fractions)
+    done = []
+    whole, partial = whole_runs(study, task), partial_runs(study, task, fractions)
     if partial:
-        _check_repeats(study, task)
-        done = _train(study, task, partial, PartialArm, f"parts of {task}")
-        runs.append(done.runs)
-        images.append(done.images[PREDICTION])
+        _check_repeats(study, task, [run.source for run in whole])
+        done.append(carry_out(study, task, partial, PartialGroup, f"parts of {task}"))
     if 1 in fractions:
-        done = _train(study, task, whole_runs(study, task), TransferArm, f"all of {task}")
-        runs.append(done.runs.assign(fraction=1.0, order=0))
-        images.append(done.images[PREDICTION])
-    if not runs:
+        found = carry_out(study, task, whole, TransferGroup, f"all of {task}")
+        done.append(replace(found, runs=found.runs.assign(fraction=1.0, order=0)))
+    if not done:
         raise UserError(
             f"label_efficiency.fractions: none leaves {FEWEST} training patients of each class of task "
             f"'{task}' in every fold; add larger ones, or take the task out"
         )
-    everything = pd.concat(runs, ignore_index=True)
-    predictions = fold_predictions(task, everything, pd.concat(images, ignore_index=True))
-    return Results(everything, {task: predictions})
+    runs = pd.concat([found.runs for found in done], ignore_index=True)
+    rows = pd.concat([found.predictions[PREDICTION] for found in done], ignore_index=True)
+    return Results(runs, {task: fold_predictions(task, runs, rows)})
 
 
-def _check_repeats(study: Study, task: str) -> None:
+def _check_repeats(study: Study, task: str, sources: list[str]) -> None:
     """Before hours of training: could there be an interval over draws?"""
-    sources = [run.source for run in whole_runs(study, task)]
     cells = min(sources.count(source) for source in set(sources))
     repeats = study.label_efficiency.repeats
     if (repeats - 1) * cells < FEWEST_SPARE:
@@ -164,15 +152,3 @@ def _check_repeats(study: Study, task: str) -> None:
             f"label_efficiency.repeats is {repeats}, too few for an interval over draws: task '{task}' has "
             f"{cells} pair(s) of fold and backbone; take at least {1 + math.ceil(FEWEST_SPARE / cells)}"
         )
-
-
-def _train(study: Study, task: str, runs: list, arm_type: type[TransferArm], description: str) -> Finished:
-    packed = open_packed(study.dataset_dir(task))
-    return carry_out(
-        study, task, runs, arm_type, lambda arm: arm_cost(study, packed, arm), description=description
-    )
-
-
-def _numbers(part: pd.DataFrame) -> list[int]:
-    """Patients of each class in a part."""
-    return list(patient_classes(part["patient_id"].to_numpy(), part["label"].to_numpy()).value_counts())

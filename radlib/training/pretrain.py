@@ -26,6 +26,7 @@ from radlib.networks.weights import Preprocessing, save_weights
 from radlib.seeds import digest_of, seed_of
 from radlib.store import atomic_path, write_json, write_table
 from radlib.study import Study
+from radlib.study.training import Pretrain
 
 
 @dataclass(frozen=True)
@@ -47,31 +48,24 @@ def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrai
         UserError: the corpus has not been prepared, a backbone is not understood or cannot be shown images of
             that size, or more processes should share a batch than it has images for.
     """
-    packed = open_packed(study.dataset_dir(source))
-    images = int((packed.manifest["part_0"] == "train").sum()) * study.pretrain.epochs
-    names = study.backbones_of(source)
+    options, machines = study.pretrain, study.compute
+    packed, names = open_packed(study.dataset_dir(source)), study.backbones_of(source)
     for backbone in names:
         backbones.check(backbone)
-        backbones.check_size(backbone, study.pretrain.size)
+        backbones.check_size(backbone, options.size)
     pieces = [(study, source, backbone, save) for backbone in names]
-    total, description = images * len(pieces), f"pretrain on {source}"
-    if study.compute.backend == "ray":
-        _check_shares(study)
-        results = together(
-            pretrain_backbone, pieces, study.compute, total, description, study.store_dir / "pretrain"
+    total = int((packed.manifest["part_0"] == "train").sum()) * options.epochs * len(pieces)
+    description, folder = f"pretrain on {source}", study.store_dir / "pretrain"
+    if machines.backend != "ray":
+        results = work(pretrain_backbone, pieces, machines.workers, total, description)
+    elif 2 * machines.together > options.batch_size:
+        raise UserError(
+            f"compute.together: {machines.together} processes cannot share batches of {options.batch_size} "
+            f"images; at most {options.batch_size // 2} can, or raise pretrain.batch_size"
         )
     else:
-        results = work(pretrain_backbone, pieces, study.compute.workers, total, description)
+        results = together(pretrain_backbone, pieces, machines, total, description, folder)
     return dict(zip(names, results, strict=True))
-
-
-def _check_shares(study: Study) -> None:
-    together, batch_size = study.compute.together, study.pretrain.batch_size
-    if 2 * together > batch_size:
-        raise UserError(
-            f"compute.together: {together} processes cannot share batches of {batch_size} images; at most "
-            f"{batch_size // 2} can, or raise pretrain.batch_size"
-        )
 
 
 def pretrain_backbone(
@@ -80,16 +74,12 @@ def pretrain_backbone(
     """One (study, source, backbone, save), trained by a team or read from the store."""
     study, source, backbone, save = piece
     packed = open_packed(study.dataset_dir(source))
-    key = digest_of(
-        code_digest(__name__), packed.digest, backbone, study.pretrain, study.seed, compute.precision(),
-        compute.device().type,
-    )  # fmt: skip
-    stored = study.store_dir / "pretrain" / f"{key}.pt"
-    # by name: a changed column of the data does not deal out other first weights, nor does the source
+    computed_by = (code_digest(__name__), compute.precision(), compute.device().type)
+    key = digest_of(computed_by, packed.digest, backbone, study.pretrain, study.seed)
+    # By name: a changed column of the data does not deal out other first weights, nor does the source.
     seed = seed_of(study.seed, "pretrain", backbone)
-    training = _Training(study, packed, backbone, study.pretrain.size, seed, team)
-    training.resume(stored, advance)
-    training.run(stored, advance)
+    training = _Training(packed, backbone, study.pretrain, seed, team)
+    training.run(study.store_dir / "pretrain" / f"{key}.pt", advance)
     result = training.result(source)
     if save and team.leads:
         path = study.model_file(source, backbone)
@@ -103,10 +93,8 @@ def pretrain_backbone(
 class _Training:
     """The state of a pretraining: network, optimiser, schedule, finished epochs."""
 
-    def __init__(self, study: Study, packed: Packed, backbone: str, size: int, seed: int, team: Team):
-        self.team, self.packed, self.backbone, self.size = team, packed, backbone, size
-        self.options, self.seed = study.pretrain, seed
-        self.simulated = bool(packed.meta["simulated"])
+    def __init__(self, packed: Packed, backbone: str, options: Pretrain, seed: int, team: Team):
+        self.packed, self.backbone, self.options, self.seed, self.team = packed, backbone, options, seed, team
         part = packed.manifest["part_0"].to_numpy()
         self.rows = {name: np.flatnonzero(part == name) for name in ("train", "validation", "test")}
         self.labels = torch.from_numpy(packed.manifest["label"].to_numpy(dtype=np.int64, copy=True))
@@ -125,35 +113,28 @@ class _Training:
         )
         self.history: list[dict] = []
 
-    def resume(self, checkpoint: Path, advance: Advance) -> None:
+    def run(self, checkpoint: Path, advance: Advance) -> None:
+        """Train the epochs that the checkpoint lacks, and write it after each."""
+        parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
         stored = _stored(checkpoint)
         if stored is not None:
-            self.model.load_state_dict(stored["model"])
-            self.optimizer.load_state_dict(stored["optimizer"])
-            self.schedule.load_state_dict(stored["schedule"])
+            for name, part in parts.items():
+                part.load_state_dict(stored[name])
             self.history = stored["history"]
             advance(len(self.history) * len(self.rows["train"]))
-
-    def run(self, checkpoint: Path, advance: Advance) -> None:
         while len(self.history) < self.options.epochs:
             self._epoch(len(self.history), advance)
-            if not self.team.leads:
-                continue
-            stored = {
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "history": self.history,
-            }
-            with atomic_path(checkpoint) as temporary:
-                torch.save(stored, temporary)
+            if self.team.leads:
+                states = {name: part.state_dict() for name, part in parts.items()}
+                with atomic_path(checkpoint) as temporary:
+                    torch.save({**states, "history": self.history}, temporary)
 
     def result(self, source: str) -> Pretrained:
         scores, labels = self._scores(self.rows["test"])
         summary = {
             "source": source,
             "backbone": self.backbone,
-            "simulated": self.simulated,
+            "simulated": bool(self.packed.meta["simulated"]),
             **accuracies(scores, labels),
             "n_images": len(self.labels),
             "n_train": len(self.rows["train"]),
@@ -183,19 +164,17 @@ class _Training:
             # Not as a number, for which a graphics card would be waited for in every step.
             total += loss.detach().double() * len(batch[0])
             advance(len(rows))
-        total = float(total)
+        total, count = float(total), len(self.rows["train"])
         seconds = time.perf_counter() - start
         scores, labels = self._scores(self.rows["validation"])
         log_loss = functional.cross_entropy(torch.from_numpy(scores), torch.from_numpy(labels))
-        self.history.append(
-            {
-                "epoch": epoch + 1,
-                "train_loss": self.team.total(total) / len(self.rows["train"]),
-                "val_loss": float(log_loss),
-                **{f"val_{name}": value for name, value in accuracies(scores, labels).items()},
-                "images_per_second": len(self.rows["train"]) / seconds,
-            }
-        )
+        figures = {
+            "epoch": epoch + 1,
+            "train_loss": self.team.total(total) / count,
+            "val_loss": float(log_loss),
+        }
+        figures |= {f"val_{name}": value for name, value in accuracies(scores, labels).items()}
+        self.history.append({**figures, "images_per_second": count / seconds})
 
     def _drawn(self, rows: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """This process' share of a batch: pixels uint8 (B, S, S, C), affine maps (B, 2, 3), labels (B,)."""
@@ -213,8 +192,7 @@ class _Training:
         return compute.pinned(torch.from_numpy(read_rows(self.packed.images, rows)))
 
     def _input(self, pixels: Tensor, maps: Tensor | None) -> Tensor:
-        batch = batches.augment(batches.as_input(pixels, self.size), maps)
-        return self.preprocessing(batch).contiguous(memory_format=torch.channels_last)
+        return self.preprocessing(batches.augment(batches.as_input(pixels, self.options.size), maps))
 
     def _scores(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.model.eval()
@@ -230,12 +208,11 @@ def accuracies(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
     Balanced accuracy stands beside top-1 because radiology corpora are dominated by a few large classes.
     """
-    classes = np.arange(scores.shape[1])
-    best = scores.argmax(1)
-    few = len(classes) <= 5
+    best, classes = scores.argmax(1), np.arange(scores.shape[1])
+    top5 = top_k_accuracy_score(labels, scores, k=5, labels=classes) if len(classes) > 5 else 1
     return {
         "top1": float((best == labels).mean()),
-        "top5": 1.0 if few else float(top_k_accuracy_score(labels, scores, k=5, labels=classes)),
+        "top5": float(top5),
         "balanced_accuracy": float(balanced_accuracy_score(labels, best)),
     }
 
@@ -253,16 +230,14 @@ def _stored(checkpoint: Path) -> dict | None:
 
 def channel_statistics(images: np.ndarray, rows: np.ndarray, sample: int = 2000) -> Preprocessing:
     """Mean and SD of each channel over (a fixed sample of) the training images, in 0..1."""
-    chosen = np.sort(np.random.default_rng(0).permutation(rows)[:sample])
     # Counted image by image, because as numbers of 64 bits 2000 images of 224 px would take gigabytes.
     counts = np.zeros((images.shape[-1], 256))
-    for row in chosen:
+    for row in np.sort(np.random.default_rng(0).permutation(rows)[:sample]):
         for channel, pixels in enumerate(images[row].reshape(-1, len(counts)).T):
             counts[channel] += np.bincount(pixels, minlength=256)
+    release(images)
     shares, values = counts / counts[0].sum(), np.arange(256) / 255
     mean = shares @ values
     std = np.sqrt((shares * (values - mean[:, np.newaxis]) ** 2).sum(1))
-    release(images)
-    if len(mean) == 1:
-        mean, std = np.repeat(mean, 3), np.repeat(std, 3)
-    return Preprocessing(tuple(float(x) for x in mean.round(6)), tuple(float(x) for x in std.round(6)))
+    mean, std = (tuple(np.broadcast_to(some.round(6), 3).tolist()) for some in (mean, std))
+    return Preprocessing(mean, std)

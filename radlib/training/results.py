@@ -73,11 +73,10 @@ def load_results(study: Study, tasks: list[str] | None = None) -> Results:
             different images, a patient is tested in two folds, or runs come from different data or weights.
     """
     names = study.compared_tasks if tasks is None else tasks
-    return check_results(study, ((task, *_read(study, task)) for task in names))
+    return check_results(study, ((task, *_read(study.result_dir(task), task)) for task in names))
 
 
-def _read(study: Study, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    folder = study.result_dir(task)
+def _read(folder: Path, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     runs = read_result(folder / "runs.parquet", task, _RUN_COLUMNS)
     return runs, read_result(folder / "predictions.parquet", task, _PREDICTION_COLUMNS)
 
@@ -87,15 +86,12 @@ def check_results(study: Study, found: Iterable[tuple[str, pd.DataFrame, pd.Data
     tables, predictions, notes = [], {}, []
     for task, runs, rows in found:
         kept = asked_for(study.runs_of(task), runs, _FIGURES)
-        if len(kept) < len(runs):
-            notes.append(
-                f"{study.tasks[task].title}: {len(runs) - len(kept)} stored runs lie outside this study"
-            )
-        if "diverged" in kept and kept["diverged"].any():
-            notes.append(
-                f"{study.tasks[task].title}: {int(kept['diverged'].sum())} of {len(kept)} runs diverged "
-                "and count with an AUC of 0.5"
-            )
+        title, outside = study.tasks[task].title, len(runs) - len(kept)
+        diverged = int(kept["diverged"].sum()) if "diverged" in kept else 0
+        if outside:
+            notes.append(f"{title}: {outside} stored runs lie outside this study")
+        if diverged:
+            notes.append(f"{title}: {diverged} of {len(kept)} runs diverged and count with an AUC of 0.5")
         predictions[task] = fold_predictions(task, kept, rows[rows["run"].isin(kept["run"])])
         tables.append(kept)
     everything = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN_COLUMNS)
@@ -118,12 +114,9 @@ def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
 
 
 def asked_for(wanted: list[Run], runs: pd.DataFrame, figures: list[str]) -> pd.DataFrame:
-    """The stored runs that the study asks for, sorted; each must be there exactly once.
+    """The stored ones of `wanted`, all runs of one task, sorted.
 
-    Args:
-        wanted: all runs of one task; figures: columns that must hold numbers.
-    Raises:
-        UserError: a run is missing or there twice, or one of its figures is no finite number.
+    Raises: UserError where one is missing or there twice, or a column of `figures` holds no finite number.
     """
     task = wanted[0].task
     named = pd.DataFrame([{key: getattr(run, key) for key in _SOURCE_RUN} for run in wanted])
@@ -145,19 +138,12 @@ def asked_for(wanted: list[Run], runs: pd.DataFrame, figures: list[str]) -> pd.D
 
 
 def fold_predictions(task: str, runs: pd.DataFrame, rows: pd.DataFrame) -> list[FoldPredictions]:
-    """What a task's runs scored, one entry per fold.
-
-    Args:
-        runs: one row per run; rows: one per run and test image, of these runs alone.
-    Raises:
-        UserError: as `load_results`, of predictions.
-    """
+    """What a task's runs scored, one entry per fold, from a row per run and test image; as `load_results`."""
     without = set(runs["run"]) - set(rows["run"])
     if without:
         raise UserError(
             f"task '{task}': {len(without)} runs have no predictions, the first is {min(without)}; {REMEDY}"
         )
-    rows = rows.sort_values(["fold", "run", "image_id"], ignore_index=True)
     parts = [_one_fold(task, int(fold), runs, group) for fold, group in rows.groupby("fold")]
     tested = pd.concat([pd.Series(np.unique(part.patients)) for part in parts])
     if tested.duplicated().any():
@@ -171,43 +157,34 @@ def fold_predictions(task: str, runs: pd.DataFrame, rows: pd.DataFrame) -> list[
 
 def _one_fold(task: str, fold: int, runs: pd.DataFrame, rows: pd.DataFrame) -> FoldPredictions:
     where = f"task '{task}', fold {fold}"
-    names = rows["run"].unique()
-    if set(names) != set(runs.loc[runs["fold"] == fold, "run"]):
+    if set(rows["run"]) != set(runs.loc[runs["fold"] == fold, "run"]):
         raise UserError(f"{where}: runs.parquet and predictions.parquet name different runs; {REMEDY}")
-    shape = (len(names), len(rows) // len(names))
-    same = len(rows) == shape[0] * shape[1]
-    for column in ("image_id", "patient_id", "label"):
-        values = rows[column].to_numpy()
-        same = same and bool((values.reshape(shape) == values[: shape[1]]).all())
-    if not same:
-        raise UserError(f"{where}: not all runs were tested on the same images; {REMEDY}")
-    first = rows.iloc[: shape[1]]
-    part = FoldPredictions(
-        fold=fold,
-        image_ids=first["image_id"].to_numpy(),
-        patients=first["patient_id"].to_numpy(),
-        labels=first["label"].to_numpy(dtype=np.int64),
-        runs=names,
-        scores=rows["score"].to_numpy(dtype=np.float64).reshape(shape),
-    )
-    _check_fold(where, part, runs)
-    return part
-
-
-def _check_fold(where: str, part: FoldPredictions, runs: pd.DataFrame) -> None:
-    if len(np.unique(part.image_ids)) != len(part.image_ids):
+    if rows.duplicated(["run", "image_id"]).any():
         raise UserError(f"{where}: a run scored one image twice; {REMEDY}")
-    if not np.isfinite(part.scores).all():
+    images = rows[["image_id", "patient_id", "label"]].drop_duplicates().sort_values("image_id")
+    if images["image_id"].duplicated().any() or len(rows) != len(images) * rows["run"].nunique():
+        raise UserError(f"{where}: not all runs were tested on the same images; {REMEDY}")
+    if not np.isfinite(rows["score"]).all():
         raise UserError(f"{where}: a score is no finite number; {REMEDY}")
-    if set(np.unique(part.labels)) != {0, 1}:
+    if set(images["label"]) != {0, 1}:
         raise UserError(
             f"{where}: the test part needs both classes, 0 and 1; use fewer folds or more patients"
         )
+    scores = rows.pivot(index="run", columns="image_id", values="score")
+    part = FoldPredictions(
+        fold=fold,
+        image_ids=images["image_id"].to_numpy(),
+        patients=images["patient_id"].to_numpy(),
+        labels=images["label"].to_numpy(dtype=np.int64),
+        runs=scores.index.to_numpy(),
+        scores=scores.to_numpy(dtype=np.float64),
+    )
     stored = runs.set_index("run").loc[part.runs, "test_auc"].to_numpy(dtype=float)
     found = np.array([auc(scores, part.labels) for scores in part.scores])
     # Scores stored with fewer digits may tie where the training's own did not.
     if np.abs(stored - found).max() > 1e-3:
         raise UserError(f"{where}: test_auc in runs.parquet does not follow from the predictions; {REMEDY}")
+    return part
 
 
 def check_one_version(runs: pd.DataFrame) -> None:

@@ -46,11 +46,11 @@ def holds_sections(value) -> bool:
 
 def install() -> None:
     from radlib import study
-    from radlib.study import common
+    from radlib.study import common, files
     from radlib.study import study as module
 
     plain_get, plain_repr = common.Strict.__getattribute__, common.Strict.__repr__
-    plain_load, plain_state = module.load_study, module.Study.__setstate__
+    plain_load, plain_state = files.load_study, module.Study.__setstate__
 
     def noted_get(self, name):
         value = plain_get(self, name)
@@ -76,7 +76,7 @@ def install() -> None:
         watch(self, "")
 
     common.Strict.__getattribute__, common.Strict.__repr__ = noted_get, noted_repr
-    module.load_study = study.load_study = noted_load
+    files.load_study = study.load_study = noted_load
     module.Study.__setstate__ = noted_state
 
 

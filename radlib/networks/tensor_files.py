@@ -9,25 +9,33 @@ import zipfile
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from radlib.errors import UserError
-from radlib.networks import backbones
-from radlib.networks.weights import read_safetensors
 
 # What PyTorch raises where a pickle is cut, changed, or asks for more than tensors.
 _DAMAGED = (
-    OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, AssertionError,
-    OverflowError, MemoryError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile,
-)  # fmt: skip
+    *(OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, AssertionError),
+    *(OverflowError, MemoryError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile),
+)
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; UserError where it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as header:
+            metadata = header.metadata() or {}
+        return load_file(path), metadata
+    except (SafetensorError, OSError, ValueError) as exc:
+        raise UserError(
+            f"{path} cannot be read as weights: its safetensors are damaged ({exc}); fetch or make it again"
+        ) from exc
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """State dict and metadata of a safetensors file or of what `torch.save` wrote.
-
-    Raises:
-        UserError: the file is something else, damaged, or holds more than tensors.
-    """
+    """State dict and metadata of safetensors or of what `torch.save` wrote; UserError of anything else."""
     with path.open("rb") as file:
         start = file.read(256)
     if start[8:9] == b"{":
@@ -54,13 +62,10 @@ def _something_else(path: Path, start: bytes) -> str:
         return "is a pointer of Git LFS to the file; fetch the file itself: git lfs pull"
     if start.lstrip().startswith(b"<"):
         return "is a web page, such as that of a login or an error; fetch the file itself"
+    if start.startswith(pickle.PROTO):
+        return ""
     if not zipfile.is_zipfile(path):
-        pickled = start.startswith(pickle.PROTO)
-        return (
-            ""
-            if pickled
-            else "cannot be read as weights: it is damaged, or of no kind known here; fetch it again"
-        )
+        return "cannot be read as weights: it is damaged, or of no kind known here; fetch it again"
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if "model.weights.h5" in names:
@@ -89,14 +94,3 @@ def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
 
 def _is_state(found: object) -> bool:
     return isinstance(found, dict) and bool(found) and all(isinstance(v, Tensor) for v in found.values())
-
-
-def without_wrapper(state: dict[str, Tensor], backbone: str) -> dict[str, Tensor]:
-    """Drop the word before every name that a program put there: `module.`, `model.`, `backbone.`, ..."""
-    expected = backbones.layout(backbone)
-    while state and not state.keys() & expected.keys():
-        wrappers = {key.partition(".")[0] for key in state}
-        if len(wrappers) > 1 or any("." not in key for key in state):
-            break
-        state = {key.partition(".")[2]: value for key, value in state.items()}
-    return state

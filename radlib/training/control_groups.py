@@ -9,19 +9,20 @@ import numpy as np
 import pandas as pd
 import torch
 
+from radlib import compute
 from radlib.code import code_digest
 from radlib.data.images import Packed, open_packed
 from radlib.data.splits import choose_subset
 from radlib.errors import UserError
 from radlib.seeds import digest_of, seed_of
 from radlib.study import Run, Study
-from radlib.training.transfer_arm import TransferArm
+from radlib.training.transfer import TransferGroup
 
 FEWEST_TESTED = 5  # patients in each group of classes
 GROUPS = ("first half of the classes", "second half of the classes")
 
 
-class ControlArm(TransferArm):
+class ControlGroup(TransferGroup):
     """A task as it is."""
 
     folder = "controls"
@@ -31,7 +32,7 @@ class ControlArm(TransferArm):
         return replace(open_packed(study.dataset_dir(task)), masks=None)
 
 
-class PermutedArm(ControlArm):
+class PermutedGroup(ControlGroup):
     """A task whose labels are shuffled where a run learns and chooses, and true where it is tested."""
 
     def digest(self, run: Run) -> str:
@@ -41,11 +42,11 @@ class PermutedArm(ControlArm):
         # The same for both sources of a pair, and drawn anew for every backbone, fold and seed.
         seed = seed_of(self.study.seed, "permuted labels", run.task, run.backbone, run.fold, run.seed)
         labels = permuted_labels(self.packed.manifest, run.task, run.fold, seed)
-        self.labels = torch.from_numpy(labels.astype(np.float32))
+        self.labels = torch.from_numpy(labels.astype(np.float32)).to(compute.device())
         return super().compute(run)
 
 
-class HeldOutArm(ControlArm):
+class HeldOutGroup(ControlGroup):
     """The held-out images of a corpus, as a task; here `task` is the corpus' name."""
 
     @classmethod
@@ -60,14 +61,8 @@ def permuted_labels(manifest: pd.DataFrame, task: str, fold: int, seed: int) -> 
     """Shuffle labels among the patients of the training part, and among those of the validation part.
 
     A patient's label is 1 if any image's is; all images of a patient get the one label that it draws. The
-    result depends on patients, labels and seed, not on the order of rows.
-
-    Args:
-        manifest: patient_id, label and part_<fold> of every image.
-    Returns:
-        (n,) int64; outside the two parts the true labels.
-    Raises:
-        UserError: all patients of a part have one label, so that there is nothing to shuffle.
+    result, (n,) int64, depends on patients, labels and seed, not on the order of rows; UserError where all
+    patients of a part have one label.
     """
     rng = np.random.default_rng(seed)
     labels = manifest["label"].to_numpy(dtype=np.int64, copy=True)
@@ -88,14 +83,8 @@ def held_out(packed: Packed, corpus: str, train_patients: int, max_images: int, 
     """The images of a corpus that pretraining never trained on, as a task of two groups of its classes.
 
     Classes in the order of their names: the first half are 0, the others 1. Few patients train, as many
-    validate, all others test; both kinds are drawn evenly from the classes.
-
-    Args:
-        packed: the corpus as prepared. train_patients: in each group. max_images: drawn evenly from classes.
-    Returns:
-        images uint8 (m, S, S, C) in memory; a manifest with the new label, class_name and part_0; no masks.
-    Raises:
-        UserError: too few patients in a group.
+    validate (`train_patients` of each group), all others test; both kinds are drawn evenly from the classes.
+    The manifest has the new label, class_name and part_0; there are no masks. UserError on too few patients.
     """
     waiting = np.flatnonzero(packed.manifest["part_0"].isin(["validation", "test"]))
     some = packed.manifest.iloc[waiting]
@@ -107,11 +96,8 @@ def held_out(packed: Packed, corpus: str, train_patients: int, max_images: int, 
     manifest["class_name"] = np.where(second, GROUPS[1], GROUPS[0])
     manifest = manifest.drop(columns=[c for c in manifest if c.startswith("part_")])
     manifest["part_0"] = _parts(manifest, classes, corpus, train_patients, seed)
-    meta = {
-        **packed.meta,
-        "digest": digest_of(code_digest(__name__), packed.digest, train_patients, max_images, seed),
-    }
-    return Packed(packed.images[rows], None, manifest, meta)
+    digest = digest_of(code_digest(__name__), packed.digest, train_patients, max_images, seed)
+    return Packed(packed.images[rows], None, manifest, {**packed.meta, "digest": digest})
 
 
 def _parts(manifest: pd.DataFrame, classes: np.ndarray, corpus: str, train: int, seed: int) -> np.ndarray:
@@ -120,19 +106,16 @@ def _parts(manifest: pd.DataFrame, classes: np.ndarray, corpus: str, train: int,
     patients = pd.DataFrame({"class": classes, "group": manifest["label"]}).groupby(ids).max()
     part = pd.Series("test", index=patients.index)
     for group, own in patients.groupby("group"):
-        _check_enough(corpus, GROUPS[group], len(own), train)
+        needed = 2 * train + FEWEST_TESTED
+        if len(own) < needed:
+            raise UserError(
+                f"corpus '{corpus}' keeps {len(own)} patients of the {GROUPS[group]} from training, and its "
+                f"control needs {needed} ({train} to train, as many to validate, {FEWEST_TESTED} to test); "
+                "lower controls.train_patients, raise controls.max_images, or take it out of "
+                "controls.positive"
+            )
         for name in ("train", "validation"):
             left = own[part[own.index] == "test"]
             chosen = choose_subset(left["class"].to_numpy(), left.index.to_numpy(), train, seed)
             part[left.index[chosen]] = name
     return part[ids].to_numpy()
-
-
-def _check_enough(corpus: str, group: str, found: int, train: int) -> None:
-    needed = 2 * train + FEWEST_TESTED
-    if found < needed:
-        raise UserError(
-            f"corpus '{corpus}' keeps {found} patients of the {group} from training, and its control needs "
-            f"{needed} ({train} to train, as many to validate, {FEWEST_TESTED} to test); lower "
-            "controls.train_patients, raise controls.max_images, or take it out of controls.positive"
-        )
