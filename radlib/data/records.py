@@ -88,7 +88,7 @@ def _draw(study: Study, dataset: str, options: dict[str, Any], progress: Callabl
             f"no layout '{config.layout}'; allowed: {', '.join([*GENERATORS, *datasets.READERS])}"
         )
     draw = GENERATORS[config.layout]
-    check_options(draw, config.layout, options, given=("size", "seed"))
+    options = check_options(draw, config.layout, options, given=("size", "seed"))
     seed = seed_of(study.seed, "images", study.origin(dataset))
     total = options["images"] if "images" in options else options["patients"] * options["slices"]
     drawn = draw(**options, size=config.size, seed=seed)

@@ -15,16 +15,7 @@ import numpy as np
 from radlib.errors import UserError, explained
 
 # What numpy and zipfile were seen to raise on damaged files; SyntaxError comes from a damaged header.
-_BROKEN = (
-    OSError,
-    ValueError,
-    EOFError,
-    LookupError,
-    SyntaxError,
-    TypeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_BROKEN = (OSError, ValueError, EOFError, LookupError, SyntaxError, TypeError, zipfile.BadZipFile, zlib.error)
 _unpacking = threading.Lock()
 
 
@@ -51,11 +42,7 @@ class ArrayRow:
 
 
 def open_array(path: Path) -> np.ndarray:
-    """A memory map of a `.npy` file; nothing but its header is read.
-
-    Raises:
-        UserError: missing, damaged, or not a stack of pictures in numbers.
-    """
+    """A memory map of a stack of pictures in a `.npy` file; nothing but its header is read."""
     with _readable(f"{path} is no readable .npy file"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.ndarray) or array.ndim < 3 or array.dtype.kind not in "uif":

@@ -12,14 +12,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from radlib.datasets.files import is_image, list_all, no_image, split_masks
-from radlib.datasets.lists import (
-    Folds,
-    class_of,
-    one_row_each,
-    read_table,
-    split_files,
-    with_folds,
-)
+from radlib.datasets.lists import Folds, class_of, one_row_each, read_table, split_files, with_folds
 from radlib.datasets.record import Record
 from radlib.errors import UserError
 
@@ -41,7 +34,12 @@ def read(path: Path, *, folds: Folds = "own") -> list[Record]:
         raise UserError(f"no images in {path}/images; expected images/, masks/ and labels.csv as published")
     if orphans:
         raise UserError(f"{path}{min(orphans)} has no image of that name; download the set again")
-    labels = _labels(path / "labels.csv")
+    table, columns = path / "labels.csv", ["image_id", "malignant"]
+    rows = one_row_each(read_table(table, columns), columns, table)
+    labels = {
+        image: class_of(label, _CLASSES, f"{table}: image {image}")
+        for image, label in zip(rows["image_id"], rows["malignant"], strict=True)
+    }
     crops = [
         (PurePosixPath(name).stem, files[name[1:]], tuple(files[mask[1:]] for mask in own))
         for name, own in masks.items()
@@ -55,13 +53,3 @@ def read(path: Path, *, folds: Folds = "own") -> list[Record]:
     unused += [Record(n, None, None, ref, drop=no_image(n)) for n, ref in files.items() if not is_image(n)]
     records = with_folds(records, path, FOLDS, "img_dir", folds, lambda crop: re.sub(r"\(\d+\)$", "", crop))
     return records + unused
-
-
-def _labels(file: Path) -> dict[str, str]:
-    """Image -> class, "" without a label."""
-    columns = ["image_id", "malignant"]
-    rows = one_row_each(read_table(file, columns), columns, file)
-    return {
-        image: class_of(label, _CLASSES, f"{file}: image {image}")
-        for image, label in zip(rows["image_id"], rows["malignant"], strict=True)
-    }

@@ -103,11 +103,7 @@ def decode(
 
 
 def _read(handle: BinaryIO, read: Callable = pydicom.dcmread, **options) -> pydicom.Dataset:
-    """A DICOM file.
-
-    Raises:
-        InvalidDicomError: it has no preamble, and nothing else tells that it is DICOM.
-    """
+    """A DICOM file; InvalidDicomError where it has no preamble, and nothing else tells that it is DICOM."""
     head = handle.read(132)
     handle.seek(0)
     whole = head[128:] == b"DICM"
@@ -127,11 +123,7 @@ def _read(handle: BinaryIO, read: Callable = pydicom.dcmread, **options) -> pydi
 
 
 def read_header(file: FileRef, keywords: Iterable[str]) -> pydicom.Dataset | None:
-    """These elements of a header, read up to the pixels; None where the file is no DICOM file at all.
-
-    Raises:
-        UserError: a DICOM file whose header is damaged.
-    """
+    """These elements of a header, read up to the pixels; None where the file is no DICOM file at all."""
     with named_faults(file.name), file.open() as handle:
         try:
             return _read(handle, stop_before_pixels=True, specific_tags=["SOPClassUID", *keywords])
@@ -143,9 +135,6 @@ def patient_of(file: FileRef, salt: str) -> tuple[str, str]:
     """Salted hashes of a file's patient id and of its key (see `radlib.datasets.patients`).
 
     Reading stops at the id, for there may be a million headers.
-
-    Raises:
-        UserError: no DICOM file, or one without a usable patient id.
     """
     with named_faults(file.name), file.open() as handle:
         until = {"stop_when": lambda tag, vr, length: tag > _PATIENT, "specific_tags": [_SOP_CLASS, _PATIENT]}

@@ -31,8 +31,8 @@ _HIDDEN = re.compile(r"\.|__MACOSX|@eaDir|(Thumbs\.db|desktop\.ini)$")
 def list_all(path: Path, root: str = "") -> tuple[dict[str, FileRef], list[Record]]:
     """Files below `root` of a folder or zip, by their name relative to `root`, sorted; hidden ones left out.
 
-    Returns:
-        The files, and what else was seen, as records to be dropped: links that lead nowhere or to a folder.
+    What else was seen comes as records to be dropped: links that lead nowhere or to a folder.
+
     Raises:
         UserError: no such folder, one that cannot be listed, or a damaged zip.
     """
@@ -114,7 +114,8 @@ def below(root: Path, names: Iterable[str], where: Path) -> list[FileRef]:
         if folder not in held:
             if name.startswith("/") or ".." in folder.split("/"):
                 raise UserError(f"'{name}' points outside {root}; list only files below that folder")
-            held[folder] = _names_in(root / folder)
+            here = root / folder
+            held[folder] = frozenset(os.listdir(here) if here.is_dir() else ())  # noqa: PTH208 (strings are cheap)
         if file not in held[folder]:
             index = _alike(root) if index is None else index
             fitting = index.get(_folded(name), [])
@@ -143,13 +144,6 @@ def _alike(root: Path) -> dict[str, list[str]]:
 def _folded(name: str) -> str:
     """A name without what other systems and programs change in it."""
     return unicodedata.normalize("NFC", name.strip().replace("\\", "/").removeprefix("./")).casefold()
-
-
-def _names_in(folder: Path) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(folder))  # noqa: PTH208 (a Path for each of a million names)
-    except (FileNotFoundError, NotADirectoryError):
-        return frozenset()
 
 
 def split_masks(names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:

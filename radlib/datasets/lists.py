@@ -60,10 +60,7 @@ def read_table(path: Path, columns: list[str], filled: Iterable[str] = ()) -> pd
 def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """Every cell of a csv as text, its first line too, which says how many cells a line has.
 
-    Args:
-        columns: names in the first line, if it is a header: they tell what parts the cells.
-    Raises:
-        UserError: no such file, another encoding than UTF-8, or a line that is longer than the first.
+    `columns` are names in the first line, if it is a header: they tell what parts the cells.
     """
     if not path.exists():
         raise UserError(f"no table {path}; download it with the images or correct the option")
@@ -247,13 +244,10 @@ def _fold_numbers(root: Path, pattern: str) -> list[str]:
 
 
 def class_of(label: object, classes: dict | None, where: str, option: str = "") -> str:
-    """The class that a published label stands for.
+    """The class that a published label of the image `where` stands for; UserError if `classes` lacks it.
 
     Args:
-        classes: label -> class; None: labels are classes.
-        where: the image, for messages. option: the name of the option that gives `classes`, if one does.
-    Raises:
-        UserError: `classes` lacks the label.
+        classes: label -> class, None if labels are classes. option: its name, where an option gives it.
     """
     label = unicodedata.normalize("NFC", str(label))
     if classes is None:

@@ -99,9 +99,7 @@ def _picked(path: Path, finding: str, folds: str, exported: bool) -> list[Record
     records = found.records(images, found.rows[columns[1]].str.strip(), _CLASSES, patients)
     return [
         replace(
-            record,
-            image_id=f"{exam}_sagittal_{index}",
-            parts=record.parts if folds == "authors" else None,
+            record, image_id=f"{exam}_sagittal_{index}", parts=record.parts if folds == "authors" else None
         )
         for record, (exam, index) in zip(records, slices, strict=True)
     ]

@@ -32,11 +32,7 @@ def plain(name: str) -> str:
 
 
 def patient_key(patient: str, where: str) -> str:
-    """`plain` of a patient's id.
-
-    Raises:
-        UserError: exponent notation, which has lost the digits that told people apart; names `where`.
-    """
+    """`plain` of a patient's id; UserError for exponent notation, which has lost the digits that matter."""
     if EXPONENT.fullmatch(patient.strip()):
         raise UserError(
             f"{where}: the patient '{patient}' is a number that a spreadsheet has shortened, and stands for "
@@ -130,11 +126,7 @@ def patient_pattern(patient: str) -> re.Pattern:
 
 
 def patient_in(name: str, pattern: re.Pattern) -> str:
-    """The patient in a file's name, or in its path below the data set where the expression holds a `/`.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The patient in a file's name, or in its path below the data set where the expression holds a `/`."""
     found = pattern.search(name if in_path(pattern) else PurePosixPath(name).name)
     if not found or not found.group(1):
         raise UserError(f"option 'patient' ({pattern.pattern}) finds no patient in {name}; correct it")

@@ -112,9 +112,7 @@ class Study(Strict):
 
     def dataset(self, name: str) -> Corpus | Task:
         datasets = {**self.corpora, **self.tasks}
-        if name not in datasets:
-            raise UserError(f"no dataset '{name}' in study '{self.name}'; there are: {', '.join(datasets)}")
-        return datasets[name]
+        return datasets[self.pick(name, datasets, "dataset")]
 
     @property
     def compared_tasks(self) -> list[str]:

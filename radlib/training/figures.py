@@ -63,7 +63,8 @@ def learning_curves(
         band = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"lw": 0, "alpha": 0.15}}
         sns.lineplot(some, x="epoch", y="val_loss", marker="o", ax=axis, **band, **_colours(study, some))
         axis.set(ylabel=loss, title=f"{TRAIN[regime]}: median, middle half of runs")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xlim(0.5, some["epoch"].max() + 0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.legend(fontsize=8)
     mark_simulated(figure, study)
     return figure
