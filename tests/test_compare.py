@@ -13,9 +13,7 @@ from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.show import auc_findings, auc_of_sources, headline_sentence, read_tables
-from radlib.report import published
-from radlib.report import tables as report_tables
-from radlib.report.metrics import save_metrics
+from radlib.report import published, summary
 from radlib.study import load_study
 from radlib.training.results import load_results
 from tests.conftest import REPOSITORY
@@ -348,7 +346,7 @@ def test_saved_tables_and_metrics(planted, tmp_path):
     dice = pd.DataFrame([["breast_us", "localisation", "dice", *HEADLINE, 0.1, 0.0, 0.2]])
     columns = ["task", "method", "metric", "source_a", "source_b", "delta", "ci_low", "ci_high"]
     controls = pd.DataFrame({"passed": [True, False]})
-    save_metrics(study, table, overall, dice.set_axis(columns, axis=1), controls)
+    summary.save_metrics(study, table, overall, dice.set_axis(columns, axis=1), controls)
     numbers = json.loads((study.report_dir / "metrics.json").read_text())
     assert numbers["lesions"]["breast_us"]["localisation"]["dice"]["delta"] == 0.1
     assert set(numbers["tasks"]) == {"thyroid_us", "breast_us"}
@@ -405,11 +403,11 @@ def test_auc_of_every_source_and_task_is_on_one_table(planted):
 
 def test_published_values_stand_beside_ours(planted):
     study, _, found = planted
-    shown = report_tables.beside_published(study, found.table.assign(ci_low=0.039, ci_high=0.041))
+    shown = summary.beside_published(study, found.table.assign(ci_low=0.039, ci_high=0.041))
     assert list(shown["interval covers it"]) == ["yes", "yes"] and list(shown["same data"]) == ["no", "no"]
-    assert list(published.pretraining_table(["resnet50", "unknown"])["published top-1, %"]) == [72.3]
+    assert published.PRETRAINING.loc["resnet50", "published top-1, %"] == 72.3
     none = {name: task.model_copy(update={"published_delta": None}) for name, task in study.tasks.items()}
-    assert report_tables.beside_published(study.model_copy(update={"tasks": none}), found.table) is None
+    assert summary.beside_published(study.model_copy(update={"tasks": none}), found.table) is None
 
 
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("studies/*.yaml")), ids=lambda path: path.stem)
@@ -418,19 +416,11 @@ def test_studies_quote_the_published_differences(path):
         assert task.published_delta in (None, published.TRANSFER.get(name)), name
 
 
-def test_links_are_relative_to_the_given_base(planted):
-    study = planted[0]
-    text = report_tables.notebook_links(study, base="notebooks")
-    assert "(notebooks/01_data-radiology.ipynb)" in text and "(notebooks/04_auc.ipynb)" in text
-    assert "(notebooks/02_pretrain-photographs.ipynb)" in text
-    assert text.count(".ipynb") == 4 + 2 + 2 + 1 + 7
-
-
 def test_data_and_pretraining_tables(planted, tmp_path):
     study = planted[0].model_copy(update={"root": tmp_path})
-    assert report_tables.pretraining_table(study) is None
+    assert published.pretraining_table(study) is None
     with pytest.raises(UserError, match="'radiology' is not prepared"):
-        report_tables.data_table(study)
+        summary.data_table(study)
     for name in [*study.corpora, *study.tasks]:
         folder = study.dataset_dir(name)
         folder.mkdir(parents=True)
@@ -439,7 +429,7 @@ def test_data_and_pretraining_tables(planted, tmp_path):
         (folder / "dropped.csv").write_text("image_id,reason\nx,blank\n")
         audit = {"patients_published": name in study.tasks, "patients_guessed": False}
         (folder / "audit.json").write_text(json.dumps(audit))
-    data = report_tables.data_table(study)
+    data = summary.data_table(study)
     assert data.loc["Thyroid US", ["patients", "images", "positive", "dropped"]].tolist() == ["2", 3, "2", 1]
     assert data.loc["Simulated photographs", "patients"] == "not named"
     model = study.model_file("radiology", "resnet50").with_suffix(".json")
@@ -453,6 +443,6 @@ def test_data_and_pretraining_tables(planted, tmp_path):
         "images_per_second": 1,
     }
     model.write_text(json.dumps({**accuracy, **about}))
-    assert report_tables.pretraining_table(study).iloc[0].tolist() == [
+    assert published.pretraining_table(study).iloc[0].tolist() == [
         "Simulated radiology", "resnet50", 50.0, 90.0, 25.0, 7, 1,
     ]  # fmt: skip

@@ -1,5 +1,7 @@
 """Localisation compared: against a plain computation, with planted truth; figures and words follow."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,11 +9,10 @@ import pytest
 
 from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.questions.lesions import dice as compare_dice
+from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions
-from radlib.questions.lesions.figure import chosen_cases, dice_by_source, lesion_forest, overlays
-from radlib.questions.lesions.findings import lesion_findings
-from radlib.questions.lesions.table import DICE
+from radlib.questions.lesions.compare import DICE, lesion_findings, lesion_forest
+from radlib.questions.lesions.pictures import chosen_cases, dice_by_source, overlays, thresholds_table
 from radlib.stats.dice import BASELINES, MAP_FIGURES
 from radlib.training.results import load_results
 from tests.conftest import write_packed
@@ -60,7 +61,7 @@ def planted(tmp_path_factory):
     fabricate_maps(study, level)
     results = load_results(study)
     located = lesions.load_localised(study, results)
-    return study, results, located, compare_dice.compare_found(study, [located])
+    return study, results, located, compare_lesions.compare_found(study, [located])
 
 
 def test_table_holds_the_contract_and_the_plain_means(planted):
@@ -94,12 +95,11 @@ def test_study_without_masks_gives_an_empty_table(tmp_path):
     fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5})
     results = load_results(study)
     located = lesions.load_localised(study, results)
-    table = compare_dice.compare_found(study, [located])
+    table = compare_lesions.compare_found(study, [located])
     assert located.tasks == [] and len(table) == 0 and list(table) == DICE.names
     DICE.write(study, table)
     assert len(DICE.read(study)) == 0
     assert len(DICE.shown(study, table)) == 0
-    assert len(compare_dice.thresholds_table(located)) == 0
     assert lesion_findings(study, table) == []
 
 
@@ -144,7 +144,7 @@ def test_figures_show_what_the_tables_hold(planted):
     mean = located.means(TASK, runs)["dice"]
     assert (cases["best"], cases["worst"]) == (mean.idxmax(), mean.idxmin())
     assert mean[cases["median"]] == pytest.approx(mean.median(), abs=0.01)
-    thresholds = compare_dice.thresholds_table(located)
+    thresholds = thresholds_table(study, located)
     assert (thresholds == 0.3).all(axis=None) and len(thresholds) == 3
     maps = overlays(study, located, TASK, open_packed(study.dataset_dir(TASK)))
     titles = {axis.get_title() for axis in maps.axes}
@@ -159,6 +159,20 @@ def test_figures_show_what_the_tables_hold(planted):
     plt.close("all")
 
 
+def test_no_verdict_where_runs_diverged(planted):
+    study, _, located, table = planted
+    runs = located.runs[TASK]
+    lost = (runs["source"] == "radiology") & (runs["fold"] == 0)
+    spoilt = replace(located, runs={TASK: runs.assign(diverged=lost)})
+    again = compare_lesions.compare_found(study, [spoilt])
+    said = f"{lost.sum()} of {(runs['source'] == 'radiology').sum()} runs of radiology diverged"
+    assert list(again) == [*table, "diverged"]
+    pairs = again.groupby("source_b")["diverged"].first()
+    assert pairs["photographs"] == said and pd.isna(pairs["random"])
+    (found,) = lesion_findings(study, again)
+    assert found.verdict == f"no verdict: {said}"
+
+
 def test_several_seeds_hold_the_luck_of_training(planted, tmp_path):
     assert set(planted[3]["interval_holds"]) == {"patients"}
     study = make_study(tmp_path)
@@ -168,7 +182,7 @@ def test_several_seeds_hold_the_luck_of_training(planted, tmp_path):
     level = {"radiology": 0.5, "photographs": 0.4, "random": 0.4, "whole_image": 0.3, "centred_blob": 0.45}
     fabricate_maps(study, level)
     located = lesions.load_localised(study, load_results(study))
-    table = compare_dice.compare_found(study, [located])
+    table = compare_lesions.compare_found(study, [located])
     assert set(table["interval_holds"]) == {"patients and trainings"}
     row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
     images = located.images[TASK].merge(located.runs[TASK][["run", "source"]], on="run")

@@ -9,12 +9,16 @@ import pytest
 
 from radlib.data.images import open_packed
 from radlib.errors import UserError
-from radlib.questions.lesions import dice as compare_dice
+from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions
-from radlib.questions.lesions import resize as compare_resize
-from radlib.questions.lesions.figure import chosen_cases, overlays, random_predictions, resize_forest
-from radlib.questions.lesions.findings import collapse_findings, lesion_findings, resize_findings
-from radlib.questions.lesions.table import RESIZE
+from radlib.questions.lesions.compare import (
+    RESIZE,
+    collapse_findings,
+    lesion_findings,
+    resize_findings,
+    resize_forest,
+)
+from radlib.questions.lesions.pictures import chosen_cases, overlays, random_predictions
 from radlib.stats.dice import MASK_FIGURES
 from radlib.study.training import Segment, SegmentSetting
 from radlib.training.results import RUN
@@ -78,7 +82,7 @@ def planted(tmp_path_factory):
 
 def test_sources_are_compared_on_the_original_task_alone(planted):
     study, found = planted
-    table = compare_dice.compare_found(study, [found])
+    table = compare_lesions.compare_found(study, [found])
     assert set(table["task"]) == {TASK} and set(table["method"]) == {"segmentation"}
     assert len(table) == 2 * len(MASK_FIGURES)
     row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
@@ -91,17 +95,17 @@ def test_sources_are_compared_on_the_original_task_alone(planted):
 
 def test_letterbox_gain_is_found_where_it_was_planted(planted):
     study, found = planted
-    table = compare_resize.compare_resize(study, [found])
+    table = compare_lesions.compare_resize(study, [found])
     assert list(table) == RESIZE.names
-    every = table[(table["metric"] == "dice") & (table["source"] == compare_resize.EVERY_SOURCE)]
+    every = table[(table["metric"] == "dice") & (table["source"] == compare_lesions.EVERY_SOURCE)]
     every = every.set_index("aspect")
-    assert every.loc[compare_resize.ALL, "delta"] == pytest.approx(GAIN / 3, abs=0.003)
+    assert every.loc[compare_lesions.ALL, "delta"] == pytest.approx(GAIN / 3, abs=0.003)
     long, square = every.loc["elongated third"], every.loc["nearly square third"]
     assert long["ci_low"] < GAIN < long["ci_high"] and long["aspect_low"] == long["aspect_high"] == 2
     assert square["ci_low"] < 0 < square["ci_high"] and square["aspect_high"] < 1.2
     assert (every["n_images"] == [IMAGES, IMAGES / 3, IMAGES / 3, IMAGES / 3]).all()
     assert every["n_runs"].eq(3 * 2).all()
-    assert set(table["source"]) == {compare_resize.EVERY_SOURCE, *study.sources}
+    assert set(table["source"]) == {compare_lesions.EVERY_SOURCE, *study.sources}
     assert [f.verdict for f in resize_findings(study, table)] == ["higher", "higher"]
     shown = RESIZE.shown(study, table)
     assert len(shown) == len(table) and "all sources" in shown.index.get_level_values("source")
@@ -112,12 +116,12 @@ def test_letterbox_gain_is_found_where_it_was_planted(planted):
 
 def test_square_images_are_said_to_be_square(planted, tmp_path):
     study, found = planted
-    assert compare_resize.square_tasks(study, found) == []
+    assert compare_lesions.square_tasks(study, found) == []
     other = study.model_copy(update={"root": tmp_path})
     manifest = open_packed(study.dataset_dir(TASK)).manifest.assign(width=20)
     masks = [np.ones((20, 20), dtype=bool)] * IMAGES
     write_packed(other.dataset_dir(TASK), np.zeros((IMAGES, 16, 16, 1), np.uint8), manifest, masks=masks)
-    assert compare_resize.square_tasks(other, found) == [TASK]
+    assert compare_lesions.square_tasks(other, found) == [TASK]
 
 
 def test_other_images_under_the_same_name_are_refused(planted, tmp_path):
@@ -126,7 +130,7 @@ def test_other_images_under_the_same_name_are_refused(planted, tmp_path):
     images[VARIANT] = images[VARIANT][images[VARIANT]["image_id"] != "i000"]
     broken = lesions.Found(found.method, found.figures, found.runs, images)
     with pytest.raises(UserError, match="tested on different images or folds"):
-        compare_resize.compare_resize(study, [broken])
+        compare_lesions.compare_resize(study, [broken])
 
 
 def test_missing_segmentation_names_the_task(planted, tmp_path):
@@ -158,7 +162,7 @@ def test_collapsed_networks_are_counted_and_the_difference_is_given_without_them
     assert collapse_findings(study, found)[0].verdict == f"none, of {len(runs)}"
     counted, without = collapse_findings(study, spoilt)
     assert counted.verdict == f"{len(lost)} after Simulated photographs, of {len(runs)}"
-    (all_of_them,) = lesion_findings(study, compare_dice.compare_found(study, [spoilt]))
+    (all_of_them,) = lesion_findings(study, compare_lesions.compare_found(study, [spoilt]))
     assert all_of_them.value > 0.3 and without.value == pytest.approx(0.1, abs=0.02)
     empty = images.assign(dice=1.0)
     assert lesions.collapsed(empty) == [], "an image without a lesion, on which nothing is drawn"

@@ -55,6 +55,6 @@ def test_a_stage_depends_on_its_notebook(name):
         assert f"notebooks/{words[words.index('notebook') + 1]}.ipynb" in STAGES[name]["deps"]
 
 
-@pytest.mark.parametrize("name", ["pretrain", "transfer"])
+@pytest.mark.parametrize("name", ["pretrain", "transfer", "segment"])
 def test_editing_the_bootstrap_runs_nothing_that_trains(name):
     assert not any(covers(entry, "radlib/stats/bootstrap.py") for entry in listed(STAGES[name]))

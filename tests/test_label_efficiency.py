@@ -17,17 +17,18 @@ from radlib.data.splits import nested_part
 from radlib.errors import UserError
 from radlib.networks.features import Features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
-from radlib.questions.label_efficiency.compute import (
+from radlib.questions.label_efficiency import (
     BOTH,
+    CORRECTED,
+    EFFICIENCY,
+    FAMILY,
     TESTED,
     Efficiency,
-    _resolution_notes,
-    corrected,
+    efficiency_figure,
+    efficiency_findings,
     label_efficiency,
 )
-from radlib.questions.label_efficiency.figure import efficiency_figure
-from radlib.questions.label_efficiency.findings import efficiency_findings
-from radlib.questions.label_efficiency.table import EFFICIENCY
+from radlib.questions.verdicts import corrected, too_few_resamples
 from radlib.seeds import seed_of
 from radlib.show.style import STAMP, UNDECIDED, source_colours
 from radlib.stats.bootstrap import bootstrap_delta, mean_auc
@@ -315,6 +316,13 @@ def test_finding_says_from_which_size_on(tmp_path, rows, expected):
     assert efficiency_findings(make_study(tmp_path), pd.DataFrame(rows))[0].verdict == expected
 
 
+def test_a_size_whose_runs_diverged_leaves_no_verdict(tmp_path):
+    lost = "3 of 24 runs of radiology diverged"
+    table = pd.DataFrame([row(0.1, 8, 0.05, 0.15) | {"diverged": lost}, *FADING[1:]])
+    (found,) = efficiency_findings(make_study(tmp_path), table)
+    assert found.verdict == f"no verdict: {lost}"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "p", "expected"),
     [
@@ -349,7 +357,8 @@ def test_holm_runs_over_the_tasks_of_a_pair_and_size():
     Of 500 studies the Monte-Carlo error is 0.019 and 0.010; three of it are allowed.
     """
     both = random_p(500, 5)
-    table = corrected(pd.concat([both, both.iloc[:20].assign(source_b="c")], ignore_index=True))
+    table = pd.concat([both, both.iloc[:20].assign(source_b="c")], ignore_index=True)
+    table = corrected(table, FAMILY, CORRECTED)
     for p, adjusted in (("p_value", "p_holm"), ("p_tost", "p_tost_holm"), ("excess_p", "excess_p_holm")):
         for _, family in table[table["fraction"] < 20].groupby(["source_a", "source_b", "fraction"]):
             given = family[p].notna()
@@ -382,12 +391,12 @@ def test_p_values_agree_with_their_intervals_and_tasks_are_corrected_together(sm
 
 def test_note_where_nothing_could_pass_the_correction(tmp_path):
     cells = [("a", "b", 0.1, 0.03), ("a", "b", 0.1, 0.04), ("a", "b", 1.0, 0.01), ("a", "b", 1.0, 0.01)]
-    table = pd.DataFrame(cells, columns=["source_a", "source_b", "fraction", "least_p"])
-    (note,) = _resolution_notes(make_study(tmp_path), table)
+    table = pd.DataFrame(cells, columns=[*FAMILY, "least_p"])
+    (note,) = too_few_resamples(make_study(tmp_path), table, FAMILY)
     assert note.startswith(
         "400 resamples are too few for Holm's correction over 2 tasks: no difference could"
     )
-    assert not _resolution_notes(make_study(tmp_path), table[table["fraction"] == 1])
+    assert not too_few_resamples(make_study(tmp_path), table[table["fraction"] == 1], FAMILY)
 
 
 def test_table_for_readers_has_the_corrected_p_and_none_where_nothing_is_tested(tmp_path):

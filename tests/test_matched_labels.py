@@ -1,5 +1,7 @@
 """Sources beside the grid: which runs are made and which reused, and what the sentence may say."""
 
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -9,17 +11,19 @@ from sklearn.metrics import roc_auc_score
 from radlib.errors import UserError
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.questions.auc.compute import compare_sources
-from radlib.questions.matched_labels.compute import (
-    ALL_TASKS,
+from radlib.questions.matched_labels import (
+    MATCHED,
+    SHARE,
+    matched_figure,
+    matched_findings,
     matched_labels,
+    pairs_left,
+    replicates,
     study_of_matched,
-    table_of,
+    with_shares,
 )
-from radlib.questions.matched_labels.figure import matched_figure
-from radlib.questions.matched_labels.findings import matched_findings
-from radlib.questions.matched_labels.shares import pair_roles, replicates, with_shares
-from radlib.questions.matched_labels.table import MATCHED, SHARE
 from radlib.seeds import seed_of
+from radlib.show.table import MEAN
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.study.questions import MatchedLabels
@@ -62,7 +66,7 @@ def test_only_the_source_beside_the_grid_is_trained(study):
     assert found.reused == 2 * 2 * 2
     again = matched_labels(study)
     assert again.computed == 0
-    pd.testing.assert_frame_equal(table_of(found), table_of(again))
+    pd.testing.assert_frame_equal(found.table, again.table)
     assert transfer.transfer(study, TASK).computed == 0
     runs = grid.runs
     for source, column in zip(FIRST, ("auc_a", "auc_b"), strict=True):
@@ -76,10 +80,10 @@ def test_only_the_source_beside_the_grid_is_trained(study):
 
 
 def test_table_holds_every_pair_and_the_mean_over_tasks(study):
-    table = table_of(matched_labels(study))
+    table = matched_labels(study).table
     assert list(table) == MATCHED.names
     pairs = list(zip(table["task"], table["source_a"], table["source_b"], strict=True))
-    assert pairs == [(task, *pair) for task in (TASK, ALL_TASKS) for pair in (FIRST, LEFT, ADDED)]
+    assert pairs == [(task, *pair) for task in (TASK, MEAN) for pair in (FIRST, LEFT, ADDED)]
     whole, left, added = table["delta"].iloc[:3]
     assert whole == pytest.approx(left + added), "the three differences are of the same runs"
     MATCHED.write(study, table)
@@ -117,13 +121,14 @@ def fabricated_pairs(tmp_path, seeds: list[int], strength: dict[str, float]):
     fabricate(study, strength, patients=60)
     results = load_results(study)
     found = compare_sources(study, results)
-    grid_mean = [some[some["estimate"] == "grid_mean"] for some in (found.table, found.overall)]
-    return study, results, with_shares(study, results, *grid_mean)
+    both = pd.concat([found.table, found.overall.assign(task=MEAN)], ignore_index=True)
+    table = with_shares(study, results, both[both["estimate"] == "grid_mean"])
+    return study, results, table[table["task"] != MEAN], table[table["task"] == MEAN]
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 1, 2, 3, 4]])
 def test_share_is_of_the_very_draws_of_the_intervals(tmp_path, seeds):
-    study, results, (table, overall) = fabricated_pairs(
+    study, results, table, overall = fabricated_pairs(
         tmp_path, seeds, {"radiology": 1.5, "photographs": 1.0, "random": 0.2}
     )
     drawn = [replicates(study, results, row) for _, row in table.iterrows()]
@@ -138,7 +143,7 @@ def test_share_is_of_the_very_draws_of_the_intervals(tmp_path, seeds):
 
 def test_draws_of_both_differences_are_of_the_same_patients(tmp_path):
     """Against one bootstrap of the three sources at once."""
-    study, results, (table, overall) = fabricated_pairs(
+    study, results, table, overall = fabricated_pairs(
         tmp_path, [0], {"radiology": 1.5, "photographs": 1.0, "random": 0.2}
     )
     parts, wholes = [], []
@@ -156,7 +161,7 @@ def test_draws_of_both_differences_are_of_the_same_patients(tmp_path):
 
 
 def test_no_share_where_the_whole_is_not_shown(tmp_path):
-    _, _, (table, overall) = fabricated_pairs(
+    _, _, table, overall = fabricated_pairs(
         tmp_path, [0], {"radiology": 1.0, "photographs": 1.6, "random": 1.0}
     )
     assert overall.iloc[0]["ci_low"] < 0 < overall.iloc[0]["ci_high"]
@@ -174,18 +179,37 @@ def test_no_share_where_the_whole_is_not_shown(tmp_path):
 )
 def test_finding_says_what_is_left(study, left, share, expected):
     row = dict(zip(["delta", "ci_low", "ci_high", *SHARE], [*left, *share], strict=True))
-    table = pd.DataFrame([{"task": ALL_TASKS, "source_a": LEFT[0], "source_b": LEFT[1], **row}])
+    table = pd.DataFrame([{"task": MEAN, "source_a": LEFT[0], "source_b": LEFT[1], **row}])
     (found,) = matched_findings(study, table)
     assert found.verdict.startswith(expected) and (found.value, found.low, found.high) == left
 
 
-def test_roles_follow_from_the_pairs():
+def test_no_verdict_where_runs_diverged(study):
+    found = matched_labels(study)
+    assert "diverged" not in found.table
+    transferred = transfer.transfer(study_of_matched(study), TASK)
+    lost = transferred.runs["run"][transferred.runs["source"] == "coarse"].iloc[0]
+
+    def with_one_lost(*_):
+        return replace(transferred, runs=transferred.runs.assign(diverged=transferred.runs["run"] == lost))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("radlib.questions.matched_labels.transfer", with_one_lost)
+        table = matched_labels(study).table
+    said = "1 of 4 runs of coarse diverged"
+    assert list(table["diverged"].fillna("")) == 2 * ["", said, said]
+    assert [f.verdict.startswith(f"no verdict: {said}") for f in matched_findings(study, table)] == [
+        False, True, True,
+    ]  # fmt: skip
+
+
+def test_pair_to_be_explained_comes_first():
     two = ("shuffled", "radiology")
     part = MatchedLabels(
         sources=["photographs", "radiology", "coarse", "shuffled"], backbones=["x"], tasks=["y"],
         pairs=[FIRST, ADDED, LEFT, two],
     )  # fmt: skip
-    assert pair_roles(part) == (FIRST, [LEFT, two], [ADDED])
+    assert pairs_left(part) == (FIRST, [LEFT, two])
 
 
 def test_a_section_is_whole_or_empty(tmp_path):

@@ -386,10 +386,11 @@ def test_make_alone_says_what_it_can_do():
 def test_executed_notebook_is_cleaned_of_what_differs():
     def executed(time: str):
         metadata = {"papermill": {"end": time}, "execution": {"iopub.status.idle": time}, "tags": ["x"]}
-        cell = nbformat.v4.new_code_cell("1 + 1", metadata=metadata)
-        notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"end": time}})
+        cell = nbformat.v4.new_code_cell("1 + 1", metadata=metadata, id="sum")
+        given = nbformat.v4.new_code_cell("save = True", metadata={"tags": ["injected-parameters"]})
+        notebook = nbformat.v4.new_notebook(cells=[given, cell], metadata={"papermill": {"end": time}})
         return nbformat.writes(clean(notebook))
 
     first, second = executed("1"), executed("2")
     assert first == second
-    assert '"tags"' in first
+    assert '"tags"' in first and '"id": "sum"' in first

@@ -73,8 +73,8 @@ def test_overrides_left_in_a_notebook_change_nothing_and_other_edits_are_said(fo
     run_notebook("20_small", {})
     assert "not the committed one" not in capsys.readouterr().out
     report = load_study().report_dir
-    assert origin.notebooks(load_study())["changed_notebooks"] == [] and origin.tinkered(report) == []
+    assert origin.recorded_of(load_study())["changed_notebooks"] == [] and origin.tinkered(report) == []
     write(folder, "print('second')")
     run_notebook("20_small", {})
     assert "Note: notebooks/20_small.ipynb is not the committed one" in capsys.readouterr().out
-    assert origin.notebooks(load_study())["changed_notebooks"] == ["20_small"]
+    assert origin.recorded_of(load_study())["changed_notebooks"] == ["20_small"]

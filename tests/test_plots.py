@@ -11,7 +11,7 @@ from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc import show
 from radlib.questions.auc.show import auc_forest, model_figure, roc_curves, setting_map
-from radlib.report.figure import NOT_SAME, SAME, headline_figure
+from radlib.report.summary import PUBLISHED, headline_figure
 from radlib.show.style import STAMP, UNDECIDED, difference_mark, draw_mark, of_pair, source_colours
 from radlib.stats.models import mixed_model
 from radlib.training.results import load_results
@@ -137,13 +137,13 @@ def test_headline_marks_published_values_as_other_data(compared):
     figure = headline_figure(study, found.table, found.overall)
     diamonds = drawn_points(figure.axes[0], "d")
     assert [line.get_xdata()[0] for line in diamonds] == [0.04, 0.04]
-    assert NOT_SAME in texts(figure) and SAME not in texts(figure)
+    assert PUBLISHED[False][0] in texts(figure) and PUBLISHED[True][0] not in texts(figure)
     same = study.tasks["breast_us"].model_copy(update={"same_data_as_published": True})
     none = study.tasks["thyroid_us"].model_copy(update={"published_delta": None})
     other = study.model_copy(update={"tasks": {"thyroid_us": none, "breast_us": same}})
     figure = headline_figure(other, found.table, found.overall)
     assert len(drawn_points(figure.axes[0], "d")) == 1
-    assert SAME in texts(figure) and NOT_SAME not in texts(figure)
+    assert PUBLISHED[True][0] in texts(figure) and PUBLISHED[False][0] not in texts(figure)
 
 
 def test_setting_map_shows_every_setting_once_per_task_and_their_mean(compared):

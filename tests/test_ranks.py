@@ -9,16 +9,23 @@ import pytest
 
 from radlib.errors import UserError
 from radlib.questions import calibration as reliability
+from radlib.questions import ranking as ranks
 from radlib.questions.calibration import (
     CALIBRATION,
     calibration_findings,
     calibration_forest,
     reliability_diagrams,
 )
-from radlib.questions.ranking import compute as ranks
-from radlib.questions.ranking.figure import LARGEST_DOT, improvement_forest, place_dots
-from radlib.questions.ranking.findings import improvement_findings, places_table, ranking_findings
-from radlib.questions.ranking.table import IMPROVEMENT, RANKS
+from radlib.questions.ranking import (
+    IMPROVEMENT,
+    LARGEST_DOT,
+    RANKS,
+    improvement_findings,
+    improvement_forest,
+    place_dots,
+    places_table,
+    ranking_findings,
+)
 from radlib.show.style import STAMP
 from radlib.stats.bootstrap import bootstrap_mean_auc, bootstrap_run_aucs, place_shares, wins
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate
@@ -156,7 +163,6 @@ def test_several_seeds_are_resampled_alike_for_all_sources(tmp_path):
     study = study.model_copy(update={"transfer": transfer})
     fabricate(study, {"radiology": 1.2, "photographs": 1.0, "random": 0.8})
     drawn = ranks.draw_tasks(study, load_results(study))["thyroid_us"]
-    assert drawn.resampled == BOTH
     runs = drawn.runs.assign(weight=drawn.weights[7])
     assert (runs.groupby(["train", "lr", "fold", "seed"])["weight"].nunique() == 1).all()
     assert (runs.groupby(["source", "train", "lr", "fold"])["weight"].sum() == 2).all()
@@ -168,6 +174,20 @@ def test_several_seeds_are_resampled_alike_for_all_sources(tmp_path):
         table["task"] != ranks.MEAN
     ]
     assert len(wider) and wider.all()
+
+
+def test_runs_that_diverged_leave_no_verdict_of_places_nor_of_pairs_won(planted):
+    study, results, drawn = planted
+    assert "diverged" not in ranks.rank_table(study, drawn)
+    broken = (results.runs["source"] == "photographs") & (results.runs["task"] == "breast_us")
+    runs = results.runs.assign(diverged=broken & (results.runs.groupby(broken).cumcount() < 3))
+    drawn = ranks.draw_tasks(study, replace(results, runs=runs))
+    places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
+    said = places[places["n_sources"] == 3].groupby("task")["diverged"].first()
+    assert said["breast_us"] == "3 of 16 runs of photographs diverged"
+    assert said[ranks.MEAN] == "3 of 32 runs of photographs diverged" and pd.isna(said["thyroid_us"])
+    assert ranking_findings(study, places)[0].verdict == f"no verdict: {said[ranks.MEAN]}"
+    assert improvement_findings(study, won)[0].verdict == f"no verdict: {said[ranks.MEAN]}"
 
 
 # Calibration ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from radlib.errors import UserError
-from radlib.report.dictionary import FILE, TABLES, dictionary
+from radlib.report.findings import DICTIONARY, TABLES, dictionary
 from radlib.show.findings import Finding, direction, finding_of, findings_table
 from radlib.show.table import (
     COUNT,
@@ -55,7 +55,7 @@ def test_declared_columns_are_those_of_the_committed_reports(table, report):
 
 
 def test_dictionary_in_docs_is_that_of_the_declarations():
-    assert (REPOSITORY / FILE).read_text() == dictionary(), "run python -m radlib.report.dictionary"
+    assert (REPOSITORY / DICTIONARY).read_text() == dictionary(), "run python -m radlib.report.findings"
 
 
 def test_rows_are_shown_with_titles_rounded_and_with_their_interval(tmp_path):

@@ -10,11 +10,18 @@ from scipy import integrate, stats
 from sklearn.metrics import roc_auc_score
 
 from radlib.errors import UserError
-from radlib.questions.validity import compute as validity
-from radlib.questions.validity.compute import ANY, HOLDS, NARROW, THESE, WIDE
-from radlib.questions.validity.figure import coverage_figure
-from radlib.questions.validity.findings import validity_findings
-from radlib.questions.validity.table import VALIDITY
+from radlib.questions.validity import coverage as validity
+from radlib.questions.validity.coverage import (
+    ANY,
+    HOLDS,
+    NARROW,
+    THESE,
+    VALIDITY,
+    WIDE,
+    coverage_figure,
+    validity_findings,
+)
+from radlib.questions.validity.simulate import Batch, design_of, simulate, simulate_study
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.means import bootstrap_mean_difference
@@ -83,13 +90,13 @@ def test_patients_images_and_folds_are_as_asked():
 # The methods ----------------------------------------------------------------------------------------------
 
 
-def batch_of(cell: Cell, tmp_path, delta: float | None = None, resamples: int = 300) -> validity.Batch:
-    return validity.Batch(cell, cell.delta if delta is None else delta, 0, 2, 5, resamples, 0.95, tmp_path)
+def batch_of(cell: Cell, tmp_path, delta: float | None = None, resamples: int = 300) -> Batch:
+    return Batch(cell, cell.delta if delta is None else delta, 0, 2, 5, resamples, 0.95, tmp_path)
 
 
-def drawn(cell: Cell, batch: validity.Batch, number: int):
+def drawn(cell: Cell, batch: Batch, number: int):
     """The study of `simulate_study`, drawn again."""
-    design = validity.design_of(cell)
+    design = design_of(cell)
     seed = seed_of(batch.seed, "validity", cell.measure, design, cell.level, batch.delta, number)
     levels = level_of(cell.level + batch.delta, cell.luck), level_of(cell.level, cell.luck)
     return draw_latent(design, np.random.default_rng(seed)), levels, seed
@@ -101,7 +108,7 @@ def ends(rows: list[dict], method: str) -> tuple[float, float]:
 
 def test_reported_and_t_tests_are_the_studys_own_and_scipys(tmp_path):
     batch = batch_of(FOLDS, tmp_path)
-    rows = validity.simulate_study(batch, 1)
+    rows = simulate_study(batch, 1)
     latent, levels, seed = drawn(FOLDS, batch, 1)
     a, b = scores(latent, levels)
     reported = bootstrap_delta(a, b, 300, seed)
@@ -115,7 +122,7 @@ def test_reported_and_t_tests_are_the_studys_own_and_scipys(tmp_path):
 
 def test_dice_methods_are_the_studys_own_and_scipys(tmp_path):
     batch = batch_of(DICE, tmp_path)
-    rows = validity.simulate_study(batch, 0)
+    rows = simulate_study(batch, 0)
     latent, levels, seed = drawn(DICE, batch, 0)
     a, b = figures(latent, levels)
     found = bootstrap_mean_difference(
@@ -160,7 +167,7 @@ def simulated(tmp_path_factory):
     options = Validity(studies=60, resamples=500, cells=[PLAIN, FOLDS, LUCKY, DICE])
     root = tmp_path_factory.mktemp("validity")
     study = study.model_copy(update={"root": root, "validity": options, "compute": Compute(workers=1)})
-    intervals = validity.simulate(study)
+    intervals = simulate(study)
     return study, intervals, validity.coverage_table(study, intervals)
 
 
@@ -170,12 +177,12 @@ def test_equal_seeds_give_equal_numbers_whatever_was_finished(simulated, tmp_pat
     assert len(stored) == 4 * 2 * 2
     stored[0].unlink()
     times = {path: path.stat().st_mtime_ns for path in stored[1:]}
-    pd.testing.assert_frame_equal(validity.simulate(study), intervals, check_exact=True)
+    pd.testing.assert_frame_equal(simulate(study), intervals, check_exact=True)
     assert {path: path.stat().st_mtime_ns for path in stored[1:]} == times
     few = study.validity.model_copy(update={"studies": 3})
     fewer = study.model_copy(update={"root": tmp_path, "validity": few})
     expected = intervals[intervals["study"] < 3].reset_index(drop=True)
-    pd.testing.assert_frame_equal(validity.simulate(fewer), expected, check_exact=True)
+    pd.testing.assert_frame_equal(simulate(fewer), expected, check_exact=True)
 
 
 def test_coverage_of_the_drawn_studies(simulated):

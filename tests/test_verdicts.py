@@ -9,7 +9,7 @@ from radlib.errors import UserError, of_task
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.show import headline_sentence, resampled_sentence
 from radlib.questions.verdicts import verdict
-from radlib.report.limits import limits
+from radlib.report.summary import limits
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate

@@ -15,17 +15,16 @@ import yaml
 
 from radlib.errors import UserError
 from radlib.questions import calibration as reliability
+from radlib.questions import ranking as ranks
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.calibration import CALIBRATION
-from radlib.questions.lesions import dice as compare_dice
+from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions
-from radlib.questions.lesions import resize as compare_resize
-from radlib.questions.lesions.table import DICE, RESIZE
-from radlib.questions.ranking import compute as ranks
-from radlib.questions.ranking.table import IMPROVEMENT, RANKS
-from radlib.questions.validity import compute as validity
-from radlib.questions.validity.table import VALIDITY
+from radlib.questions.lesions.compare import DICE, RESIZE
+from radlib.questions.ranking import IMPROVEMENT, RANKS
+from radlib.questions.validity.coverage import VALIDITY, coverage_table
+from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive
 from radlib.report.origin import differences
 from radlib.report.verify import verify
@@ -68,9 +67,9 @@ def committed(tmp_path_factory):
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
     located = lesions.load_localised(study, results)
-    DICE.write(study, compare_dice.compare_found(study, [located]))
-    VALIDITY.write(study, validity.coverage_table(study, validity.simulate(study)))
-    RESIZE.write(study, compare_resize.compare_resize(study, [located]))
+    DICE.write(study, compare_lesions.compare_found(study, [located]))
+    VALIDITY.write(study, coverage_table(study, simulate(study)))
+    RESIZE.write(study, compare_lesions.compare_resize(study, [located]))
     drawn = ranks.draw_tasks(study, results)
     RANKS.write(study, ranks.rank_table(study, drawn))
     IMPROVEMENT.write(study, ranks.improvement_table(study, drawn))
@@ -144,7 +143,7 @@ def change_predictions(root, change) -> None:
 def test_an_untouched_report_is_identical(copy):
     said, holds = verify(NAME, root=copy)
     found = verdicts_of(said)
-    assert holds
+    assert holds, said
     computed = ("auc", "overall", "dice", "resize", "ranks", "improvement", "calibration")
     assert [found[f"{name}.csv"] for name in computed] == ["identical"] * len(computed)
     rows = pd.read_csv(copy / REPORT / "validity.csv")
@@ -324,7 +323,7 @@ def test_the_sides_of_images_are_kept_for_the_comparison_of_letterboxing(tmp_pat
     archive.keep(study)
     other = study.model_copy(update={"root": tmp_path / "other"})
     archive.restore(study.report_dir, other)
-    here, there = (compare_resize.compare_resize(s, [lesions.load_segmented(s)]) for s in (study, other))
+    here, there = (compare_lesions.compare_resize(s, [lesions.load_segmented(s)]) for s in (study, other))
     pd.testing.assert_frame_equal(here, there, check_exact=True)
     assert len(here) > 10
 

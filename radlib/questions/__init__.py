@@ -16,9 +16,8 @@ A room reads downwards:
                   Data, not prose: `finding_of(row, subject)` makes one of a row, `findings_table` shows
                   them.
 
-Its notebook calls all four, and `findings_table(...)` under "What follows". The summary takes its findings
-by a line in `radlib.report.findings.QUESTIONS`, the data dictionary its table by one in
-`radlib.report.dictionary.TABLES`.
+Its notebook calls all four, and `findings_table(...)` under "What follows". The summary takes its findings,
+and the data dictionary its table, by a line in `radlib.report.findings.QUESTIONS`.
 
 Rooms may use each other's computation (matched_labels resamples as auc does). They import from training,
 networks and data, never from report or run. Columns of a csv keep their names and order: `make verify`

@@ -26,8 +26,6 @@ from radlib.training.results import read_result
 
 FOLDER = "results"
 LARGEST = 20e6  # bytes that a report keeps
-_NOT_KEPT = ["history"]
-_TIMES = ["seconds"]
 _NAMES = ["image_id", "patient_id"]
 _MANIFEST = "manifest.parquet"
 _SIDES = ["image_id", "has_mask", "width", "height"]
@@ -69,7 +67,6 @@ def _remove_kept(target: Path) -> None:
 
 
 def is_kept(report: Path) -> bool:
-    """Whether a report holds predictions."""
     return (report / FOLDER).is_dir()
 
 
@@ -91,45 +88,42 @@ def restore(report: Path, study: Study) -> None:
 
 
 def _tables(study: Study, task: str) -> dict[str, pd.DataFrame]:
-    """What is kept of a task, by file name."""
-    folder = study.result_dir(task)
-    files = [path for path in sorted(folder.glob("*.parquet")) if path.stem not in _NOT_KEPT]
-    if not files:
+    """What is kept of a task, by file name: no learning curves, bytes (maps and masks) nor times."""
+    folder, tables = study.result_dir(task), {}
+    for path in sorted(folder.glob("*.parquet")):
+        if path.stem != "history":
+            table = pq.read_table(path)
+            bulk = [f.name for f in table.schema if pa.types.is_binary(f.type) or f.name == "seconds"]
+            tables[path.name] = table.drop_columns(bulk).to_pandas()
+    if not tables:
         raise UserError(f"task '{task}' has no results in {folder}; run dvc repro to compute them")
-    tables = {path.name: _without_bulk(pq.read_table(path)).to_pandas() for path in files}
     sides = read_result(study.dataset_dir(task) / _MANIFEST, task, _SIDES)[_SIDES]
     return tables | ({_MANIFEST: sides[sides["has_mask"]]} if sides["has_mask"].any() else {})
 
 
 def _keep_task(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    """Equal tables give equal bytes; checksums let `_read` find a damaged page."""
     numbers = {name: _numbers([t[name] for t in tables.values() if name in t]) for name in _NAMES}
     folder.mkdir(parents=True)
     for file, table in tables.items():
         named = {name: table[name].map(numbers[name]) for name in _NAMES if name in table}
-        _write(table.assign(**named), folder / file)
-
-
-def _without_bulk(table: pa.Table) -> pa.Table:
-    """Without maps and masks, which are stored as bytes, and times."""
-    bulk = [field.name for field in table.schema if pa.types.is_binary(field.type)]
-    return table.drop_columns([name for name in table.column_names if name in [*bulk, *_TIMES]])
+        arrow = pa.Table.from_pandas(table.assign(**named), preserve_index=False)
+        figures = [field.name for field in arrow.schema if pa.types.is_floating(field.type)]
+        pq.write_table(
+            arrow,
+            folder / file,
+            compression="zstd",
+            compression_level=19,
+            write_page_checksum=True,
+            use_dictionary=[name for name in arrow.column_names if name not in figures],
+            column_encoding=dict.fromkeys(figures, "BYTE_STREAM_SPLIT"),
+        )
 
 
 def _numbers(columns: list[pd.Series]) -> dict[str, str]:
     """Every name's place among all names of the task, as digits that sort like the names."""
     names = sorted({str(name) for column in columns for name in column})
     return {name: f"{place:0{len(str(len(names)))}d}" for place, name in enumerate(names)}
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    """Equal tables give equal bytes; checksums let `_read` find a damaged page."""
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    figures = [field.name for field in arrow.schema if pa.types.is_floating(field.type)]
-    pq.write_table(
-        arrow, path, compression="zstd", compression_level=19, write_page_checksum=True,
-        use_dictionary=[name for name in arrow.column_names if name not in figures],
-        column_encoding=dict.fromkeys(figures, "BYTE_STREAM_SPLIT"),
-    )  # fmt: skip
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -1,49 +1,92 @@
-"""What stands between the headline and a conclusion: the findings of every question that the study asks."""
+"""Every question that a study asks, with its tables and findings: for the summary, and for docs/tables.md.
 
+`python -m radlib.report.findings` writes docs/tables.md, the data dictionary, from the declared tables.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.calibration import CALIBRATION, calibration_findings
 from radlib.questions.confounds import CONFOUNDS, confounds_findings
-from radlib.questions.label_efficiency.findings import efficiency_findings
-from radlib.questions.label_efficiency.table import EFFICIENCY
-from radlib.questions.lesions.findings import collapse_findings, lesion_findings, resize_findings
+from radlib.questions.controls import CONTROLS
+from radlib.questions.label_efficiency import EFFICIENCY, efficiency_findings
+from radlib.questions.lesions.compare import (
+    DICE,
+    RESIZE,
+    collapse_findings,
+    lesion_findings,
+    resize_findings,
+)
 from radlib.questions.lesions.measured import load_segmented
-from radlib.questions.lesions.table import DICE, RESIZE
-from radlib.questions.matched_labels.findings import matched_findings
-from radlib.questions.matched_labels.table import MATCHED
-from radlib.questions.overlap.findings import overlap_findings
-from radlib.questions.overlap.table import OVERLAP
-from radlib.questions.ranking.findings import improvement_findings, ranking_findings
-from radlib.questions.ranking.table import IMPROVEMENT, RANKS
+from radlib.questions.matched_labels import MATCHED, matched_findings
+from radlib.questions.overlap import OVERLAP, overlap_findings
+from radlib.questions.ranking import IMPROVEMENT, RANKS, improvement_findings, ranking_findings
 from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
-from radlib.questions.validity.findings import validity_findings
-from radlib.questions.validity.table import VALIDITY
+from radlib.questions.validity.coverage import VALIDITY, validity_findings
 from radlib.show.findings import Finding
 from radlib.study import Study
 
+# Question -> its tables, what each says, and the cell of a notebook that shows it.
 QUESTIONS = {
-    "Where do networks look, and what do they draw?": [(DICE, lesion_findings)],
-    "Does squeezing the image matter?": [(RESIZE, resize_findings)],
+    "Where do networks look, and what do they draw?": [(DICE, lesion_findings, "06_dice#difference")],
+    "Does squeezing the image matter?": [(RESIZE, resize_findings, "06_dice#resize")],
     "Which source comes first, and how often?": [
-        (RANKS, ranking_findings), (IMPROVEMENT, improvement_findings), (CALIBRATION, calibration_findings)],
-    "Do the intervals cover the true value?": [(VALIDITY, validity_findings)],
-    "Can preprocessing and metric explain the published gain?": [(CONFOUNDS, confounds_findings)],
-    "What can be had without looking at the content?": [(SHORTCUTS, shortcuts_findings)],
-    "Has a source seen the test images?": [(OVERLAP, overlap_findings)],
-    "How many training patients until the source stops mattering?": [(EFFICIENCY, efficiency_findings)],
-    "Is it what images show, or how finely they are labelled?": [(MATCHED, matched_findings)],
-}  # fmt: skip
+        (RANKS, ranking_findings, "13_beyond_the_mean#places"),
+        (IMPROVEMENT, improvement_findings, "13_beyond_the_mean#improvement"),
+        (CALIBRATION, calibration_findings, "13_beyond_the_mean#calibration-table"),
+    ],
+    "Do the intervals cover the true value?": [(VALIDITY, validity_findings, "08_validity#all")],
+    "Can preprocessing and metric explain the published gain?": [
+        (CONFOUNDS, confounds_findings, "09_confounds#differences-table")
+    ],
+    "What can be had without looking at the content?": [
+        (SHORTCUTS, shortcuts_findings, "09_confounds#shortcuts-table")
+    ],
+    "Has a source seen the test images?": [(OVERLAP, overlap_findings, "09_confounds#overlap")],
+    "How many training patients until the source stops mattering?": [
+        (EFFICIENCY, efficiency_findings, "10_label_efficiency#table")
+    ],
+    "Is it what images show, or how finely they are labelled?": [
+        (MATCHED, matched_findings, "12_matched_labels#difference")
+    ],
+}
+TABLES = [AUC, OVERALL, *(table for parts in QUESTIONS.values() for table, _, _ in parts), CONTROLS]
 MOST = 6  # findings of one question on the first page; its notebook has the others
+DICTIONARY = Path("docs/tables.md")
+_HEAD = """# The tables of a report
+
+Every csv of `reports/<study>/` and what its columns mean. Differences are source a minus source b; intervals
+have the confidence of `compare.confidence`. This page is written from the code:
+`python -m radlib.report.findings`.
+"""
 
 
 def findings_by_question(study: Study) -> dict[str, list[Finding]]:
     """Question -> findings, the first few; a question that the study does not ask is left out.
 
+    Every finding says where it is from: a cell of a notebook and, if it is of one row, the line of the csv.
+
     Raises:
         UserError: a table is missing, or another version wrote it.
     """
-    found = {}
+    asked = {}
     for question, parts in QUESTIONS.items():
-        tables = [(table.read(study), of) for table, of in parts]
-        found[question] = [one for table, of in tables if len(table) for one in of(study, table)][:MOST]
-    first = next(iter(found))
-    found[first] += collapse_findings(study, load_segmented(study))
-    return {question: rows for question, rows in found.items() if rows}
+        found = []
+        for table, of, cell in parts:
+            rows = table.read(study)
+            rows["csv"] = [f"{table.file}#row={line}" for line in range(2, len(rows) + 2)]
+            said = of(study, rows) if len(rows) else []
+            found += [replace(one, where=cell, csv=one.csv or table.file) for one in said]
+        asked[question] = found[:MOST]
+    lost = collapse_findings(study, load_segmented(study))
+    asked[next(iter(asked))] += [replace(one, where="06_dice#lesson") for one in lost]
+    return {question: found for question, found in asked.items() if found}
+
+
+def dictionary() -> str:
+    return "\n".join([_HEAD, *(table.described() for table in TABLES)])
+
+
+if __name__ == "__main__":
+    DICTIONARY.write_text(dictionary(), encoding="utf-8")

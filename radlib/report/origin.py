@@ -1,36 +1,49 @@
 """Which code, parameters and machine made a report, and what is different here."""
 
+import ast
+import hashlib
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from radlib.errors import UserError
-from radlib.report import sources
-from radlib.report.sources import git
+from radlib.errors import UserError, listed
 from radlib.study import Study
 from radlib.study.files import read_params
 
 CODE = ["radlib", "notebooks", "dvc.yaml"]
 _NOT_OF_THE_MACHINE = ("commit", "dirty", "notebooks", "changed_notebooks")
-_MOST = 8  # changed parameters that are listed
+# What the pipeline gives to every notebook that has it; what the notebook says of it changes nothing.
+_GIVEN = {"dataset", "source", "task", "overrides", "save"}
+
+# What is recorded -----------------------------------------------------------------------------------------
 
 
-def code_version(root: Path) -> dict[str, Any]:
-    """`commit`, and `dirty`: whether `CODE` differs from it; both None where there is no git repository."""
+def recorded_of(study: Study) -> dict[str, Any]:
+    """What `provenance.json` says of code.
+
+    `commit`, and `dirty`: whether `CODE` differs from it, both None where there is no git repository;
+    `notebooks`: the digest of the code of each that was run; `changed_notebooks`: those not as committed.
+    """
     # The last commit of this very folder: a copy inside another repository is not that one's code.
-    commit = git(root, "log", "-1", "--format=%H", "--", ".") or None
-    dirty = None if commit is None else bool(git(root, "status", "--porcelain", "--", *CODE))
-    return {"commit": commit, "dirty": dirty}
-
-
-def notebooks(study: Study) -> dict[str, Any]:
-    """`notebooks`: the digest of the code of each that was run; `changed_notebooks`: not as committed."""
-    digests = {name: sources.digest(one) for name, one in sources.executed(study.report_dir).items()}
+    commit = _git(study.root, "log", "-1", "--format=%H", "--", ".") or None
+    dirty = None if commit is None else bool(_git(study.root, "status", "--porcelain", "--", *CODE))
+    digests = {name: _digest(one) for name, one in _executed(study.report_dir).items()}
     names = sorted({name.split("-")[0] for name in digests})
-    changed = [name for name in names if not sources.is_committed(study.root, name)]
-    return {"notebooks": digests, "changed_notebooks": changed}
+    changed = [name for name in names if not is_committed(study.root, name)]
+    return {"commit": commit, "dirty": dirty, "notebooks": digests, "changed_notebooks": changed}
+
+
+def is_committed(root: Path, name: str) -> bool:
+    """Whether the code of `notebooks/<name>.ipynb` is that of the last commit; True without git."""
+    text = _git(root, "show", f"HEAD:./notebooks/{name}.ipynb")
+    here = nbformat.read(root / "notebooks" / f"{name}.ipynb", as_version=4)
+    return text is None or _digest(nbformat.reads(text, as_version=4)) == _digest(here)
+
+
+# What is different ----------------------------------------------------------------------------------------
 
 
 def tinkered(report: Path) -> list[str]:
@@ -40,16 +53,16 @@ def tinkered(report: Path) -> list[str]:
         UserError: provenance.json is damaged.
     """
     recorded = _recorded(report) or {}
-    digests = recorded.get("notebooks", {})
-    said = [
-        f"notebook {name} was run from code that is not committed"
-        for name in recorded.get("changed_notebooks", [])
-    ]
-    for name, one in sources.executed(report).items():
-        overrides = sources.parameters(one).get("overrides")
+    digests, changed = recorded.get("notebooks", {}), recorded.get("changed_notebooks", [])
+    said = [f"notebook {name} was run from code that is not committed" for name in changed]
+    for name, one in _executed(report).items():
+        cells = [c.source for c in one.cells if _tags(c) & {"parameters", "injected-parameters"}]
+        statements = ast.parse("\n".join(cells)).body  # what papermill injected comes last
+        given = {_target(statement): statement for statement in statements}
+        overrides = ast.literal_eval(given["overrides"].value) if "overrides" in given else None
         if overrides:
             said.append(f"notebook {name} was run with overrides = {overrides}, not by params.yaml alone")
-        if name in digests and digests[name] != sources.digest(one):
+        if name in digests and digests[name] != _digest(one):
             said.append(f"notebook {name} holds other code than the study ran")
     return said
 
@@ -65,10 +78,9 @@ def differences(report: Path, here: dict[str, Any], root: Path) -> list[str]:
     recorded = _recorded(report)
     if recorded is None:
         return ["provenance: the report has no provenance.json, so versions and machine cannot be compared"]
+    machine = {key: value for key, value in recorded.items() if key not in _NOT_OF_THE_MACHINE}
     found = [
-        f"{key}: {recorded.get(key, 'not recorded')} in the report, {here.get(key, 'not recorded')} here"
-        for key in dict.fromkeys([*here, *recorded])
-        if key not in _NOT_OF_THE_MACHINE and recorded.get(key) != here.get(key)
+        f"{key}: {was} in the report, {now} here" for key, was, now in _unlike(machine, here, "not recorded")
     ]
     return found + _parameters(report, root) + _code(recorded, root) + _notebooks(recorded, root)
 
@@ -83,6 +95,12 @@ def _recorded(report: Path) -> dict | None:
         raise UserError(f"{path} is damaged ({exc}); bring it back: git restore {path}") from exc
 
 
+def _unlike(was: dict[str, Any], now: dict[str, Any], absent: str) -> list[tuple[str, Any, Any]]:
+    """(key, value then, value now) of what differs."""
+    keys = [key for key in dict.fromkeys([*was, *now]) if was.get(key) != now.get(key)]
+    return [(key, was.get(key, absent), now.get(key, absent)) for key in keys]
+
+
 def _parameters(report: Path, root: Path) -> list[str]:
     """Against the study file of that name, or params.yaml where it is that study."""
     now = root / "studies" / f"{report.name}.yaml"
@@ -91,14 +109,9 @@ def _parameters(report: Path, root: Path) -> list[str]:
     is_now = _flat(read_params(now)) if now.is_file() else {}
     if is_now.get("name") != report.name:
         return []
-    was = _flat(read_params(report / "params.yaml"))
-    keys = [key for key in dict.fromkeys([*was, *is_now]) if was.get(key) != is_now.get(key)]
-    said = [
-        f"parameters: {key} is {was.get(key, 'not set')} in the report, {is_now.get(key, 'not set')} in "
-        f"{now.relative_to(root)}"
-        for key in keys[:_MOST]
-    ]
-    return said + ([f"parameters: and {len(keys) - _MOST} more"] if len(keys) > _MOST else [])
+    unlike = _unlike(_flat(read_params(report / "params.yaml")), is_now, "not set")
+    said = [f"{key} is {a} in the report, {b} in {now.relative_to(root)}" for key, a, b in unlike]
+    return [f"parameters: {listed(said, most=8, between='; ')}"] if said else []
 
 
 def _flat(params: dict, above: str = "") -> dict[str, Any]:
@@ -116,7 +129,7 @@ def _code(recorded: dict, root: Path) -> list[str]:
     short = commit[:10]
     dirty = [f"code: the study ran with changes to commit {short} that are not committed"]
     said = dirty if recorded.get("dirty") else []
-    changed = git(root, "diff", "--name-only", commit, "--", *CODE)
+    changed = _git(root, "diff", "--name-only", commit, "--", *CODE)
     if changed is None:
         return [*said, f"code: commit {short} is not in this repository, so code cannot be compared"]
     if changed:
@@ -126,9 +139,46 @@ def _code(recorded: dict, root: Path) -> list[str]:
 
 
 def _notebooks(recorded: dict, root: Path) -> list[str]:
-    digests = {}
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
-        digests[path.stem] = sources.digest(nbformat.read(path, as_version=4))
     ran = {name.split("-")[0]: digest for name, digest in recorded.get("notebooks", {}).items()}
-    other = [name for name in sorted(ran) if name in digests and ran[name] != digests[name]]
+    here = {path.stem: path for path in (root / "notebooks").glob("*.ipynb")}
+    other = [n for n in sorted(ran) if n in here and ran[n] != _digest(nbformat.read(here[n], as_version=4))]
     return [f"code: notebook {name} is another one here than the study ran" for name in other]
+
+
+# The code of a notebook -----------------------------------------------------------------------------------
+
+
+def _executed(report: Path) -> dict[str, nbformat.NotebookNode]:
+    """The study's notebooks in a report by their names, such as 03_transfer-thyroid_us."""
+    paths = sorted(report.glob("notebooks/[0-9][0-9]_*.ipynb"))
+    return {path.stem: nbformat.read(path, as_version=4) for path in paths}
+
+
+def _digest(notebook: nbformat.NotebookNode) -> str:
+    """SHA-256 of the code, without text, outputs, and the values that the pipeline gives."""
+    code = []
+    for cell in notebook.cells:
+        if "parameters" in _tags(cell):
+            kept = [s for s in ast.parse(cell.source).body if _target(s) not in _GIVEN]
+            code.append("\n".join(map(ast.unparse, kept)))
+        elif cell.cell_type == "code" and "injected-parameters" not in _tags(cell):
+            code.append(cell.source.strip())
+    return hashlib.sha256("\0".join(code).encode()).hexdigest()
+
+
+def _tags(cell: nbformat.NotebookNode) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+def _target(statement: ast.stmt) -> str:
+    """The name that a statement sets; '' of other statements."""
+    return ast.unparse(statement.targets[0]) if isinstance(statement, ast.Assign) else ""
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git answers; None where it cannot: no git, no repository, no such commit."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

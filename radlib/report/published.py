@@ -1,18 +1,27 @@
-"""What the re-created paper reports, and what later studies found: numbers with their sources.
+"""What the re-created paper reports, what later studies found (with sources), and the accuracies here.
 
 Mei X. et al., "RadImageNet: An Open Radiologic Deep Learning Research Dataset for Effective Transfer
 Learning", Radiology: Artificial Intelligence 2022, doi 10.1148/ryai.210315.
 """
 
+import json
+
 import pandas as pd
 
-# Top-1 and top-5 accuracy of the four networks on the radiology corpus, in %.
-PRETRAINING = {
-    "inception_resnet_v2": (74.0, 94.3),
-    "resnet50": (72.3, 94.1),
-    "densenet121": (73.1, 96.1),
-    "inception_v3": (73.2, 92.7),
-}
+from radlib.study import Study
+from radlib.study.titles import source_title
+
+# Top-1 and top-5 accuracy of the four networks on the radiology corpus (165 classes), in %.
+PRETRAINING = pd.DataFrame.from_dict(
+    {
+        "inception_resnet_v2": (74.0, 94.3),
+        "resnet50": (72.3, 94.1),
+        "densenet121": (73.1, 96.1),
+        "inception_v3": (73.2, 92.7),
+    },
+    orient="index",
+    columns=["published top-1, %", "published top-5, %"],
+)
 
 # AUC after radiology pretraining minus AUC after ImageNet pretraining; all reported with P < .001.
 TRANSFER = {
@@ -26,7 +35,7 @@ TRANSFER = {
     "haemorrhage_ct": 0.009,
 }
 
-LATER = [
+_FOUND = [
     (
         "Juodelyte et al. 2023, arXiv 2302.08272",
         "ImageNet minus RadImageNet, AUC x 100: thyroid +2.1, breast +2.3, knee +2.2, chest -0.1 (ResNet50, "
@@ -43,13 +52,21 @@ LATER = [
         "resource-limited settings",
     ),
 ]
+LATER = pd.DataFrame(_FOUND, columns=["later study", "found"]).set_index("later study")
 
 
-def pretraining_table(backbones: list[str]) -> pd.DataFrame:
-    """Published accuracies (%, 165 classes) of those of `backbones` that the paper trained."""
-    rows = [(name, *PRETRAINING[name]) for name in backbones if name in PRETRAINING]
-    return pd.DataFrame(rows, columns=["backbone", "published top-1, %", "published top-5, %"])
-
-
-def later_table() -> pd.DataFrame:
-    return pd.DataFrame(LATER, columns=["later study", "found"])
+def pretraining_table(study: Study) -> pd.DataFrame | None:
+    """Held-out accuracy of every network pretrained here, in %; None where none was."""
+    models = [
+        study.model_file(s, b).with_suffix(".json") for s in study.sources for b in study.backbones_of(s)
+    ]
+    records = [json.loads(path.read_text()) for path in models if path.is_file()]
+    if not records:
+        return None
+    table = pd.DataFrame(records)
+    percent = ["top1", "top5", "balanced_accuracy"]
+    table[percent] = (100 * table[percent]).round(1)
+    table["source"] = [source_title(study, source) for source in table["source"]]
+    titles = ["top-1, %", "top-5, %", "balanced accuracy, %"]
+    table = table[["source", "backbone", *percent, "n_images", "epochs"]]
+    return table.set_axis(["source", "backbone", *titles, "images", "epochs"], axis=1)

@@ -18,20 +18,18 @@ import yaml
 
 from radlib import compute
 from radlib.errors import UserError
-from radlib.questions import calibration
-from radlib.questions.auc import compute as compare
-from radlib.questions.lesions import dice as compare_dice
-from radlib.questions.lesions import measured as lesions
-from radlib.questions.lesions import resize as compare_resize
-from radlib.questions.lesions.table import DICE, RESIZE
-from radlib.questions.ranking import compute as ranks
-from radlib.questions.ranking.table import IMPROVEMENT, RANKS
-from radlib.questions.validity import compute as validity
-from radlib.questions.validity.table import VALIDITY
+from radlib.questions import calibration, ranking
+from radlib.questions.auc import compute as auc
+from radlib.questions.auc.compute import AUC, OVERALL
+from radlib.questions.lesions import compare as lesions
+from radlib.questions.lesions.compare import DICE, RESIZE
+from radlib.questions.lesions.measured import lesion_tasks, load_localised, load_segmented
+from radlib.questions.ranking import IMPROVEMENT, RANKS
+from radlib.questions.validity.coverage import VALIDITY, coverage_table
+from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive, origin
 from radlib.report.agreement import DIFFERENT, FAILED, MISSING, NOT_COMPUTED, WITHIN, Verdict
 from radlib.study import Study, load_study
-from radlib.study.questions import Cell
 from radlib.study.titles import aligned
 from radlib.training.results import load_results
 
@@ -53,71 +51,65 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
     Raises:
         UserError: there is no such report, or what it holds is damaged or of another version.
     """
-    report = _report(root.resolve(), name)
-    study = _study_of(report)
+    root = root.resolve()
+    known = sorted(path.parent.name for path in root.glob("reports/*/params.yaml"))
+    if name not in known:
+        raise UserError(f"no report '{name}' in reports/; there are: {', '.join(known) or 'none'}")
+    report = root / "reports" / name
+    try:
+        study = load_study(path=report / "params.yaml")
+    except UserError as exc:
+        raise UserError(
+            f"reports/{name} was made by another version of this library ({exc}); make it anew: "
+            f"make study STUDY={name}"
+        ) from exc
     with tempfile.TemporaryDirectory(prefix="radlib-verify-") as scratch:
         if retrain:
             found = _against(report, _trained_again(report, study, Path(scratch) / "clone"))
         else:
             found = _from_predictions(report, study.model_copy(update={"root": Path(scratch)}))
     written = _written(report)
-    found = [_as_written(verdict, report / verdict.table, written.get(verdict.table)) for verdict in found]
+    found = [_as_written(one, report / one.table, written.get(one.table)) for one in found]
     tinkered = origin.tinkered(report)
-    reasons = [*tinkered, *origin.differences(report, compute.provenance(), root.resolve())]
-    return _said(report, retrain, found, reasons), not tinkered and not any(
-        v.verdict in FAILED for v in found
-    )
-
-
-def _report(root: Path, name: str) -> Path:
-    folder = root / "reports"
-    known = sorted(path.parent.name for path in folder.glob("*/params.yaml"))
-    if name not in known:
-        raise UserError(f"no report '{name}' in reports/; there are: {', '.join(known) or 'none'}")
-    return folder / name
-
-
-def _study_of(report: Path) -> Study:
-    try:
-        return load_study(path=report / "params.yaml")
-    except UserError as exc:
-        raise UserError(
-            f"reports/{report.name} was made by another version of this library ({exc}); make it anew: "
-            f"make study STUDY={report.name}"
-        ) from exc
+    reasons = [*tinkered, *origin.differences(report, compute.provenance(), root)]
+    holds = not tinkered and not any(one.verdict in FAILED for one in found)
+    return _said(report, retrain, found, reasons), holds
 
 
 # From the predictions -------------------------------------------------------------------------------------
 
 
 def _auc(study: Study) -> None:
-    found = compare.compare_sources(study, load_results(study))
-    compare.AUC.write(study, found.table)
-    compare.OVERALL.write(study, found.overall)
+    found = auc.compare_sources(study, load_results(study))
+    AUC.write(study, found.table)
+    OVERALL.write(study, found.overall)
 
 
 def _dice(study: Study) -> None:
-    located = lesions.load_localised(study, load_results(study, lesions.lesion_tasks(study)))
-    methods = [found for found in (located, lesions.load_segmented(study)) if found.tasks]
-    DICE.write(study, compare_dice.compare_found(study, methods))
-    RESIZE.write(study, compare_resize.compare_resize(study, methods))
+    located = load_localised(study, load_results(study, lesion_tasks(study)))
+    methods = [found for found in (located, load_segmented(study)) if found.tasks]
+    DICE.write(study, lesions.compare_found(study, methods))
+    RESIZE.write(study, lesions.compare_resize(study, methods))
 
 
 def _beyond(study: Study) -> None:
     results = load_results(study)
-    drawn = ranks.draw_tasks(study, results)
-    RANKS.write(study, ranks.rank_table(study, drawn))
-    IMPROVEMENT.write(study, ranks.improvement_table(study, drawn))
+    drawn = ranking.draw_tasks(study, results)
+    RANKS.write(study, ranking.rank_table(study, drawn))
+    IMPROVEMENT.write(study, ranking.improvement_table(study, drawn))
     measured = calibration.measure(study, results)
     calibration.CALIBRATION.write(study, calibration.calibration_table(study, measured))
 
 
-WAYS: dict[tuple[str, ...], Callable[[Study], None]] = {
-    ("auc.csv", "overall.csv"): _auc,
-    ("dice.csv", "resize.csv"): _dice,
-    ("ranks.csv", "improvement.csv", "calibration.csv"): _beyond,
-}
-"""Tables that follow from predictions, and what writes them below a study's root."""
+def _validity(study: Study) -> None:
+    """The cell that is drawn fastest; all of them take as long as 08_validity."""
+    cell = min(study.validity.cells, key=lambda cell: sum(cell.patients) * cell.settings * cell.seeds)
+    small = study.model_copy(update={"validity": study.validity.model_copy(update={"cells": [cell]})})
+    VALIDITY.write(small, coverage_table(small, simulate(small)))
+
+
+# What writes tables that follow from predictions below a study's root, and which.
+WAYS = {_auc: [AUC, OVERALL], _dice: [DICE, RESIZE], _beyond: [RANKS, IMPROVEMENT, calibration.CALIBRATION]}
 
 
 def _from_predictions(report: Path, study: Study) -> list[Verdict]:
@@ -126,43 +118,28 @@ def _from_predictions(report: Path, study: Study) -> list[Verdict]:
     if kept:
         archive.restore(report, study)
     found = []
-    for tables, write in WAYS.items():
-        if not kept:
-            found += [Verdict(table, MISSING, _NOT_KEPT.format(report.name)) for table in tables]
-        else:
-            found += _judged(report, study, tables, write)
-    found.append(_simulated_again(report, study))
-    known = {verdict.table for verdict in found}
+    for write, tables in WAYS.items():
+        failed = _failed(write, study) if kept else (MISSING, _NOT_KEPT.format(report.name))
+        for file in (table.file for table in tables):
+            found.append(Verdict(file, *failed) if failed else _compared(report, study, file))
+    _validity(study)
+    found.append(_compared(report, study, VALIDITY.file, VALIDITY.names[: VALIDITY.names.index("studies")]))
+    known = {one.table for one in found}
     others = sorted(path.name for path in report.glob("*.csv") if path.name not in known)
     return found + [Verdict(t, NOT_COMPUTED, "needs images or networks: RETRAIN=1") for t in others]
 
 
-def _judged(report: Path, study: Study, tables: tuple[str, ...], write: Callable) -> list[Verdict]:
+def _failed(write: Callable[[Study], None], study: Study) -> tuple[str, str] | None:
+    """Write tables; a verdict and its reason where the predictions do not allow it."""
     try:
         write(study)
-    except UserError as exc:
-        return [
-            Verdict(table, DIFFERENT, f"does not follow from the kept predictions: {exc}") for table in tables
-        ]
-    return [
-        agreement.compare(table, report / table, study.report_dir / table, agreement.last_digit)
-        for table in tables
-    ]
+    except (UserError, ValueError) as exc:
+        return DIFFERENT, f"does not follow from the kept predictions: {exc}"
+    return None
 
 
-def _simulated_again(report: Path, study: Study) -> Verdict:
-    """The cell of validity.csv that is drawn fastest; all of them take as long as 08_validity."""
-    cell = min(study.validity.cells, key=_images_drawn)
-    options = study.validity.model_copy(update={"cells": [cell]})
-    small = study.model_copy(update={"validity": options})
-    VALIDITY.write(small, validity.coverage_table(small, validity.simulate(small)))
-    keys = VALIDITY.names[: VALIDITY.names.index("studies")]
-    file = VALIDITY.file
-    return agreement.compare(file, report / file, study.report_dir / file, agreement.last_digit, keys)
-
-
-def _images_drawn(cell: Cell) -> int:
-    return sum(cell.patients) * cell.settings * cell.seeds
+def _compared(report: Path, study: Study, file: str, part: list[str] | None = None) -> Verdict:
+    return agreement.compare(file, report / file, study.report_dir / file, agreement.last_digit, part)
 
 
 # From nothing ---------------------------------------------------------------------------------------------
@@ -201,18 +178,18 @@ def _against(report: Path, again: Path) -> list[Verdict]:
 # What is said ---------------------------------------------------------------------------------------------
 
 
-def _as_written(verdict: Verdict, path: Path, written: str | None) -> Verdict:
-    """Beside the verdict, whether the file is the one that the study wrote, whose md5 is given."""
-    if written is None or not path.is_file():
-        return verdict
-    judged, said = verdict.verdict, "the file was changed after the study wrote it (md5 of dvc.lock)"
-    if hashlib.md5(path.read_bytes()).hexdigest() == written:
-        if judged not in (MISSING, NOT_COMPUTED):
-            return verdict
+def _as_written(found: Verdict, path: Path, md5: str | None) -> Verdict:
+    """Beside the verdict, whether the file is the one that the study wrote."""
+    if md5 is None or not path.is_file():
+        return found
+    word, said = found.verdict, "the file was changed after the study wrote it (md5 of dvc.lock)"
+    if hashlib.md5(path.read_bytes()).hexdigest() == md5:
+        if word not in (MISSING, NOT_COMPUTED):
+            return found
         said = "the file is as the study wrote it (md5 of dvc.lock)"
-    elif judged == NOT_COMPUTED:
-        judged = DIFFERENT
-    return Verdict(verdict.table, judged, f"{verdict.detail}; {said}" if verdict.detail else said)
+    elif word == NOT_COMPUTED:
+        word = DIFFERENT
+    return Verdict(found.table, word, "; ".join(filter(None, [found.detail, said])))
 
 
 def _written(report: Path) -> dict[str, str]:
@@ -234,8 +211,8 @@ def _said(report: Path, retrain: bool, found: list[Verdict], reasons: list[str])
     lines = [f"reports/{report.name}, computed again {how}\n", aligned(rows, right=()), ""]
     if any(v.verdict in (WITHIN, DIFFERENT) for v in found):
         lines += [_TOLERATED[retrain], ""]
-    if not reasons:
-        return "\n".join(
-            [*lines, "Machine, versions, parameters and code are those that the report records."]
-        )
-    return "\n".join([*lines, "Different from what the report records:", *(f"  {said}" for said in reasons)])
+    if reasons:
+        lines += ["Different from what the report records:", *(f"  {said}" for said in reasons)]
+    else:
+        lines.append("Machine, versions, parameters and code are those that the report records.")
+    return "\n".join(lines)

@@ -18,8 +18,8 @@ from papermill.exceptions import PapermillExecutionError
 
 from radlib.errors import UserError
 from radlib.progress import PROGRESS_FILE
+from radlib.report.origin import is_committed
 from radlib.report.pages import write_pages
-from radlib.report.sources import is_committed
 from radlib.run.choose import check_unchanged
 from radlib.store import atomic_path
 from radlib.study import load_study
@@ -97,10 +97,11 @@ def _check_parameters(source: Path, parameters: dict[str, str]) -> None:
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drop what differs between two equal executions: times, versions of the front end, cell ids."""
+    """Drop what differs between two equal executions: times, versions of the front end, papermill's id."""
     notebook.metadata.pop("papermill", None)
-    for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number:02d}"
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "injected-parameters"  # papermill's own is another one each time
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
     return notebook

@@ -61,7 +61,7 @@ def record(study: Study, anew: bool = True) -> None:
 
         drop_unowned(study)
         print(archive.keep(study))
-        made = {**compute.provenance(), **origin.code_version(study.root), **origin.notebooks(study)}
+        made = {**compute.provenance(), **origin.recorded_of(study)}
         write_json(made, study.report_dir / "provenance.json")
         for name in _COPIED:
             shutil.copyfile(study.root / name, study.report_dir / name)

@@ -23,7 +23,8 @@ NO_VERDICT = "no verdict"
 class Finding:
     """subject: of what; value, low, high: with its interval, None where there is none; verdict: in words.
 
-    form: format of the numbers; where: the notebook that has it whole.
+    form: format of the numbers; where: the notebook, and its cell, that has it whole; csv: the table, and its
+    line, that it is of.
     """
 
     subject: str
@@ -33,20 +34,26 @@ class Finding:
     high: float | None = None
     form: str = "+.3f"
     where: str = ""
+    csv: str = ""
 
 
 def finding_of(
     row: Mapping,
     subject: str,
     verdict: str = "",
-    columns: tuple[str, str, str] = ("delta", "ci_low", "ci_high"),
+    columns: tuple[str, ...] = ("delta", "ci_low", "ci_high"),
     form: str = "+.3f",
     where: str = "",
 ) -> Finding:
-    """The finding of a table's row; its verdict, by default the direction, gives way where runs diverged."""
-    value, low, high = (row[name] for name in columns)
+    """The finding of a table's row; its verdict, by default the direction, gives way where runs diverged.
+
+    Args:
+        columns: of the value and, if it has an interval, of both ends.
+    """
+    value, *ends = (row[name] for name in columns)
+    low, high = ends or (None, None)
     word = unless_diverged(verdict or direction(low, high), row.get("diverged"))
-    return Finding(subject, word, value, low, high, form, where)
+    return Finding(subject, word, value, low, high, form, where, row.get("csv", ""))
 
 
 def unless_diverged(verdict: str, diverged: str | float | None) -> str:
@@ -73,11 +80,11 @@ def with_interval(finding: Finding, confidence: float) -> str:
 
 
 def findings_table(findings: Sequence[Finding], confidence: float) -> pd.DataFrame:
-    """A row per finding; the notebook only where some finding names one."""
-    rows = [(f.subject, f.verdict, with_interval(f, confidence), f.where) for f in findings]
-    table = pd.DataFrame(rows, columns=["finding", "verdict", "value", "notebook"])
-    shown = table if table["notebook"].any() else table.drop(columns="notebook")
-    return shown.set_index("finding")
+    """A row per finding; where it is from only where some finding says so."""
+    rows = [(f.subject, f.verdict, with_interval(f, confidence), f.where, f.csv) for f in findings]
+    table = pd.DataFrame(rows, columns=["finding", "verdict", "value", "notebook", "table"])
+    unsaid = [name for name in ("notebook", "table") if not table[name].any()]
+    return table.drop(columns=unsaid).set_index("finding")
 
 
 def bullets(sentences: Sequence[str]) -> str:

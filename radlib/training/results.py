@@ -198,11 +198,13 @@ def check_one_version(runs: pd.DataFrame) -> None:
             )
 
 
-def paired_runs(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs of both sources whose (backbone, train, lr, fold, seed) both have, in the same order."""
+def paired_runs(
+    runs: pd.DataFrame, pair: tuple[str, str], keys: list[str] = RUN
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of both sources whose backbone, train, lr, fold and seed (`keys`) both have, in one order."""
     sides = [runs[runs["source"] == source] for source in pair]
-    common = sides[0][RUN].merge(sides[1][RUN], on=RUN).sort_values(RUN)
-    a, b = (common.merge(side, on=RUN, how="left", validate="one_to_one") for side in sides)
+    common = sides[0][keys].merge(sides[1][keys], on=keys).sort_values(keys)
+    a, b = (common.merge(side, on=keys, how="left", validate="one_to_one") for side in sides)
     return a, b
 
 

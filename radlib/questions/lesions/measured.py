@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from radlib.errors import UserError
-from radlib.questions.lesions.table import METHODS
 from radlib.stats.dice import BASELINES, MAP_FIGURES, MASK_FIGURES
 from radlib.study import Study
 from radlib.training.results import (
@@ -20,6 +19,15 @@ from radlib.training.results import (
     read_result,
 )
 
+METRICS = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "average_precision": "pixel average precision",
+    "energy_inside": "energy inside the mask",
+    "pointing_hit": "maximum inside the mask",
+    "hausdorff95": "95% Hausdorff distance (px)",
+}
+METHODS = {"localisation": "class-activation maps", "segmentation": "U-Nets"}
 _IMAGE = ["run", "image_id", "patient_id", "fold"]
 
 
@@ -35,10 +43,6 @@ class Found:
     figures: list[str]
     runs: dict[str, pd.DataFrame]
     images: dict[str, pd.DataFrame]
-
-    @property
-    def title(self) -> str:
-        return METHODS[self.method]
 
     @property
     def tasks(self) -> list[str]:
@@ -60,18 +64,15 @@ class Found:
         some = self.images[task].merge(runs[["run", *training]], on="run")
         return some.pivot(index="image_id", columns=training, values=figure)
 
-    def guess(self, task: str) -> pd.DataFrame | None:
-        """`means` of the centred ellipse that never looks; None where the method has no such baseline."""
-        if "centred_blob" not in set(self.images[task]["run"]):
-            return None
-        return self.means(task, pd.DataFrame({"run": ["centred_blob"]}))
+    def baselines(self, task: str) -> dict[str, pd.DataFrame]:
+        """`means` of the guesses of somebody who never looks; of maps alone."""
+        known = [name for name in BASELINES if name in set(self.images[task]["run"])]
+        return {name: self.means(task, pd.DataFrame({"run": [name]})) for name in known}
 
     def means_by_source(self, study: Study, task: str) -> dict[str, pd.DataFrame]:
         """By source, over the runs that the headline pair has in common, and by baseline: `means`."""
         runs = headline_runs(study, self.runs[task])
-        found = {source: self.means(task, some) for source, some in runs.items()}
-        guessed = [name for name in BASELINES if name in set(self.images[task]["run"])]
-        return found | {name: self.means(task, pd.DataFrame({"run": [name]})) for name in guessed}
+        return {source: self.means(task, some) for source, some in runs.items()} | self.baselines(task)
 
 
 def lesion_tasks(study: Study) -> list[str]:
@@ -111,6 +112,12 @@ def load_segmented(study: Study) -> Found:
     return Found("segmentation", MASK_FIGURES, runs, images)
 
 
+def _check_complete(path: Path, runs: pd.DataFrame, images: pd.DataFrame, figures: list[str]) -> None:
+    missing = set(runs["run"]) - set(images["run"])
+    if missing or images[figures].isna().any(axis=None):
+        raise UserError(f"{path} lacks {len(missing)} of the runs or some of their figures; {REMEDY}")
+
+
 def collapsed(images: pd.DataFrame) -> list[str]:
     """U-Nets that found nothing of any lesion: on no test image does their mask touch the annotator's.
 
@@ -128,9 +135,3 @@ def without(found: Found, task: str, runs: Iterable[str]) -> Found:
     """One task without some runs."""
     kept = found.runs[task][~found.runs[task]["run"].isin(runs)]
     return replace(found, runs={task: kept}, images={task: found.images[task]})
-
-
-def _check_complete(path: Path, runs: pd.DataFrame, images: pd.DataFrame, figures: list[str]) -> None:
-    missing = set(runs["run"]) - set(images["run"])
-    if missing or images[figures].isna().any(axis=None):
-        raise UserError(f"{path} lacks {len(missing)} of the runs or some of their figures; {REMEDY}")

@@ -1,4 +1,4 @@
-"""Figures of 05_segment and 06_dice: differences, their spread over images, maps and masks themselves."""
+"""What 05_segment and 06_dice show beside differences: how images differ, maps and masks themselves."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 
 from radlib.data.images import Packed
 from radlib.networks.localise import resized
-from radlib.questions.lesions.measured import Found
-from radlib.questions.lesions.table import METHODS
-from radlib.show.style import forest, mark_simulated, panel_rows, quiet, source_colours, span
+from radlib.questions.lesions.measured import METHODS, METRICS, Found
+from radlib.show.style import mark_simulated, panel_rows, quiet, source_colours
 from radlib.stats.dice import BASELINES
 from radlib.study import Study
 from radlib.study.titles import source_title, task_title
@@ -22,20 +21,45 @@ GUESSED = {"whole_image": "whole image", "centred_blob": "centred ellipse"}
 TEN = 10
 
 
-def name_of(study: Study, name: str) -> str:
-    """Title of a source or of a baseline."""
-    return GUESSED.get(name) or source_title(study, name)
+def masks_table(study: Study, task: str, packed: Packed) -> pd.Series:
+    """What there is to draw: counts of masks, share of the frame, and the shape of the images."""
+    manifest = packed.manifest
+    marked = manifest[manifest["has_mask"]]
+    low, middle, high = np.quantile([packed.masks[row].mean() for row in marked.index], [0.25, 0.5, 0.75])
+    sides = marked[["width", "height"]]
+    aspect = sides.max(axis=1) / sides.min(axis=1)
+    said = {
+        "images": f"{len(manifest):,}" + (" (simulated)" if packed.meta["simulated"] else ""),
+        "with a lesion mask": f"{len(marked):,}",
+        "with an empty mask": f"{int(manifest['empty_mask'].sum()):,}",
+        "share of the frame, median (quartiles)": f"{middle:.0%} ({low:.0%}, {high:.0%})",
+        "longer over shorter side, median (most)": f"{aspect.median():.2f} ({aspect.max():.2f})",
+        "made square by": packed.resize,
+    }
+    return pd.Series(said, name=task_title(study, task))
 
 
-def lesion_forest(study: Study, table: pd.DataFrame) -> Figure:
-    """Difference in Dice of every method and task with its interval, one panel per pair."""
-    some = table[table["metric"] == "dice"]
-    rows = [f"{task_title(study, r.task)}:\n{METHODS[r.method]}" for r in some.itertuples()]
-    # Where an ellipse that never looks does better than both, neither finds the lesion.
-    blind = some[["mean_a", "mean_b"]].max(axis=1) < some["guess"]
-    shown = some.assign(row=rows, p_holm=some["p_holm"].mask(blind, 1.0))
-    hollow = "not shown after Holm's correction, or both below an ellipse in the middle"
-    return forest(study, shown, "Lesions", what="Dice", hollow=hollow)
+def means_table(study: Study, found: Found) -> pd.DataFrame:
+    """Mean figures of every source and baseline, for readers."""
+    rows = []
+    for task in found.tasks:
+        for name, means in found.means_by_source(study, task).items():
+            title = GUESSED.get(name) or source_title(study, name)
+            rows.append({"task": task_title(study, task), "of": title, **means[found.figures].mean()})
+    table = pd.DataFrame(rows, columns=["task", "of", *found.figures])
+    return table.rename(columns=METRICS).set_index(["task", "of"]).round(3)
+
+
+def thresholds_table(study: Study, found: Found) -> pd.DataFrame:
+    """Quartiles of the runs' thresholds by task and source, for readers."""
+    chosen = [
+        found.runs[task][["run", "source"]]
+        .merge(images.groupby("run")["threshold"].first(), on="run")
+        .assign(task=task_title(study, task))
+        for task, images in found.images.items()
+    ]
+    table = pd.concat(chosen).groupby(["task", "source"])["threshold"].quantile([0.25, 0.5, 0.75]).unstack()
+    return table.set_axis(["lower quartile", "median", "upper quartile"], axis=1).round(2)
 
 
 def dice_by_source(study: Study, found: Found) -> Figure:
@@ -48,12 +72,11 @@ def dice_by_source(study: Study, found: Found) -> Figure:
     for panel, task in zip(axes[0], tasks, strict=True):
         means = found.means_by_source(study, task)
         long = pd.concat([some.assign(of=name) for name, some in means.items()])
-        sns.boxplot(
-            long, x="dice", y="of", hue="of", palette={name: colours[name] for name in means}, whis=(0, 100),
-            width=0.6, linewidth=1, ax=quiet(panel), legend=False,
-        )  # fmt: skip
+        boxes = {"palette": {name: colours[name] for name in means}, "whis": (0, 100), "width": 0.6}
+        sns.boxplot(long, x="dice", y="of", hue="of", linewidth=1, ax=quiet(panel), legend=False, **boxes)
         panel.set(xlim=(0, 1), xlabel="Dice of an image", ylabel="", title=task_title(study, task))
-        panel.set_yticks(range(len(means)), [name_of(study, name) for name in means])
+        titles = [GUESSED.get(name) or source_title(study, name) for name in means]
+        panel.set_yticks(range(len(means)), titles)
     figure.suptitle(f"Lesions by {METHODS[found.method]}", fontsize=10)
     mark_simulated(figure, study)
     return figure
@@ -73,21 +96,17 @@ def overlays(study: Study, found: Found, task: str, packed: Packed) -> Figure:
     Maps: their mean. U-Nets: the share of runs that mark a pixel. Real images are left out: what a publisher
     gives out is not ours to print. Outline and map remain.
     """
-    runs = headline_runs(study, found.runs[task])
-    cases = chosen_cases(study, found, task)
-    figure, axes = plt.subplots(
-        len(cases), len(runs), figsize=(2.5 * len(runs) + 0.6, 2.6 * len(cases)), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
+    runs, cases = headline_runs(study, found.runs[task]), chosen_cases(study, found, task)
+    size = (2.5 * len(runs) + 0.6, 2.6 * len(cases))
+    figure, axes = plt.subplots(len(cases), len(runs), figsize=size, squeeze=False, layout="constrained")
+    alpha = 0.55 if packed.meta["simulated"] else 1
     for line, (title, image_id) in zip(axes, cases.items(), strict=True):
-        row = int(np.flatnonzero(packed.manifest["image_id"] == image_id)[0])
         for panel, (source, some) in zip(line, runs.items(), strict=True):
             images = found.images[task].merge(some[["run"]], on="run")
             images = images[images["image_id"] == image_id]
-            _show_image(panel, packed, row)
-            alpha = 0.55 if packed.meta["simulated"] else 1
-            panel.imshow(_mean_picture(found, images, packed, row), "viridis", vmin=0, vmax=1, alpha=alpha)
-            _outline(panel, packed.masks[row], OUTLINE)
+            mask = _show_image(panel, packed, image_id)
+            panel.imshow(_mean_picture(images, mask.shape, packed), "viridis", vmin=0, vmax=1, alpha=alpha)
+            _outline(panel, mask, OUTLINE)
             panel.set_xlabel(f"Dice {images['dice'].mean():.2f}", fontsize=8)
             panel.set_title(source_title(study, source), fontsize=9)
         line[0].set_ylabel(f"{title}\n{image_id}", fontsize=8)
@@ -107,9 +126,7 @@ def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed:
     drawn = segmented.sample(min(TEN, len(segmented)), random_state=seed)
     figure, panels, _, _ = panel_rows(len(drawn), TEN // 2, (0, 0), (2.2, 2.7), sharey=False)
     for panel, line in zip(panels, drawn.itertuples(), strict=True):
-        row = int(np.flatnonzero(packed.manifest["image_id"] == line.image_id)[0])
-        mask = packed.masks[row]
-        _show_image(panel, packed, row)
+        mask = _show_image(panel, packed, line.image_id)
         _outline(panel, mask, OUTLINE)
         _outline(panel, _bits(line.mask, mask.shape), PREDICTED)
         panel.set_title(f"{source_title(study, line.source)}\n{line.backbone}", fontsize=8)
@@ -120,36 +137,9 @@ def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed:
     return figure
 
 
-def resize_forest(study: Study, table: pd.DataFrame) -> Figure:
-    """Letterbox minus stretch in Dice by aspect ratio, one panel per method and task, over all sources."""
-    some = table[(table["metric"] == "dice") & (table["source"] == table["source"].iloc[0])]
-    panels = list(some.groupby(["task", "method"], sort=False))
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(1.8 + 4 * len(panels), 2.9), sharey=True, squeeze=False, layout="constrained"
-    )
-    limit = span(some["ci_low"], some["ci_high"])
-    for panel, ((task, method), rows) in zip(axes[0], panels, strict=True):
-        quiet(panel).axvline(0, color="0.25", lw=1)
-        for y, row in enumerate(rows.itertuples()):
-            panel.plot([row.ci_low, row.ci_high], [y, y], color=PREDICTED, lw=2)
-            panel.plot(row.delta, y, "o", color=PREDICTED, ms=7)
-        labels = [
-            f"{row.aspect}\n({row.aspect_low:.2f} to {row.aspect_high:.2f})" for row in rows.itertuples()
-        ]
-        panel.set(xlim=(-limit, limit), ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)))
-        panel.set_yticklabels(labels)
-        panel.set_xlabel("Dice, letterbox − stretch")
-        panel.set_title(f"{task_title(study, task)}: {METHODS[method]}", fontsize=10)
-    axes[0][0].set_ylabel("longer over shorter side")
-    figure.suptitle(
-        f"{study.compare.confidence:.0%} intervals over patients, mean over all sources", fontsize=10
-    )
-    mark_simulated(figure, study)
-    return figure
-
-
-def _show_image(panel: Axes, packed: Packed, row: int) -> None:
-    """The image in its own pixels where it may be printed, else an empty frame of its size."""
+def _show_image(panel: Axes, packed: Packed, image_id: str) -> np.ndarray:
+    """The image in its own pixels where it may be printed, else an empty frame of its size; its mask."""
+    row = int(np.flatnonzero(packed.manifest["image_id"] == image_id)[0])
     height, width = packed.manifest[["height", "width"]].iloc[row]
     panel.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
     if packed.meta["simulated"]:
@@ -158,6 +148,7 @@ def _show_image(panel: Axes, packed: Packed, row: int) -> None:
         left, top = ((length - inner) / 2 for length, inner in zip(box, (width, height), strict=True))
         extent = (-0.5 - left, box[0] - left - 0.5, box[1] - top - 0.5, -0.5 - top)
         panel.imshow(packed.images[row].squeeze(), cmap="gray", extent=extent)
+    return packed.masks[row]
 
 
 def _outline(panel: Axes, mask: np.ndarray, colour: str) -> None:
@@ -165,10 +156,9 @@ def _outline(panel: Axes, mask: np.ndarray, colour: str) -> None:
         panel.contour(mask, levels=[0.5], colors=colour, linewidths=1.4)
 
 
-def _mean_picture(found: Found, images: pd.DataFrame, packed: Packed, row: int) -> np.ndarray:
+def _mean_picture(images: pd.DataFrame, shape: tuple[int, int], packed: Packed) -> np.ndarray:
     """Mean over runs of maps or predicted masks of one image, (H, W) of the image, 0 to 1."""
-    shape = packed.masks[row].shape
-    if found.method == "segmentation":
+    if "mask" in images:
         return np.mean([_bits(mask, shape) for mask in images["mask"]], axis=0)
     maps = [
         # Baselines have no map, so the columns of sides are not whole numbers to pandas.

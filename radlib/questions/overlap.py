@@ -1,4 +1,4 @@
-"""Has a source seen the pictures that it is tested on? Images of a task that a corpus holds too.
+"""Has a source seen the pictures that it is tested on: does a corpus hold images of a task? (09_confounds)
 
 Published collections are made of one another, and an audit looks at one data set at a time. Here every image
 of a task is set beside every image of each corpus that is a source, as thumbnails (32 x 32 px, grey), by
@@ -35,13 +35,44 @@ from radlib.data.packing import blank_array, release
 from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.auc.compute import bootstrap_pair, what_is_resampled
-from radlib.questions.overlap.table import OVERLAP
-from radlib.stats.estimate import BOTH, Estimate
+from radlib.questions.verdicts import diverged, estimate_columns
+from radlib.show import table as common
+from radlib.show.findings import Finding, finding_of
+from radlib.show.table import COUNT, Column, Table, interval_columns
+from radlib.stats.estimate import BOTH
 from radlib.stats.folds import FoldScores, tested
 from radlib.study import Study
-from radlib.study.titles import ordered_pairs
+from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
 from radlib.training.results import Results, paired_runs, settings_by_fold
 
+NO_CORPUS = "No source is pretrained here, so there is no corpus to look into."
+ALL, WITHOUT = ("delta", "ci_low", "ci_high"), ("delta_without", "ci_low_without", "ci_high_without")
+OVERLAP = Table(
+    "overlap.csv",
+    "confounds",
+    "corpus and task, and pair of sources where test images were found",
+    [
+        Column("source", "the corpus", "corpus", source_title),
+        common.TASK,
+        Column("n_images", "images of the task", "images of the task", COUNT),
+        Column("n_found", "of them found in the corpus", "found in the corpus", COUNT),
+        Column("n_found_training", "of them in its training part", "in its training part", COUNT),
+        Column("n_tested", "test images"),
+        Column("n_tested_found", "of them found in the corpus", "found and tested", COUNT),
+        *common.PAIR,
+        *interval_columns(ALL[0], "AUC after source a minus source b", "a − b"),
+        *interval_columns(
+            WITHOUT[0], "the same without the images found", "without the found", "+.3f", *WITHOUT[1:]
+        ),
+        Column("n_patients_without", "patients left"),
+        Column("n_images_without", "images left"),
+        Column("n_positive_without", "positive images left"),
+        Column("not_compared", "why there is no difference without them", "not compared"),
+        Column("interval_holds", "what was resampled"),
+        *common.ORIGIN,
+    ],
+    index=2,
+)
 SAME, LIKELY, CLOSER = 0.99, 0.95, 2.5
 # Thumbnails with less contrast (SD, in greys of 256) are mostly the rounding to whole greys.
 LEAST_CONTRAST = 2.0
@@ -86,16 +117,18 @@ def compare_overlap(study: Study, results: Results) -> pd.DataFrame:
         ids = open_packed(study.dataset_dir(task)).manifest["image_id"].to_numpy()[one.seen]
         folds = results.predictions[task]
         about = {
-            "source": source, "task": task, "n_images": len(one.seen), "n_found": len(ids),
+            "source": source,
+            "task": task,
+            "n_images": len(one.seen),
+            "n_found": len(ids),
             "n_found_training": int(one.training.sum()),
             "n_tested": sum(len(part.image_ids) for part in folds),
             "n_tested_found": sum(int(np.isin(part.image_ids, ids).sum()) for part in folds),
-            "resamples": study.compare.resamples, "simulated": study.simulated,
-        }  # fmt: skip
+        }
         pairs = [pair for pair in ordered_pairs(study) if source in pair] if about["n_tested_found"] else []
         compared = [_without(study, results, task, pair, ids) for pair in pairs]
         rows += [about | row for row in compared if row] or [about]
-    return OVERLAP.frame(rows)
+    return OVERLAP.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
 
 
 def find_in_corpora(study: Study, corpora: list[str], tasks: list[str]) -> dict[tuple[str, str], Found]:
@@ -203,8 +236,8 @@ def _without(study: Study, results: Results, task: str, pair: tuple[str, str], s
     holds = what_is_resampled(results, pair)
     settings = settings_by_fold(sides[0]) if holds == BOTH else None
     a, b = (results.scores(task, runs) for runs in sides)
-    row = {"source_a": pair[0], "source_b": pair[1], "interval_holds": holds}
-    row |= _figures(study, bootstrap_pair(study, task, a, b, settings))
+    row = {"source_a": pair[0], "source_b": pair[1], "interval_holds": holds, "diverged": diverged(*sides)}
+    row |= estimate_columns(study, bootstrap_pair(study, task, a, b, settings), ALL)
     parts = [part for part in results.predictions[task] if part.fold in set(sides[0]["fold"])]
     kept = [~np.isin(part.image_ids, seen) for part in parts]
     for part, keep in zip(parts, kept, strict=True):
@@ -212,7 +245,7 @@ def _without(study: Study, results: Results, task: str, pair: tuple[str, str], s
             return row | {"not_compared": f"without them the test part of fold {part.fold} lacks a class"}
     a, b = ([_part(fold, keep) for fold, keep in zip(side, kept, strict=True)] for side in (a, b))
     try:
-        row |= _figures(study, bootstrap_pair(study, task, a, b, settings), "_without")
+        row |= estimate_columns(study, bootstrap_pair(study, task, a, b, settings), WITHOUT)
     except ValueError as exc:
         return row | {"not_compared": f"without them no interval can be had: {exc}"}
     return row | {f"{name}_without": count for name, count in tested(a).items()}
@@ -222,7 +255,19 @@ def _part(fold: FoldScores, keep: np.ndarray) -> FoldScores:
     return FoldScores(fold.labels[keep], fold.patients[keep], fold.scores[:, keep])
 
 
-def _figures(study: Study, found: Estimate, ending: str = "") -> dict[str, float]:
-    low, high = found.interval(study.compare.confidence)
-    figures = {"delta": found.value, "ci_low": low, "ci_high": high}
-    return {f"{name}{ending}": value for name, value in figures.items()}
+def overlap_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """Which corpus holds test images of which task, and each pair's difference without them."""
+    found = []
+    for (source, task), rows in table[table["n_found"] > 0].groupby(["source", "task"], sort=False):
+        row = rows.iloc[0]
+        title = f"Images of {task_title(study, task)} that lie in {source_title(study, source)}"
+        counts = f"{row['n_found']:,} of {row['n_images']:,}, {row['n_tested_found']:,} of them tested"
+        found.append(Finding(title, counts, csv=row.get("csv", "")))
+        for one in rows.dropna(subset="source_a").to_dict("records"):
+            pair = pair_title(study, (one["source_a"], one["source_b"]))
+            subject = f"AUC, {pair}: {task_title(study, task)} without them"
+            reason = "" if pd.isna(one["not_compared"]) else f"none can be given: {one['not_compared']}"
+            found.append(finding_of(one, subject, reason, WITHOUT))
+    if len(table) and not found:
+        found = [Finding("Images of a task that lie in a corpus", "none found")]
+    return found

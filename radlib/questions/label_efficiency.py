@@ -1,0 +1,314 @@
+"""How many training patients until the source no longer matters? (10_label_efficiency)
+
+Sources are compared at every size. `excess` is by how much more they differ than at the largest size: what a
+claim about small data means.
+
+Every task is another chance to be wrong, so p-values of differences, of equivalence and of `excess` are
+corrected (Holm) over the tasks of a pair at a size. Sizes of one task share patients, and are not corrected
+among one another.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from radlib.errors import of_task
+from radlib.progress import progress
+from radlib.questions.auc.compute import bootstrap_pair
+from radlib.questions.verdicts import (
+    corrected,
+    difference_columns,
+    diverged,
+    estimate_columns,
+    too_few_resamples,
+)
+from radlib.show import style
+from radlib.show import table as common
+from radlib.show.findings import NOT_SHOWN, Finding, direction, finding_of
+from radlib.show.table import Column, Table, hidden, interval_columns, p_text
+from radlib.stats.bootstrap import mean_auc
+from radlib.stats.estimate import Estimate
+from radlib.stats.folds import tested
+from radlib.study import Study
+from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
+from radlib.training.partial import part_sizes, trained
+from radlib.training.results import Results, paired_runs
+
+NO_TASKS = "This study names no task in `label_efficiency.tasks`, so there is nothing to train and no curve."
+TESTED, BOTH = "patients tested", "patients tested and patients drawn"
+EXCESS = ("excess", "excess_low", "excess_high")
+EFFICIENCY = Table(
+    "label_efficiency.csv",
+    "label_efficiency",
+    "task, pair of sources and part of the patients",
+    [
+        common.TASK,
+        *common.PAIR,
+        Column("fraction", "part of the training patients", "part", ".0%"),
+        Column("n_train_patients", "training patients", "training patients", common.COUNT),
+        *common.SIDES,
+        *common.DELTA,
+        Column("p_value", "two-sided, of no difference"),
+        common.P_HOLM,
+        Column("p_tost", "of two one-sided tests of equivalence"),
+        Column("p_tost_holm", "the same after Holm's correction"),
+        common.HOLDS,
+        *interval_columns(
+            EXCESS[0],
+            "difference in differences: this size minus the largest",
+            "more than with all",
+            low=EXCESS[1],
+            high=EXCESS[2],
+        ),
+        Column("excess_p", "two-sided, of no difference in differences"),
+        Column("excess_p_holm", "after Holm's correction", "p of it (Holm)", p_text),
+        Column("sd_draws", "SD of one training's difference over draws of patients", "SD over draws", ".3f"),
+        Column("repeats", "draws"),
+        common.RUNS,
+        Column("n_backbones", "networks"),
+        Column("lr", "learning rate"),
+        Column("n_validation_patients", "validation patients"),
+        common.COUNTS[0],
+        *hidden(*common.COUNTS[1:]),
+        *common.ORIGIN,
+    ],
+    index=3,
+)
+_CELL = ["backbone", "fold"]
+_DRAW = ["fraction", *_CELL, "order"]
+FAMILY = ["source_a", "source_b", "fraction"]
+CORRECTED = {"p_value": "p_holm", "p_tost": "p_tost_holm", "excess_p": "excess_p_holm"}
+
+# Comparison -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """`table` (`EFFICIENCY`): a row per task, pair and fraction.
+
+    curves: task, source, fraction, n_train_patients, auc (over the backbones that the source has), sd_draws,
+    n_backbones.
+    """
+
+    table: pd.DataFrame
+    curves: pd.DataFrame
+    notes: list[str]
+
+
+def label_efficiency(study: Study) -> Efficiency:
+    """Train what the store lacks, and compare sources at every size.
+
+    Raises:
+        UserError: data or weights are missing, no frozen setting has the rate, or too few draws or patients
+            for an interval.
+    """
+    rows, curves, notes = [], [pd.DataFrame()], []
+    for task in study.label_efficiency.tasks:
+        sizes, said = part_sizes(study, task)
+        results = trained(study, task, list(sizes["fraction"]))
+        notes += said
+        for pair in progress(ordered_pairs(study), description=f"bootstrap of {task}"):
+            sides = paired_runs(results.runs, pair, _DRAW)
+            if sides[0].empty:
+                notes.append(f"{task_title(study, task)}: {pair_title(study, pair)} has no runs in common")
+            else:
+                rows += _pair_rows(study, results, task, pair, sides, sizes)
+        curves.append(_curves(results.runs, sizes).assign(task=task))
+    table = pd.DataFrame(rows, columns=[*(column.name for column in EFFICIENCY.columns), "least_p"])
+    notes += too_few_resamples(study, table, FAMILY)
+    table = corrected(table, FAMILY, CORRECTED)
+    table = EFFICIENCY.frame(
+        table.to_dict("records"),
+        lr=study.label_efficiency.lr,
+        resamples=study.compare.resamples,
+        simulated=study.simulated,
+    )
+    return Efficiency(table, pd.concat(curves, ignore_index=True), notes)
+
+
+@of_task
+def _pair_rows(
+    study: Study, results: Results, task: str, pair, sides: list[pd.DataFrame], sizes: pd.DataFrame
+) -> list[dict]:
+    rows, differences = [], []
+    for size in sizes.to_dict("records"):
+        some = [side[side["fraction"] == size["fraction"]] for side in sides]
+        a, b = (results.scores(task, runs) for runs in some)
+        # With the seed of 04_auc: the same resampled patients there, at all sizes and for all pairs.
+        drawn = [group["backbone"].to_numpy() for _, group in some[0].groupby("fold")]
+        differences.append(bootstrap_pair(study, task, a, b, drawn if size["fraction"] < 1 else None))
+        about = {"task": task, "source_a": pair[0], "source_b": pair[1], **size}
+        rows.append(about | _row(study, some, differences[-1], a, b))
+    for row, found in zip(rows[:-1], differences, strict=False):
+        spare = row["n_runs"] - row["n_backbones"] * found.folds
+        row.update(_excess(study, found, differences[-1], spare))
+    return rows
+
+
+def _row(study: Study, sides: list[pd.DataFrame], found: Estimate, a, b) -> dict:
+    delta = sides[0].assign(delta=sides[0]["test_auc"] - sides[1]["test_auc"])
+    drawn = (sides[0]["fraction"] < 1).all()
+    return {
+        "auc_a": mean_auc(a),
+        "auc_b": mean_auc(b),
+        **difference_columns(study, found),
+        "interval_holds": BOTH if drawn else TESTED,
+        "sd_draws": _scatter(delta, "delta"),
+        "repeats": sides[0]["order"].nunique(),
+        "n_runs": len(sides[0]),
+        "n_backbones": sides[0]["backbone"].nunique(),
+        **tested(a),
+        "diverged": diverged(*sides),
+    }
+
+
+def _excess(study: Study, some: Estimate, most: Estimate, spare: int) -> dict[str, float]:
+    """By how much more the sources differ than at the largest size, with an interval.
+
+    Resampled patients are the same at all sizes, so replicates can be subtracted. Of the two degrees of
+    freedom, of patients tested and of draws, the smaller one counts, which errs on the wide side.
+
+    What errs on the narrow side: with all patients there is one training for every fold and backbone, so the
+    largest size enters without the variation of training, which several draws put into the smaller ones.
+    """
+    excess = replace(some - most, degrees=min(some.patients - some.folds, spare))
+    return estimate_columns(study, excess, EXCESS) | {"excess_p": excess.p_value()}
+
+
+def _curves(runs: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
+    of_size = runs.groupby(["source", "fraction"])
+    curves = of_size.agg(auc=("test_auc", "mean"), n_backbones=("backbone", "nunique"))
+    curves["sd_draws"] = [_scatter(some, "test_auc") for _, some in of_size]
+    return curves.reset_index().merge(sizes[["fraction", "n_train_patients"]], on="fraction")
+
+
+def _scatter(runs: pd.DataFrame, column: str) -> float:
+    """SD over draws of one training, within fold and backbone (divisor n - 1); NaN where nothing is drawn."""
+    return float(np.sqrt(runs.groupby(_CELL)[column].var(ddof=1).mean()))
+
+
+# Figure ---------------------------------------------------------------------------------------------------
+ACROSS = 4
+SHIFT = 1.03  # sources stand beside each other on the log axis, lest their bars cover one another
+
+
+def efficiency_figure(study: Study, found: Efficiency, task: str) -> Figure:
+    """First AUC by source, then the difference of every pair; x is patients, on a log axis."""
+    table, curves = (some[some["task"] == task] for some in (found.table, found.curves))
+    pairs = list(table.groupby(["source_a", "source_b"], sort=False))
+    figure, panels, _, _ = style.panel_rows(len(pairs) + 1, ACROSS, (0.4, 1.2), (3, 2.7), sharey=False)
+    sizes = sorted(set(curves["n_train_patients"]))
+    handles = _aucs(_patients_axis(panels[0], sizes), study, curves)
+    limit = style.span(table["ci_low"], table["ci_high"], study.compare.equivalence)
+    for panel, (pair, rows) in zip(panels[1:], pairs, strict=True):
+        _differences(_patients_axis(panel, sizes), study, rows)
+        panel.set_ylim(-limit, limit)
+        panel.set_title(pair_title(study, pair).replace(" − ", " −\n"), fontsize=9)
+    dot = {"color": style.UNDECIDED, "lw": 1.6, "ms": 5}
+    handles += [
+        Line2D([], [], **dot, marker="o", label="over patients tested and drawn"),
+        Line2D([], [], **dot, marker="s", label="over patients tested, all train"),
+        Line2D([], [], **dot, marker="o", mfc="white", label="hollow: not after Holm's correction"),
+        Line2D([], [], color=style.BAND, lw=8, label="band: too small to matter"),
+    ]
+    title = f"{task_title(study, task)}, frozen backbones, {study.compare.confidence:.0%} intervals"
+    style.legend_above(figure, handles, ACROSS, title)
+    style.mark_simulated(figure, study)
+    return figure
+
+
+def _patients_axis(panel: Axes, sizes: list[int]) -> Axes:
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(axis="y", color="0.92")
+    panel.set_axisbelow(True)
+    panel.set_xscale("log")
+    panel.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
+    panel.xaxis.set_major_locator(FixedLocator(sizes))
+    panel.xaxis.set_major_formatter(FixedFormatter([f"{size:,}" for size in sizes]))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.tick_params(labelsize=8)
+    panel.set_xlabel("training patients", fontsize=9)
+    return panel
+
+
+def _aucs(panel: Axes, study: Study, curves: pd.DataFrame) -> list:
+    """Draw them; the legend's entries."""
+    colours, most, handles = style.source_colours(study), curves["n_backbones"].max(), []
+    sources = [source for source in study.sources if source in set(curves["source"])]
+    for number, source in enumerate(sources):
+        rows = curves[curves["source"] == source].sort_values("fraction")
+        own = int(rows["n_backbones"].iloc[0])
+        label = source_title(study, source) + (f" ({own} of {most} networks)" if own < most else "")
+        x = rows["n_train_patients"] * SHIFT ** (number - (len(sources) - 1) / 2)
+        line = {"color": colours[source], "lw": 1.4, "ms": 4, "elinewidth": 0.8, "fmt": "o-"}
+        handles.append(panel.errorbar(x, rows["auc"], rows["sd_draws"].fillna(0), label=label, **line))
+    panel.axhline(0.5, color="0.6", lw=0.8, ls=":")
+    panel.set_ylabel("AUC", fontsize=8)
+    panel.set_title("by source\n(bars: SD of one training over draws)", fontsize=9)
+    return handles
+
+
+def _differences(panel: Axes, study: Study, rows: pd.DataFrame) -> None:
+    panel.axhspan(-study.compare.equivalence, study.compare.equivalence, color=style.BAND, lw=0, zorder=0)
+    panel.axhline(0, color="0.25", lw=1, zorder=1)
+    panel.plot(rows["n_train_patients"], rows["delta"], color="0.4", lw=1.2, zorder=3)
+    for row in rows.to_dict("records"):
+        mark = style.difference_mark(study, row, "o" if row["interval_holds"] == BOTH else "s")
+        x, colour = row["n_train_patients"], mark["colour"]
+        panel.plot([x, x], [row["ci_low"], row["ci_high"]], color=colour, lw=1.6, zorder=3)
+        face = colour if mark["filled"] else "white"
+        panel.plot(x, row["delta"], mark["marker"], color=colour, mfc=face, ms=5, zorder=4)
+    panel.set_ylabel("difference in AUC", fontsize=8)
+
+
+# Findings -------------------------------------------------------------------------------------------------
+
+
+def efficiency_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """The headline pair, task by task: from which size on nothing is shown, and whom few patients favour."""
+    pair = tuple(study.compare.headline)
+    found = []
+    for task, rows in style.of_pair(table, pair).groupby("task", sort=False):
+        rows = rows.sort_values("fraction")
+        lost = rows["diverged"].dropna() if "diverged" in rows else []
+        first, last = (
+            {**row, "diverged": next(iter(lost), None)} for _, row in rows.iloc[[0, -1]].iterrows()
+        )
+        title = f"AUC, {pair_title(study, pair)}: {task_title(study, task)}"
+        sizes = f"{title}, {last['n_train_patients']:,} training patients"
+        found.append(finding_of(last, sizes, _from(study, rows)))
+        if pd.notna(first["excess"]):
+            shown = first["excess_p_holm"] < 1 - study.compare.confidence
+            word = direction(first["excess_low"], first["excess_high"]) if shown else NOT_SHOWN
+            found.append(finding_of(first, f"{title}, fewest minus most patients", word, EXCESS))
+    return found
+
+
+def _from(study: Study, rows: pd.DataFrame) -> str:
+    """After Holm's correction: from which size on a difference is shown or none, and equivalence."""
+    alpha, margin, last = 1 - study.compare.confidence, study.compare.equivalence, rows.iloc[-1]
+    shown = ((rows["ci_low"] > 0) | (rows["ci_high"] < 0)) & (rows["p_holm"] < alpha)
+    size = _from_size(rows, ~shown)
+    if size is None:
+        same = shown & (np.sign(rows["delta"]) == np.sign(last["delta"]))
+        ahead = source_title(study, last["source_a" if last["delta"] > 0 else "source_b"])
+        return f"{ahead} is ahead from {_from_size(rows, same)} training patients on"
+    within = (rows["ci_low"] >= -margin) & (rows["ci_high"] <= margin)
+    equal = _from_size(rows, within & (rows["p_tost_holm"] < alpha))
+    word = f"{NOT_SHOWN} from {size} training patients on"
+    return f"{word}, equivalence from {equal} on" if equal else f"{word}, and no equivalence"
+
+
+def _from_size(rows: pd.DataFrame, holds: pd.Series) -> int | None:
+    """The smallest number of training patients from which on all rows hold; None where the largest does not.
+
+    Args:
+        rows: of one task and pair, fractions ascending; holds: bool, one per row.
+    """
+    held = rows["n_train_patients"][holds[::-1].cummin()[::-1]]
+    return int(held.iloc[0]) if len(held) else None

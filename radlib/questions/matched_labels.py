@@ -1,0 +1,184 @@
+"""Is it what images show, or how finely they are labelled? (12_matched_labels)
+
+A corpus of six coarse classes against photographs of two hundred fine ones differs in both. So the same
+photographs are given coarser classes, and what is pretrained on them joins the comparison here, beside the
+grid of the study. Every run is one that `03_transfer` would make, under the same digest: those of sources
+that are in the grid too come from the store.
+
+All pairs of a task are drawn with the same seed, so that draw i is of the same patients in each of them (and
+of the same trainings, where pairs have the same settings): the two differences of a share vary together.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from radlib.questions.auc.compute import bootstrap_pair, compare_sources
+from radlib.questions.verdicts import diverged
+from radlib.show import table as common
+from radlib.show.findings import Finding, direction, finding_of
+from radlib.show.style import forest
+from radlib.show.table import MEAN, Column, Table, interval_columns, number
+from radlib.stats.estimate import BOTH, Estimate, mean_of
+from radlib.study import Study
+from radlib.study.questions import MatchedLabels
+from radlib.study.titles import pair_title, task_title
+from radlib.training.results import RUN, Results, check_results, paired_runs, settings_by_fold
+from radlib.training.transfer import transfer
+
+NO_SOURCES = (
+    "This study names no sources in `matched_labels`: it holds no corpus under two labellings, so there is "
+    "nothing to compare here."
+)
+SHARE = ["share", "share_low", "share_high"]
+MATCHED = Table(
+    "matched_labels.csv",
+    "matched_labels",
+    "task, or mean over tasks, and pair of sources",
+    [
+        common.TASK,
+        *common.PAIR,
+        *common.SIDES,
+        *common.DELTA,
+        common.P,
+        common.P_HOLM,
+        *interval_columns(
+            SHARE[0], "share of the first pair's difference that is left", "share left", ".0%", *SHARE[1:]
+        ),
+        Column("n_tasks", "tasks averaged"),
+        *common.COUNTS,
+        common.RUNS,
+        *common.ORIGIN,
+    ],
+    index=2,
+)
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """table: `MATCHED`, a row per task and pair, then the mean over tasks of every pair.
+
+    study: with the sources, backbones, settings and pairs of `matched_labels` in place of the study's own.
+    """
+
+    study: Study
+    table: pd.DataFrame
+    notes: list[str]
+    computed: int
+    reused: int
+
+
+def matched_labels(study: Study) -> Matched:
+    """Train what the store lacks, and compare the pairs of `matched_labels`, by the mean over settings.
+
+    Raises:
+        UserError: data or weights are missing, or too few patients or resamples for an interval.
+    """
+    within = study_of_matched(study)
+    done = {task: transfer(within, task) for task in study.matched_labels.tasks}
+    results = check_results(within, ((task, one.runs, one.predictions) for task, one in done.items()))
+    found = compare_sources(within, results)
+    both = [found.table.assign(n_tasks=1), found.overall.assign(task=MEAN)]
+    table = pd.concat([some[some["estimate"] == "grid_mean"] for some in both], ignore_index=True)
+    lost = [diverged(*_sides(results, row)) for _, row in table.iterrows()]
+    table = MATCHED.frame(with_shares(within, results, table).assign(diverged=lost).to_dict("records"))
+    computed, reused = (sum(getattr(one, name) for one in done.values()) for name in ("computed", "reused"))
+    return Matched(within, table, found.notes, computed, reused)
+
+
+def study_of_matched(study: Study) -> Study:
+    """The study with the part that `matched_labels` names; all else is the same, seeds and paths too."""
+    part = study.matched_labels
+    settings = [
+        setting.model_copy(update={"backbones": own})
+        for setting in study.transfer.settings
+        if setting.train in part.train
+        and (own := [name for name in part.backbones if name in (setting.backbones or study.backbones)])
+    ]
+    return study.model_copy(
+        update={
+            "sources": part.sources,
+            "backbones": {name: study.backbones[name] for name in part.backbones},
+            "transfer": study.transfer.model_copy(update={"settings": settings}),
+            "compare": study.compare.model_copy(update={"pairs": part.pairs, "headline": part.pairs[0]}),
+        }
+    )
+
+
+# Shares ---------------------------------------------------------------------------------------------------
+
+
+def pairs_left(part: MatchedLabels) -> tuple[Pair, list[Pair]]:
+    """The pair to be explained, and those against the same rival, in which something of it may be left."""
+    first, *others = part.pairs
+    return first, [pair for pair in others if pair[1] == first[1]]
+
+
+def with_shares(study: Study, results: Results, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the columns `SHARE`: NaN where a pair is no part of the first, or none can be given.
+
+    Args:
+        study: with `matched_labels`; table: rows of tasks, and of `MEAN` over them.
+    """
+    first, left = pairs_left(study.matched_labels)
+    drawn: dict[Pair, dict[str, Estimate]] = {pair: {} for pair in (first, *left)}
+    for _, row in table[table["task"] != MEAN].iterrows():
+        if (pair := _pair(row)) in drawn:
+            drawn[pair][row["task"]] = replicates(study, results, row)
+    shares, confidence = [], study.compare.confidence
+    for _, row in table.iterrows():
+        part, whole = (drawn.get(pair, {}) for pair in (_pair(row), first))
+        if row["task"] != MEAN:
+            part, whole = ({t: e for t, e in side.items() if t == row["task"]} for side in (part, whole))
+        share = (np.nan, np.nan, np.nan)
+        if _pair(row) in left and list(part) == list(whole):
+            of_part, of_whole = (mean_of(list(side.values()), confidence) for side in (part, whole))
+            share = of_part.share_of(of_whole, confidence)
+        shares.append(share)
+    return pd.concat([table, pd.DataFrame(shares, columns=SHARE, index=table.index)], axis=1)
+
+
+def replicates(study: Study, results: Results, row: pd.Series) -> Estimate:
+    """What 04_auc's bootstrap made the interval of a row from."""
+    sides = _sides(results, row)
+    a, b = (results.scores(row["task"], runs) for runs in sides)
+    settings = settings_by_fold(sides[0]) if row["interval_holds"] == BOTH else None
+    return bootstrap_pair(study, row["task"], a, b, settings)
+
+
+def _sides(results: Results, row: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs that a row compares."""
+    runs = results.runs if row["task"] == MEAN else results.of_task(row["task"])
+    return paired_runs(runs, _pair(row), ["task", *RUN])
+
+
+def _pair(row: pd.Series) -> Pair:
+    return row["source_a"], row["source_b"]
+
+
+# What it shows --------------------------------------------------------------------------------------------
+
+
+def matched_figure(study: Study, table: pd.DataFrame) -> Figure:
+    """Differences with their intervals, a panel per pair.
+
+    Args:
+        study: of the matched sources; table: `matched_labels.csv`.
+    """
+    rows = [task_title(study, task) for task in table["task"]]
+    return forest(study, table.assign(row=rows), "Matched labels", band=True)
+
+
+def matched_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """Each pair over all tasks, and which share of the first one's difference is left."""
+    found = []
+    for row in table[table["task"] == MEAN].to_dict("records"):
+        verdict = direction(row["ci_low"], row["ci_high"])
+        if pd.notna(row["share"]):
+            share, low, high = (number(row[name], ".0%") for name in SHARE)
+            verdict += f"; {share} ({low} to {high}) of the first difference is left"
+        found.append(finding_of(row, f"AUC, {pair_title(study, _pair(row))}: {MEAN}", verdict))
+    return found

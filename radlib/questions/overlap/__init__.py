@@ -1,1 +1,0 @@
-"""Has a source seen the test images? (09_confounds)"""

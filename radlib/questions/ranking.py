@@ -1,0 +1,331 @@
+"""Which source comes first and how often, and how many pairs of runs does a source win? (13_beyond_the_mean)
+
+Sources are ranked on what all of them have in common: for the backbones of each source, together with every
+other source that has them all. So a checkpoint of one network is ranked on that network, and the others once
+more on all of theirs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from radlib.errors import of_task
+from radlib.progress import progress
+from radlib.questions.verdicts import diverged
+from radlib.seeds import seed_of
+from radlib.show import style
+from radlib.show import table as common
+from radlib.show.findings import Finding, finding_of, unless_diverged
+from radlib.show.table import MEAN, Column, Table, interval_columns
+from radlib.stats.bootstrap import bootstrap_run_aucs, place_shares, run_weights, wins
+from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.folds import tested
+from radlib.study import Study
+from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
+from radlib.training.results import RUN, SETTING, Results, paired_runs, settings_by_fold, trained_again
+
+RANKS = Table(
+    "ranks.csv",
+    "beyond",
+    "task, group of sources, source and place",
+    [
+        common.TASK,
+        Column("backbones", "that all sources of the group have"),
+        Column("source", "the source", "source", source_title),
+        Column("auc", "mean over the runs that the group has in common", "AUC", ".3f"),
+        Column("rank", "place in the data", "place in the data", "g"),
+        Column("place", "a place", "place", common.COUNT),
+        Column("share", "share of resamples in which the source takes it", "rank frequency", ".1%"),
+        Column("n_sources", "sources of the group"),
+        Column("n_runs", "runs of each source"),
+        Column("n_patients", "tested patients"),
+        common.RESAMPLES,
+        Column("resampled", "what was resampled"),
+        common.IS_SIMULATED,
+        common.DIVERGED,
+    ],
+    index=2,
+)
+IMPROVEMENT = Table(
+    "improvement.csv",
+    "beyond",
+    "task and pair of sources",
+    [
+        common.TASK,
+        *common.PAIR,
+        *interval_columns("improvement", "share of pairs of runs that source a wins", "a wins", ".3f"),
+        Column("n_pairs", "pairs of runs of one setting, fold and seed", "pairs of runs", common.COUNT),
+        common.COUNTS[0],
+        common.RESAMPLES,
+        common.HOLDS,
+        common.IS_SIMULATED,
+        common.DIVERGED,
+    ],
+    index=2,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskDraws:
+    """Every run of a task in every resample of its patients, and of its trainings where there are several.
+
+    runs: R rows, in the order of the R AUCs; weights: (resamples, R), how much each training counts, or None.
+    """
+
+    runs: pd.DataFrame
+    aucs: Estimate
+    weights: np.ndarray | None
+    n_patients: int
+
+    def columns(self, runs: pd.DataFrame) -> np.ndarray:
+        """Where the given runs stand."""
+        return pd.Index(self.runs["run"]).get_indexer(runs["run"])
+
+    def mean(self, runs: Estimate, columns: np.ndarray) -> Estimate:
+        """The mean of what was computed of the runs in some columns."""
+        if self.weights is None:
+            return runs.mean_of_runs()
+        settings = len(self.runs.iloc[columns][[*SETTING, "fold"]].drop_duplicates())
+        return runs.mean_of_runs(self.weights[:, columns], settings)
+
+
+def draw_tasks(study: Study, results: Results) -> dict[str, TaskDraws]:
+    """By task; patients are drawn as in `auc.csv`.
+
+    Raises:
+        UserError: a fold that cannot be resampled.
+    """
+    sides = [runs for _, runs in results.runs.groupby(["task", "source"])]
+    both = all(trained_again(settings_by_fold(runs)) for runs in sides)
+    return {task: _draw(study, results, task, both) for task in progress(results.tasks, description="ranks")}
+
+
+@of_task
+def _draw(study: Study, results: Results, task: str, both: bool) -> TaskDraws:
+    runs = results.of_task(task)
+    folds = results.scores(task, runs)
+    seed, resamples = seed_of(study.seed, "bootstrap", task), study.compare.resamples
+    ordered = runs.sort_values("fold", kind="stable", ignore_index=True)
+    weights = _training_weights(ordered, resamples, seed) if both else None
+    aucs = bootstrap_run_aucs(folds, resamples, seed)
+    return TaskDraws(ordered, aucs, weights, tested(folds)["n_patients"])
+
+
+def _training_weights(runs: pd.DataFrame, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, runs): the trainings of a setting are drawn alike for all sources."""
+    trainings = runs[RUN].drop_duplicates(ignore_index=True)
+    settings = [group.groupby(SETTING).ngroup().to_numpy() for _, group in trainings.groupby("fold")]
+    weights = run_weights(settings, resamples, seed)
+    return weights[:, runs.merge(trainings.reset_index(), on=RUN, how="left")["index"]]
+
+
+# Places ---------------------------------------------------------------------------------------------------
+
+
+def groups_of(study: Study) -> list[tuple[list[str], list[str]]]:
+    """(backbones, sources that have them all), the most backbones first; groups of one source left out."""
+    found = {}
+    for source in study.sources:
+        backbones = [name for name in study.backbones if name in study.backbones_of(source)]
+        sources = [s for s in study.sources if set(backbones) <= set(study.backbones_of(s))]
+        if len(sources) > 1:
+            found[tuple(backbones)] = sources
+    return [(list(backbones), found[backbones]) for backbones in sorted(found, key=len, reverse=True)]
+
+
+def rank_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
+    """`RANKS`: a row per task (and their mean), group of sources, source and place."""
+    rows = []
+    for backbones, sources in groups_of(study):
+        found = {}
+        for task, draws in drawn.items():
+            some = draws.runs[draws.runs["backbone"].isin(backbones) & draws.runs["source"].isin(sources)]
+            counts = some[RUN].value_counts()
+            shared = counts[counts == len(sources)].reset_index()[RUN]
+            sides = [shared.merge(some[some["source"] == source], on=RUN) for source in sources]
+            if len(shared):
+                columns = [draws.columns(side) for side in sides]
+                means = [draws.mean(draws.aucs.columns(own), own) for own in columns]
+                found[task] = means, sides, draws.n_patients
+        if found:
+            means, sides, patients = zip(*found.values(), strict=True)
+            of_source = [mean_of(of, study.compare.confidence) for of in zip(*means, strict=True)]
+            found[MEAN] = of_source, [pd.concat(of) for of in zip(*sides, strict=True)], sum(patients)
+        group = {"backbones": " + ".join(backbones), "n_sources": len(sources)}
+        for task, (means, sides, patients) in found.items():
+            about = {"task": task, "n_patients": patients, "diverged": diverged(*sides)}
+            rows += [group | about | row for row in _places(sources, means, sides)]
+    return RANKS.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+
+
+def _places(sources: list[str], means: list[Estimate], sides: list[pd.DataFrame]) -> list[dict]:
+    ranks = pd.Series([-mean.value for mean in means]).rank()
+    shares = place_shares(np.stack([mean.replicates for mean in means], axis=1))
+    about = [
+        {"source": source, "auc": mean.value, "rank": rank, "n_runs": len(runs), "resampled": mean.resampled}
+        for source, mean, rank, runs in zip(sources, means, ranks, sides, strict=True)
+    ]
+    return [
+        {**row, "place": place, "share": share}
+        for row, own in zip(about, shares, strict=True)
+        for place, share in enumerate(own, 1)
+    ]
+
+
+# Improvement ----------------------------------------------------------------------------------------------
+
+
+def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
+    """`IMPROVEMENT`: a row per pair and task with its interval, and their mean without one.
+
+    A resample varies once more than the data, which pulls every task's share towards one half. A single
+    task's interval is wide enough to stand it; averaging tasks makes it narrower and leaves the pull: in
+    simulated studies of 5 tasks, 15 settings and 110 + 110 patients such an interval covered the expected
+    share 69% of times.
+
+    Raises:
+        UserError: too few patients or resamples for an interval.
+    """
+    rows = []
+    for pair in ordered_pairs(study):
+        about = {"source_a": pair[0], "source_b": pair[1]}
+        sides = {task: paired_runs(draws.runs, pair) for task, draws in drawn.items()}
+        sides = {task: both for task, both in sides.items() if len(both[0])}
+        won = [about | _won(study, task, drawn[task], both) for task, both in sides.items()]
+        if won:
+            mean = {
+                "task": MEAN,
+                "improvement": np.mean([one["improvement"] for one in won]),
+                "n_pairs": sum(one["n_pairs"] for one in won),
+                "n_patients": sum(one["n_patients"] for one in won),
+                "diverged": diverged(*(pd.concat(of) for of in zip(*sides.values(), strict=True))),
+            }
+            rows += [*won, about | mean]
+    return IMPROVEMENT.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+
+
+@of_task
+def _won(study: Study, task: str, draws: TaskDraws, sides: tuple[pd.DataFrame, pd.DataFrame]) -> dict:
+    a, b = (draws.columns(side) for side in sides)
+    won = draws.mean(wins(draws.aucs.columns(a) - draws.aucs.columns(b)), a)
+    low, high = won.interval(study.compare.confidence)
+    return {
+        "task": task,
+        "improvement": won.value,
+        "ci_low": min(low, won.value),
+        "ci_high": max(high, won.value),
+        "n_pairs": len(a),
+        "n_patients": draws.n_patients,
+        "interval_holds": won.resampled,
+        "diverged": diverged(*sides),
+    }
+
+
+# Figures --------------------------------------------------------------------------------------------------
+ACROSS = 4  # panels in a row, at most
+LARGEST_DOT = 620.0  # area in square points of a place that is always taken
+
+
+def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
+    """One panel per task: sources against places, the dot's area the share of resamples; a cross at ours.
+
+    Args:
+        ranks: `ranks.csv`, the rows of one group of sources.
+    """
+    sources = [source for source in study.sources if source in set(ranks["source"])]
+    tasks, colours = list(ranks["task"].unique()), style.source_colours(study)
+    size = (2.1, 0.9 + 0.5 * len(sources))
+    figure, panels, lowest, _ = style.panel_rows(len(tasks), ACROSS, (2.0, 1.1), size, sharex=True)
+    for panel, task in zip(panels, tasks, strict=True):
+        style.row_axis(style.quiet(panel), [source_title(study, source) for source in sources])
+        panel.set_title(task_title(study, task), fontsize=10)
+        for row in ranks[ranks["task"] == task].to_dict("records"):
+            y, area = sources.index(row["source"]), LARGEST_DOT * row["share"]
+            panel.scatter(row["place"], y, s=area, color=colours[row["source"]], lw=0, alpha=0.55)
+            if row["place"] == 1:
+                panel.plot(row["rank"], y, "x", color="black", ms=6, mew=1.4)
+            if row["share"] >= 0.005:
+                text = f"{100 * row['share']:.0f}"
+                panel.text(row["place"], y + 0.43, text, fontsize=7, ha="center", va="center")
+    panels[0].set(xlim=(0.45, len(sources) + 0.55), xticks=np.arange(1, len(sources) + 1))
+    for panel in lowest:
+        panel.set_xlabel("place by mean AUC")
+    figure.suptitle(
+        f"How often each source takes each place, over resamples of {ranks['resampled'].iloc[0]} (%); "
+        "cross: its place in the data",
+        fontsize=10,
+    )
+    style.mark_simulated(figure, study)
+    return figure
+
+
+def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
+    """Share of pairs of runs that source a wins with its interval; the mean over tasks has none."""
+    colours, marks = style.source_colours(study), []
+    for row in table.to_dict("records"):
+        shown = row["ci_low"] > 0.5 or row["ci_high"] < 0.5
+        winner = row["source_a"] if row["improvement"] > 0.5 else row["source_b"]
+        sound = unless_diverged("", row.get("diverged")) == ""
+        pair = pair_title(study, (row["source_a"], row["source_b"]))
+        marks.append(
+            {
+                **row,
+                "panel": pair.replace(" − ", "\nagainst "),
+                "row": task_title(study, row["task"]),
+                "value": row["improvement"],
+                "colour": colours[winner] if shown and sound else style.UNDECIDED,
+                "marker": "D" if row["task"] == MEAN else "o",
+            }
+        )
+    label = "share of pairs of runs won"
+    figure, panels, _, _ = style.intervals(study, pd.DataFrame(marks), label, 0.5, ACROSS, sharex=True)
+    panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
+    figure.suptitle(
+        f"How often does the first win? {study.compare.confidence:.0%} interval over "
+        f"{table['interval_holds'].iloc[0]} (grey: covers one half; the mean has no interval)",
+        fontsize=10,
+    )
+    return figure
+
+
+# Findings -------------------------------------------------------------------------------------------------
+
+
+def places_table(study: Study, ranks: pd.DataFrame) -> pd.DataFrame:
+    """A row per task and source: mean AUC, place in the data, and its rank frequencies.
+
+    Args:
+        ranks: `ranks.csv`, the rows of one group of sources.
+    """
+    keys = ["task", "source", "auc", "rank"]
+    wide = (100 * ranks.pivot(index=keys, columns="place", values="share")).round(1)
+    wide = wide.reindex(pd.MultiIndex.from_frame(ranks[keys].drop_duplicates()))
+    wide = wide.rename(columns="in place {}, %".format).reset_index().rename_axis(columns=None)
+    wide["task"] = [task_title(study, task) for task in wide["task"]]
+    wide["source"] = [source_title(study, source) for source in wide["source"]]
+    return (
+        wide.round({"auc": 3}).rename(columns={"auc": "AUC", "rank": "place"}).set_index(["task", "source"])
+    )
+
+
+def ranking_findings(study: Study, ranks: pd.DataFrame) -> list[Finding]:
+    """Who comes first by the mean over tasks, in which share of resamples, for each group of sources."""
+    first = ranks[(ranks["task"] == MEAN) & (ranks["place"] == 1) & (ranks["rank"] == 1)]
+    title = "First by mean AUC over tasks, of {n_sources} sources on {backbones}: rank frequency"
+    return [
+        finding_of(row, title.format(**row), source_title(study, row["source"]), ("share",), ".0%")
+        for row in first.to_dict("records")
+    ]
+
+
+def improvement_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """Which share of pairs of runs the first source of the headline wins."""
+    pair = tuple(study.compare.headline)
+    mine = style.of_pair(table, pair)
+    tasks, (mean,) = mine[mine["task"] != MEAN], mine[mine["task"] == MEAN].to_dict("records")
+    more, less = (tasks["ci_low"] > 0.5).sum(), (tasks["ci_high"] < 0.5).sum()
+    verdict = f"more than half on {more} tasks, less than half on {less}, of {len(tasks)}"
+    subject = f"Pairs of runs won, {pair_title(study, pair)}: {MEAN}"
+    return [finding_of(mean, subject, verdict, ("improvement",), ".0%")]

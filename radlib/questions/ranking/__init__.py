@@ -1,1 +1,0 @@
-"""Which source comes first, and how often does it win? (13_beyond_the_mean)"""

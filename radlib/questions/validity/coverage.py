@@ -1,0 +1,185 @@
+"""Do the intervals cover the true value as often as they say? (08_validity)
+
+Of the simulated studies of a cell the share of intervals that cover the true value is the coverage; the share
+that exclude 0 is the power, or, without a difference, the type-I error. Shares come with Wilson's interval
+(1927, doi 10.1080/01621459.1927.10502953): their Monte-Carlo error.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from statsmodels.stats.proportion import proportion_confint
+
+from radlib.show.findings import Finding
+from radlib.show.style import COLOURS, intervals, legend_above
+from radlib.show.table import COUNT, Column, Table, interval_columns
+from radlib.stats.rivals import METHODS
+from radlib.study import Study
+from radlib.study.questions import Cell
+
+THESE, ANY = "these trainings", "any training"
+HOLDS, NARROW, WIDE = "holds", "too narrow", "too wide"
+TOLERANCE = 0.01  # of the coverage: 94 to 96 % for a 95 % interval
+ENOUGH_PATIENTS = 50  # of each class, from which on the reported interval must hold
+_COVERAGE = ["coverage", "coverage_low", "coverage_high"]
+_REJECTED = ["rejected", "rejected_low", "rejected_high"]
+VALIDITY = Table(
+    "validity.csv",
+    "validity",
+    "kind of simulated study, true difference, method and truth",
+    [
+        Column("measure", "AUC or Dice", "figure", names={"auc": "AUC", "dice": "Dice"}),
+        Column("positive", "positive patients; of Dice, all", "positive", COUNT),
+        Column("negative", "negative patients", "negative", COUNT),
+        Column("level", "true figure of b", "level", "g"),
+        Column("folds", "folds", "folds", COUNT),
+        Column("settings", "settings of each source"),
+        Column("seeds", "trainings of each setting", "seeds", COUNT),
+        Column("luck", "SD that a training adds to the level", "SD of training", "g"),
+        Column("true_delta", "the true difference", "true difference", "g"),
+        Column("method", "how the interval was made", "method", names=METHODS),
+        Column("truth", "of these trainings, or of any training", "of"),
+        Column("studies", "simulated studies"),
+        *interval_columns(
+            _COVERAGE[0], "share of intervals that cover the true value", "coverage", ".1%", *_COVERAGE[1:]
+        ),
+        Column("verdict", "coverage against what it should be, given the simulation's error", "verdict"),
+        *interval_columns(
+            _REJECTED[0], "share of intervals that exclude 0", "excludes 0", ".1%", *_REJECTED[1:]
+        ),
+        Column("width", "mean width", "width", ".3f"),
+        Column("confidence", "of the intervals"),
+        Column("resamples", "bootstrap resamples of each study"),
+    ],
+    index=3,
+)
+
+
+def coverage_table(study: Study, found: pd.DataFrame) -> pd.DataFrame:
+    """A row (`VALIDITY`) per cell, true difference, method and truth, from what `simulate` returned.
+
+    Without variation between trainings both true values are one and stand in one row. With it, `these
+    trainings` asks for the difference of the trainings at hand, which is never quite 0, so there is no
+    error of rejecting it.
+    """
+    rows = []
+    for (place, delta, method), group in found.groupby(["cell", "true_delta", "method"], sort=False):
+        cell = study.validity.cells[place]
+        truths = {THESE: group["these"]} if cell.luck == 0 else {THESE: group["these"], ANY: delta}
+        about = {"true_delta": delta, "method": method} | _about(cell)
+        for truth, value in truths.items():
+            row = _row(group, value, truth == ANY or cell.luck == 0, study.compare.confidence)
+            rows.append(about | {"truth": truth} | row)
+    table = VALIDITY.frame(rows, confidence=study.compare.confidence, resamples=study.validity.resamples)
+    table["method"] = pd.Categorical(table["method"], list(METHODS))
+    keys = ["measure", "luck", "folds", "level", "positive", "negative", "true_delta", "truth", "method"]
+    return table.sort_values(keys, ignore_index=True).astype({"method": str})
+
+
+def _about(cell: Cell) -> dict:
+    patients = {"positive": cell.patients[0], "negative": sum(cell.patients[1:])}
+    return patients | cell.model_dump(include={"measure", "level", "folds", "settings", "seeds", "luck"})
+
+
+def _row(group: pd.DataFrame, truth: float | pd.Series, tests: bool, confidence: float) -> dict:
+    """tests: whether excluding 0 answers whether there is a difference."""
+    covered = _share((group["low"] <= truth) & (truth <= group["high"]))
+    rejected = _share((group["low"] > 0) | (group["high"] < 0)) if tests else (np.nan,) * 3
+    return {
+        "studies": len(group),
+        **dict(zip(_COVERAGE, covered, strict=True)),
+        "verdict": verdict(*covered[1:], confidence),
+        **dict(zip(_REJECTED, rejected, strict=True)),
+        "width": (group["high"] - group["low"]).mean(),
+    }
+
+
+def _share(said: pd.Series) -> tuple[float, float, float]:
+    return said.mean(), *wilson(int(said.sum()), len(said))
+
+
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    low, high = proportion_confint(count, total, method="wilson")
+    return float(low), float(high)
+
+
+def verdict(low: float, high: float, confidence: float) -> str:
+    """Whether a coverage between `low` and `high` can be within `TOLERANCE` of what it should be."""
+    if high < confidence - TOLERANCE:
+        return NARROW
+    return WIDE if low > confidence + TOLERANCE else HOLDS
+
+
+def cell_title(row: pd.Series) -> str:
+    """`AUC 0.75, 50 + 50 patients, 5 folds`: positive and negative patients; of Dice, all patients."""
+    patients = f"{row['positive']} + {row['negative']}" if row["measure"] == "auc" else f"{row['positive']}"
+    name = {"auc": "AUC", "dice": "Dice"}[row["measure"]]
+    title = f"{name} {row['level']:g}, {patients} patients"
+    title += f", {row['folds']} folds" if row["folds"] > 1 else ""
+    return title + (f", SD of training {row['luck']:g}, {row['seeds']} seeds" if row["luck"] > 0 else "")
+
+
+def coverage_figure(study: Study, table: pd.DataFrame) -> Figure:
+    """One panel per method, one line per kind of study, Wilson's interval around each coverage.
+
+    With variation between trainings, the truth is the one that the method speaks of: these trainings or any.
+    """
+    both = table["method"] == "both_levels"
+    rows = table[table["truth"] == np.where(both, ANY, THESE)]
+    marks = rows.assign(
+        panel=rows["method"].map(METHODS),
+        row=[cell_title(row) for _, row in rows.iterrows()],
+        series=rows["true_delta"] != 0,
+        filled=rows["true_delta"] != 0,
+        value=rows["coverage"],
+        ci_low=rows["coverage_low"],
+        ci_high=rows["coverage_high"],
+        colour=np.where(rows["method"] == "reported", COLOURS[1], COLOURS[0]),
+    )
+    marks = marks.sort_values("method", key=lambda names: names.map(list(METHODS).index), kind="stable")
+    confidence, band = study.compare.confidence, "#CFE8D8"
+    label = f"share of {confidence:.0%} intervals\nthat cover the true value"
+    figure, panels, _, _ = intervals(study, marks, label, confidence, across=3, sharex=True)
+    low, high = confidence - TOLERANCE, confidence + TOLERANCE
+    for panel in panels:
+        panel.axvspan(low, high, color=band, zorder=0)
+    dot = {"color": "0.3", "marker": "o", "lw": 1.4, "ms": 5}
+    handles = [
+        Line2D([], [], **dot, label="with a true difference (line: Monte-Carlo error)"),
+        Line2D([], [], **dot, mfc="white", label="without one (1 − coverage is the type-I error)"),
+        Line2D([], [], color=band, lw=8, label=f"{low:.0%} to {high:.0%}"),
+    ]
+    legend_above(figure, handles)
+    return figure
+
+
+def validity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """Coverage of the reported interval, of both true values, then of its rivals; few and many patients."""
+    plain, trained = table[table["luck"] == 0], table[(table["luck"] > 0) & (table["truth"] == ANY)]
+    smaller = plain["positive"].where(plain["measure"] == "dice", plain[["positive", "negative"]].min(axis=1))
+    enough = smaller >= ENOUGH_PATIENTS
+    asked = [
+        (f"Reported interval, {ENOUGH_PATIENTS} patients of each class or more", "reported", plain[enough]),
+        ("Reported interval, fewer patients", "reported", plain[~enough]),
+        ("Reported interval, of *any training*, where it covers patients alone", "reported", trained),
+        ("Interval over patients and trainings, of *any training*", "both_levels", trained),
+    ]
+    rivals = {name: title for name, title in METHODS.items() if name not in ("reported", "both_levels")}
+    asked += [(title[0].upper() + title[1:], name, plain) for name, title in rivals.items()]
+    found = [(subject, rows[rows["method"] == name]) for subject, name, rows in asked]
+    return [
+        Finding(f"Coverage. {subject}", _verdict(rows, study.compare.confidence))
+        for subject, rows in found
+        if len(rows)
+    ]
+
+
+def _verdict(rows: pd.DataFrame, confidence: float) -> str:
+    """`93.7 % to 96.0 %; in 0 of 18 cells outside 94 % to 96 % by more than the error of simulation`."""
+    low, high = rows["coverage"].min(), rows["coverage"].max()
+    broken = int((rows["verdict"] != HOLDS).sum())
+    band = f"{100 * (confidence - TOLERANCE):g} % to {100 * (confidence + TOLERANCE):g} %"
+    error = "by more than the simulation's own error"
+    return f"{100 * low:.1f} % to {100 * high:.1f} %; outside {band} {error} in {broken} of {len(rows)} cells"
