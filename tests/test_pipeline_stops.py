@@ -22,8 +22,8 @@ def folder(tmp_path, monkeypatch):
     return copy
 
 
-def write(folder, *code: str, name: str = "20_small") -> None:
-    cells = [nbformat.v4.new_code_cell(text) for text in (PARAMETERS, *code)]
+def write(folder, *code: str, name: str = "20_small", given: str = PARAMETERS) -> None:
+    cells = [nbformat.v4.new_code_cell(text) for text in (given, *code)]
     cells[0].metadata["tags"] = ["parameters"]
     language = {"language_info": {"name": "python"}}
     nbformat.write(
@@ -71,10 +71,13 @@ def test_overrides_left_in_a_notebook_change_nothing_and_other_edits_are_said(fo
     write(folder, "assert overrides == {} and save\nprint('first')")
     commit(folder)
     run_notebook("20_small", {})
-    assert "not the committed one" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "not the committed one" not in said
+    assert "Note: overrides in notebooks/20_small.ipynb count by hand alone" in said
     report = load_study().report_dir
     assert origin.recorded_of(load_study())["changed_notebooks"] == [] and origin.tinkered(report) == []
-    write(folder, "print('second')")
+    write(folder, "print('second')", given="overrides = {}\nsave = False")
     run_notebook("20_small", {})
-    assert "Note: notebooks/20_small.ipynb is not the committed one" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Note: notebooks/20_small.ipynb is not the committed one" in said and "by hand alone" not in said
     assert origin.recorded_of(load_study())["changed_notebooks"] == ["20_small"]
