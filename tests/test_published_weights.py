@@ -341,7 +341,7 @@ def test_missing_file_of_a_tag_says_which_to_fetch_and_where_to_put_it(tmp_path)
         ({"files": {"resnet50": "x.pt"}, "tags": TAGS, **PYTORCH}, "give either files or tags"),
         ({"files": {"resnet50": "x.pt"}, "mean": [0, 0, 0]}, "files need the mean and std"),
         ({"tags": TAGS, "channels": "BGR"}, "tags bring their own mean, std and channels"),
-        ({"files": {"vgg16": "x.pt"}, **PYTORCH}, "checkpoints.published names 'vgg16'; allowed: resnet50"),
+        ({"files": {"vgg16": "x.pt"}, **PYTORCH}, "published.files.vgg16': names 'vgg16'; allowed: resnet50"),
         (
             {"backbone": "resnet50", **PYTORCH},
             "unknown key 'checkpoints.published.backbone'; allowed there: path",

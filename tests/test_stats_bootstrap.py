@@ -18,7 +18,7 @@ from radlib.stats.bootstrap import (
     roc_band,
 )
 from radlib.stats.delong import delong_difference
-from radlib.stats.folds import FoldScores, fold_patients, patient_weights
+from radlib.stats.folds import FoldScores, as_images, fold_patients, patient_weights
 from tests.fabricated import covers
 
 
@@ -222,7 +222,7 @@ def test_coverage_by_patients_and_not_by_images():
 def test_standard_error_is_delongs_for_independent_images():
     a, b, _ = study(np.random.default_rng(2), per_class=300, images=1, between=0.5)
     se = bootstrap_delta(a, b, 4000, 0).replicates.std()
-    assert se == pytest.approx(delong_difference(a, b, clustered=False).se, rel=0.05)
+    assert se == pytest.approx(delong_difference(as_images(a), as_images(b)).se, rel=0.05)
 
 
 def test_standard_error_is_obuchowskis_for_clusters_runs_and_folds():
@@ -235,7 +235,7 @@ def test_standard_error_is_obuchowskis_for_clusters_runs_and_folds():
             side.append(FoldScores(fold.labels, fold.patients + 1000 * number, runs))
     se = bootstrap_delta(a, b, 4000, 0).replicates.std()
     assert se == pytest.approx(delong_difference(a, b).se, rel=0.05)
-    assert se > 1.2 * delong_difference(a, b, clustered=False).se
+    assert se > 1.2 * delong_difference(as_images(a), as_images(b)).se
 
 
 # ROC band ------------------------------------------------------------------------------------------------

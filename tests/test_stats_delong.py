@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from radlib.stats.bootstrap import mean_auc
 from radlib.stats.delong import delong_difference, run_components
-from radlib.stats.folds import FoldScores
+from radlib.stats.folds import FoldScores, as_images
 
 
 def two_sides(seed: int, runs: int, n: int = 60, per_patient: int = 1, prefix: int = 0):
@@ -65,7 +65,7 @@ def test_components_by_ranks_are_those_by_definition(runs):
 
 def test_variance_by_definition_and_delta_of_means():
     a, b = two_sides(1, 3)
-    found = delong_difference([a], [b], clustered=False)
+    found = delong_difference(as_images([a]), as_images([b]))
     assert found.se**2 == pytest.approx(brute_variance(a, b), rel=1e-10)
     assert found.delta == pytest.approx(mean_auc([a]) - mean_auc([b]), abs=1e-14)
     assert found.p_value == pytest.approx(2 * (1 - norm.cdf(abs(found.delta) / found.se)), abs=1e-12)
@@ -83,7 +83,7 @@ def test_clustered_variance_by_definition_with_patients_of_both_classes():
 
 def test_clustered_equals_plain_where_every_patient_has_one_image():
     a, b = two_sides(3, 2)
-    clustered, plain = delong_difference([a], [b]), delong_difference([a], [b], clustered=False)
+    clustered, plain = delong_difference([a], [b]), delong_difference(as_images([a]), as_images([b]))
     assert clustered.se == pytest.approx(plain.se, rel=1e-12)
 
 
@@ -96,7 +96,7 @@ def test_copied_images_count_once_when_clustered():
     ]
     one = delong_difference([a], [b])
     assert delong_difference(copies[:1], copies[1:]).se == pytest.approx(one.se, rel=1e-12)
-    plain = delong_difference(copies[:1], copies[1:], clustered=False)
+    plain = delong_difference(as_images(copies[:1]), as_images(copies[1:]))
     assert plain.se == pytest.approx(one.se / math.sqrt(5), rel=0.02)
 
 
@@ -121,7 +121,7 @@ def test_folds_add_with_the_square_of_their_share():
     sides = [two_sides(5, 1, prefix=0), two_sides(6, 3, n=80, prefix=1000)]
     a, b = [s[0] for s in sides], [s[1] for s in sides]
     expected = (1 / 4) ** 2 * brute_variance(a[0], b[0]) + (3 / 4) ** 2 * brute_variance(a[1], b[1])
-    found = delong_difference(a, b, clustered=False)
+    found = delong_difference(as_images(a), as_images(b))
     assert found.se**2 == pytest.approx(expected, rel=1e-10)
     assert found.delta == pytest.approx(mean_auc(a) - mean_auc(b), abs=1e-14)
 
@@ -133,7 +133,7 @@ def test_standard_error_is_the_spread_over_studies():
         found = delong_difference([a], [b])
         deltas.append(found.delta)
         clustered.append(found.se)
-        plain.append(delong_difference([a], [b], clustered=False).se)
+        plain.append(delong_difference(as_images([a]), as_images([b])).se)
     assert np.mean(clustered) == pytest.approx(np.std(deltas), rel=0.1)
 
 

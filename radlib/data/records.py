@@ -110,10 +110,10 @@ def choose_from(study: Study, dataset: str, records: list[Record]) -> Chosen:
     twice = [name for name, count in Counter(r.image_id for r in records).items() if count > 1]
     if twice:
         raise UserError(f"dataset '{dataset}': image {twice[0]} is listed twice; keep one of them")
-    reasons = [
+    reasons = (
         (r.image_id, r.drop or (f"class '{r.class_name}' is ignored" if r.class_name in ignore else ""))
         for r in records
-    ]
+    )
     dropped = sorted((name, why) for name, why in reasons if why)
     left_out = {name for name, _ in dropped}
     records = sorted((r for r in records if r.image_id not in left_out), key=lambda r: r.image_id)

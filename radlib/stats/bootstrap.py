@@ -115,7 +115,10 @@ def bootstrap_mean_auc(
         return _aucs([side[number] for side in sides.values()], patients, flattened)
 
     found = mean_of_folds(folds, resampled(folds, aucs_of, resamples, seed))
-    return {name: found.columns(place) for place, name in enumerate(sides)}
+    return {
+        name: replace(found.columns(place), value=mean_auc(side, flattened))
+        for place, (name, side) in enumerate(sides.items())
+    }
 
 
 def bootstrap_run_aucs(folds: Folds, resamples: int, seed: int) -> Estimate:
@@ -133,8 +136,8 @@ def bootstrap_run_aucs(folds: Folds, resamples: int, seed: int) -> Estimate:
         return _aucs(single, patients)
 
     found = resampled(folds, aucs_of, resamples, seed)
-    values, draws = [one.value for one in found], [one.replicates for one in found]
-    return Estimate(np.concatenate(values), np.concatenate(draws, axis=1), *found[0].sample)
+    values = np.concatenate([aucs(fold.scores, fold.labels) for fold in folds])
+    return Estimate(values, np.concatenate([one.replicates for one in found], axis=1), *found[0].sample)
 
 
 def _aucs(sides: list[FoldScores], patients: FoldPatients, flattened: bool = False) -> Statistic:

@@ -37,13 +37,8 @@ class DeLong:
     p_value: float
 
 
-def delong_difference(
-    folds_a: Folds, folds_b: Folds, clustered: bool = True, confidence: float = 0.95
-) -> DeLong:
+def delong_difference(folds_a: Folds, folds_b: Folds, confidence: float = 0.95) -> DeLong:
     """Difference of two sides, each the mean AUC over its runs on the same test images.
-
-    folds_a, folds_b: one entry per fold, with the same labels and patients; clustered: sum components by
-    patient (Obuchowski); False takes images as independent.
 
     >>> a, b = (FoldScores([0, 0, 1, 1], list("abcd"), [x]) for x in ([0, 1, 2, 3], [1, 0, 0, 1]))
     >>> found = delong_difference([a], [b])
@@ -53,18 +48,15 @@ def delong_difference(
     check_paired({"a": folds_a, "b": folds_b})
     sides = ([run_components(fold).mean(axis=0) for fold in side] for side in (folds_a, folds_b))
     components = [a - b for a, b in zip(*sides, strict=True)]
-    return delong_of_components(folds_a, components, clustered, confidence)
+    return delong_of_components(folds_a, components, confidence)
 
 
-def delong_of_components(
-    folds: Folds, components: Sequence[np.ndarray], clustered: bool = True, confidence: float = 0.95
-) -> DeLong:
-    """`delong_difference` where the (n,) differences of structural components are at hand, fold by fold."""
+def delong_of_components(folds: Folds, components: Sequence[np.ndarray], confidence: float) -> DeLong:
+    """The same where the (n,) differences of structural components are at hand, fold by fold."""
     delta = variance = 0.0
     for fold, differences, share in zip(folds, components, run_shares(folds), strict=True):
-        units = fold.patients if clustered else np.arange(len(fold.labels))
         delta += share * differences[fold.labels == 1].mean()
-        variance += share**2 * _variance(differences, fold.labels, units)
+        variance += share**2 * _variance(differences, fold)
     delta, se = float(delta), math.sqrt(variance)
     if se < 1e-12:
         end, p = (delta, 1.0) if abs(delta) < 1e-12 else (math.nan, math.nan)
@@ -85,15 +77,15 @@ def run_components(fold: FoldScores) -> np.ndarray:
     return components
 
 
-def _variance(components: np.ndarray, labels: np.ndarray, units: np.ndarray) -> float:
-    """Variance of the mean component, from (n,) components, labels and independent units (patients)."""
-    _, unit = np.unique(units, return_inverse=True)
-    center = components[labels == 1].mean()
-    # Of either class: sums by unit, units that have images of it, and images.
+def _variance(components: np.ndarray, fold: FoldScores) -> float:
+    """Variance of the mean of (n,) components; patients are independent."""
+    _, patient = np.unique(fold.patients, return_inverse=True)
+    center = components[fold.labels == 1].mean()
+    # Of either class: sums by patient, patients that have images of it, and images.
     sums, counts, sizes = [], [], []
-    for images in (labels == 1, labels == 0):
-        sums.append(np.bincount(unit[images], components[images] - center, minlength=unit.max() + 1))
-        counts.append(len(np.unique(unit[images])))
+    for images in (fold.labels == 1, fold.labels == 0):
+        sums.append(np.bincount(patient[images], components[images] - center, minlength=patient.max() + 1))
+        counts.append(len(np.unique(patient[images])))
         sizes.append(images.sum())
     if min(counts) < 2:
         raise ValueError(
@@ -101,6 +93,6 @@ def _variance(components: np.ndarray, labels: np.ndarray, units: np.ndarray) -> 
             "needs two of each, so use fewer folds or more patients"
         )
     within = [n / (n - 1) * (s**2).sum() / size**2 for s, n, size in zip(sums, counts, sizes, strict=True)]
-    between = (unit.max() + 1) / unit.max() * (sums[0] * sums[1]).sum() / (sizes[0] * sizes[1])
+    between = (patient.max() + 1) / patient.max() * (sums[0] * sums[1]).sum() / (sizes[0] * sizes[1])
     # With patients of both kinds the sum of the three can fall a rounding error below 0.
     return max(float(sum(within) + 2 * between), 0.0)

@@ -133,7 +133,7 @@ class Estimate:
 
     def columns(self, which: np.ndarray | int) -> "Estimate":
         """Some of the k quantities, in the order of their numbers in `which`; or the one of that number."""
-        value, replicates = self.value[which], self.replicates[:, which].copy()
+        value, replicates = self.value[which], self.replicates[:, which]
         return replace(self, value=value if value.ndim else float(value), replicates=replicates)
 
     def mean_of_runs(self, weights: np.ndarray | None = None, settings: int = 0) -> "Estimate":

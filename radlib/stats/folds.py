@@ -1,7 +1,7 @@
 """Scores of runs on the test images of a fold, and the resampling of that fold's patients."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -61,6 +61,14 @@ def both_columns(fold: FoldScores) -> FoldScores:
     """
     labels, scores = (np.concatenate([1 - x, x], axis=-1) for x in (fold.labels, fold.scores))
     return FoldScores(labels, np.tile(fold.patients, 2), scores)
+
+
+def as_images(folds: Folds) -> list[FoldScores]:
+    """The same scores, every image a patient of its own."""
+    parts = np.split(
+        np.arange(sum(len(fold.labels) for fold in folds)), np.cumsum([len(f.labels) for f in folds])
+    )
+    return [replace(fold, patients=images) for fold, images in zip(folds, parts[:-1], strict=True)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,12 +65,10 @@ def agreement(
     twice_read = (ratings != UNREAD).sum(axis=1) >= 2
     if not twice_read.any():
         raise ValueError("no image was read by two readers; agreement needs some that were")
-    ratings, of_image = (
-        ratings[twice_read],
-        np.unique(np.asarray(patients)[twice_read], return_inverse=True)[1],
-    )
+    ids, of_image = np.unique(np.asarray(patients)[twice_read], return_inverse=True)
+    ratings = ratings[twice_read]
     ratings = ratings[:, (ratings != UNREAD).any(axis=0)]
-    images, readers, n_patients = *ratings.shape, int(of_image.max()) + 1
+    images, readers, n_patients = *ratings.shape, len(ids)
     rows = _rows(ratings)
     mean = rows.mean(axis=0)
     kappa, observed = float(_kappa(mean)), float(mean[0])

@@ -54,35 +54,42 @@ def bootstrap_mean_difference(
     """
     a, b = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (a, b))
     _check(a.mean(axis=0) - b.mean(axis=0), patients, folds)
-    sides = [_run_means(x, patients, folds, resamples, seed) for x in (a, b)]
+    _, first, of_image = np.unique(patients, return_index=True, return_inverse=True)
+    images, fold_of = np.bincount(of_image).astype(np.float64), np.asarray(folds)[first]
+    sums = [np.array([np.bincount(of_image, run) for run in side]) for side in (a, b)]
+    both = _run_means(np.concatenate(sums), images, fold_of, resamples, seed)
+    side_of = np.tile(np.repeat([0, 1], len(a)), both.folds)
+    sides = [both.columns(side_of == side) for side in (0, 1)]
     trainings = ()
     if settings is not None:
-        n_folds = sides[0].folds
-        weights = run_weights([settings] * n_folds, resamples, seed)
-        trainings = weights, n_folds * len(np.unique(settings))
+        weights = run_weights([settings] * both.folds, resamples, seed)
+        trainings = weights, both.folds * len(np.unique(settings))
     difference, *means = (x.mean_of_runs(*trainings) for x in (sides[0] - sides[1], *sides))
+    difference = replace(difference, value=float(a.mean() - b.mean()))
     gains = _gain(*(mean.replicates for mean in means))
     value = float(_gain(*(mean.value for mean in means))) if np.isfinite(gains).all() else np.nan
     gain = replace(difference, value=value, replicates=gains)
     # Signed-rank test of patients (Wilcoxon 1945, doi 10.2307/3001968); 1 where all differences are 0.
-    by_patient = pd.Series((a - b).mean(axis=0)).groupby(np.asarray(patients)).mean()
+    by_patient = (sums[0] - sums[1]).mean(axis=0) / images
     p = float(wilcoxon(by_patient).pvalue) if by_patient.any() else 1.0
     return MeanDifference(means[0].value, means[1].value, difference, gain, p)
 
 
 def _run_means(
-    values: np.ndarray, patients: np.ndarray, folds: np.ndarray, resamples: int, seed: int
+    sums: np.ndarray, images: np.ndarray, fold_of: np.ndarray, resamples: int, seed: int
 ) -> Estimate:
-    """What each of R runs adds in each fold to the mean over images; the mean of all is that mean."""
-    by_patient = pd.DataFrame(values.T).groupby([np.asarray(folds), np.asarray(patients)])
-    images = by_patient.size().astype(np.float64)
+    """What each of R runs adds in each fold to the mean over images; the mean of all is that mean.
+
+    Args:
+        sums: (R, patients) over a patient's images; images, fold_of: (patients,) how many, and the test part.
+    """
     drawn, found, totals = np.zeros(resamples), [], []
-    for number, (fold, sums) in enumerate(by_patient.sum().groupby(level=0)):
-        rng = np.random.default_rng([seed, number])
-        counts = draw_counts(rng, resamples, len(sums)).astype(np.float64)
-        drawn += counts @ images.loc[fold].to_numpy()
-        found.append(sums.sum().to_numpy())
-        totals.append(counts @ sums.to_numpy())
+    for number, fold in enumerate(np.unique(fold_of)):
+        some, rng = fold_of == fold, np.random.default_rng([seed, number])
+        counts = draw_counts(rng, resamples, some.sum()).astype(np.float64)
+        drawn += counts @ images[some]
+        found.append(sums[:, some].sum(axis=1))
+        totals.append(np.stack([counts @ run for run in sums[:, some]], axis=1))
     value = len(found) * np.concatenate(found) / images.sum()
     replicates = len(found) * np.concatenate(totals, axis=1) / drawn[:, np.newaxis]
     return Estimate(value, replicates, len(images), len(found))

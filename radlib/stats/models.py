@@ -22,12 +22,8 @@ RANDOM = {"task": " + (1 | task)", "fold": " + (1 | task:fold)"}
 def holm(p: np.ndarray) -> np.ndarray:
     """(k,) float64: Holm's step-down adjusted p-values (Holm 1979, Scand J Stat 6:65), in the order given.
 
-    They are below alpha exactly where Holm's procedure rejects at family-wise error rate alpha.
-
-    Args:
-        p: (k,) p-values in [0, 1], one per hypothesis of the family (a comparison: one per task).
-    Raises:
-        ValueError: a p-value that is NaN or outside [0, 1].
+    They are below alpha exactly where Holm's procedure rejects at family-wise error rate alpha. p: one per
+    hypothesis of the family (a comparison: one per task); ValueError where one is NaN or outside [0, 1].
 
     >>> holm([0.01, 0.04, 0.03]).round(3)
     array([0.03, 0.06, 0.06])
@@ -70,21 +66,16 @@ def mixed_model(
     10.2307/2529876). Intervals and p-values are Wald's (normal).
 
     The response is the AUC itself. Its logit would need clipping where a small test part is separated
-    perfectly (AUC = 1), and the clip alone would then set the largest responses; and a coefficient in AUC
-    compares directly with the differences of the bootstrap. Look at `residuals` for what this costs near 1.
+    perfectly (AUC = 1), and the clip alone would then set the largest responses. Look at `residuals` for what
+    this costs near 1. Train and backbone are coded as deviations from their mean, so "source[x] -
+    source[reference]" is the difference averaged over what is trained, not at one level. The last level of a
+    deviation is not listed: it is minus the sum of the others. The effect of a source is taken as the same in
+    all tasks and runs as replicates given task and fold: the interval speaks of these tasks and these test
+    images. For one task, quote the patient bootstrap.
 
-    Train and backbone are coded as deviations from their mean, so "source[x] - source[reference]" is the
-    difference averaged over what is trained, not at one level. The last level of a deviation is not listed:
-    it is minus the sum of the others. The effect of a source is taken as the same in all tasks and runs as
-    replicates given task and fold: the interval speaks of these tasks and these test images. For one task,
-    quote the patient bootstrap.
-
-    Args:
-        runs: one row per run with `COLUMNS`.
-        reference: source that the others are compared with; None: the first in alphabetical order.
-    Raises:
-        ValueError: columns or values missing, fewer than two sources, effects that cannot be told apart, or
-            a fit that breaks down. What can still be fitted is, and `notes` says what was dropped.
+    runs: one row per run with `COLUMNS`; reference: source that the others are compared with, by default the
+    first in alphabetical order. What cannot be told from the runs is left out, and `notes` says so; a
+    ValueError where nothing can be fitted.
 
     >>> columns = {"task": "t", "source": ["a", "b"] * 4, "backbone": "r", "train": "all", "fold": 0}
     >>> aucs = [0.6, 0.7, 0.62, 0.73, 0.61, 0.7, 0.63, 0.71]

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.delong import delong_of_components, run_components
 from radlib.stats.estimate import Estimate, students_interval
-from radlib.stats.folds import Folds, FoldScores
+from radlib.stats.folds import Folds, FoldScores, as_images
 from radlib.stats.means import bootstrap_mean_difference
 
 METHODS = {
@@ -48,23 +48,17 @@ def auc_intervals(
     by_run = [run_components(x) - run_components(y) for x, y in zip(a, b, strict=True)]
     components = [runs.mean(axis=0) for runs in by_run]
     differences = [runs[:, fold.labels == 1].mean(axis=1) for runs, fold in zip(by_run, a, strict=True)]
-    as_images = [
-        [
-            replace(fold, patients=np.arange(len(fold.labels)) + 10**6 * number)
-            for number, fold in enumerate(side)
-        ]
-        for side in (a, b)
-    ]
+    images_a, images_b = as_images(a), as_images(b)
     intervals = _shared(
         bootstrap_delta(a, b, resamples, seed),
-        bootstrap_delta(*as_images, resamples, seed),
+        bootstrap_delta(images_a, images_b, resamples, seed),
         np.concatenate([_influence(*pair) / len(a) for pair in zip(a, components, strict=True)]),
         np.concatenate([fold.patients for fold in a]),
         np.stack(differences),
         confidence,
     )
-    for name, clustered in (("delong_patients", True), ("delong_images", False)):
-        check = delong_of_components(a, components, clustered, confidence)
+    for name, folds in (("delong_patients", a), ("delong_images", images_a)):
+        check = delong_of_components(folds, components, confidence)
         intervals[name] = (check.ci_low, check.ci_high)
     if np.unique(settings, return_counts=True)[1].min() > 1:
         both = bootstrap_delta(a, b, resamples, seed, [settings] * len(a))

@@ -87,8 +87,8 @@ def draw_latent(design: Design, rng: np.random.Generator) -> Latent:
     def correlated(count: int) -> np.ndarray:
         """(2, runs, count) standard normal: correlation `steady` within a side, `alike` between sides."""
         shared, side, run = (rng.standard_normal(shape) for shape in (count, (2, 1, count), (2, runs, count)))
-        own = np.sqrt(design.steady - design.alike) * side + np.sqrt(1 - design.steady) * run
-        return np.sqrt(design.alike) * shared + own
+        of_side = np.sqrt(design.alike) * shared + np.sqrt(design.steady - design.alike) * side
+        return of_side + np.sqrt(1 - design.steady) * run
 
     class_of = np.repeat(np.arange(len(design.patients)), design.patients)
     fold_of = np.concatenate([np.arange(count) % design.folds for count in design.patients])
