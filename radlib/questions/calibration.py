@@ -178,14 +178,14 @@ def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
 
 def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline difference of every figure, mean over tasks; and whether scores err beyond chance."""
-    pair, where = pair_title(study, tuple(study.compare.headline)), "13_beyond_the_mean"
+    pair = pair_title(study, tuple(study.compare.headline))
     found = []
     for row in table[table["task"] == MEAN].to_dict("records"):
         word = direction(row["ci_low"], row["ci_high"])
         if word in (HIGHER, LOWER):
             word += ", which is better" if word == _BETTER[row["figure"]] else ", which is worse"
         title = f"{FIGURE_TITLES[row['figure']]}, {pair}: {MEAN}"
-        found.append(finding_of(row, title[0].upper() + title[1:], word, _VALUE, where=where))
+        found.append(finding_of(row, title[0].upper() + title[1:], word, _VALUE))
     rows = table[(table["figure"] == "ece") & table["against"].isna()]
     beyond = f"in {(rows['ci_low'] > rows['reference']).sum()} of {len(rows)} cases of a source and task"
     return [*found, Finding("Calibration error above what chance gives", beyond)]

@@ -298,5 +298,5 @@ def confounds_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
                 verdict += f"; {cell(study, row, SHARE[0])} of the published gain"
             if choice:
                 subject = f"{subject}: {task_title(study, row['task'])}"
-                found.append(finding_of(row, subject, verdict, where="09_confounds"))
+                found.append(finding_of(row, subject, verdict))
     return found

@@ -43,7 +43,6 @@ def finding_of(
     verdict: str = "",
     columns: tuple[str, ...] = ("delta", "ci_low", "ci_high"),
     form: str = "+.3f",
-    where: str = "",
 ) -> Finding:
     """The finding of a table's row; its verdict, by default the direction, gives way where runs diverged.
 
@@ -53,7 +52,7 @@ def finding_of(
     value, *ends = (row[name] for name in columns)
     low, high = ends or (None, None)
     word = unless_diverged(verdict or direction(low, high), row.get("diverged"))
-    return Finding(subject, word, value, low, high, form, where, row.get("csv", ""))
+    return Finding(subject, word, value, low, high, form, csv=row.get("csv", ""))
 
 
 def unless_diverged(verdict: str, diverged: str | float | None) -> str:

@@ -175,5 +175,3 @@ SAMPLE = [*COUNTS, RUNS, RESAMPLES, IS_SIMULATED]
 HOLDS = Column("interval_holds", "what was resampled", "resampled")
 DIVERGED = Column("diverged", "which runs diverged, so that there is no verdict", "no verdict", rare=True)
 ORIGIN = [RESAMPLES, IS_SIMULATED, DIVERGED]
-P_VALUE, WORD, SOURCE_NAME = p_text, "", source_title  # until the last rooms say it themselves
-HIDDEN_COUNTS = hidden(*COUNTS)

@@ -229,8 +229,7 @@ def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> li
     def of(rows: pd.DataFrame, verdict: str, where: Callable[[dict], str]) -> list[Finding]:
         pair = pair_title(study, tuple(rows[["source_a", "source_b"]].iloc[0]))
         return [
-            finding_of(row, f"AUC, {pair}: {where(row)}", row[verdict], where="04_auc")
-            for row in rows.to_dict("records")
+            finding_of(row, f"AUC, {pair}: {where(row)}", row[verdict]) for row in rows.to_dict("records")
         ]
 
     found = of(
@@ -245,4 +244,4 @@ def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> li
     words = [[direction(*row) for row in table[list(pair)].to_numpy()] for pair in ends]
     same = sum(ours == check for ours, check in zip(*words, strict=True))
     agreement = f"agree in {same} of {len(table)} comparisons"
-    return [*found, Finding("DeLong's interval and the bootstrap's", agreement, where="04_auc")]
+    return [*found, Finding("DeLong's interval and the bootstrap's", agreement)]
