@@ -21,7 +21,7 @@ TABLE = """<table border="1">
 
 CELLS = {f"c{n}": "+0.123" if n == 5 else [f"{n}1.4567", f"{n}2.4567"] for n in range(1, 16)}
 WIDE = pd.DataFrame(CELLS, index=["a", "b"]).to_html()
-LINKS = "From `04_auc#difference`, `auc.csv#row=7` and `moon.csv`; see `07_summary`."
+LINKS = "From `04_auc#difference`, `auc.csv#row=7` and `moon.csv`; see `13_summary`."
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def report(tmp_path):
     ]
     (tmp_path / "auc.csv").write_text("delta\n")
     (tmp_path / "notebooks").mkdir()
-    for name in ("04_auc", "07_summary"):
+    for name in ("04_auc", "13_summary"):
         nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
     write_pages(tmp_path, "A study")
     return tmp_path
@@ -65,7 +65,7 @@ def test_the_first_page_is_the_summary_without_code_and_leads_to_all_others(repo
     for link in soup.find_all("a", href=re.compile("^pages/")):
         assert (report / link["href"].partition("#")[0]).is_file()
     assert soup.find("nav", attrs={"aria-label": "Notebooks"}).a["href"] == "pages/04_auc.html"
-    assert not (report / "pages/07_summary.html").exists(), "the summary is one file"
+    assert not (report / "pages/13_summary.html").exists(), "the summary is one file"
 
 
 def test_cells_carry_the_names_of_their_columns_below_a_cell_that_spans_rows_too(report):
@@ -79,7 +79,7 @@ def test_what_is_named_is_linked_to_its_cell_and_line(report):
     links = {code.get_text(): code.a and code.a["href"] for code in soup.find_all("code")}
     assert links == {
         "04_auc#difference": "pages/04_auc.html#cell-id=difference", "auc.csv#row=7": "auc.csv#row=7",
-        "moon.csv": None, "07_summary": None,
+        "moon.csv": None, "13_summary": None,
     }  # fmt: skip
     assert there.find(id="cell-id=difference").img
     links = [code.a["href"] for code in there.find_all("code") if code.a]

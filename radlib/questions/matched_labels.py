@@ -1,4 +1,4 @@
-"""Is it what images show, or how finely they are labelled? (12_matched_labels)
+"""Is it what images show, or how finely they are labelled? (11_matched_labels)
 
 A corpus of six coarse classes against photographs of two hundred fine ones differs in both. So the same
 photographs are given coarser classes, and what is pretrained on them joins the comparison here, beside the

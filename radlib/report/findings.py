@@ -32,9 +32,9 @@ QUESTIONS = {
     "Where do networks look, and what do they draw?": [(DICE, lesion_findings, "06_dice#difference")],
     "Does squeezing the image matter?": [(RESIZE, resize_findings, "06_dice#resize")],
     "Which source comes first, and how often?": [
-        (RANKS, ranking_findings, "13_beyond_the_mean#places"),
-        (IMPROVEMENT, improvement_findings, "13_beyond_the_mean#improvement"),
-        (CALIBRATION, calibration_findings, "13_beyond_the_mean#calibration-table"),
+        (RANKS, ranking_findings, "07_beyond_the_mean#places"),
+        (IMPROVEMENT, improvement_findings, "07_beyond_the_mean#improvement"),
+        (CALIBRATION, calibration_findings, "07_beyond_the_mean#calibration-table"),
     ],
     "Do the intervals cover the true value?": [(VALIDITY, validity_findings, "08_validity#all")],
     "Can preprocessing and metric explain the published gain?": [
@@ -48,7 +48,7 @@ QUESTIONS = {
         (EFFICIENCY, efficiency_findings, "10_label_efficiency#table")
     ],
     "Is it what images show, or how finely they are labelled?": [
-        (MATCHED, matched_findings, "12_matched_labels#difference")
+        (MATCHED, matched_findings, "11_matched_labels#difference")
     ],
 }
 TABLES = [AUC, OVERALL, *(table for parts in QUESTIONS.values() for table, _, _ in parts), CONTROLS]

@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 
 from radlib.store import atomic_path
 
-SUMMARY = "07_summary"
+SUMMARY = "13_summary"
 MOST = 8  # columns; a table with more is set narrowly
 _HERE = Path(__file__).parent
 _PAGE = Environment(loader=FileSystemLoader(_HERE), autoescape=True).get_template("page.html.j2")

@@ -24,7 +24,7 @@ from radlib.study.titles import aligned
 
 LEFT_OUT = (
     "Left out: reading and decoding the downloads (01_data, which while it packs needs 2.5 times a "
-    "dataset's disk), the comparisons, controls and figures (04_auc, and 06_dice to 13_beyond_the_mean, with "
+    "dataset's disk), the comparisons, controls and figures (04_auc, and 06_dice to 07_beyond_the_mean, with "
     "the frozen runs that some of them add), the start of every notebook, a second copy of data/, models/ "
     "and results/ in DVC's cache where the file system cannot share blocks between files."
 )
