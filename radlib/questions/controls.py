@@ -286,7 +286,7 @@ def control_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     for row in table.to_dict("records"):
         word, form = "passed" if row["passed"] else "FAILED", ".3f" if row["measure"] == AUC else "+.3f"
         subject = f"Control. {figure_title(study, row)}"
-        found.append(finding_of(row, subject, word, _VALUE, form, "11_controls"))
+        found.append(finding_of(row, subject, word, _VALUE, form))
     return found
 
 
