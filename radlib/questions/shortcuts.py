@@ -210,5 +210,5 @@ def shortcuts_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         best = f"{source_title(study, row['best_source'])} ({row['auc_best_source']:.3f})"
         verdict = f"the best source, {best}, {words[direction(row['delta_low'], row['delta_high'])]}"
         subject = f"AUC of a classifier that never looks: {task_title(study, row['task'])}"
-        found.append(finding_of(row, subject, verdict, _AUC, ".3f", "09_confounds"))
+        found.append(finding_of(row, subject, verdict, _AUC, ".3f"))
     return found
