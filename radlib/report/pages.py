@@ -116,7 +116,7 @@ def _narrow(table: Tag, soup: BeautifulSoup) -> None:
     for back, name in enumerate(reversed(names), 1):
         column = [cells[-back] for cells in rows if len(cells) >= back]
         if len(rows) > 1 and len({_text(cell) for cell in column}) == 1 and column[0].name == "td":
-            same.insert(0, f"{name} {_text(column[0]) or 'nothing'}")
+            same[:0] = [f"{name} {text}" for text in [_text(column[0])] if text]
             for cell in [*column, *(row[-back] for row in heads)]:
                 cell.decompose()
     if same:

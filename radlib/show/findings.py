@@ -12,8 +12,8 @@ import pandas as pd
 from radlib.show.table import number
 
 SIMULATED = (
-    "**Simulated images.** Patients and pictures are computer-made: the numbers show that the "
-    "machinery works and are no evidence about pretraining."
+    "**Simulated images.** Images of a task, or of what a source was pretrained on, are drawn by a program: "
+    "the numbers show that the machinery works and are no evidence about pretraining."
 )
 HIGHER, LOWER, NOT_SHOWN = "higher", "lower", "no difference shown"
 NO_VERDICT = "no verdict"
