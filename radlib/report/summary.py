@@ -35,7 +35,7 @@ def headline_figure(study: Study, table: pd.DataFrame, overall: pd.DataFrame) ->
     (panel,) = figure.axes
     for task in published:
         _, edge = PUBLISHED[task.same_data_as_published]
-        place = titles.index(task.title) + 0.24  # below the line, the numbers stand above
+        place = titles.index(task.title) + 0.24  # below the line, lest it hides the mark
         panel.plot(task.published_delta, place, mec=edge, ms=7, zorder=5, **diamond)
     deltas = pd.Series([task.published_delta for task in published], dtype=float)
     limit = span(rows["ci_low"], rows["ci_high"], deltas)

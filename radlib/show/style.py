@@ -232,10 +232,8 @@ def forest(
         if band:
             panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
         for _, row in some.iterrows():
-            x, side = (0.01, "left") if row["delta"] > 0 else (0.99, "right")
-            place = panel.get_yaxis_transform()
-            y = rows.index(row["row"]) - 0.33
-            panel.text(x, y, signed(row), transform=place, fontsize=7, color="0.35", ha=side, va="center")
+            beside = {"transform": panel.get_yaxis_transform(), "va": "center"}  # right of the axes
+            panel.text(1.01, rows.index(row["row"]), signed(row), fontsize=7, color="0.35", **beside)
         if rows[-1].startswith("mean"):
             panel.axhline(len(rows) - 1.55, color="0.75", lw=0.8)
     said = f"(hollow: {hollow}{'; band: too small to matter' if band else ''})"
