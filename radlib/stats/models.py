@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import statsmodels.formula.api as smf
-from statsmodels.stats.multitest import multipletests
 
 PERCENT = 100.0  # fitted in hundredths of AUC, where optimisers take steps of a sensible size
 # All are tried: those with a gradient can stop anywhere where a variance is 0 and call it convergence; the
@@ -31,7 +30,10 @@ def holm(p: np.ndarray) -> np.ndarray:
     p = np.asarray(p, dtype=np.float64)
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"p-values must lie within 0 and 1, got {p.tolist()}; a test before this one failed")
-    return multipletests(p, method="holm")[1] if len(p) else p
+    # Not multipletests of statsmodels, the oracle of the tests, which collects garbage at each call (0.4 s).
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order])
+    return np.minimum(stepped, 1)[np.argsort(order)]
 
 
 @dataclass(frozen=True, eq=False)
