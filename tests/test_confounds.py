@@ -356,8 +356,8 @@ def test_results_of_other_data_are_refused(study):
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ({"tasks": ["moon"]}, "confounds.tasks names 'moon'; allowed: thyroid_us"),
-        ({"tasks": ["breast_us"], "pairs": [["radiology", "moon"]]}, "confounds.pairs names 'moon'"),
+        ({"tasks": ["moon"]}, "'confounds.tasks.0': names 'moon'; allowed: thyroid_us"),
+        ({"tasks": ["breast_us"], "pairs": [["radiology", "moon"]]}, "'confounds.pairs.0.1': names 'moon'"),
         (
             {"tasks": ["breast_us"], "settings": [{"lr": 0.5}]},
             "transfer has no frozen setting of 'inception_resnet_v2' with lr 0.5",

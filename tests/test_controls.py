@@ -314,19 +314,19 @@ def test_sources_without_a_common_backbone_are_one_sentence(study):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ({"controls.task": "moon"}, "controls.task names 'moon'; allowed: thyroid_us, breast_us"),
-        ({"controls.backbones": ["vgg"]}, "controls.backbones names 'vgg'; allowed: inception_resnet_v2"),
+        ({"controls.task": "moon"}, "'controls.task': names 'moon'; allowed: thyroid_us, breast_us"),
+        ({"controls.backbones": ["vgg"]}, "'controls.backbones.0': names 'vgg'; allowed: inception_resnet_v2"),
         (
             {"controls.positive": {"moon": "radiology"}},
-            "controls.positive names 'moon'; allowed: radiology, ph",
+            "'controls.positive.moon': names 'moon'; allowed: radiology, ph",
         ),
         (
             {"controls.positive": {"random": "radiology"}},
-            "controls.positive names 'random'; allowed: radiology",
+            "'controls.positive.random': names 'random'; allowed: radiology",
         ),
         (
             {"controls.positive": {"radiology": "moon"}},
-            "controls.positive.radiology names 'moon'; allowed: rad",
+            "'controls.positive.radiology': names 'moon'; allowed: rad",
         ),
         ({"controls.seeds": [0]}, "'controls.seeds': List should have at least 2 items"),
         (
