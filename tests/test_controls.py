@@ -315,7 +315,10 @@ def test_sources_without_a_common_backbone_are_one_sentence(study):
     ("overrides", "sentence"),
     [
         ({"controls.task": "moon"}, "'controls.task': names 'moon'; allowed: thyroid_us, breast_us"),
-        ({"controls.backbones": ["vgg"]}, "'controls.backbones.0': names 'vgg'; allowed: inception_resnet_v2"),
+        (
+            {"controls.backbones": ["vgg"]},
+            "'controls.backbones.0': names 'vgg'; allowed: inception_resnet_v2",
+        ),
         (
             {"controls.positive": {"moon": "radiology"}},
             "'controls.positive.moon': names 'moon'; allowed: radiology, ph",
