@@ -95,17 +95,17 @@ def save_weights(path: Path, state: dict[str, Tensor], preprocessing: Preprocess
         save_file(state, temporary, metadata=metadata)
 
 
-def load_weights(study: Study, source: str, backbone: str) -> Weights:
-    """First weights of (source, backbone): random numbers, or the file an earlier stage wrote.
+def load_weights(study: Study, source: str, backbone: str, replicate: int = 0) -> Weights:
+    """First weights of (source, backbone, replicate): random numbers, or the file an earlier stage wrote.
 
     Raises: UserError where the file is missing, damaged, or of another network, or none that is understood.
     """
     backbones.check(backbone)
     if is_random(source):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(study.seed, source, backbone))
+            torch.manual_seed(seed_of(study.seed, source, backbone, replicate))
             return Weights(source, backbone, backbones.create(backbone).state_dict(), Preprocessing())
-    path = study.model_file(source, backbone)
+    path = study.model_file(source, backbone, replicate)
     if not path.is_file():
         raise UserError(
             f"no weights of source '{source}' for {backbone} at {path}; `dvc repro` makes them, "

@@ -13,6 +13,7 @@ from radlib.study.common import BackboneName, Each, Strict, TaskName, Train
 
 class Backbone(Strict):
     size: int = Field(ge=32, le=1024, description="input side in transfer, the same for every source, px")
+    replicates: int | None = Field(None, ge=1, le=100, description="pretrainings; None: pretrain.replicates")
 
 
 class Pretrain(Strict):
@@ -21,6 +22,7 @@ class Pretrain(Strict):
     batch_size: int = Field(64, ge=2)
     lr: float = Field(1e-3, gt=0, description="peak of a one-cycle schedule, AdamW")
     weight_decay: float = Field(0.05, ge=0)
+    replicates: int = Field(1, ge=1, le=100, description="pretrainings of every backbone on every corpus")
 
 
 class Setting(Strict):

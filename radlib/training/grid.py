@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ WHICH = {"settings", "tasks", "seeds", "epochs"}
 
 
 class RunGroup(ABC):
-    """The runs of one (task, source, backbone): how each is trained, tested and stored."""
+    """The runs of one (task, source, backbone, replicate): how each is trained, tested and stored."""
 
     section: str  # of the study: how they train
     folder: str  # of the store
@@ -105,7 +106,8 @@ class RunGroup(ABC):
         By name, so that a changed column of the data does not change the seeds. And the same for every
         source: order of images, dropout and the head's first weights cancel in differences between sources.
         """
-        names = (self.study.origin(run.task), run.backbone, run.train, run.lr, run.fold, run.seed)
+        setting, which = (run.backbone, run.train, run.lr), (run.fold, run.seed, run.replicate)
+        names = (self.study.origin(run.task), *setting, *which)
         return compute.start_run(seed_of(self.study.seed, self.folder, *names))
 
     @property
@@ -234,9 +236,9 @@ def carry_out(
     study: Study, task: str, runs: list[Run], group_type: type[RunGroup], description: str
 ) -> Finished:
     """Compute what the store lacks, several groups at a time, then gather everything from it."""
-    runs = sorted(runs, key=_group_of)
+    runs = sorted(runs, key=attrgetter("weights"))
     on_cluster = study.compute.backend == "ray"
-    packed, key = group_type.opened(study, task), _part_of if on_cluster else _group_of
+    packed, key = group_type.opened(study, task), _part_of if on_cluster else attrgetter("weights")
     parts = [list(group) for _, group in groupby(sorted(runs, key=key), key=key)]
     cost = {part[0]: group_type.cost_of(study, packed, part) for part in parts}
     total, longest_first = sum(cost.values()), sorted(parts, key=lambda part: -cost[part[0]])
@@ -259,7 +261,7 @@ def _complete(piece: tuple[tuple, list[Run]], advance: Advance) -> list[tuple[Ru
 def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tuple[Run, Path, bool]]:
     """Every run of a group into the store: where it lies, and whether it was computed now."""
     group_type, study, task = shared
-    weights = load_weights(study, runs[0].source, runs[0].backbone)
+    weights = load_weights(study, *runs[0].weights)
     group = group_type(study, task, group_type.opened(study, task), weights, advance)
     for run in runs:
         path = group.path(run)
@@ -271,14 +273,10 @@ def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tupl
         yield run, path, missing
 
 
-def _group_of(run: Run) -> tuple[str, str]:
-    return run.backbone, run.source
-
-
 def _part_of(run: Run) -> tuple:
     """A part of a group. Training the whole network takes so much longer than making the group's features
     that many machines may as well make them several times, and share the folds."""
-    return *_group_of(run), run.fold if run.train == "all" else -1
+    return *run.weights, run.fold if run.train == "all" else -1
 
 
 def _gathered(results: list[tuple[dict, pd.DataFrame]], computed: int) -> Finished:
