@@ -81,7 +81,7 @@ EXTERNAL = Table(
         Column("n_found", "images of the external set that lie in the task"),
         Column("n_left_out", "patients left out, for they are in the task too", "left out", common.COUNT),
         common.RUNS,
-        common.HOLDS,
+        common.RESAMPLED,
         *common.ORIGIN,
     ],
     index=3,
