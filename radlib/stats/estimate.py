@@ -201,6 +201,19 @@ def mean_of(estimates: Sequence[Estimate], confidence: float) -> Estimate:
     return replace(_strongest(estimates, confidence), value=value, replicates=replicates)
 
 
+def independent_difference(a: Estimate, b: Estimate, confidence: float) -> Estimate:
+    """a - b of estimates that were resampled independently; corrected for few patients as `mean_of` is.
+
+    >>> more, less = Estimate(0.5, np.full(9, 0.5), 90), Estimate(0.2, np.full(9, 0.2), 20)
+    >>> found = independent_difference(more, less, 0.95)
+    >>> found.value, found.patients
+    (0.3, 20)
+    """
+    return replace(
+        _strongest([a, b], confidence), value=a.value - b.value, replicates=a.replicates - b.replicates
+    )
+
+
 def resamples_needed(
     confidence: float, patients: int | None = None, folds: int = 1, degrees: float | None = None
 ) -> int:
