@@ -77,12 +77,13 @@ def fabricate(study: Study, strength: dict[str, float], patients: int = 80, seed
             runs.append(
                 {
                     "run": name, "task": task, "source": run.source, "backbone": run.backbone,
-                    "train": run.train, "lr": run.lr, "fold": run.fold, "seed": run.seed, "best_epoch": 1,
+                    "train": run.train, "lr": run.lr, "fold": run.fold, "seed": run.seed,
+                    "replicate": run.replicate, "best_epoch": 1,
                     "val_loss": rng.uniform(0.4, 0.7), "val_auc": rng.uniform(0.6, 0.9),
                     "val_threshold": 0.6,
                     "test_auc": float(aucs(scores[np.newaxis], part["label"].to_numpy())[0]),
-                    "n_trainable": 2049, "seconds": 1.0, "data_digest": task, "weights_digest": run.source
-                    + run.backbone, "diverged": False,
+                    "n_trainable": 2049, "seconds": 1.0, "data_digest": task,
+                    "weights_digest": str(run.weights), "diverged": False,
                 }
             )  # fmt: skip
             predictions.append(part.assign(run=name, fold=run.fold, score=scores))

@@ -20,7 +20,7 @@ from radlib import compute
 from radlib.errors import UserError
 from radlib.networks import backbones
 from radlib.networks.tensor_files import read_safetensors
-from radlib.seeds import seed_of
+from radlib.seeds import replicate_seed
 from radlib.store import atomic_path
 from radlib.study import Study
 from radlib.study.common import RANDOM, is_random
@@ -114,7 +114,7 @@ def load_weights(study: Study, source: str, backbone: str, replicate: int = 0) -
     backbones.check(backbone)
     if is_random(source):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(study.seed, source, backbone, replicate))
+            torch.manual_seed(replicate_seed(replicate, study.seed, source, backbone))
             return Weights(source, backbone, backbones.create(backbone).state_dict(), Preprocessing())
     path = study.model_file(source, backbone, replicate)
     if not path.is_file():

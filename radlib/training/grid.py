@@ -29,7 +29,7 @@ from radlib.machines.cluster import stream
 from radlib.machines.workers import Advance, work
 from radlib.networks.features import count_views
 from radlib.networks.weights import Weights, load_weights
-from radlib.seeds import digest_of, seed_of
+from radlib.seeds import digest_of, replicate_seed
 from radlib.store import load_run, save_run
 from radlib.study import Run, Study
 
@@ -110,9 +110,8 @@ class RunGroup(ABC):
         By name, so that a changed column of the data does not change the seeds. And the same for every
         source: order of images, dropout and the head's first weights cancel in differences between sources.
         """
-        setting, which = (run.backbone, run.train, run.lr), (run.fold, run.seed, run.replicate)
-        names = (self.study.origin(run.task), *setting, *which)
-        return compute.start_run(seed_of(self.study.seed, self.folder, *names))
+        names = (self.study.origin(run.task), run.backbone, run.train, run.lr, run.fold, run.seed)
+        return compute.start_run(replicate_seed(run.replicate, self.study.seed, self.folder, *names))
 
     @property
     def code(self) -> str:

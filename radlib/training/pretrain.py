@@ -23,7 +23,7 @@ from radlib.machines.team import ALONE, Team
 from radlib.machines.workers import Advance, work
 from radlib.networks import backbones
 from radlib.networks.weights import Preprocessing, save_weights
-from radlib.seeds import digest_of, seed_of
+from radlib.seeds import digest_of, replicate_seed, seed_of
 from radlib.store import atomic_path, write_json, write_table
 from radlib.study import Study
 from radlib.study.training import Pretrain
@@ -82,7 +82,7 @@ def pretrain_backbone(
     options = study.pretrain.model_dump(exclude={"replicates"})
     key = digest_of(computed_by, packed.digest, backbone, replicate, options, study.seed)
     # By name: a changed column of the data does not deal out other first weights, nor does the source.
-    seed = seed_of(study.seed, "pretrain", backbone, replicate)
+    seed = replicate_seed(replicate, study.seed, "pretrain", backbone)
     training = _Training(packed, backbone, study.pretrain, seed, team)
     training.run(study.store_dir / "pretrain" / f"{key}.pt", advance)
     result = training.result(source, replicate)
