@@ -58,10 +58,13 @@ def make_study(root: Path, tasks=("thyroid_us",), folds=2, backbones=("resnet50"
     return load_study(path=path)
 
 
-def fabricate(study: Study, strength: dict[str, float], patients: int = 80, seed: int = 0) -> None:
+def fabricate(
+    study: Study, strength: dict[str, float], patients: int = 80, seed: int = 0, pretraining: float = 0.0
+) -> None:
     """Write results of all tasks: `strength[source]` is how far positives score above negatives, in SD.
 
-    Two images a patient; noise of patients and images is shared by all runs, as real test images would be.
+    A pretraining adds N(0, pretraining^2) to it, on all tasks. Two images a patient; noise of patients and images
+    is shared by all runs, as real test images would be.
     """
     for number, task in enumerate(study.tasks):
         rng = np.random.default_rng([seed, number])
@@ -72,7 +75,8 @@ def fabricate(study: Study, strength: dict[str, float], patients: int = 80, seed
         runs, predictions = [], []
         for run in study.runs_of(task):
             part, name = folds[run.fold], run.name
-            signal = strength[run.source] * part["label"].to_numpy()
+            of_weights = np.random.default_rng([seed, *str(run.weights).encode()]).normal(0, pretraining)
+            signal = (strength[run.source] + of_weights) * part["label"].to_numpy()
             scores = 1 / (1 + np.exp(-(signal + shared[run.fold] + rng.normal(0, 0.5, len(part)))))
             runs.append(
                 {
