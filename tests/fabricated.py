@@ -63,8 +63,8 @@ def fabricate(
 ) -> None:
     """Write results of all tasks: `strength[source]` is how far positives score above negatives, in SD.
 
-    A pretraining adds N(0, pretraining^2) to it, on all tasks. Two images a patient; noise of patients and images
-    is shared by all runs, as real test images would be.
+    A pretraining adds N(0, pretraining^2) to it, on all tasks. Two images a patient; noise of patients and
+    images is shared by all runs, as real test images would be.
     """
     for number, task in enumerate(study.tasks):
         rng = np.random.default_rng([seed, number])

@@ -21,10 +21,6 @@ from tests.fabricated import fabricate, make_study
 STRENGTH = {"radiology": 1.2, "photographs": 0.8, "random": 0.3}
 BACKBONES = {name: {"size": 80} for name in ("resnet50", "densenet121")}
 BACKBONES["inception_v3"] = {"size": 80, "replicates": 1}
-    "resnet50": {"size": 80},
-    "densenet121": {"size": 80},
-    "inception_v3": {"size": 80, "replicates": 1},
-}
 
 
 @pytest.fixture(scope="module")
