@@ -15,6 +15,7 @@ import yaml
 
 from radlib.errors import UserError
 from radlib.questions import calibration as reliability
+from radlib.questions import improvement
 from radlib.questions import ranking as ranks
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.compute import AUC, OVERALL
@@ -22,7 +23,7 @@ from radlib.questions.calibration import CALIBRATION
 from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions.compare import DICE, RESIZE
-from radlib.questions.ranking import IMPROVEMENT, RANKS
+from radlib.questions.ranking import RANKS
 from radlib.questions.validity.coverage import VALIDITY, coverage_table
 from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive
@@ -72,7 +73,7 @@ def committed(tmp_path_factory):
     RESIZE.write(study, compare_lesions.compare_resize(study, [located]))
     drawn = ranks.draw_tasks(study, results)
     RANKS.write(study, ranks.rank_table(study, drawn))
-    IMPROVEMENT.write(study, ranks.improvement_table(study, drawn))
+    improvement.IMPROVEMENT.write(study, improvement.improvement_table(study, drawn))
     CALIBRATION.write(study, reliability.calibration_table(study, reliability.measure(study, results)))
     write_table(pd.DataFrame({"task": [TASK], "delta": [0.1]}), study.report_dir / "other.csv")
     (root / "studies").mkdir()

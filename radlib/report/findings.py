@@ -10,6 +10,7 @@ from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.calibration import CALIBRATION, calibration_findings
 from radlib.questions.confounds import CONFOUNDS, confounds_findings
 from radlib.questions.controls import CONTROLS
+from radlib.questions.improvement import IMPROVEMENT, improvement_findings
 from radlib.questions.label_efficiency import EFFICIENCY, efficiency_findings
 from radlib.questions.lesions.compare import (
     DICE,
@@ -21,8 +22,9 @@ from radlib.questions.lesions.compare import (
 from radlib.questions.lesions.measured import load_segmented
 from radlib.questions.matched_labels import MATCHED, matched_findings
 from radlib.questions.overlap import OVERLAP, overlap_findings
-from radlib.questions.ranking import IMPROVEMENT, RANKS, improvement_findings, ranking_findings
+from radlib.questions.ranking import RANKS, ranking_findings
 from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
+from radlib.questions.start import RANKING, start_findings
 from radlib.questions.validity.coverage import VALIDITY, validity_findings
 from radlib.show.findings import Finding
 from radlib.study import Study
@@ -31,6 +33,7 @@ from radlib.study import Study
 QUESTIONS = {
     "Where do networks look, and what do they draw?": [(DICE, lesion_findings, "06_dice#difference")],
     "Does squeezing the image matter?": [(RESIZE, resize_findings, "06_dice#resize")],
+    "Which weights should one start from?": [(RANKING, start_findings, "07_beyond_the_mean#start-table")],
     "Which source comes first, and how often?": [
         (RANKS, ranking_findings, "07_beyond_the_mean#places"),
         (IMPROVEMENT, improvement_findings, "07_beyond_the_mean#improvement"),
