@@ -75,7 +75,18 @@ def check_options(
         return {name: getattr(checked, name) for name in checked.model_fields_set}
     except ValidationError as exc:
         error = exc.errors()[0]
-        raise UserError(f"option '{'.'.join(map(str, error['loc']))}': {fault_of(error)}") from exc
+        raise UserError(f"option '{_place(error['loc'], options)}': {fault_of(error)}") from exc
+
+
+def _place(loc: tuple[str | int, ...], options: Any) -> str:
+    """`sets.head.max`; what pydantic adds to it, such as which type of several was tried, is left out."""
+    names = []
+    for name in loc:
+        if not isinstance(options, dict):
+            break
+        names.append(str(name))
+        options = options.get(name)
+    return ".".join(names)
 
 
 def read(
