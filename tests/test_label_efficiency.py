@@ -17,6 +17,7 @@ from radlib.data.splits import nested_part
 from radlib.errors import UserError
 from radlib.networks.features import Features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.questions.label_curves import efficiency_figure
 from radlib.questions.label_efficiency import (
     BOTH,
     CORRECTED,
@@ -24,7 +25,6 @@ from radlib.questions.label_efficiency import (
     FAMILY,
     TESTED,
     Efficiency,
-    efficiency_figure,
     efficiency_findings,
     label_efficiency,
 )

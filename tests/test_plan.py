@@ -201,7 +201,7 @@ def test_table_adds_up_and_says_what_is_not_known(study):
     speeds = {step: 3600.0 for stage in stages for step in steps_of(stage)}
     text = report(study, stages, speeds, devices=2)
     lines = {line.split("  ")[0]: line.split() for line in text.splitlines()}
-    assert lines["03_transfer thyroid_us"][2:] == ["unknown", "12", *["unknown"] * 4]
+    assert lines["03_transfer thyroid_us"][2:] == ["unknown", "20", *["unknown"] * 4]
     hours = sum(steps_of(stage).total() for stage in stages)
     assert f"{hours:,}" in lines["total of what is known"]
     assert "dvc repro task@thyroid_us" in text and "with 2 such devices" in text

@@ -21,6 +21,7 @@ from radlib.errors import UserError
 from radlib.questions import calibration, ranking
 from radlib.questions.auc import compute as auc
 from radlib.questions.auc.compute import AUC, OVERALL
+from radlib.questions.auc.next_study import NEXT, next_study
 from radlib.questions.calibration import CALIBRATION
 from radlib.questions.improvement import IMPROVEMENT, improvement_table
 from radlib.questions.lesions import compare as lesions
@@ -82,9 +83,11 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
 
 
 def _auc(study: Study) -> None:
-    found = auc.compare_sources(study, load_results(study), load_probes(study))
+    results = load_results(study)
+    found = auc.compare_sources(study, results, load_probes(study))
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
+    NEXT.write(study, next_study(study, results))
 
 
 def _dice(study: Study) -> None:
@@ -112,7 +115,7 @@ def _validity(study: Study) -> None:
 
 # What writes tables that follow from predictions below a study's root, and which.
 WAYS = {
-    _auc: [AUC, OVERALL],
+    _auc: [AUC, OVERALL, NEXT],
     _dice: [DICE, RESIZE],
     _beyond: [RANKS, IMPROVEMENT, CALIBRATION],
 }
