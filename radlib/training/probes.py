@@ -6,6 +6,7 @@ the epoch of a trained run, and because a log loss tells candidates apart where 
 patients give all the same AUC.
 """
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
+from radlib.data.images import Packed
 from radlib.networks.features import Features
 from radlib.networks.learners import FrozenLearner, Head
 from radlib.study.training import Transfer
@@ -90,6 +92,12 @@ class NeighbourProbe(nn.Module):
             positive = (weight * self.labels[nearest]).sum(axis=1) + self.labels.mean()
             score[known] = positive / (weight.sum(axis=1) + 1)
         return torch.logit(torch.from_numpy(score))
+
+    def shown(self, packed: Packed, features: Features) -> "NeighbourProbe":
+        """The same neighbours before other images."""
+        other = copy.copy(self)
+        other.features = features
+        return other
 
     def _pooled(self, rows: np.ndarray) -> np.ndarray:
         return self.features.pooled[0][rows].double().numpy()
