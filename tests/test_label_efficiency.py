@@ -418,7 +418,7 @@ def test_figure_shows_the_table(tmp_path):
         ],
         columns=["task", "source", "fraction", "n_train_patients", "auc", "sd_draws", "n_backbones"],
     )
-    figure = efficiency_figure(study, Efficiency(table, curves, []), "thyroid_us")
+    figure = efficiency_figure(study, Efficiency(table, curves, [], table), "thyroid_us")
     aucs, differences = figure.axes
     assert aucs.get_xscale() == differences.get_xscale() == "log"
     names = [text.get_text() for text in figure.legends[0].get_texts()]
