@@ -17,7 +17,7 @@ from radlib.stats.curves import FEWER
 from radlib.study import Study
 from radlib.study.titles import pair_title, source_title, task_title
 
-ACROSS = 4
+ACROSS = 2
 SHIFT = 1.03  # sources stand beside each other on the log axis, lest their bars cover one another
 
 
