@@ -35,6 +35,8 @@ from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.datasets import Checkpoint
 
+# Nothing but the named files is fetched: no list of programs to count them by, no counting.
+constants.HF_HUB_DISABLE_TELEMETRY = True
 # What to do where a repository does not give a file; the first that fits, so gated before not found.
 _REMEDIES = {
     GatedRepoError: "accept its terms on {page}, then type hf auth login, or set HF_TOKEN",

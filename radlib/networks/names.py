@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 import torchvision
-from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 from radlib.errors import UserError
@@ -78,7 +77,7 @@ def fitted(tensors: dict[str, Tensor], backbone: str, path: Path) -> Fitted:
     to refuse: only what stands beside the network (classifiers, optimisers, other networks) is dropped.
 
     Raises:
-        UserError: the file has none of the network's names, or several networks of equal right.
+        UserError: the file lacks most of the network's names, or holds several networks of equal right.
     """
     expected = {key for key in layout(backbone) if not key.endswith("num_batches_tracked")}
     habits = {**HABITS, "numbers of torchvision's": _children(backbone)}
@@ -88,15 +87,11 @@ def fitted(tensors: dict[str, Tensor], backbone: str, path: Path) -> Fitted:
         for place, (habit, state) in enumerate(renamed.items())
         for wrapper, count in _wrappers(state, expected).items()
     ]
-    if not found:
-        raise UserError(
-            f"{path} is not a {backbone}: '{next(iter(layout(backbone)))}' is missing in the file, which has "
-            f"'{next(iter(tensors))}' and the like; name the right backbone or file"
-        )
-    *rank, _, _, wrapper, habit = min(found)
+    *rank, _, _, wrapper, habit = min(found, default=(0, 1, 0, 0, "", TIMM))
     state = renamed[habit]
-    for *other, _, _, second, _ in found:
-        if other == rank and not _alike(state, wrapper, second, expected):
+    for *other, _, _, second, kind in found:
+        equal = other == rank and kind == habit and -2 * rank[0] > len(expected)
+        if equal and not _alike(state, wrapper, second, expected):
             raise UserError(
                 f"{path} holds several networks ({wrapper.rstrip('.')}, {second.rstrip('.')}); save the one "
                 "you mean alone: `torch.save(model.state_dict(), 'name.pt')`"
@@ -107,12 +102,18 @@ def fitted(tensors: dict[str, Tensor], backbone: str, path: Path) -> Fitted:
     if converted.keys() >= expected:
         within, habit = converted, "names that timm converts"
     kept = {key: tensor for key, tensor in within.items() if _belongs(key, backbone)}
+    if 2 * len(expected & kept.keys()) < len(expected):
+        lacking = next(key for key in layout(backbone) if key in expected - kept.keys())
+        raise UserError(
+            f"{path} is not a {backbone}: '{lacking}' is missing in the file, which has '{next(iter(tensors))}' "
+            "and the like; name the right backbone or file"
+        )
     dropped.update(key.partition(".")[0] for key in within if key not in kept)
     return finished(Fitted(kept, habit, wrapper.rstrip("."), dict(dropped)), backbone)
 
 
 def finished(found: Fitted, backbone: str) -> Fitted:
-    """As the network of timm has it: float32, three channels, places for its usual size."""
+    """As the network of timm has it: float32, three channels."""
     state, made, grey = dict(found.state), list(found.made), False
     # Files of half precision are common; every number of this study is computed from float32.
     for key, own in layout(backbone).items():
@@ -124,12 +125,12 @@ def finished(found: Fitted, backbone: str) -> Fitted:
         if own.ndim == 4 and own.shape[1] == 3 and tensor.shape == (own.shape[0], 1, *own.shape[2:]):
             state[key], grey = tensor.repeat(1, 3, 1, 1) / 3, True
             made.append(f"{key}: three channels from one, each a third, which is the same for grey images")
-    if "reg_token" in state and state["pos_embed"].shape[1] == layout(backbone)["pos_embed"].shape[1] + 1:
+    places = state["pos_embed"].shape[1] if "reg_token" in state and "pos_embed" in state else 0
+    if math.isqrt(places) ** 2 != places and getattr(outline(backbone), "no_embed_class", False):
         # DINOv2 adds a place to its class token, which timm adds once for all.
         state["cls_token"] = state["cls_token"] + state["pos_embed"][:, :1]
         state["pos_embed"] = state["pos_embed"][:, 1:]
         made.append("cls_token: with the place that DINOv2 adds to it")
-    _resample(state, made, backbone)
     return replace(found, state=state, made=made, grey=grey)
 
 
@@ -149,7 +150,7 @@ def _rank(wrapper: str) -> int:
 def _alike(state: dict[str, Tensor], one: str, other: str, names: set[str]) -> bool:
     """Whether the tensors behind two wrappers are the same, as where a program calls one network twice."""
     pairs = ((state.get(one + name), state.get(other + name)) for name in names)
-    return all(a is None or b is None or torch.equal(a, b) for a, b in pairs)
+    return all(a is b or a is None or b is None or torch.equal(a, b) for a, b in pairs)
 
 
 def _belongs(key: str, backbone: str) -> bool:
@@ -192,16 +193,3 @@ def _by_timm(state: dict[str, Tensor], backbone: str) -> dict[str, Tensor]:
         return dict(convert(dict(state), network)) if convert else {}
     except (*CANNOT, KeyError):
         return {}
-
-
-def _resample(state: dict[str, Tensor], made: list[str], backbone: str) -> None:
-    """Places of another input size, resampled as timm does."""
-    own, found = layout(backbone).get("pos_embed"), state.get("pos_embed")
-    if own is None or found is None or found.ndim != 3 or found.shape[1] == own.shape[1]:
-        return
-    network = outline(backbone)
-    before = 0 if getattr(network, "no_embed_class", False) else getattr(network, "num_prefix_tokens", 0)
-    side, grid = math.isqrt(found.shape[1] - before), network.patch_embed.grid_size
-    if side * side + before == found.shape[1]:
-        state["pos_embed"] = resample_abs_pos_embed(found, grid, num_prefix_tokens=before)
-        made.append(f"pos_embed: {side} x {side} places resampled to {grid[0]} x {grid[1]}")
