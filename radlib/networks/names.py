@@ -80,22 +80,7 @@ def fitted(tensors: dict[str, Tensor], backbone: str, path: Path) -> Fitted:
         UserError: the file lacks most of the network's names, or holds several networks of equal right.
     """
     expected = {key for key in layout(backbone) if not key.endswith("num_batches_tracked")}
-    habits = {**HABITS, "numbers of torchvision's": _children(backbone)}
-    renamed = {habit: _renamed(tensors, table) for habit, table in habits.items()}
-    found = [
-        (-count, _rank(wrapper), place, len(wrapper), wrapper, habit)
-        for place, (habit, state) in enumerate(renamed.items())
-        for wrapper, count in _wrappers(state, expected).items()
-    ]
-    *rank, _, _, wrapper, habit = min(found, default=(0, 1, 0, 0, "", TIMM))
-    state = renamed[habit]
-    for *other, _, _, second, kind in found:
-        equal = other == rank and kind == habit and -2 * rank[0] > len(expected)
-        if equal and not _alike(state, wrapper, second, expected):
-            raise UserError(
-                f"{path} holds several networks ({wrapper.rstrip('.')}, {second.rstrip('.')}); save the one "
-                "you mean alone: `torch.save(model.state_dict(), 'name.pt')`"
-            )
+    state, wrapper, habit = _unwrapped(tensors, expected, backbone, path)
     within = {key.removeprefix(wrapper): tensor for key, tensor in state.items() if key.startswith(wrapper)}
     dropped = Counter(key.partition(".")[0] for key in state if not key.startswith(wrapper))
     converted = {} if within.keys() >= expected else _by_timm(within, backbone)
@@ -105,11 +90,33 @@ def fitted(tensors: dict[str, Tensor], backbone: str, path: Path) -> Fitted:
     if 2 * len(expected & kept.keys()) < len(expected):
         lacking = next(key for key in layout(backbone) if key in expected - kept.keys())
         raise UserError(
-            f"{path} is not a {backbone}: '{lacking}' is missing in the file, which has '{next(iter(tensors))}' "
-            "and the like; name the right backbone or file"
+            f"{path} is not a {backbone}: '{lacking}' is missing in the file, which has "
+            f"'{next(iter(tensors))}' and the like; name the right backbone or file"
         )
     dropped.update(key.partition(".")[0] for key in within if key not in kept)
     return finished(Fitted(kept, habit, wrapper.rstrip("."), dict(dropped)), backbone)
+
+
+def _unwrapped(
+    tensors: dict[str, Tensor], expected: set[str], backbone: str, path: Path
+) -> tuple[dict[str, Tensor], str, str]:
+    """The tensors renamed by the habit, and behind the wrapper, under which most of the names occur."""
+    habits = {**HABITS, "numbers of torchvision's": _children(backbone)}
+    renamed = {habit: _renamed(tensors, table) for habit, table in habits.items()}
+    found = [
+        (-count, _rank(wrapper), place, len(wrapper), wrapper, habit)
+        for place, (habit, state) in enumerate(renamed.items())
+        for wrapper, count in _wrappers(state, expected).items()
+    ]
+    count, rank, _, _, wrapper, habit = min(found, default=(0, 1, 0, 0, "", TIMM))
+    for *equal, _, _, other, kind in found:
+        whole = -2 * count > len(expected) and equal == [count, rank] and kind == habit
+        if whole and not _alike(renamed[habit], wrapper, other, expected):
+            raise UserError(
+                f"{path} holds several networks ({wrapper.rstrip('.')}, {other.rstrip('.')}); save the one "
+                "you mean alone: `torch.save(model.state_dict(), 'name.pt')`"
+            )
+    return renamed[habit], wrapper, habit
 
 
 def finished(found: Fitted, backbone: str) -> Fitted:
