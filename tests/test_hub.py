@@ -13,12 +13,12 @@ from safetensors.torch import save_file
 
 from radlib.errors import UserError
 from radlib.networks import backbones
-from radlib.networks.checkpoints import import_checkpoint, origin_of
+from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.hub import weights_file
 from radlib.networks.weights import load_weights
 from radlib.run.check_data import check_data
 from radlib.study.datasets import Checkpoint
-from tests.conftest import REPOSITORY, SMALL
+from tests.conftest import REPOSITORY, SMALL, origin_of
 from tests.hub_server import COMMIT, hub_server
 
 SCALE = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
@@ -63,7 +63,7 @@ def test_a_file_is_fetched_once_and_read_without_the_network(hub, small_study):
     assert hub.asked == asked
     found = load_weights(study, "published", SMALL).state
     assert all(torch.equal(found[key], state[key]) for key in found)
-    origin = origin_of(study.model_file("published", SMALL))
+    origin = origin_of(study, SMALL)
     record = json.loads(study.fetched_record("published").read_text())[SMALL]
     assert record == {key: origin[key] for key in ("address", "commit", "sha256", "bytes")}
     assert record["address"] == ["lab/weights", "main", "sub/net.safetensors"] and record["commit"] == COMMIT

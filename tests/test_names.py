@@ -11,10 +11,11 @@ from torch.nn import functional
 
 from radlib.errors import UserError
 from radlib.networks import backbones
-from radlib.networks.checkpoints import import_checkpoint, origin_of
+from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.names import fitted
 from radlib.networks.weights import Preprocessing, Weights, check_state, load_weights
 from radlib.study.datasets import Checkpoint
+from tests.conftest import origin_of
 
 RESNET, VIT = "resnet18", "vit_small_patch14_dinov2"
 
@@ -75,7 +76,7 @@ def test_a_whole_training_of_dino_is_read_and_its_arguments_never_run(small_stud
     import_checkpoint(study, "published")
     found = load_weights(study, "published", RESNET).state
     assert all(torch.equal(found[key], teacher[key]) for key in found)
-    origin = origin_of(study.model_file("published", RESNET))
+    origin = origin_of(study, RESNET)
     assert origin["taken"] == "teacher.backbone" and origin["dropped"]["student"] == len(student)
 
 
@@ -108,7 +109,7 @@ def test_one_channel_becomes_three_that_say_the_same_of_grey_images(small_study)
         expected = network.float().forward_features((grey - 0.3) / 0.2)
         found = weights.build().cpu().eval().forward_features(weights.preprocessing(grey))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
-    assert "three channels from one" in origin_of(study.model_file("published", RESNET))["made"][0]
+    assert "three channels from one" in origin_of(study, RESNET)["made"][0]
     colour = of_file(small_study, RESNET, "grey.pt", (0.3, 0.3, 0.4), (0.2,) * 3)
     with pytest.raises(UserError, match="write the same number three times in checkpoints.published.mean"):
         import_checkpoint(colour, "published")
@@ -121,7 +122,10 @@ HALF = {
         {key: tensor for key, tensor in shapes(RESNET).items() if "layer4" not in key},
         "'layer4.0.conv1.weight' is missing in the file",
     ),
-    "another": (shapes("densenet121"), "'conv1.weight' is missing in the file, which has 'features.conv0.we"),
+    "another": (
+        shapes("densenet121"),
+        "is missing in the file, which has 'features.conv0.weight' and the like",
+    ),
 }
 
 

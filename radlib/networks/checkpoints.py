@@ -37,17 +37,11 @@ def import_checkpoint(study: Study, name: str) -> list[Path]:
     return written
 
 
-def origin_of(path: Path) -> dict:
-    """Where imported weights come from, and what was done to them; empty for those of a pretraining."""
-    return json.loads(read_header(path).get("origin", "{}"))
-
-
 def is_imported(study: Study, name: str, backbone: str) -> bool:
     """Whether `models/` holds the weights of the very file that the checkpoint names now."""
     path = study.model_file(name, backbone)
-    return (
-        path.is_file() and origin_of(path).get("sha256") == weights_file(study, name, backbone)[1]["sha256"]
-    )
+    origin = json.loads(read_header(path).get("origin", "{}")) if path.is_file() else {}
+    return origin.get("sha256") == weights_file(study, name, backbone)[1]["sha256"]
 
 
 def published_weights(study: Study, name: str, backbone: str) -> tuple[Weights, dict[str, dict]]:

@@ -144,7 +144,7 @@ class Checkpoint(Strict):
     std: common.Deviations | None = None
     channels: Literal["RGB", "BGR"] = "RGB"
     may_have_seen: Each[common.TaskName] = Field(
-        [], description="tasks of whose images some may have been trained on"
+        [], description="tasks on whose images they may have been trained, or by which they were chosen"
     )
 
     @model_validator(mode="after")
