@@ -1,6 +1,8 @@
 """Published weights: the networks they came from and ours say the same, each with its own preprocessing."""
 
+import io
 import re
+import zipfile
 from dataclasses import replace
 
 import h5py
@@ -186,6 +188,41 @@ def test_older_keras_layouts_give_the_same_state(layout, random_keras, tmp_path)
     path = random_keras(backbone)[1]
     as_keras_2(path, tmp_path / "old.h5", **changes)
     assert_equal_states(state_of(tmp_path / "old.h5", backbone), state_of(path, backbone))
+
+
+def strip_names(weights):
+    with h5py.File(weights, "a") as file:
+        groups = []
+        file.visititems(lambda _, found: groups.append(found))
+        for found in groups:
+            found.attrs.pop("name", None)
+
+
+def without_names(archive, target):
+    """As earlier versions of Keras 3 wrote it: layers are told by kind and number alone."""
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(target, "w") as new:
+        weights = io.BytesIO(old.read("model.weights.h5"))
+        strip_names(weights)
+        new.writestr("config.json", old.read("config.json"))
+        new.writestr("model.weights.h5", weights.getvalue())
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "inception_v3"])
+def test_keras_3_formats_give_the_same_state(backbone, keras, random_keras, tmp_path):
+    model, path = random_keras(backbone)
+    classes = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(model.output))
+    whole, expected = keras.Model(model.input, classes), state_of(path, backbone)
+    nested = keras.Sequential([model, keras.layers.GlobalAveragePooling2D()])
+    for network in (whole, nested) if backbone == "resnet50" else (model,):
+        network.save(tmp_path / "net.keras")
+        network.save_weights(tmp_path / "net.weights.h5")
+        without_names(tmp_path / "net.keras", tmp_path / "older.keras")
+        for file in ("net.keras", "net.weights.h5", "older.keras"):
+            assert_equal_states(state_of(tmp_path / file, backbone), expected)
+        # Without names and without a list of layers nobody can tell them apart.
+        strip_names(tmp_path / "net.weights.h5")
+        with pytest.raises(UserError, match="lists no layers with weights; save the whole network"):
+            state_of(tmp_path / "net.weights.h5", backbone)
 
 
 def test_keras_network_within_a_classifier_is_found(keras, random_keras, tmp_path):
