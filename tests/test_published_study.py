@@ -74,20 +74,16 @@ def keras_file(path, state):
             root[layer].attrs["weight_names"] = [f"{layer}/{weight}:0".encode() for weight in arrays]
 
 
-@pytest.fixture
-def published(hub, tmp_path, monkeypatch):  # noqa: F811
-    """A folder with the small study, its data, and its weights on the server and in the folder."""
-    if not hasattr(backbones, "maps_of"):
-        pytest.skip("vision transformers are not understood yet")
+def write_study(root, hub):  # noqa: F811
+    """The small study, its data, and its weights on the server and in the folder, as they are published."""
     torch.manual_seed(0)
     state = halved(timm.create_model("resnet50", num_classes=5).state_dict())
     vit = halved(timm.create_model("vit_small_patch16_224", num_classes=0).state_dict())
-    radimagenet = hub.put("Lab-Rasool/RadImageNet", "ResNet50.pt")
     save_file(state, hub.put("timm/resnet50.tv_in1k", "model.safetensors"))
     save_file(vit, hub.put("timm/vit_small_patch16_224.dino", "model.safetensors"))
     torch.save(vit, hub.put("Snarcy/RadioDino-s16", "pytorch_model.bin"))
-    torch.save({numbered(key): value for key, value in state.items() if "fc" not in key}, radimagenet)
-    root = tmp_path / "study"
+    body = {numbered(key): value for key, value in state.items() if "fc" not in key}
+    torch.save(body, hub.put("Lab-Rasool/RadImageNet", "ResNet50.pt"))
     raw = root / "data/raw"
     for folder in ("RadImageNet_keras", "RadiologyNET"):
         (raw / folder).mkdir(parents=True)
@@ -99,8 +95,16 @@ def published(hub, tmp_path, monkeypatch):  # noqa: F811
         picture(raw / "Dataset_BUSI_with_GT" / kind / f"{kind} ({number}).png", number, 40)
     params = small(yaml.safe_load(STUDY.read_text()))
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    monkeypatch.chdir(root)
-    return root
+
+
+@pytest.fixture
+def published(hub, tmp_path, monkeypatch):  # noqa: F811
+    if not hasattr(backbones, "maps_of"):
+        pytest.skip("vision transformers are not understood yet")
+    (tmp_path / "study").mkdir()
+    monkeypatch.chdir(tmp_path / "study")
+    write_study(tmp_path / "study", hub)
+    return tmp_path / "study"
 
 
 def carried_out():
