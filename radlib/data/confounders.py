@@ -18,7 +18,7 @@ NOISE_SD = 12.0  # grey values
 def tag(image: np.ndarray, seed: int = 0) -> np.ndarray:
     """A white L in the upper left corner, like a side marker; its arms are a twelfth of the side long."""
     marked, side = image.copy(), len(image)
-    start, width = max(1, side // 32), max(1, side // 40)
+    start = width = max(1, side // 32)
     end = start + max(3, side // 12)
     marked[start:end, start : start + width] = 255
     marked[end - width : end, start:end] = 255

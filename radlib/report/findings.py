@@ -22,7 +22,9 @@ from radlib.questions.lesions.measured import load_segmented
 from radlib.questions.matched_labels import MATCHED, matched_findings
 from radlib.questions.overlap import OVERLAP, overlap_findings
 from radlib.questions.ranking import IMPROVEMENT, RANKS, improvement_findings, ranking_findings
+from radlib.questions.robustness import ROBUSTNESS, robustness_findings
 from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
+from radlib.questions.similarity import SIMILARITY, similarity_findings
 from radlib.questions.validity.coverage import VALIDITY, validity_findings
 from radlib.show.findings import Finding
 from radlib.study import Study
@@ -49,6 +51,12 @@ QUESTIONS = {
     ],
     "Is it what images show, or how finely they are labelled?": [
         (MATCHED, matched_findings, "11_matched_labels#difference")
+    ],
+    "Which source leans on a mark that goes with the label?": [
+        (ROBUSTNESS, robustness_findings, "15_robustness#drops")
+    ],
+    "How alike do the sources see the same images?": [
+        (SIMILARITY, similarity_findings, "16_similarity#stages")
     ],
 }
 TABLES = [AUC, OVERALL, *(table for parts in QUESTIONS.values() for table, _, _ in parts), CONTROLS]

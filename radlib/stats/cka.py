@@ -72,7 +72,7 @@ def subsampled_cka(
 
 
 def _grams(features: Sequence[np.ndarray]) -> np.ndarray:
-    """(k, n, n): inner products of rows, about the mean."""
+    """(k, n, n): inner products of rows, about their mean."""
     rows = {len(some) for some in features}
     if len(rows) > 1 or min(rows) < 4 or not all(np.isfinite(some).all() for some in features):
         raise ValueError(
@@ -81,22 +81,22 @@ def _grams(features: Sequence[np.ndarray]) -> np.ndarray:
     centred = [
         np.asarray(some, dtype=np.float64) - np.mean(some, axis=0, dtype=np.float64) for some in features
     ]
+    for number, some in enumerate(centred):
+        if np.allclose(some, 0):
+            raise ValueError(f"set {number} says the same of every row, which is like nothing")
     return np.array([some @ some.T for some in centred])
 
 
 def _aligned(grams: np.ndarray) -> np.ndarray:
-    """(k, k) cosines between U-centred matrices, of (k, n, n) inner products."""
+    """(k, k) cosines between the U-centred matrices of (k, n, n) inner products."""
     count = grams.shape[1]
-    own = np.arange(count)
-    matrices = grams.copy()
-    matrices[:, own, own] = 0
-    sums = matrices.sum(axis=1)
-    matrices += (sums.sum(axis=1) / ((count - 1) * (count - 2)))[:, np.newaxis, np.newaxis]
-    matrices -= (sums[:, np.newaxis] + sums[:, :, np.newaxis]) / (count - 2)
-    matrices[:, own, own] = 0
-    flat = matrices.reshape(len(matrices), -1)
-    sizes = np.linalg.norm(flat, axis=1)
-    return (flat @ flat.T) / np.outer(sizes, sizes)
+    off = 1 - np.eye(count)
+    matrices = grams * off
+    sums = matrices.sum(axis=1, keepdims=True)
+    whole = sums.sum(axis=2, keepdims=True) / (count - 1)
+    flat = (off * (matrices - (sums + sums.swapaxes(1, 2) - whole) / (count - 2))).reshape(len(grams), -1)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
+    return flat @ flat.T
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray, confidence: float) -> tuple[float, float, float]:
