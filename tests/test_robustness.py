@@ -83,7 +83,7 @@ def one(table: pd.DataFrame, confounder: str, source: str, other: str = "", degr
 
 def test_a_source_that_sees_the_mark_drops_to_0_and_a_blind_one_does_not_drop(known):
     seeing, blind = one(known, "tag", "radiology"), one(known, "tag", "random")
-    assert seeing["auc"] < 0.02 and seeing["auc"] + seeing["delta"] > 0.8
+    assert seeing["auc"] < 0.02 and seeing["auc"] + seeing["delta"] > 0.7
     assert seeing["verdict"] == "leans on it"
     # The same features whatever is marked, and the same patients: nothing may change.
     blind = known[(known["source_a"] == "random") & (known["degree"] > 0)]

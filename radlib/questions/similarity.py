@@ -104,7 +104,7 @@ def similarity(study: Study, results: Results) -> pd.DataFrame:
             for row in _rows(study, task, _features(study, task, runs, said, stages), stages):
                 row |= {"task": task, "backbone": backbone}
                 if row["module"] == POOLED:
-                    row |= _auc_difference(study, results, row)
+                    row |= _auc_difference(study, task, results, row)
                 rows.append(row)
     return SIMILARITY.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
 
@@ -152,16 +152,17 @@ def _rows(study: Study, task: str, features: dict, stages: list[str]) -> list[di
     return rows
 
 
-def _auc_difference(study: Study, results: Results, row: dict) -> dict:
+@of_task
+def _auc_difference(study: Study, task: str, results: Results, row: dict) -> dict:
     """Of the runs of 03_transfer in the same state, over all folds; nothing where there are none."""
     train = "frozen" if row["state"] == BEFORE else study.similarity.after
-    runs = results.of_task(row["task"])
+    runs = results.of_task(task)
     runs = runs[(runs["backbone"] == row["backbone"]) & (runs["train"] == train)]
     sides = paired_runs(runs, (row["one"], row["other"]))
     if sides[0].empty:
         return {}
-    a, b = (results.scores(row["task"], side) for side in sides)
-    seed = seed_of(study.seed, "bootstrap", row["task"])
+    a, b = (results.scores(task, side) for side in sides)
+    seed = seed_of(study.seed, "bootstrap", task)
     return estimate_columns(study, bootstrap_delta(a, b, study.compare.resamples, seed), _DELTA)
 
 

@@ -39,7 +39,7 @@ class StagesGroup(TransferGroup):
         """A row per test image, a column per stage: float32 (channels,) as bytes."""
         network = getattr(learner, "backbone", self.network).eval()
         said = {}
-        with _watched(network, said), compute.inference():
+        with watched(network, said), compute.inference():
             for rows in batches.in_order(test, BATCH):
                 images = batches.gather(self.packed.images, rows, self.size)
                 last = network.forward_features(self.weights.preprocessing(images))
@@ -54,7 +54,7 @@ def stage_names(network: nn.Module) -> list[str]:
 
 
 @contextmanager
-def _watched(network: nn.Module, said: dict[str, list[Tensor]]) -> Iterator[None]:
+def watched(network: nn.Module, said: dict[str, list[Tensor]]) -> Iterator[None]:
     """Collect what each stage says of every batch that passes, as its mean over places."""
     hooks = []
     for name in stage_names(network):
