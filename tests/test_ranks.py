@@ -139,7 +139,7 @@ def test_improvement_is_the_share_of_pairs_won(planted):
 
 def test_interval_of_the_share_won_holds_what_is_expected_of_such_test_parts():
     """150 drawn test parts of the same trainings; what is expected is the mean share over them."""
-    design = Design((50, 50), settings=8, luck=0.3)
+    design = Design((50, 50), settings=8, training_sd=0.3)
     shifts = draw_latent(design, np.random.default_rng(99)).shifts
     shares, ends = [], []
     for seed in range(150):
@@ -167,7 +167,7 @@ def test_several_seeds_are_resampled_alike_for_all_sources(tmp_path):
     assert (runs.groupby(["train", "lr", "fold", "seed"])["weight"].nunique() == 1).all()
     assert (runs.groupby(["source", "train", "lr", "fold"])["weight"].sum() == 2).all()
     table = ranks.improvement_table(study, {"thyroid_us": drawn})
-    assert set(table.loc[table["task"] != ranks.MEAN, "interval_holds"]) == {BOTH}
+    assert set(table.loc[table["task"] != ranks.MEAN, "resampled"]) == {BOTH}
     fixed = ranks.improvement_table(study, {"thyroid_us": ranks.TaskDraws(
         **{**vars(drawn), "weights": None})})  # fmt: skip
     wider = (table["ci_high"] - table["ci_low"] >= fixed["ci_high"] - fixed["ci_low"])[

@@ -77,7 +77,7 @@ def data_table(study: Study) -> pd.DataFrame:
         rows.append(
             {
                 "dataset": dataset.title,
-                "use": "task" if is_task else "corpus",
+                "use": "corpus" if not is_task else "task" if name in study.trained_tasks else "external set",
                 "patients": f"{manifest['patient_id'].nunique():,}" if _named(folder) else "not named",
                 "images": len(manifest),
                 "positive": f"{int(manifest['label'].sum()):,}" if is_task else "",
@@ -104,7 +104,7 @@ def limits(study: Study, overall: pd.DataFrame) -> list[str]:
         "give another difference: `08_validity` shows how often such intervals cover that of any training."
     )
     said = [
-        trainings if row["interval_holds"] == PATIENTS else "",
+        trainings if row["resampled"] == PATIENTS else "",
         _pretrainings(study),
         patients_sentence(study),
         "The mean over tasks is about these tasks, each counting the same, and takes their patients as "
