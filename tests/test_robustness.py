@@ -73,7 +73,7 @@ class Known(PlantedGroup):
 @pytest.fixture
 def known(study, monkeypatch) -> pd.DataFrame:
     monkeypatch.setattr("radlib.questions.robustness.PlantedGroup", Known)
-    return robustness(study).table
+    return robustness(study)[0]
 
 
 def one(table: pd.DataFrame, confounder: str, source: str, other: str = "", degree: float = 1) -> pd.Series:
@@ -153,14 +153,14 @@ def test_what_is_shown(study, known):
         finding.subject.split(", ")[-1].split(":")[0]: finding
         for finding in robustness_findings(study, known)
     }
-    assert said["tag"].verdict.startswith("Simulated radiology leans on it more; their drops: 0.")
-    assert said["noise"].verdict == "no difference shown; their drops: 0.000 and 0.000"
+    assert said["tag"].verdict.startswith("Simulated radiology leans on it more; drops of 0.")
+    assert said["noise"].verdict == "no difference shown; drops of 0.000 and 0.000"
     assert ROBUSTNESS.shown(study, known).index.names == ["task", "planted", "pair", "degree"]
 
 
 def test_a_study_without_the_question_has_an_empty_table(study):
-    found = robustness(study.model_copy(update={"robustness": Robustness()}))
-    assert found.table.empty and not found.notes
+    table, notes = robustness(study.model_copy(update={"robustness": Robustness()}))
+    assert table.empty and not notes
 
 
 @pytest.mark.parametrize("degrees", [[0.5, 1], [0, 1, 0.5], [0, 2]])

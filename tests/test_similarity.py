@@ -135,7 +135,7 @@ def test_what_is_shown(found):
     titles = [panel.get_title() for panel in stages_figure(study, table, TASK).axes]
     assert titles == [f"{SMALL}, before transfer", f"{SMALL}, after transfer"]
     scatter_figure(study, table)
-    assert correlation_words(study, table).endswith("n = 6 points")
+    assert correlation_words(study, table).endswith(", 6 points")
     assert (
         correlation_words(study, table[table["state"] == BEFORE])
         == "3 points: too few for a rank correlation"

@@ -11,8 +11,6 @@ Patients who are tested are resampled, the same on all sides; each probe is one 
 corrected (Holm) over tasks and confounders, for each source and pair at a degree.
 """
 
-from dataclasses import dataclass
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -21,10 +19,16 @@ from matplotlib.figure import Figure
 from radlib.data.confounders import PLANTED
 from radlib.data.images import open_packed
 from radlib.errors import of_task
-from radlib.questions.verdicts import corrected, difference_columns, estimate_columns, too_few_resamples
+from radlib.questions.verdicts import (
+    corrected,
+    difference_columns,
+    diverged,
+    estimate_columns,
+    too_few_resamples,
+)
 from radlib.seeds import seed_of
 from radlib.show import style
-from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
+from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of, unless_diverged
 from radlib.show.table import (
     COUNTS,
     ORIGIN,
@@ -73,19 +77,12 @@ ROBUSTNESS = Table(
     index=4,
 )
 FAMILY = ["source_a", "source_b", "degree"]
+_CELL = ["task", "confounder", "degree"]
 _AUC = ("auc", "auc_low", "auc_high")
 
 
-@dataclass(frozen=True)
-class Robustness:
-    """`table`: `ROBUSTNESS`."""
-
-    table: pd.DataFrame
-    notes: list[str]
-
-
-def robustness(study: Study) -> Robustness:
-    """Train what the store lacks; how far each source drops, and by how much more than others.
+def robustness(study: Study) -> tuple[pd.DataFrame, list[str]]:
+    """Train what the store lacks: `ROBUSTNESS`, how far each source drops, and by how much more; and notes.
 
     Raises:
         UserError: data or weights are missing, or too few patients or resamples for an interval.
@@ -96,14 +93,15 @@ def robustness(study: Study) -> Robustness:
         for confounder, runs in done.runs.groupby("confounder", sort=False):
             about = {"task": task, "confounder": confounder}
             rows += [about | row for row in _rows(study, task, done, runs)]
-    table = pd.DataFrame(rows, columns=[*ROBUSTNESS.names, "least_p"])
+    table = pd.DataFrame(rows, columns=[*ROBUSTNESS.names, "diverged", "least_p"])
     notes = too_few_resamples(study, table.dropna(subset="least_p"), FAMILY)
     table = corrected(table, FAMILY, {"p_value": "p_holm"})
-    table["verdict"] = [_verdict(study, row) for row in table.to_dict("records")]
+    words = [_verdict(study, row) for row in table.to_dict("records")]
+    table["verdict"] = list(map(unless_diverged, words, table["diverged"]))
     table = ROBUSTNESS.frame(
         table.to_dict("records"), resamples=study.compare.resamples, simulated=study.simulated
     )
-    return Robustness(table, notes)
+    return table, notes
 
 
 @of_task
@@ -127,7 +125,9 @@ def _rows(study: Study, task: str, done: Finished, runs: pd.DataFrame) -> list[d
         for degree in study.robustness.degrees if common else ():
             drops = [auc(source, common, 0) - auc(source, common, degree) for source in group]
             row = {"source_a": group[0], "source_b": "".join(group[1:]), "degree": degree, **counts}
-            row["n_backbones"] = len(common)
+            taken = runs[runs["backbone"].isin(common)]
+            lost = diverged(*(taken[taken["source"] == source] for source in group))
+            row |= {"n_backbones": len(common), "diverged": lost}
             if len(group) == 1:
                 row |= estimate_columns(study, auc(group[0], common, degree), _AUC)
             if degree:
@@ -136,10 +136,10 @@ def _rows(study: Study, task: str, done: Finished, runs: pd.DataFrame) -> list[d
     return [row for row in rows if row["degree"] or not row["source_b"]]
 
 
-def _verdict(study: Study, row: dict) -> str | None:
+def _verdict(study: Study, row: dict) -> str:
     """Whether a source drops, or which of two drops further."""
     if not row["degree"]:
-        return None
+        return ""
     shown = row["p_holm"] < 1 - study.compare.confidence
     way = direction(row["ci_low"], row["ci_high"]) if shown else NOT_SHOWN
     if row["source_b"]:
@@ -169,16 +169,15 @@ def reversal_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     names, colours = list(some["confounder"].unique()), style.source_colours(study)
     found = style.panel_rows(len(names), 3, (0.8, 1.2), (2.8, 2.7))
     for panel, name in zip(found.panels, names, strict=True):
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.axhline(0.5, color="0.6", lw=0.8, ls=":")
+        style.quiet(panel).axhline(0.5, color="0.6", lw=0.8, ls=":")
         for source, line in some[some["confounder"] == name].groupby("source_a", sort=False):
-            x = 100 * line["degree"]
-            panel.fill_between(x, line["auc_low"], line["auc_high"], color=colours[source], alpha=0.15, lw=0)
-            panel.plot(x, line["auc"], color=colours[source], lw=1.8)
+            figures = (line[column] for column in _AUC)
+            style.banded(panel, 100 * line["degree"], *figures, color=colours[source], lw=1.8)
         panel.set(title=TITLES[name], ylim=(0, 1.02), xlabel="degree of correlation in training (%)")
     for panel in found.first:
         panel.set_ylabel("AUC where the mark is reversed")
-    title = f"{task_title(study, task)}, logistic probe, bands: {study.compare.confidence:.0%} over patients"
+    bands = f"bands: {study.compare.confidence:.0%} intervals over patients"
+    title = f"{task_title(study, task)}, logistic probe, {bands}"
     style.legend_above(found.figure, style.source_handles(study, some["source_a"], lw=2), 4, title)
     style.mark_simulated(found.figure, study)
     return found.figure
@@ -202,14 +201,11 @@ def _pairs(table: pd.DataFrame) -> pd.DataFrame:
 def robustness_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline pair at the highest degree, task by task and mark by mark."""
     pair, found = tuple(study.compare.headline), []
+    drops = table.assign(other=table["source_b"].fillna("")).set_index([*_CELL, "source_a", "other"])["delta"]
     for row in style.of_pair(_pairs(table), pair).to_dict("records"):
-        same = table[
-            (table[["task", "confounder", "degree"]] == pd.Series(row)[["task", "confounder", "degree"]]).all(
-                axis=1
-            )
-        ]
-        alone = same[same["source_b"].fillna("") == ""].set_index("source_a")["delta"]
-        word = f"{row['verdict']}; their drops: {alone[pair[0]]:.3f} and {alone[pair[1]]:.3f}"
+        cell = [row[name] for name in _CELL]
+        both = " and ".join(f"{drops[(*cell, source, '')]:.3f}" for source in pair)
         subject = f"Drop of AUC, {task_title(study, row['task'])}, {TITLES[row['confounder']]}: "
+        word = f"{row['verdict']}; drops of {both}"
         found.append(finding_of(row, subject + pair_title(study, pair), word))
     return found

@@ -40,13 +40,17 @@ _CKA, _CHANGE, _DELTA = (
     ("change", "change_low", "change_high"),
     ("delta", "delta_low", "delta_high"),
 )
+_SAID = {
+    BEFORE: ("CKA before transfer", _CKA, ".3f"),
+    AFTER: ("CKA after transfer minus before", _CHANGE, "+.3f"),
+}
 ABOUT = ["run", "image_id", "patient_id", "fold"]
 VERDICTS = {
-    BEFORE: {HIGHER: "more alike than random weights twice", LOWER: "less alike than random weights twice"},
-    AFTER: {HIGHER: "transfer makes them more alike", LOWER: "transfer makes them less alike"},
+    (BEFORE, HIGHER): "more alike than random weights twice",
+    (BEFORE, LOWER): "less alike than random weights twice",
+    (AFTER, HIGHER): "transfer makes them more alike",
+    (AFTER, LOWER): "transfer makes them less alike",
 }
-for words in VERDICTS.values():
-    words[NOT_SHOWN] = NOT_SHOWN
 SIMILARITY = Table(
     "similarity.csv",
     "similarity",
@@ -119,9 +123,8 @@ def _features(study: Study, task: str, runs: pd.DataFrame, said: pd.DataFrame, s
         for stage in stages:
             images = pd.DataFrame(np.stack([np.frombuffer(x, np.float32) for x in own[stage]]), dtype=float)
             state = BEFORE if run["train"] == "frozen" else AFTER
-            found[state, run["source"], stage] = (
-                images.groupby(own["patient_id"].to_numpy()).mean().to_numpy()
-            )
+            means = images.groupby(own["patient_id"].to_numpy()).mean()
+            found[state, run["source"], stage] = means.to_numpy()
     return found
 
 
@@ -146,8 +149,8 @@ def _rows(study: Study, task: str, features: dict, stages: list[str]) -> list[di
         against = found[BEFORE, *DRAWS, stage] if state == BEFORE else found[BEFORE, one, other, stage]
         if (one, other) != DRAWS:
             change = estimate_columns(study, estimate - against, _CHANGE)
-            row["verdict"] = VERDICTS[state][direction(*list(change.values())[1:])]
-            row |= change if state == AFTER else {}
+            way = direction(change["change_low"], change["change_high"])
+            row |= {"verdict": VERDICTS.get((state, way), NOT_SHOWN)} | (change if state == AFTER else {})
         rows.append(row)
     return rows
 
@@ -176,22 +179,16 @@ def stages_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     looks = {pair: {"color": colour, "lw": 1.8} for pair, colour in zip(pairs, style.COLOURS, strict=False)}
     looks[DRAWS] = {"color": style.UNDECIDED, "lw": 1.4, "ls": "--"}
     for panel, ((backbone, state), rows) in zip(found.panels, panels, strict=True):
-        panel.spines[["top", "right"]].set_visible(False)
+        style.quiet(panel).set(title=f"{backbone}, {state} transfer", ylim=(-0.1, 1.03))
         for pair, line in rows.groupby(["one", "other"], sort=False):
-            panel.fill_between(
-                line["stage"], line["ci_low"], line["ci_high"], color=looks[pair]["color"], alpha=0.13, lw=0
-            )
-            panel.plot(line["stage"], line["cka"], **looks[pair])
-        panel.set(
-            title=f"{backbone}, {state} transfer",
-            xlabel="stage, from the image to the pooled features",
-            ylim=(-0.1, 1.03),
-        )
+            style.banded(panel, line["stage"], *(line[name] for name in _CKA), **looks[pair])
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for panel in found.lowest:
+        panel.set_xlabel("stage, from the image to the pooled features")
     for panel in found.first:
         panel.set_ylabel("unbiased CKA")
     handles = [Line2D([], [], label=pair_words(study, pair), **look) for pair, look in looks.items()]
-    title = f"{task_title(study, task)}, bands: {study.compare.confidence:.0%} over patients"
+    title = f"{task_title(study, task)}, bands: {study.compare.confidence:.0%} intervals over patients"
     style.legend_above(found.figure, handles, 2, title)
     style.mark_simulated(found.figure, study)
     return found.figure
@@ -204,57 +201,45 @@ def pair_words(study: Study, pair: tuple[str, str]) -> str:
 
 def scatter_figure(study: Study, table: pd.DataFrame) -> Figure:
     """Size of the difference in AUC against CKA of what the heads read; hollow before transfer."""
-    some = table.dropna(subset="delta")
-    found = style.panel_rows(1, 1, (0.8, 1.0), (4.6, 3.2))
-    (panel,), sign = found.panels, np.sign(some["delta"]).replace(0, 1)
+    figure, (panel,), _, _ = style.panel_rows(1, 1, (0.8, 1.0), (4.6, 3.2))
     looks = {BEFORE: {"color": style.COLOURS[0], "mfc": "white"}, AFTER: {"color": style.COLOURS[1]}}
-    for row, way in zip(some.to_dict("records"), sign, strict=True):
-        look, y = looks[row["state"]], abs(row["delta"])
-        panel.plot([row["ci_low"], row["ci_high"]], [y, y], color=look["color"], lw=0.8, alpha=0.6)
-        panel.plot(
-            [row["cka"]] * 2,
-            [way * row["delta_low"], way * row["delta_high"]],
-            color=look["color"],
-            lw=0.8,
-            alpha=0.6,
+    handles = {}
+    for row in table.dropna(subset="delta").to_dict("records"):
+        x, y, state = row["cka"], abs(row["delta"]), row["state"]
+        way = -1 if row["delta"] < 0 else 1
+        ends = sorted(way * row[name] for name in _DELTA[1:])
+        bars = {"xerr": [[x - row["ci_low"]], [row["ci_high"] - x]], "yerr": [[y - ends[0]], [ends[1] - y]]}
+        drawn = panel.errorbar(
+            x, y, **bars, fmt="o", elinewidth=0.7, label=f"{state} transfer", **looks[state]
         )
-        panel.plot(row["cka"], y, "o", ms=6, zorder=4, **look)
-    panel.axhline(0, color="0.25", lw=1)
-    panel.spines[["top", "right"]].set_visible(False)
+        handles[state] = drawn
+    style.quiet(panel).axhline(0, color="0.25", lw=1)
     panel.set(xlabel="unbiased CKA of what the heads read", ylabel="size of the difference in AUC")
-    handles = [
-        Line2D([], [], marker="o", lw=0, label=f"{state} transfer", **looks[state])
-        for state in looks
-        if state in set(some["state"])
-    ]
-    style.legend_above(found.figure, handles, 2, correlation_words(study, some))
-    style.mark_simulated(found.figure, study)
-    return found.figure
+    style.legend_above(figure, list(handles.values()), 2, correlation_words(study, table))
+    style.mark_simulated(figure, study)
+    return figure
 
 
 def correlation_words(study: Study, table: pd.DataFrame) -> str:
     """Rank correlation of CKA and the size of the difference in AUC, or why there is none."""
     some = table.dropna(subset="delta")
+    points = counted(len(some), "point")
     if len(some) < FEWEST_POINTS:
-        return f"{counted(len(some), 'point')}: too few for a rank correlation"
-    rho, low, high = rank_correlation(some["cka"], some["delta"].abs(), study.compare.confidence)
-    said, *ends = (number(value, "+.2f") for value in (rho, low, high))
-    return f"rank correlation {said} ({ends[0]} to {ends[1]}), n = {len(some)} points"
+        return f"{points}: too few for a rank correlation"
+    found = rank_correlation(some["cka"], some["delta"].abs(), study.compare.confidence)
+    value, low, high = (number(figure, "+.2f") for figure in found)
+    return f"rank correlation {value} ({low} to {high}), {points}"
 
 
 def similarity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """What the heads read after the two headline sources: how alike before transfer, and what it changes."""
-    pair = tuple(study.compare.headline)
-    some = table[(table["module"] == POOLED) & (table["one"] == pair[0]) & (table["other"] == pair[1])]
-    found = []
-    for row in some.to_dict("records"):
-        columns, what, form = (
-            (_CKA, "CKA before transfer", ".3f")
-            if row["state"] == BEFORE
-            else (_CHANGE, "CKA after transfer minus before", "+.3f")
-        )
-        subject = f"{what}, {task_title(study, row['task'])}, {row['backbone']}: {pair_words(study, pair)}"
-        found.append(finding_of(row, subject, row["verdict"], columns, form))
-    return found + (
-        [Finding("CKA and size of the AUC difference", correlation_words(study, table))] if len(table) else []
-    )
+    pair, found = tuple(study.compare.headline), []
+    for row in table[table["module"] == POOLED].to_dict("records"):
+        if (row["one"], row["other"]) == pair:
+            what, *columns = _SAID[row["state"]]
+            subject = (
+                f"{what}, {task_title(study, row['task'])}, {row['backbone']}: {pair_words(study, pair)}"
+            )
+            found.append(finding_of(row, subject, row["verdict"], *columns))
+    said = Finding("CKA and size of the difference in AUC", correlation_words(study, table))
+    return [*found, said] if found else []
