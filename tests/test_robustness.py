@@ -25,11 +25,12 @@ from radlib.questions.robustness import (
 )
 from radlib.study import load_study
 from radlib.study.questions import Robustness
+from radlib.study.training import Compute
 from radlib.training.grid import carry_out
 from radlib.training.planted import PlantedGroup, planted_runs
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 
-TASK, PAIR = "breast_us", ("radiology", "random")
+TASK, PAIR, COUNT = "breast_us", ("radiology", "random"), 120
 OPTIONS = Robustness(tasks=[TASK], confounders=["noise", "tag"], degrees=[0, 0.5, 1])
 
 
@@ -39,17 +40,21 @@ def close_figures():
     plt.close("all")
 
 
-@pytest.fixture
-def study(small_study):
-    """A task of 160 images in two folds, and two sources of random weights."""
-    compare = small_study.compare.model_copy(update={"pairs": [PAIR], "headline": PAIR, "resamples": 400})
-    transfer = small_study.transfer.model_copy(update={"strengths": [0.01, 1.0]})
+def planted(study):
+    """The smoke study with a task of 120 images in two folds, and two sources of random weights."""
+    compare = study.compare.model_copy(update={"pairs": [PAIR], "headline": PAIR, "resamples": 1000})
+    transfer = study.transfer.model_copy(update={"strengths": [0.01, 1.0]})
     changes = {"sources": list(PAIR), "compare": compare, "robustness": OPTIONS, "transfer": transfer}
-    study = small_study.model_copy(update=changes)
-    write_packed(study.dataset_dir(TASK), *two_classes(160, 32, folds=2, signal=8.0))
+    study = study.model_copy(update=changes)
+    write_packed(study.dataset_dir(TASK), *two_classes(COUNT, 32, folds=2, signal=8.0))
     weights = load_weights(study.model_copy(update={"seed": 1}), "random", SMALL)
     save_weights(study.model_file("radiology", SMALL), weights.state, Preprocessing())
     return study
+
+
+@pytest.fixture
+def study(small_study):
+    return planted(small_study)
 
 
 class Known(PlantedGroup):
@@ -70,10 +75,14 @@ class Known(PlantedGroup):
         return Features([torch.from_numpy(np.c_[signal, seen]).float()], None)
 
 
-@pytest.fixture
-def known(study, monkeypatch) -> pd.DataFrame:
-    monkeypatch.setattr("radlib.questions.robustness.PlantedGroup", Known)
-    return robustness(study)[0]
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> pd.DataFrame:
+    root, alone = tmp_path_factory.mktemp("known"), Compute(workers=1)
+    study = load_study(path=REPOSITORY / "studies" / "smoke.yaml")
+    study = planted(study.model_copy(update={"root": root, "compute": alone}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("radlib.questions.robustness.PlantedGroup", Known)
+        return robustness(study)[0]
 
 
 def one(table: pd.DataFrame, confounder: str, source: str, other: str = "", degree: float = 1) -> pd.Series:
@@ -127,9 +136,9 @@ def test_rows_are_those_of_the_run_with_and_without_the_mark(study):
     for degree, run in runs.items():
         for name, rows in zip(("train", "validation", "test"), group.parts(run), strict=True):
             own = np.flatnonzero(plain.manifest["part_0"] == name)
-            np.testing.assert_array_equal(rows % 160, own)
-            marked, labels = rows >= 320, plain.manifest["label"].to_numpy()[own]
-            assert set(rows // 160) <= {0, 2}
+            np.testing.assert_array_equal(rows % COUNT, own)
+            marked, labels = rows >= 2 * COUNT, plain.manifest["label"].to_numpy()[own]
+            assert set(rows // COUNT) <= {0, 2}
             share = marked[labels == 1].mean() - marked[labels == 0].mean()
             assert share == pytest.approx(-1 if name == "test" else degree, abs=0.15)
             np.testing.assert_array_equal(
