@@ -40,6 +40,7 @@ from radlib.show.table import (
     Table,
     hidden,
     interval_columns,
+    number,
 )
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
@@ -204,7 +205,7 @@ def robustness_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     drops = table.assign(other=table["source_b"].fillna("")).set_index([*_CELL, "source_a", "other"])["delta"]
     for row in style.of_pair(_pairs(table), pair).to_dict("records"):
         cell = [row[name] for name in _CELL]
-        both = " and ".join(f"{drops[(*cell, source, '')]:.3f}" for source in pair)
+        both = " and ".join(number(drops[(*cell, source, "")], ".3f") for source in pair)
         subject = f"Drop of AUC, {task_title(study, row['task'])}, {TITLES[row['confounder']]}: "
         word = f"{row['verdict']}; drops of {both}"
         found.append(finding_of(row, subject + pair_title(study, pair), word))

@@ -179,7 +179,8 @@ def stages_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     looks = {pair: {"color": colour, "lw": 1.8} for pair, colour in zip(pairs, style.COLOURS, strict=False)}
     looks[DRAWS] = {"color": style.UNDECIDED, "lw": 1.4, "ls": "--"}
     for panel, ((backbone, state), rows) in zip(found.panels, panels, strict=True):
-        style.quiet(panel).set(title=f"{backbone}, {state} transfer", ylim=(-0.1, 1.03))
+        style.quiet(panel).set(title=f"{backbone}, {state} transfer")
+        panel.set_ylim(top=1.03)
         for pair, line in rows.groupby(["one", "other"], sort=False):
             style.banded(panel, line["stage"], *(line[name] for name in _CKA), **looks[pair])
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
