@@ -87,8 +87,13 @@ class Study(Strict):
         return self.root / item.path
 
     def checkpoint_file(self, name: str, backbone: str) -> Path:
+        """Where a file of a checkpoint with a `path` lies."""
         checkpoint = self.checkpoints[name]
         return self.root / checkpoint.path / checkpoint.file_of(backbone)
+
+    def fetched_record(self, checkpoint: str) -> Path:
+        """What was fetched from huggingface.co, with digests; goes with the report."""
+        return self.report_dir / "weights" / f"{checkpoint}.json"
 
     # Under the study's name: another study may call another dataset, source or task the same.
     def dataset_dir(self, dataset: str) -> Path:
