@@ -79,7 +79,10 @@ class Known(PlantedGroup):
 def known(tmp_path_factory) -> pd.DataFrame:
     root, alone = tmp_path_factory.mktemp("known"), Compute(workers=1)
     study = load_study(path=REPOSITORY / "studies" / "smoke.yaml")
-    study = planted(study.model_copy(update={"root": root, "compute": alone}))
+    # With an external set, which plays no part here, and scores of patients, which do.
+    task = study.tasks[TASK].model_copy(update={"score": "patient_mean", "external": "elsewhere"})
+    changes = {"root": root, "compute": alone, "tasks": {TASK: task}}
+    study = planted(study.model_copy(update=changes))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("radlib.questions.robustness.PlantedGroup", Known)
         return robustness(study)[0]

@@ -109,7 +109,8 @@ def robustness(study: Study) -> tuple[pd.DataFrame, list[str]]:
 def _rows(study: Study, task: str, done: Finished, runs: pd.DataFrame) -> list[dict]:
     """Of one task and confounder: sources, then pairs, each degree by degree."""
     predictions = done.predictions[done.predictions["run"].isin(runs["run"])][PREDICTION]
-    results = Results(runs, {task: fold_predictions(task, runs, predictions)})
+    scored = fold_predictions(task, runs, predictions, study.tasks[task].score)
+    results = Results(runs, {task: scored})
     sides = {key: results.scores(task, some) for key, some in runs.groupby(["source", "backbone", "degree"])}
     counts = tested(next(iter(sides.values())))
     found = bootstrap_mean_auc(sides, study.compare.resamples, seed_of(study.seed, "bootstrap", task))

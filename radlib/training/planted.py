@@ -32,7 +32,7 @@ class PlantedRun(Run):
 class PlantedGroup(TransferGroup):
     """The images of a task, and behind them the same images with each confounder of the study."""
 
-    localises = False
+    localises, elsewhere = False, None  # neither lesions nor another hospital
 
     @classmethod
     def opened(cls, study: Study, task: str) -> Packed:

@@ -25,7 +25,7 @@ POOLED = "pooled features"  # the last stage: what a head reads
 class StagesGroup(TransferGroup):
     """`frozen` runs are not trained at all: their network is as the source left it."""
 
-    localises = False
+    localises, elsewhere = False, None  # neither lesions nor another hospital
 
     def digest(self, run: Run) -> str:
         return digest_of("stages", super().digest(run))
