@@ -167,7 +167,7 @@ def test_all_patients_are_the_run_of_the_grid_and_a_second_call_computes_nothing
     assert smallest["excess"] == pytest.approx(smallest["delta"] - whole["delta"])
     assert smallest["excess_low"] < smallest["excess"] < smallest["excess_high"]
     assert math.isnan(whole["excess"])
-    assert whole["interval_holds"] == TESTED and math.isnan(whole["sd_draws"])
+    assert whole["resampled"] == TESTED and math.isnan(whole["sd_draws"])
     again = label_efficiency(study)
     assert set((study.store_dir / "runs").rglob("*.parquet")) == stored | new
     pd.testing.assert_frame_equal(found.table, again.table)
@@ -181,7 +181,7 @@ def test_table_agrees_with_the_stored_runs(small_study):
     # Of 80 patients 48 train, 24 of each class; two images a patient.
     assert list(rows["n_train_patients"]) == [2 * 2, 2 * 7, 48]
     assert list(rows["n_runs"]) == [6, 6, 2] and list(rows["repeats"]) == [3, 3, 1]
-    assert list(rows["interval_holds"]) == [BOTH, BOTH, TESTED]
+    assert list(rows["resampled"]) == [BOTH, BOTH, TESTED]
     runs = [load_run(path) for path in (study.store_dir / "runs").rglob("*.parquet")]
     for source, column in zip(PAIR, ("auc_a", "auc_b"), strict=True):
         aucs: dict[float, list] = {}
@@ -280,7 +280,7 @@ def row(fraction: float, patients: int, low: float, high: float, holds: bool = T
         "n_train_patients": patients, "auc_a": 0.7 + (low + high) / 2, "auc_b": 0.7,
         "delta": (low + high) / 2, "ci_low": low, "ci_high": high, "sd_draws": 0.05, "excess": math.nan,
         "p_holm": p if low > 0 or high < 0 else 0.9, "p_tost_holm": p,
-        "interval_holds": BOTH if fraction < 1 else TESTED,
+        "resampled": BOTH if fraction < 1 else TESTED,
     }  # fmt: skip
 
 

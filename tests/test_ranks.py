@@ -167,7 +167,7 @@ def test_several_seeds_are_resampled_alike_for_all_sources(tmp_path):
     assert (runs.groupby(["train", "lr", "fold", "seed"])["weight"].nunique() == 1).all()
     assert (runs.groupby(["source", "train", "lr", "fold"])["weight"].sum() == 2).all()
     table = ranks.improvement_table(study, {"thyroid_us": drawn})
-    assert set(table.loc[table["task"] != ranks.MEAN, "interval_holds"]) == {BOTH}
+    assert set(table.loc[table["task"] != ranks.MEAN, "resampled"]) == {BOTH}
     fixed = ranks.improvement_table(study, {"thyroid_us": ranks.TaskDraws(
         **{**vars(drawn), "weights": None})})  # fmt: skip
     wider = (table["ci_high"] - table["ci_low"] >= fixed["ci_high"] - fixed["ci_low"])[

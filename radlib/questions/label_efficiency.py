@@ -57,7 +57,7 @@ EFFICIENCY = Table(
         common.P_HOLM,
         Column("p_tost", "of two one-sided tests of equivalence"),
         Column("p_tost_holm", "the same after Holm's correction"),
-        common.HOLDS,
+        common.RESAMPLED,
         *interval_columns(
             EXCESS[0],
             "difference in differences: this size minus the largest",
@@ -157,7 +157,7 @@ def _row(study: Study, sides: list[pd.DataFrame], found: Estimate, a, b) -> dict
         "auc_a": mean_auc(a),
         "auc_b": mean_auc(b),
         **difference_columns(study, found),
-        "interval_holds": BOTH if drawn else TESTED,
+        "resampled": BOTH if drawn else TESTED,
         "sd_draws": _scatter(delta, "delta"),
         "repeats": sides[0]["order"].nunique(),
         "n_runs": len(sides[0]),
@@ -258,7 +258,7 @@ def _differences(panel: Axes, study: Study, rows: pd.DataFrame) -> None:
     panel.axhline(0, color="0.25", lw=1, zorder=1)
     panel.plot(rows["n_train_patients"], rows["delta"], color="0.4", lw=1.2, zorder=3)
     for row in rows.to_dict("records"):
-        mark = style.difference_mark(study, row, "o" if row["interval_holds"] == BOTH else "s")
+        mark = style.difference_mark(study, row, "o" if row["resampled"] == BOTH else "s")
         x, colour = row["n_train_patients"], mark["colour"]
         panel.plot([x, x], [row["ci_low"], row["ci_high"]], color=colour, lw=1.6, zorder=3)
         face = colour if mark["filled"] else "white"

@@ -68,7 +68,7 @@ OVERLAP = Table(
         Column("n_images_without", "images left"),
         Column("n_positive_without", "positive images left"),
         Column("not_compared", "why there is no difference without them", "not compared"),
-        Column("interval_holds", "what was resampled"),
+        Column("resampled", "what was resampled"),
         *common.ORIGIN,
     ],
     index=2,
@@ -236,7 +236,7 @@ def _without(study: Study, results: Results, task: str, pair: tuple[str, str], s
     holds = what_is_resampled(results, pair)
     settings = settings_by_fold(sides[0]) if holds == BOTH else None
     a, b = (results.scores(task, runs) for runs in sides)
-    row = {"source_a": pair[0], "source_b": pair[1], "interval_holds": holds, "diverged": diverged(*sides)}
+    row = {"source_a": pair[0], "source_b": pair[1], "resampled": holds, "diverged": diverged(*sides)}
     row |= estimate_columns(study, bootstrap_pair(study, task, a, b, settings), ALL)
     parts = [part for part in results.predictions[task] if part.fold in set(sides[0]["fold"])]
     kept = [~np.isin(part.image_ids, seen) for part in parts]

@@ -59,7 +59,7 @@ IMPROVEMENT = Table(
         Column("n_pairs", "pairs of runs of one setting, fold and seed", "pairs of runs", common.COUNT),
         common.COUNTS[0],
         common.RESAMPLES,
-        common.HOLDS,
+        common.RESAMPLED,
         common.IS_SIMULATED,
         common.DIVERGED,
     ],
@@ -218,7 +218,7 @@ def _won(study: Study, task: str, draws: TaskDraws, sides: tuple[pd.DataFrame, p
         "ci_high": max(high, won.value),
         "n_pairs": len(a),
         "n_patients": draws.n_patients,
-        "interval_holds": won.resampled,
+        "resampled": won.resampled,
         "diverged": diverged(*sides),
     }
 
@@ -284,7 +284,7 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
     figure.suptitle(
         f"How often does the first win? {study.compare.confidence:.0%} interval over "
-        f"{table['interval_holds'].iloc[0]} (grey: covers one half; the mean has no interval)",
+        f"{table['resampled'].iloc[0]} (grey: covers one half; the mean has no interval)",
         fontsize=10,
     )
     return figure

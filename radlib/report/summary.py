@@ -104,7 +104,7 @@ def limits(study: Study, overall: pd.DataFrame) -> list[str]:
         "give another difference: `08_validity` shows how often such intervals cover that of any training."
     )
     said = [
-        trainings if row["interval_holds"] == PATIENTS else "",
+        trainings if row["resampled"] == PATIENTS else "",
         _pretrainings(study),
         patients_sentence(study),
         "The mean over tasks is about these tasks, each counting the same, and takes their patients as "

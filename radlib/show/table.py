@@ -172,6 +172,6 @@ IS_SIMULATED = Column(
 ABOUT = [N_TASKS, *COUNTS, RUNS]
 FIGURES = [*SIDES, *DELTA, P]
 SAMPLE = [*COUNTS, RUNS, RESAMPLES, IS_SIMULATED]
-HOLDS = Column("interval_holds", "what was resampled", "resampled")
+RESAMPLED = Column("resampled", "what was resampled", "resampled")
 DIVERGED = Column("diverged", "which runs diverged, so that there is no verdict", "no verdict", rare=True)
 ORIGIN = [RESAMPLES, IS_SIMULATED, DIVERGED]

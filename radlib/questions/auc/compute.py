@@ -6,7 +6,7 @@ likes best; its interval is conditional on that choice. They are two different n
 nothing: over all folds together they would, because who is tested in one fold validates in another.
 
 Where every setting was trained with several seeds, the interval of `grid_mean` covers the variation between
-trainings beside that between patients; `interval_holds` says which. That of `best_by_validation` holds
+trainings beside that between patients; `resampled` says which. That of `best_by_validation` holds
 patients alone: a single setting has few trainings to tell how they vary.
 """
 
@@ -21,7 +21,7 @@ from radlib.progress import progress
 from radlib.questions.verdicts import corrected, difference_columns, diverged, too_few_resamples, verdicts
 from radlib.seeds import seed_of
 from radlib.show.style import of_pair
-from radlib.show.table import FIGURES, HOLDS, N_TASKS, P_HOLM, PAIR, SAMPLE, TASK, Column, Table, hidden
+from radlib.show.table import FIGURES, N_TASKS, P_HOLM, PAIR, RESAMPLED, SAMPLE, TASK, Column, Table, hidden
 from radlib.stats.bootstrap import bootstrap_delta, mean_auc
 from radlib.stats.delong import delong_difference
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate, mean_of
@@ -54,8 +54,8 @@ _EQUIVALENCE = [
 _TOST_HOLM = Column("p_tost_holm", "`p_tost` after Holm's correction over the tasks")
 _VERDICT = Column("verdict", "better, worse, equivalent or undecided, before a correction", "verdict")
 _AFTER_HOLM = Column("verdict_holm", "the verdict after Holm's correction", "after Holm")
-_OF_TASK = [TASK, *hidden(ESTIMATE), *PAIR, *FIGURES, P_HOLM, *SAMPLE, *_BESIDE, HOLDS, *_EQUIVALENCE]
-_OF_ALL = [ESTIMATE, *PAIR, N_TASKS, *FIGURES, *SAMPLE, HOLDS, *_EQUIVALENCE, _VERDICT]
+_OF_TASK = [TASK, *hidden(ESTIMATE), *PAIR, *FIGURES, P_HOLM, *SAMPLE, *_BESIDE, RESAMPLED, *_EQUIVALENCE]
+_OF_ALL = [ESTIMATE, *PAIR, N_TASKS, *FIGURES, *SAMPLE, RESAMPLED, *_EQUIVALENCE, _VERDICT]
 AUC = Table(
     "auc.csv",
     "auc",

@@ -210,7 +210,7 @@ def headline_sentence(study: Study, overall: pd.DataFrame, estimate: str = "grid
 
 def resampled_sentence(study: Study, table: pd.DataFrame) -> str:
     """What the intervals of a table of AUC cover."""
-    held = style.of_pair(table, tuple(study.compare.headline), "grid_mean")["interval_holds"].iloc[0]
+    held = style.of_pair(table, tuple(study.compare.headline), "grid_mean")["resampled"].iloc[0]
     seeds = counted(len(study.transfer.seeds), "seed")
     if held == PATIENTS:
         words = "Intervals cover the variation between test patients, **not between trainings**"
