@@ -139,7 +139,7 @@ def test_improvement_is_the_share_of_pairs_won(planted):
 
 def test_interval_of_the_share_won_holds_what_is_expected_of_such_test_parts():
     """150 drawn test parts of the same trainings; what is expected is the mean share over them."""
-    design = Design((50, 50), settings=8, luck=0.3)
+    design = Design((50, 50), settings=8, training_sd=0.3)
     shifts = draw_latent(design, np.random.default_rng(99)).shifts
     shares, ends = [], []
     for seed in range(150):

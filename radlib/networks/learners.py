@@ -5,6 +5,8 @@ last layers, or from the image through the whole network. Everything behind that
 by a fixed affine map, dropout, one linear unit.
 """
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -59,6 +61,10 @@ class FrozenLearner(nn.Module):
         """Logits of rows; `epoch` chooses the stored view or the augmentation, None is the image itself."""
         return self.head(view_of(self.features.pooled, epoch)[rows].to(compute.device()))
 
+    def shown(self, packed: Packed, features: Features) -> "FrozenLearner":
+        """The same network before other images."""
+        return FrozenLearner(features, self.head)
+
     def maps(self, rows: np.ndarray) -> Tensor:
         """Last feature maps (B, C, h, w) of the images themselves; here only of images with a lesion mask."""
         return self.features.maps_of(rows).to(compute.device())
@@ -75,6 +81,11 @@ class TopLearner(nn.Module):
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         return self.head(backbones.pooled(self.maps(rows, epoch)))
+
+    def shown(self, packed: Packed, features: Features) -> "TopLearner":
+        other = copy.copy(self)
+        other.boundary = features.boundary
+        return other
 
     def maps(self, rows: np.ndarray, epoch: int | None = None) -> Tensor:
         stored = view_of(self.boundary, epoch)[rows].to(compute.device()).float()
@@ -99,6 +110,11 @@ class WholeLearner(nn.Module):
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         moves = None if epoch is None else batches.draw_augmentation(len(rows), self.kind, generator)
         return self.head(backbones.pooled(self.maps(rows, moves)))
+
+    def shown(self, packed: Packed, features: Features) -> "WholeLearner":
+        other = copy.copy(self)
+        other.images = packed.images
+        return other
 
     def maps(self, rows: np.ndarray, moves: Tensor | None = None) -> Tensor:
         batch = batches.augment(batches.gather(self.images, rows, self.size), moves)

@@ -169,7 +169,7 @@ def score_folds(packed: Packed, table: pd.DataFrame, parts: list[FoldPredictions
         train = (packed.manifest[f"part_{part.fold}"] == "train").to_numpy()
         model = classifier().fit(known[train], labels[train])
         scores = model.predict_proba(known[place.get_indexer(part.image_ids)])[:, 1]
-        scored.append(FoldScores(part.labels, part.patients, scores[np.newaxis]))
+        scored.append(part.scored(scores[np.newaxis]))
     return scored
 
 

@@ -10,6 +10,7 @@ from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.calibration import CALIBRATION, calibration_findings
 from radlib.questions.confounds import CONFOUNDS, confounds_findings
 from radlib.questions.controls import CONTROLS
+from radlib.questions.external import EXTERNAL, external_findings
 from radlib.questions.label_efficiency import EFFICIENCY, efficiency_findings
 from radlib.questions.lesions.compare import (
     DICE,
@@ -50,6 +51,7 @@ QUESTIONS = {
     "Is it what images show, or how finely they are labelled?": [
         (MATCHED, matched_findings, "11_matched_labels#difference")
     ],
+    "Does it hold in another hospital?": [(EXTERNAL, external_findings, "17_external#table")],
 }
 TABLES = [AUC, OVERALL, *(table for parts in QUESTIONS.values() for table, _, _ in parts), CONTROLS]
 MOST = 6  # findings of one question on the first page; its notebook has the others

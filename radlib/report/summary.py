@@ -77,7 +77,7 @@ def data_table(study: Study) -> pd.DataFrame:
         rows.append(
             {
                 "dataset": dataset.title,
-                "use": "task" if is_task else "corpus",
+                "use": "corpus" if not is_task else "task" if name in study.trained_tasks else "external set",
                 "patients": f"{manifest['patient_id'].nunique():,}" if _named(folder) else "not named",
                 "images": len(manifest),
                 "positive": f"{int(manifest['label'].sum()):,}" if is_task else "",

@@ -48,13 +48,19 @@ def complete(study: Study) -> dict[str, Any]:
     whole["backbones_of"] = {name: study.backbones_of(name) for name in [*study.corpora, *study.checkpoints]}
     kinds = ("corpora", "tasks", "checkpoints")
     stages = {kind: {name: item["path"] for name, item in whole[kind].items()} for kind in kinds}
+    # what a task's runs read beside its own images and all weights: its external set
+    paths = {name: study.tasks[name].external or "" for name in study.trained_tasks}
+    transferred = {
+        name: f"data/{study.name}/{other}" if other else study.tasks[name].path
+        for name, other in paths.items()
+    }
     values = {
         name: {key: _line(one) for key, one in value.items()} if isinstance(value, dict) else _line(value)
         for name, value in whole.items()
     }
     return {
         "about": "Written by make study from params.yaml, with every value that it leaves out; edit that.",
-        "stages": {**stages, "segment": study.segment.tasks},
+        "stages": {**stages, "transfer": transferred, "segment": study.segment.tasks},
         "study": values,
     }
 

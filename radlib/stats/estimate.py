@@ -23,6 +23,7 @@ from scipy.stats import norm, sem
 from scipy.stats import t as student
 
 PATIENTS, BOTH = "patients", "patients and trainings"
+ROUNDING = 1e-12  # a replicate as small beside 1, or beside the largest replicate, is 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class Estimate:
         if rank < 1:
             raise ValueError(self._too_few(confidence))
         defined = np.isfinite(self.replicates).all(axis=0)
-        ends = np.where(defined, np.sort(self.replicates, axis=0)[[rank - 1, -rank]], np.nan)
+        ends = np.where(defined, np.sort(self._settled(), axis=0)[[rank - 1, -rank]], np.nan)
         return tuple(ends) if ends.ndim > 1 else tuple(ends.tolist())
 
     def p_value(self) -> float:
@@ -78,7 +79,8 @@ class Estimate:
         """
         if not np.isfinite(self.replicates).all():
             return math.nan
-        beyond = min(int((self.replicates <= 0).sum()), int((self.replicates >= 0).sum()))
+        settled = self._settled()
+        beyond = min(int((settled <= 0).sum()), int((settled >= 0).sum()))
         tail = (beyond + 1) / (len(self.replicates) + 1)
         if tail >= 0.5 or self.patients is None:
             return min(2 * tail, 1.0)
@@ -159,6 +161,14 @@ class Estimate:
         """The difference of two estimates whose replicate i is of the same resample."""
         return replace(self, value=self.value - other.value, replicates=self.replicates - other.replicates)
 
+    def _settled(self) -> np.ndarray:
+        """The replicates, those that are 0 but for rounding set to 0.
+
+        A mean of differences that cancel is 0, or 1e-17 of either sign, as the order of its summands has it.
+        """
+        size = np.abs(self.replicates)
+        return np.where(size <= ROUNDING * size.max(axis=0, initial=1), 0.0, self.replicates)
+
     def _p_below_zero(self) -> float:
         """One-sided p-value of the hypothesis that the true value is 0 or more."""
         half = self.p_value() / 2
@@ -189,6 +199,19 @@ def mean_of(estimates: Sequence[Estimate], confidence: float) -> Estimate:
     value = np.mean([one.value for one in estimates], axis=0)
     replicates = np.mean([one.replicates for one in estimates], axis=0)
     return replace(_strongest(estimates, confidence), value=value, replicates=replicates)
+
+
+def independent_difference(a: Estimate, b: Estimate, confidence: float) -> Estimate:
+    """a - b of estimates that were resampled independently; corrected for few patients as `mean_of` is.
+
+    >>> more, less = Estimate(0.5, np.full(9, 0.5), 90), Estimate(0.2, np.full(9, 0.2), 20)
+    >>> found = independent_difference(more, less, 0.95)
+    >>> found.value, found.patients
+    (0.3, 20)
+    """
+    return replace(
+        _strongest([a, b], confidence), value=a.value - b.value, replicates=a.replicates - b.replicates
+    )
 
 
 def resamples_needed(

@@ -73,6 +73,11 @@ class Task(Dataset):
         8, ge=0, le=16, description="looser than in a corpus: a copy in two parts would flatter every source"
     )
     folds: int = Field(5, ge=1, le=20, description="1: one 75/10/15 split; k: each patient tested once")
+    score: Literal["image", "patient_mean", "patient_max"] = Field(
+        "image",
+        description="what is scored: images; or patients, whose exams have one label, by the mean or the "
+        "largest score of their images",
+    )
     augment: Literal["none", "shifts", "full"] = Field("full", description="full: small sets")
     input: int | None = Field(None, ge=32, le=1024, description="at least this input side, px, for maps")
     train: Each[common.TrainUsed] | None = Field(
@@ -82,6 +87,11 @@ class Task(Dataset):
     variant_of: common.ComparedName | None = Field(
         None, description="a task with the same images and patients, with which 06_dice compares this one"
     )
+    external: common.TaskName | None = Field(
+        None,
+        description="a task with the same finding from another hospital: scored by the finished runs of this "
+        "one, and neither trained on nor compared itself",
+    )
     published_delta: float | None = Field(None, description="published AUC gain over ImageNet")
     same_data_as_published: bool = False
 
@@ -90,6 +100,11 @@ class Task(Dataset):
         if self.negative == self.positive:
             raise ValueError(f"negative and positive are both '{self.negative}'; name two classes")
         return self
+
+    @property
+    def class_names(self) -> list[str]:
+        """In the order of their labels, 0, 1, ..."""
+        return [self.negative, self.positive]
 
 
 class Checkpoint(Strict):

@@ -117,7 +117,13 @@ class Study(Strict):
     @property
     def compared_tasks(self) -> list[str]:
         """The tasks that count in the comparison of sources: a variant has the images of another task."""
-        return [name for name, task in self.tasks.items() if task.variant_of is None]
+        return [name for name in self.trained_tasks if self.tasks[name].variant_of is None]
+
+    @property
+    def trained_tasks(self) -> list[str]:
+        """The tasks that networks are transferred to: all but the `external` sets of others."""
+        external = {task.external for task in self.tasks.values()}
+        return [name for name in self.tasks if name not in external]
 
     def origin(self, dataset: str) -> str:
         """The dataset whose seeds this one shares: a variant is drawn and split like its original."""

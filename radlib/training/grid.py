@@ -81,12 +81,16 @@ class RunGroup(ABC):
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor: ...
 
     @abstractmethod
-    def figures(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
-        """What is said of the validation part beside its loss."""
+    def figures(self, logits: Tensor, targets: Tensor, rows: np.ndarray) -> dict[str, float]:
+        """What is said of the validation part, the rows `rows`, beside its loss."""
 
     @abstractmethod
     def test(self, learner: nn.Module, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
         """Figures of a trained run, and a row per test image."""
+
+    def external(self, learner: nn.Module) -> pd.DataFrame:
+        """A row per image of the task's external set, which nothing was chosen by; no rows without one."""
+        return pd.DataFrame()
 
     # What they have in common ---------------------------------------------------------------------------
     @cached_property
@@ -130,7 +134,8 @@ class RunGroup(ABC):
         """Train, choose the epoch by validation loss, test once.
 
         Returns:
-            one row of the table of runs (JSON values) with the `history` of its epochs; a row per test image.
+            one row of the table of runs (JSON values) with the `history` of its epochs; a row per test image,
+            and per image of an external set, which the column `external` then marks.
         """
         start = time.perf_counter()
         train, validation, test = self.parts(run)
@@ -155,7 +160,11 @@ class RunGroup(ABC):
             "weights_digest": self.weights.digest,
             "history": history,
         }
-        return record, about.assign(fold=run.fold).join(tested)
+        rows, outside = about.join(tested), self.external(learner)
+        if len(outside):
+            outside = outside.assign(run=self.digest(run), external=True)
+            rows = pd.concat([rows.assign(external=False), outside], ignore_index=True)
+        return record, rows.assign(fold=run.fold)
 
     def fit(
         self, learner: nn.Module, run: Run, train: np.ndarray, validation: np.ndarray, generator
@@ -195,7 +204,7 @@ class RunGroup(ABC):
         logits, targets = self.answers(learner, rows)
         if not torch.isfinite(logits).all():
             return {"val_loss": math.inf, **self.diverged}
-        return {"val_loss": float(self.loss(logits, targets)), **self.figures(logits, targets)}
+        return {"val_loss": float(self.loss(logits, targets)), **self.figures(logits, targets, rows)}
 
     def answers(self, learner: nn.Module, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Logits and targets of any number of rows, float32, on the processor."""

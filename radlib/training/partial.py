@@ -41,9 +41,9 @@ class PartialRun(Run):
 
 
 class PartialGroup(TransferGroup):
-    """Runs on parts of the patients; where these networks look is not asked."""
+    """Runs on parts of the patients; where these networks look, and of other hospitals, is not asked."""
 
-    localises = False
+    localises, elsewhere = False, None
 
     def parts(self, run: PartialRun) -> list[np.ndarray]:
         """As every run's, but of the training part only what the fraction takes."""
@@ -140,7 +140,7 @@ def trained(study: Study, task: str, fractions: list[float]) -> Results:
         )
     runs = pd.concat([found.runs for found in done], ignore_index=True)
     rows = pd.concat([found.predictions[PREDICTION] for found in done], ignore_index=True)
-    return Results(runs, {task: fold_predictions(task, runs, rows)})
+    return Results(runs, {task: fold_predictions(task, runs, rows, study.tasks[task].score)})
 
 
 def _check_repeats(study: Study, task: str, sources: list[str]) -> None:

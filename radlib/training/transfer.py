@@ -1,7 +1,7 @@
 """Transfer to one task: every run of the grid, each stored as it finishes."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +17,8 @@ from radlib.networks.features import NOTHING, Features, features_of
 from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
 from radlib.networks.localise import activation_maps, baselines, localise
 from radlib.networks.weights import Weights
-from radlib.stats.auc import auc, best_threshold
+from radlib.seeds import digest_of
+from radlib.stats.auc import auc, best_threshold, by_patient
 from radlib.stats.dice import MAP_FIGURES
 from radlib.store import write_table
 from radlib.study import Run, Study
@@ -42,7 +43,8 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     """
     done = carry_out(study, task, study.runs_of(task), TransferGroup, f"transfer to {task}")
     localisation = _localisation(open_packed(study.dataset_dir(task)), done)
-    result = Transferred(done.runs, done.history, done.predictions[PREDICTION], done.computed, localisation)
+    scores = done.predictions.filter([*PREDICTION, "external"])
+    result = Transferred(done.runs, done.history, scores, done.computed, localisation)
     if save:
         for name in ("runs", "predictions", "history", "localisation"):
             write_table(getattr(result, name), study.result_dir(task) / f"{name}.parquet")
@@ -70,8 +72,25 @@ class TransferGroup(RunGroup):
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         super().__init__(study, task, packed, weights, advance)
-        self.size = study.input_size(task, weights.backbone)
+        self.size, self.score = study.input_size(task, weights.backbone), study.tasks[task].score
         self.masked = np.flatnonzero(packed.manifest["has_mask"]) if packed.masks else NOTHING
+
+    def digest(self, run: Run) -> str:
+        """Images are scored whatever is compared, but figures of validation and test are of the latter."""
+        own = super().digest(run)
+        own = own if self.score == "image" else digest_of(own, self.score)
+        return digest_of(own, self.elsewhere.packed.digest) if self.elsewhere else own
+
+    @cached_property
+    def elsewhere(self) -> "TransferGroup | None":
+        """The same group for the task's external set, which is scored and never trained on."""
+        task = self.study.tasks[self.task]
+        if task.external is None:
+            return None
+        as_here = task.model_copy(update={"augment": "none", "external": None})
+        study = self.study.model_copy(update={"tasks": {task.external: as_here}})
+        packed = replace(self.opened(study, task.external), masks=None)
+        return TransferGroup(study, task.external, packed, self.weights, lambda done: None)
 
     @cached_property
     def features(self) -> Features:
@@ -115,8 +134,20 @@ class TransferGroup(RunGroup):
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         return functional.binary_cross_entropy_with_logits(logits, targets)
 
-    def figures(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
-        return {"val_auc": auc(logits.numpy(), targets.numpy())}
+    def figures(self, logits: Tensor, targets: Tensor, rows: np.ndarray) -> dict[str, float]:
+        scores = logits.numpy() if self.score == "image" else probabilities(logits)
+        return {"val_auc": auc(*self.compared(scores, targets.numpy(), rows))}
+
+    def compared(
+        self, scores: np.ndarray, labels: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and labels of what the task compares: of the images themselves, or of their patients."""
+        if self.score == "image":
+            return scores, labels
+        patients = self.packed.manifest["patient_id"].to_numpy()[rows]
+        how = self.score.removeprefix("patient_")
+        (scores,), labels, _ = by_patient(scores[np.newaxis], labels, patients, how)
+        return scores, labels
 
     def test(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
         logits, targets = self.answers(learner, np.concatenate([validation, test]))
@@ -124,12 +155,23 @@ class TransferGroup(RunGroup):
         chosen, scores = np.split(probabilities(logits), [len(validation)])
         true, labels = np.split(targets.numpy(), [len(validation)])
         labels = labels.astype(int)
-        figures = {"val_threshold": best_threshold(chosen, true), "test_auc": auc(scores, labels)}
+        figures = {
+            "val_threshold": best_threshold(*self.compared(chosen, true, validation)),
+            "test_auc": auc(*self.compared(scores, labels, test)),
+        }
         table = pd.DataFrame({"label": labels, "score": scores})
         if self.localises and len(self.masked):
             figures["threshold"], located = self._localise(learner, validation, test)
             table = table.join(located)
         return figures, table
+
+    def external(self, learner) -> pd.DataFrame:
+        if self.elsewhere is None:
+            return pd.DataFrame()
+        there, manifest = self.elsewhere, self.elsewhere.packed.manifest
+        shown = learner.shown(there.packed, there.features)
+        logits, _ = there.answers(shown, np.arange(len(manifest)))
+        return manifest[["image_id", "patient_id", "label"]].assign(score=probabilities(logits))
 
     def _localise(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[float, pd.DataFrame]:
         """The threshold, and per test image the figures and the map; rows without a mask are left out."""
