@@ -12,31 +12,48 @@ its mean over channels, then over the first batch norms. The same pairs are matc
 where images are made from weights (DeepInversion, Yin et al. 2020, arXiv 1912.08795), and replaced where
 networks move to other images (AdaBN, Li et al. 2016, arXiv 1603.04779). What comes to the first batch norm is
 a linear function of the input; deeper ones say more of what images show than of how they were scaled.
+
+Images of another kind than those of the training are off whatever their preprocessing, by as much as the
+nearest candidate still is. So a candidate is ruled out only where it is more than `MARGIN` times as far, with
+all of the interval: a smaller difference may come from the images (`benchmarks/passport.py` measures it).
 """
 
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from radlib.errors import UserError
 from radlib.networks.backbones import usual_size
+from radlib.networks.cards import still
 from radlib.networks.checkpoints import reference_image
-from radlib.networks.weights import Weights
+from radlib.networks.weights import Preprocessing, Weights
+from radlib.stats.estimate import Estimate
 
 LAYERS = 3  # batch norms, in the order in which they compute
-DEAD_VARIANCE, DEAD_SCALE = 1e-6, 1e-4  # of the layer's median; of gamma, in SD
-EXPLODING = 1000  # times the layer's median variance
+MARGIN = 2
+FEWEST = 8  # images, for an interval
 # A channel that is constant on the given images would be infinitely far.
 _FLOOR = 1e-3
 _BATCH = 16
+TOLD, ORDER, UNTOLD = "told", "order", "not told"
+AS_STATED, OF_IMAGES = "as the study has it", "mean and SD of these images"
+CAFFE = (123.68 / 255, 116.779 / 255, 103.939 / 255)  # means of red, green, blue
+SCALINGS = {
+    "0 to 1": Preprocessing((0.0,) * 3, (1.0,) * 3),
+    "−1 to 1": Preprocessing((0.5,) * 3, (0.5,) * 3),
+    "Caffe (0 to 255, less means)": Preprocessing(CAFFE, (1 / 255,) * 3),
+    "Caffe / 255": Preprocessing(CAFFE, (1.0,) * 3),
+    "ImageNet's mean and SD": Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 
+# Distance -------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Arriving:
-    """What given images bring to a batch norm, beside what it has stored, channels that are dead left out.
+    """What given images bring to a batch norm, beside what it has stored, without channels that are still.
 
     mean, variance: float64 (C,), stored; first, second: float64 (n, C), mean and mean square over places of
     every image.
@@ -52,39 +69,10 @@ class _Enough(Exception):
     """The first batch norms have been reached, and nothing behind them is asked for."""
 
 
-def batch_norms(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
-    """By name, in the order in which they are declared; empty for networks without, such as ViT or ConvNeXt."""
-    return {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None
-    }
-
-
-def census(network: nn.Module) -> pd.DataFrame:
-    """A row per batch norm: layer, channels, dead, exploding, largest (variance).
-
-    A channel is dead where it hardly varied in training (variance at most `DEAD_VARIANCE` of the layer's
-    median) or is hardly passed on (|gamma| at most `DEAD_SCALE`); it explodes where its variance is more than
-    `EXPLODING` times the layer's median.
-    """
-    rows = []
-    for name, norm in batch_norms(network).items():
-        variance, median = norm.running_var, norm.running_var.median()
-        dead = _dead(norm)
-        exploding = (variance > EXPLODING * median) & ~dead
-        counts = (len(variance), int(dead.sum()), int(exploding.sum()), float(variance.max()))
-        rows.append((name, *counts))
-    return pd.DataFrame(rows, columns=["layer", "channels", "dead", "exploding", "largest"])
-
-
-def _dead(norm: nn.BatchNorm2d) -> Tensor:
-    still = _still(norm)
-    return still if norm.weight is None else still | (norm.weight.detach().abs() <= DEAD_SCALE)
-
-
-def _still(norm: nn.BatchNorm2d) -> Tensor:
-    return norm.running_var <= DEAD_VARIANCE * norm.running_var.median()
+def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    """Those with stored statistics, in the order in which they are declared."""
+    norms = (module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    return [norm for norm in norms if norm.running_mean is not None]
 
 
 def arriving(network: nn.Module, images: Tensor, layers: int = LAYERS) -> list[Arriving]:
@@ -100,20 +88,28 @@ def arriving(network: nn.Module, images: Tensor, layers: int = LAYERS) -> list[A
         if len(seen) == layers and norm is list(seen)[-1]:
             raise _Enough
 
-    hooks = [norm.register_forward_pre_hook(look) for norm in batch_norms(network).values()]
+    hooks = [norm.register_forward_pre_hook(look) for norm in batch_norms(network)]
     for some in images.split(_BATCH):
         with torch.inference_mode(), suppress(_Enough):
             network.forward_features(some)
     for hook in hooks:
         hook.remove()
-    found = [_of_norm(norm, torch.cat(parts, dim=1)) for norm, parts in seen.items()]
-    return [layer for layer in found if len(layer.mean)]
+    found = []
+    for norm, parts in seen.items():
+        moving = ~still(norm.running_var)
+        tensors = (*_stored(norm), *torch.cat(parts, dim=1))
+        found.append(Arriving(*(tensor[..., moving].double().cpu().numpy() for tensor in tensors)))
+    return found
 
 
-def _of_norm(norm: nn.BatchNorm2d, moments: Tensor) -> Arriving:
-    alive = ~_still(norm)
-    stored = (norm.running_mean[alive], norm.running_var[alive], *moments[:, :, alive])
-    return Arriving(*(tensor.double().cpu().numpy() for tensor in stored))
+def _stored(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Running mean and variance without what few batches leave in them of their start, 0 and 1 (as in Adam,
+    Kingma & Ba 2014, arXiv 1412.6980, section 3); a file that does not say how many had enough of them.
+    """
+    batches = int(norm.num_batches_tracked or 0)
+    left = (1 - norm.momentum) ** batches if batches and norm.momentum else 0.0
+    mean, variance = norm.running_mean / (1 - left), (norm.running_var - left) / (1 - left)
+    return mean, variance.clamp_min(1e-3 * norm.running_var.median())
 
 
 def distances(found: list[Arriving], weights: np.ndarray) -> np.ndarray:
@@ -127,16 +123,125 @@ def distances(found: list[Arriving], weights: np.ndarray) -> np.ndarray:
 
 
 def _divergence(layer: Arriving, shares: np.ndarray) -> np.ndarray:
-    mean = shares @ layer.first
+    mean, stored = shares @ layer.first, (1 + _FLOOR) * layer.variance
     variance = np.maximum(shares @ layer.second - mean**2, 0) + _FLOOR * layer.variance
-    stored = (1 + _FLOOR) * layer.variance
     return ((np.log(stored / variance) + (variance + (mean - layer.mean) ** 2) / stored - 1) / 2).mean(axis=1)
 
 
-def reference_vector(weights: Weights) -> tuple[int, np.ndarray]:
-    """Side (px) of `reference_image` and the features (C,) that a network says of it, float32, on the processor.
+# Candidates -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Candidate:
+    """One way to prepare images; `names`: every (scaling, order of channels) that comes to the same."""
 
-    The picture is prepared as the weights' own preprocessing says, and pooled as timm does.
+    names: tuple[tuple[str, str], ...]
+    preprocessing: Preprocessing
+
+    @property
+    def title(self) -> str:
+        """`−1 to 1, RGB or BGR`."""
+        orders: dict[str, list[str]] = {}
+        for scaling, channels in self.names:
+            orders.setdefault(scaling, []).append(channels)
+        said = [f"{s}, {' or '.join(found)}" for s, found in orders.items() if s != AS_STATED]
+        return " = ".join(said) or ", ".join(self.names[0])
+
+    @property
+    def stated(self) -> bool:
+        """Whether it is what the study shows these weights."""
+        return self.names[0][0] == AS_STATED
+
+
+def candidates(images: Tensor, stated: Preprocessing, own: Preprocessing) -> list[Candidate]:
+    """RGB and BGR by every scaling, those that prepare these images alike taken together.
+
+    Args:
+        images: float32 (n, 1 or 3, H, W) in 0..1, RGB.
+        stated: of the study; own: mean and SD of the data set that the images are of.
+    """
+    ways = {(AS_STATED, stated.channels): stated}
+    for scaling, way in {**SCALINGS, OF_IMAGES: own}.items():
+        ways[scaling, "RGB"] = way
+        ways[scaling, "BGR"] = Preprocessing(way.mean[::-1], way.std[::-1], "BGR")
+    groups: list[tuple[list, Preprocessing, Tensor]] = []
+    for name, way in ways.items():
+        shown = way(images[:_BATCH])
+        # The same but for a thousandth of the range from black to white.
+        alike = (
+            names for names, other, seen in groups if (shown - seen).abs().max() <= 1e-3 / min(other.std)
+        )
+        names = next(alike, None)
+        if names is None:
+            groups.append(([name], way, shown))
+        else:
+            names.append(name)
+    return [Candidate(tuple(names), way) for names, way, _ in groups]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Candidates on the images of one data set, nearest first; `found`: logarithms of their distances."""
+
+    candidates: list[Candidate]
+    found: list[Estimate]
+
+    @property
+    def times(self) -> list[Estimate]:
+        """How far beyond the nearest, as logarithms, on the same resampled images."""
+        return [one - self.found[0] for one in self.found]
+
+    def fitting(self, confidence: float, margin: float = MARGIN) -> list[Candidate]:
+        """The nearest, and all that are not shown to be more than `margin` times as far."""
+        limit = np.log(margin)
+        lows = [one.interval(confidence)[0] for one in self.times]
+        return [one for i, one in enumerate(self.candidates) if i == 0 or lows[i] <= limit]
+
+
+def verdict_of(fitting: list[Candidate]) -> str:
+    """`TOLD` where one candidate is left, `ORDER` where all that are left share a scaling."""
+    if len(fitting) == 1:
+        return TOLD
+    shared = set.intersection(*({scaling for scaling, _ in one.names} for one in fitting))
+    return ORDER if shared - {AS_STATED} else UNTOLD
+
+
+def match(network: nn.Module, images: Tensor, ways: list[Candidate], resamples: int, seed: int) -> Matched:
+    """Distance of every candidate with its bootstrap over images, the same resamples for all.
+
+    A distance is quadratic, so resampling adds to it what sampling had added already: replicates are moved by
+    the mean of what they add (Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 10).
+
+    Args:
+        network: in evaluation; images: float32 (n, 1 or 3, H, W), each of another patient.
+    Raises:
+        UserError: fewer images than an interval needs, or a network without batch norm.
+    """
+    count = len(images)
+    if count < FEWEST:
+        raise UserError(
+            f"{count} images of different patients are too few to compare preprocessings; {FEWEST} are the "
+            "least, so name another data set"
+        )
+    if not batch_norms(network):
+        raise UserError(
+            "a network without batch norm stores nothing of the images that it was trained on; ask the "
+            "publisher of its weights for their preprocessing"
+        )
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
+    found = []
+    for way in ways:
+        layers = arriving(network, way.preprocessing(images))
+        value = float(np.log(distances(layers, np.ones((1, count))))[0])
+        replicates = np.log(distances(layers, drawn))
+        found.append(Estimate(value, replicates - (replicates.mean() - value), count))
+    order = sorted(range(len(ways)), key=lambda i: found[i].value)
+    return Matched([ways[i] for i in order], [found[i] for i in order])
+
+
+# Reference ------------------------------------------------------------------------------------------------
+def reference_vector(weights: Weights) -> tuple[int, np.ndarray]:
+    """Side (px) of `reference_image`, and the features (C,) that a network says of it.
+
+    Float32, on the processor; prepared as the weights' own preprocessing says, and pooled as timm does.
     """
     size, network = usual_size(weights.backbone), weights.build().cpu().eval()
     picture = torch.from_numpy(reference_image(size)).permute(2, 0, 1)[None] / 255

@@ -22,6 +22,7 @@ from radlib.questions.lesions.compare import (
 from radlib.questions.lesions.measured import load_segmented
 from radlib.questions.matched_labels import MATCHED, matched_findings
 from radlib.questions.overlap import OVERLAP, overlap_findings
+from radlib.questions.passport import PASSPORT, passport_findings
 from radlib.questions.ranking import IMPROVEMENT, RANKS, improvement_findings, ranking_findings
 from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
 from radlib.questions.validity.coverage import VALIDITY, validity_findings
@@ -51,6 +52,7 @@ QUESTIONS = {
     "Is it what images show, or how finely they are labelled?": [
         (MATCHED, matched_findings, "11_matched_labels#difference")
     ],
+    "Are weights shown what they were trained with?": [(PASSPORT, passport_findings, "14_passport#lesson")],
     "Does it hold in another hospital?": [(EXTERNAL, external_findings, "17_external#table")],
 }
 TABLES = [AUC, OVERALL, *(table for parts in QUESTIONS.values() for table, _, _ in parts), CONTROLS]
