@@ -40,6 +40,7 @@ from radlib.questions.passport import (
     passports,
 )
 from radlib.simulate import simulated_photographs, simulated_radiology
+from radlib.study.training import Backbone
 from radlib.training.pretrain import channel_statistics
 from tests.conftest import two_classes, write_packed
 from tests.fabricated import make_study
@@ -234,7 +235,7 @@ def study(keras, photographs, radiology, tmp_path_factory):
         compare={"pairs": [], "headline": ["published", "random"]},
     )
     import_checkpoint(study, "published")
-    study.backbones["densenet121"].size = SIDE
+    study = study.model_copy(update={"backbones": {"densenet121": Backbone(size=SIDE)}})
     for name, images in (("photographs", photographs[0][96:]), ("radiology", radiology[0][:64])):
         write_packed(
             study.dataset_dir(name),

@@ -18,6 +18,7 @@ class Compare(Strict):
     resamples: int = Field(2000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     equivalence: float = Field(0.01, gt=0, lt=1, description="differences in AUC below it do not matter")
+    rank_by: common.TrainUsed = Field("logistic", description="regime by which 07 says where to start from")
 
 
 class Cell(Strict):
@@ -93,6 +94,7 @@ class LabelEfficiency(Strict):
 
     tasks: Each[common.ComparedName] = []
     backbones: Each[common.BackboneName] = Field([], description="none named: all of the study")
+    train: Literal["frozen", "logistic"] = Field("frozen", description="one of transfer's settings")
     lr: float = Field(0.01, gt=0, description="that of one of transfer's frozen settings")
     fractions: list[float] = Field(
         [0.05, 0.1, 0.25, 0.5, 1.0],
