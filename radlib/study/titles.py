@@ -5,7 +5,7 @@ import pandas as pd
 from radlib.study import Study
 
 ESTIMATES = {"grid_mean": "mean over the settings", "best_by_validation": "setting chosen by validation"}
-TRAIN = {"frozen": "frozen", "top10": "top 10 layers", "all": "all layers"}
+TRAIN = {"frozen": "frozen", "top10": "top 10 layers", "top": "last stage", "all": "all layers"}
 
 
 def source_title(study: Study, source: str) -> str:

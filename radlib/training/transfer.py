@@ -13,8 +13,16 @@ from torch.nn import functional
 from radlib import compute
 from radlib.data.images import Packed, open_packed
 from radlib.machines.workers import Advance
+from radlib.networks.backbones import no_maps
 from radlib.networks.features import NOTHING, Features, features_of
-from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
+from radlib.networks.learners import (
+    FrozenLearner,
+    Head,
+    StageLearner,
+    TopLearner,
+    WholeLearner,
+    feature_scale,
+)
 from radlib.networks.localise import activation_maps, baselines, localise
 from radlib.networks.weights import Weights
 from radlib.stats.auc import auc, best_threshold
@@ -63,15 +71,16 @@ class TransferGroup(RunGroup):
     """They share weights and features. localises: whether maps are compared with lesion masks."""
 
     section, folder = "transfer", "runs"
-    stored = ("frozen", "top10", "all")
-    passes = {"frozen": 0.003, "top10": 0.15, "all": 3.5}
+    stored = ("frozen", "top10", "top", "all")
+    passes = {"frozen": 0.003, "top10": 0.15, "top": 1.8, "all": 3.5}
     diverged = {"val_auc": 0.5}
     localises = True
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         super().__init__(study, task, packed, weights, advance)
         self.size = study.input_size(task, weights.backbone)
-        self.masked = np.flatnonzero(packed.manifest["has_mask"]) if packed.masks else NOTHING
+        shows = packed.masks and not no_maps(weights.backbone)
+        self.masked = np.flatnonzero(packed.manifest["has_mask"]) if shows else NOTHING
 
     @cached_property
     def features(self) -> Features:
@@ -97,17 +106,18 @@ class TransferGroup(RunGroup):
         return torch.from_numpy(labels).to(compute.device())
 
     def share(self, run: Run) -> None:
-        _ = self.features, (run.train == "frozen" or self.network)
+        _ = self.features, (run.train == "frozen" or self.weights.network)
 
     def learner(self, run: Run, train: np.ndarray) -> nn.Module:
         center, scale = feature_scale(self.features.pooled[0], train, self.options.standardise)
         head = Head(center, scale, self.options.dropout).to(compute.device())
         if run.train == "frozen":
-            return FrozenLearner(self.features, head)
-        network = copy.deepcopy(self.network)
+            return FrozenLearner(self.features, head, self.weights)
+        network = copy.deepcopy(self.weights.network)
         if run.train == "top10":
             return TopLearner(self.features, self.weights, network, head)
-        return WholeLearner(self.packed, self.weights, network, self.size, self.kind, head)
+        learner = StageLearner if run.train == "top" else WholeLearner
+        return learner(self.packed, self.weights, network, self.size, self.kind, head)
 
     def answer(self, learner, rows, epoch, generator) -> tuple[Tensor, Tensor]:
         return learner(rows, epoch, generator), self.labels[rows]

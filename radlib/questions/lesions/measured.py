@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from radlib.errors import UserError
+from radlib.networks.backbones import no_maps
 from radlib.stats.dice import BASELINES, MAP_FIGURES, MASK_FIGURES
 from radlib.study import Study
 from radlib.training.results import (
@@ -82,7 +83,8 @@ def lesion_tasks(study: Study) -> list[str]:
 
 
 def load_localised(study: Study, results: Results) -> Found:
-    """Read `results/<task>/localisation.parquet` of those tasks of `results` that have lesion masks.
+    """Read `results/<task>/localisation.parquet` of those tasks of `results` that have lesion masks; without
+    the runs of backbones that have no class-activation maps.
 
     Raises:
         UserError: a file is missing or damaged, or lacks a run or a figure.
@@ -92,7 +94,10 @@ def load_localised(study: Study, results: Results) -> Found:
         path = study.result_dir(task) / "localisation.parquet"
         table = read_result(path, task, [*_IMAGE, *MAP_FIGURES])
         if len(table):
-            runs[task], images[task] = results.of_task(task), table
+            found = results.of_task(task)
+            lacking = set(found["backbone"][~found["run"].isin(table["run"])])
+            mapless = [name for name in lacking if no_maps(name)]
+            runs[task], images[task] = found[~found["backbone"].isin(mapless)], table
             _check_complete(path, runs[task], table, MAP_FIGURES)
     return Found("localisation", MAP_FIGURES, runs, images)
 
