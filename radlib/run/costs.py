@@ -29,9 +29,9 @@ _UNETS = {"frozen": "unet_frozen", "all": "unet_all"}
 class Step(NamedTuple):
     """One way in which an image passes a network.
 
-    net: `whole`; `top10`, from the stored input of the first trainable layer on; `top`, the whole network, of
-    which the last stage trains; `frozen`, the head alone; `unet_frozen`, the decoder alone; `unet_all`. train:
-    forward, backward and the optimiser's step; else forward alone. size: side of the network's input, px.
+    net: `whole`; `top10`, from the stored input of the first trainable layer on; `top`, the whole network,
+    of which the last stage trains; `frozen`, the head alone; `unet_frozen`, the decoder alone; `unet_all`.
+    train: forward, backward and the optimiser's step; else forward alone. size: side of the input, px.
     """
 
     net: str
@@ -138,9 +138,8 @@ def transfer(study: Study, runs: list[Run], counts: Counts) -> Piece:
         fold, epochs = counts.folds[run.fold], study.transfer.epochs[run.train]
         # Once more for the threshold, after the best epoch's weights are back.
         scored = (epochs + 1) * fold.images.validation + fold.images.test
-        if (
-            run.train != "frozen" and says.last
-        ):  # class-activation maps take a pass, where no last feature map is stored
+        # Class-activation maps take a pass, where what is pooled is not stored.
+        if run.train != "frozen" and says.last:
             scored += fold.lesions.validation + fold.lesions.test
         steps += _passes(_NETS[run.train], backbone, size, epochs * fold.images.train, scored)
         maps = fold.lesions.test * (2 * says.places + ROW_BYTES) * bool(says.places)
