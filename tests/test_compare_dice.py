@@ -174,7 +174,7 @@ def test_no_verdict_where_runs_diverged(planted):
 
 
 def test_several_seeds_hold_the_luck_of_training(planted, tmp_path):
-    assert set(planted[3]["interval_holds"]) == {"patients"}
+    assert set(planted[3]["resampled"]) == {"patients"}
     study = make_study(tmp_path)
     transfer = study.transfer.model_copy(update={"seeds": [0, 1]})
     study = study.model_copy(update={"transfer": transfer})
@@ -183,7 +183,7 @@ def test_several_seeds_hold_the_luck_of_training(planted, tmp_path):
     fabricate_maps(study, level)
     located = lesions.load_localised(study, load_results(study))
     table = compare_lesions.compare_found(study, [located])
-    assert set(table["interval_holds"]) == {"patients and trainings"}
+    assert set(table["resampled"]) == {"patients and trainings"}
     row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
     images = located.images[TASK].merge(located.runs[TASK][["run", "source"]], on="run")
     means = images.groupby(["source", "image_id"])["dice"].mean()

@@ -17,6 +17,7 @@ from radlib.data.splits import nested_part
 from radlib.errors import UserError
 from radlib.networks.features import Features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.questions.label_curves import efficiency_figure
 from radlib.questions.label_efficiency import (
     BOTH,
     CORRECTED,
@@ -24,7 +25,6 @@ from radlib.questions.label_efficiency import (
     FAMILY,
     TESTED,
     Efficiency,
-    efficiency_figure,
     efficiency_findings,
     label_efficiency,
 )
@@ -136,7 +136,7 @@ def test_partial_runs_are_told_apart_and_whole_runs_are_those_of_the_grid(small_
     assert set(whole) <= set(study.runs_of(TASK)) and {type(run) for run in whole} == {Run}
     assert {(run.train, run.lr, run.seed) for run in whole} == {("frozen", 0.01, 0)}
     other = study.label_efficiency.model_copy(update={"lr": 0.5})
-    with pytest.raises(UserError, match="label_efficiency.lr is 0.5, but no frozen setting of task"):
+    with pytest.raises(UserError, match="asks for 'frozen' with lr 0.5, which is no setting"):
         whole_runs(study.model_copy(update={"label_efficiency": other}), TASK)
 
 
@@ -167,7 +167,7 @@ def test_all_patients_are_the_run_of_the_grid_and_a_second_call_computes_nothing
     assert smallest["excess"] == pytest.approx(smallest["delta"] - whole["delta"])
     assert smallest["excess_low"] < smallest["excess"] < smallest["excess_high"]
     assert math.isnan(whole["excess"])
-    assert whole["interval_holds"] == TESTED and math.isnan(whole["sd_draws"])
+    assert whole["resampled"] == TESTED and math.isnan(whole["sd_draws"])
     again = label_efficiency(study)
     assert set((study.store_dir / "runs").rglob("*.parquet")) == stored | new
     pd.testing.assert_frame_equal(found.table, again.table)
@@ -181,7 +181,7 @@ def test_table_agrees_with_the_stored_runs(small_study):
     # Of 80 patients 48 train, 24 of each class; two images a patient.
     assert list(rows["n_train_patients"]) == [2 * 2, 2 * 7, 48]
     assert list(rows["n_runs"]) == [6, 6, 2] and list(rows["repeats"]) == [3, 3, 1]
-    assert list(rows["interval_holds"]) == [BOTH, BOTH, TESTED]
+    assert list(rows["resampled"]) == [BOTH, BOTH, TESTED]
     runs = [load_run(path) for path in (study.store_dir / "runs").rglob("*.parquet")]
     for source, column in zip(PAIR, ("auc_a", "auc_b"), strict=True):
         aucs: dict[float, list] = {}
@@ -280,7 +280,7 @@ def row(fraction: float, patients: int, low: float, high: float, holds: bool = T
         "n_train_patients": patients, "auc_a": 0.7 + (low + high) / 2, "auc_b": 0.7,
         "delta": (low + high) / 2, "ci_low": low, "ci_high": high, "sd_draws": 0.05, "excess": math.nan,
         "p_holm": p if low > 0 or high < 0 else 0.9, "p_tost_holm": p,
-        "interval_holds": BOTH if fraction < 1 else TESTED,
+        "resampled": BOTH if fraction < 1 else TESTED,
     }  # fmt: skip
 
 
@@ -418,7 +418,7 @@ def test_figure_shows_the_table(tmp_path):
         ],
         columns=["task", "source", "fraction", "n_train_patients", "auc", "sd_draws", "n_backbones"],
     )
-    figure = efficiency_figure(study, Efficiency(table, curves, []), "thyroid_us")
+    figure = efficiency_figure(study, Efficiency(table, curves, [], table), "thyroid_us")
     aucs, differences = figure.axes
     assert aucs.get_xscale() == differences.get_xscale() == "log"
     names = [text.get_text() for text in figure.legends[0].get_texts()]

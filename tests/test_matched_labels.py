@@ -132,7 +132,7 @@ def test_share_is_of_the_very_draws_of_the_intervals(tmp_path, seeds):
         tmp_path, seeds, {"radiology": 1.5, "photographs": 1.0, "random": 0.2}
     )
     drawn = [replicates(study, results, row) for _, row in table.iterrows()]
-    assert set(table["interval_holds"]) == {PATIENTS if len(seeds) == 1 else BOTH}
+    assert set(table["resampled"]) == {PATIENTS if len(seeds) == 1 else BOTH}
     for one, (_, row) in zip(drawn, table.iterrows(), strict=True):
         assert one.interval(0.95) == (row["ci_low"], row["ci_high"])
     assert table.loc[table["source_a"] == "radiology", SHARE].isna().all(axis=None)

@@ -261,7 +261,7 @@ def test_trainings_are_resampled_where_04_auc_resamples_them(tmp_path):
     results = load_results(study)
     auc = compare_sources(study, results).table.query("estimate == 'grid_mean'").iloc[0]
     row = overlap.compare_overlap(study, results).iloc[0]
-    assert row["interval_holds"] == auc["interval_holds"] == "patients and trainings"
+    assert row["resampled"] == auc["resampled"] == "patients and trainings"
     assert row[["ci_low", "ci_high"]].tolist() == auc[["ci_low", "ci_high"]].tolist()
     assert row["ci_low_without"] < row["delta_without"] < row["ci_high_without"]
 

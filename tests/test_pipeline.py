@@ -84,7 +84,13 @@ def short_study(folder: Path) -> None:
     params = yaml.safe_load((folder / "studies" / "smoke.yaml").read_text())
     for key in ("dropout", "standardise", "seeds"):
         del params["transfer"][key]
-    del params["tasks"]["haemorrhage_ct"], params["matched_labels"], params["notes"]
+    tasks = params["tasks"]
+    del tasks["haemorrhage_ct"], params["matched_labels"], params["notes"]
+    # breast_us in place of the task that has an external set and is scored by patient
+    classes = {key: tasks["breast_us"][key] for key in ("negative", "positive")}
+    options = {**tasks["haemorrhage_ct_same"]["options"], "application": "breast_us"}
+    tasks["breast_us_same"] = tasks.pop("haemorrhage_ct_same") | classes | {"options": options}
+    tasks["breast_us"] |= {"external": "breast_us_same", "score": "patient_mean"}
     params["tasks"]["my_task"] = OWN_TASK
     params["controls"]["task"] = "my_task"
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
@@ -127,7 +133,7 @@ def killed_and_resumed(tmp_path_factory):
 def test_kill_repeats_no_finished_run(killed_and_resumed):
     folder, finished, output = killed_and_resumed
     study = load_study(path=folder / "params.yaml")
-    total = sum(len(study.runs_of(task)) for task in study.tasks)
+    total = sum(len(study.runs_of(task)) for task in study.trained_tasks)
     assert 5 <= len(finished) < total
     assert {p: p.stat().st_mtime_ns for p in finished} == finished
     assert not any("pretrain" in stage or "corpus" in stage for stage in stages_run(output))
@@ -166,7 +172,7 @@ def test_report_is_complete_and_says_simulated(killed_and_resumed):
     assert (auc["ci_low"] <= auc["delta"]).all() and (auc["delta"] <= auc["ci_high"]).all()
     assert "simulated" in (report / "index.html").read_text().lower()
     notebooks = sorted(report.glob("notebooks/*.ipynb"))
-    assert len(notebooks) == 2 + 2 + 2 + 2 + 1 + 9
+    assert len(notebooks) == 2 + 3 + 2 + 2 + 1 + 10
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
         outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
@@ -250,7 +256,7 @@ def inside_copy(tmp_path, monkeypatch):
 
 def test_choosing_an_unknown_study_names_the_known_ones(inside_copy):
     with pytest.raises(
-        UserError, match="no study 'moon' in studies/; there are: demo, open, own, paper, smoke"
+        UserError, match="no study 'moon' in studies/; there are: demo, open, own, paper, published, smoke"
     ):
         choose("moon", "")
 

@@ -89,3 +89,15 @@ def test_other_degrees_of_freedom_change_the_quantile_alone():
         assert excludes == (p_value(draws + shift, 20, 2, degrees=6) < 0.05)
     with pytest.raises(ValueError, match="and 1.0 degrees of freedom; use more patients or more seeds"):
         interval(draws[:2000], 0.95, 20, 2, degrees=1)
+
+
+@pytest.mark.parametrize("scale", [1, 30])
+def test_replicates_that_are_zero_but_for_rounding_count_for_both_tails(scale):
+    rng = np.random.default_rng(1)
+    exact = scale * np.where(rng.random(999) < 0.3, 0, rng.normal(0.1, 0.1, 999))
+    noisy = exact + np.where(exact == 0, rng.choice([-1e-17, 1e-17], 999) * scale, 0)
+    for sample in ((), (30, 2)):
+        assert p_value(noisy, *sample) == p_value(exact, *sample)
+    assert p_value(np.full(999, 1e-17)) == 1
+    assert p_value(np.full(999, 1e-9)) == p_value(np.ones(999))
+    assert interval(np.full(999, -1e-17), 0.95) == (0, 0)

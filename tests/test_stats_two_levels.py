@@ -22,13 +22,13 @@ def one_thread():
 def drawn(design: Design, seed: int, delta: float = 0.08):
     """Both sides' scores, their settings, and the true differences of these and of any trainings."""
     latent = draw_latent(design, np.random.default_rng([9, seed]))
-    levels = level_of(0.75 + delta, design.luck), level_of(0.75, design.luck)
+    levels = level_of(0.75 + delta, design.training_sd), level_of(0.75, design.training_sd)
     settings = [np.repeat(np.arange(design.settings), design.seeds)] * design.folds
     return *scores(latent, levels), settings, true_difference(levels, latent.shifts), delta
 
 
 def test_equals_a_loop_over_scikit_learn():
-    a, b, settings, _, _ = drawn(Design((20, 16), folds=2, settings=2, seeds=3, luck=0.3), 0)
+    a, b, settings, _, _ = drawn(Design((20, 16), folds=2, settings=2, seeds=3, training_sd=0.3), 0)
     found = bootstrap_delta(a, b, 200, 4, settings)
     expected = np.zeros(30)
     for number in range(2):
@@ -66,7 +66,9 @@ def test_luck_of_training_is_held_by_both_levels_and_not_by_one():
     """150 studies of 2 x 40 patients, two settings of three seeds."""
     one_any = one_these = both_any = 0
     for seed in range(150):
-        a, b, settings, these, any_training = drawn(Design((40, 40), settings=2, seeds=3, luck=0.4), seed)
+        a, b, settings, these, any_training = drawn(
+            Design((40, 40), settings=2, seeds=3, training_sd=0.4), seed
+        )
         one = bootstrap_delta(a, b, 400, seed)
         both = bootstrap_delta(a, b, 400, seed, settings)
         one_these += covers(one, these)
@@ -94,6 +96,6 @@ def test_what_cannot_be_resampled_is_one_sentence():
     fewer = [FoldScores(b[0].labels, b[0].patients, b[0].scores[:3])]
     with pytest.raises(ValueError, match="fold 0 has 4 and 3 runs and settings of 4"):
         bootstrap_delta(a, fewer, 400, 0, settings)
-    a, b, settings, _, _ = drawn(Design((60, 60), settings=1, seeds=2, luck=2.0), 0)
+    a, b, settings, _, _ = drawn(Design((60, 60), settings=1, seeds=2, training_sd=2.0), 0)
     with pytest.raises(ValueError, match="degrees of freedom; .*(more patients or more seeds|take at least)"):
         bootstrap_delta(a, b, 400, 0, settings).interval(0.95)

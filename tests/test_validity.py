@@ -34,7 +34,7 @@ from tests.conftest import REPOSITORY
 
 PLAIN = Cell(measure="auc", patients=[40, 60], level=0.75, delta=0.08)
 FOLDS = Cell(measure="auc", patients=[12, 14], level=0.7, delta=0.1, folds=2)
-LUCKY = Cell(measure="auc", patients=[20, 20], level=0.75, delta=0.08, settings=2, seeds=3, luck=0.4)
+LUCKY = Cell(measure="auc", patients=[20, 20], level=0.75, delta=0.08, settings=2, seeds=3, training_sd=0.4)
 DICE = Cell(measure="dice", patients=[30], level=0.4, delta=0.06, folds=2)
 
 
@@ -98,7 +98,7 @@ def drawn(cell: Cell, batch: Batch, number: int):
     """The study of `simulate_study`, drawn again."""
     design = design_of(cell)
     seed = seed_of(batch.seed, "validity", cell.measure, design, cell.level, batch.delta, number)
-    levels = level_of(cell.level + batch.delta, cell.luck), level_of(cell.level, cell.luck)
+    levels = level_of(cell.level + batch.delta, cell.varies), level_of(cell.level, cell.varies)
     return draw_latent(design, np.random.default_rng(seed)), levels, seed
 
 
@@ -137,7 +137,7 @@ def test_dice_methods_are_the_studys_own_and_scipys(tmp_path):
 def test_methods_by_patient_and_by_image_agree_where_each_patient_has_one_image():
     rng = np.random.default_rng(4)
     latent = draw_latent(Design((60, 50), images=(1, 1)), rng)
-    found = auc_intervals(*scores(latent, (1.2, 0.9)), np.arange(4), 500, 0, 0.95)
+    found = auc_intervals(*scores(latent, (1.2, 0.9)), np.arange(4), np.arange(4), 500, 0, 0.95)
     assert found["images"] == found["percentile"]
     assert found["delong_images"] == pytest.approx(found["delong_patients"])
     one = draw_latent(Design((60,), images=(1, 1)), rng)
@@ -193,7 +193,7 @@ def test_coverage_of_the_drawn_studies(simulated):
     assert row["coverage"] == own["low"].le(0.08 + 1e-12).mul(own["high"].ge(0.08 - 1e-12)).mean()
     assert row["rejected"] == 1 - own["low"].le(0).mul(own["high"].ge(0)).mean()
     assert row["studies"] == 60 and row["coverage"] > 0.85
-    null = table[(table["true_delta"] == 0) & (table["luck"] == 0)]
+    null = table[(table["true_delta"] == 0) & (table["training_sd"] == 0)]
     assert null["rejected"].to_numpy() == pytest.approx(1 - null["coverage"].to_numpy())
     coverage = table.query("positive == 40").groupby("method")["coverage"].mean()
     assert coverage["images"] < 0.88 < coverage["reported"]
@@ -201,10 +201,10 @@ def test_coverage_of_the_drawn_studies(simulated):
 
 def test_luck_has_two_truths_and_both_levels(simulated):
     _, _, table = simulated
-    lucky = table[table["luck"] > 0]
+    lucky = table[table["training_sd"] > 0]
     assert set(lucky["truth"]) == {THESE, ANY}
     assert "both_levels" in set(lucky["method"]) and "both_levels" not in set(
-        table.query("luck == 0")["method"]
+        table.query("training_sd == 0")["method"]
     )
     assert lucky.loc[lucky["truth"] == THESE, "rejected"].isna().all()
     coverage = lucky.groupby(["method", "truth"])["coverage"].mean()
@@ -270,7 +270,7 @@ def test_words_and_figure_follow_the_table(simulated):
     figure = coverage_figure(study, table)
     panel = next(p for p in figure.axes if "reported" in p.get_title())
     dots = sorted(line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o")
-    reported = table[(table["method"] == "reported") & (table["truth"] == THESE)]
+    reported = table[(table["method"] == "reported") & (table["truth"] == THESE) & (table["true_delta"] != 0)]
     assert dots == pytest.approx(sorted(reported["coverage"]))
     plt.close(figure)
 

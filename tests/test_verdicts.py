@@ -171,7 +171,7 @@ def test_what_the_statistics_refuse_names_the_task(tmp_path):
 
 def test_one_seed_holds_patients_alone_and_says_so(tmp_path):
     study, _, found = compared(tmp_path)
-    assert set(found.table["interval_holds"]) == {PATIENTS} == set(found.overall["interval_holds"])
+    assert set(found.table["resampled"]) == {PATIENTS} == set(found.overall["resampled"])
     text = resampled_sentence(study, found.overall)
     assert "**not between trainings** (1 seed per setting)" in text
     assert any("Another training, with another seed" in s for s in limits(study, found.overall))
@@ -180,8 +180,8 @@ def test_one_seed_holds_patients_alone_and_says_so(tmp_path):
 def test_several_seeds_hold_the_luck_of_training(tmp_path):
     study, results, found = compared(tmp_path, seeds=(0, 1))
     grid = found.table["estimate"] == "grid_mean"
-    assert set(found.table[grid]["interval_holds"]) == {BOTH}
-    assert set(found.table[~grid]["interval_holds"]) == {PATIENTS}
+    assert set(found.table[grid]["resampled"]) == {BOTH}
+    assert set(found.table[~grid]["resampled"]) == {PATIENTS}
     sides = paired_runs(results.of_task("breast_us"), HEADLINE)
     a, b = (results.scores("breast_us", runs) for runs in sides)
     seed = seed_of(study.seed, "bootstrap", "breast_us")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from radlib.data.splits import PARTS, assign_parts, part_columns
-from radlib.errors import UserError
+from radlib.errors import UserError, listed
 from radlib.seeds import seed_of
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Task
@@ -17,7 +17,7 @@ Parts = dict[int, str] | None
 
 def classes_of(config: Corpus | Task, class_names: Iterable[str]) -> list[str]:
     """The classes in the order of their labels: a task's negative and positive, a corpus' by their names."""
-    return [config.negative, config.positive] if isinstance(config, Task) else sorted(set(class_names))
+    return config.class_names if isinstance(config, Task) else sorted(set(class_names))
 
 
 def with_parts(
@@ -57,6 +57,8 @@ def with_parts(
     check_parts(manifest, dataset)
     if dataset in study.segment.tasks:
         check_masks(manifest, dataset)
+    if getattr(config, "score", "image") != "image":
+        check_exams(manifest, dataset)
     return manifest
 
 
@@ -122,6 +124,16 @@ def check_masks(manifest: pd.DataFrame, dataset: str) -> None:
                     f"task '{dataset}', fold {fold}: the {part} part has no lesion mask; use fewer folds or "
                     "more images with masks"
                 )
+
+
+def check_exams(manifest: pd.DataFrame, dataset: str) -> None:
+    """UserError where a patient (or group) that is to be scored as one has images of two classes."""
+    classes = manifest.groupby("patient_id")["class_name"].unique()
+    for patient, names in classes[classes.map(len) > 1].items():
+        raise UserError(
+            f"task '{dataset}' is scored by patient, but patient {patient} has images of {listed(names)}; "
+            "give all images of an exam the label of the exam, or set score: image"
+        )
 
 
 def _check_patients(patients: pd.Series, parts: pd.DataFrame, dataset: str) -> None:

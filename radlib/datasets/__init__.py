@@ -6,6 +6,7 @@ raises UserError for whatever it finds wrong; its signature says which options t
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 from radlib.datasets import (
     busi,
     cc_ccii,
+    collection,
     covid_csv,
     ddti,
     ddti_original,
@@ -42,6 +44,7 @@ READERS: dict[str, Callable[..., list[Record]]] = {
     "covid_csv": covid_csv.read,
     "radimagenet": radimagenet.read,
     "medmnist": medmnist.read,
+    "collection": collection.read,
 }
 
 
@@ -68,10 +71,22 @@ def check_options(
     types = {name: (parameter.annotation, None) for name, parameter in parameters.items()}
     model = create_model(layout, __config__=ConfigDict(coerce_numbers_to_str=True), **types)
     try:
-        return model(**options).model_dump(exclude_unset=True)
+        checked = model(**options)
+        return {name: getattr(checked, name) for name in checked.model_fields_set}
     except ValidationError as exc:
         error = exc.errors()[0]
-        raise UserError(f"option '{error['loc'][0]}': {fault_of(error)}") from exc
+        raise UserError(f"option '{_place(error['loc'], options)}': {fault_of(error)}") from exc
+
+
+def _place(loc: tuple[str | int, ...], options: Any) -> str:
+    """`sets.head.max`; what pydantic adds to it, such as which type of several was tried, is left out."""
+    names = []
+    for name in loc:
+        if not isinstance(options, dict):
+            break
+        names.append(str(name))
+        options = options.get(name)
+    return ".".join(names)
 
 
 def read(
@@ -92,7 +107,10 @@ def read(
     """
     if layout not in READERS:
         raise UserError(f"no layout '{layout}'; allowed: {', '.join(READERS)}, simulated_...")
-    reader, given = READERS[layout], {"salt": salt, "progress": progress}
+    reader, given = (
+        READERS[layout],
+        {"salt": salt, "progress": progress, "read_layout": partial(read, salt=salt)},
+    )
     taken = inspect.signature(reader).parameters.keys() & given
     if "salt" in taken and "salt" in options:
         raise UserError(

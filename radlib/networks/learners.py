@@ -5,6 +5,8 @@ last layers, or from the image through the whole network. Everything behind that
 features scaled by a fixed affine map, dropout, one linear unit.
 """
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -59,6 +61,10 @@ class FrozenLearner(nn.Module):
         """Logits of rows; `epoch` chooses the stored view or the augmentation, None is the image itself."""
         return self.head(view_of(self.features.pooled, epoch)[rows].to(compute.device()))
 
+    def shown(self, packed: Packed, features: Features) -> "FrozenLearner":
+        """The same network before other images."""
+        return FrozenLearner(features, self.head, self.weights)
+
     @property
     def backbone(self) -> nn.Module:
         """No part of what trains."""
@@ -80,6 +86,11 @@ class TopLearner(nn.Module):
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         return self.head(backbones.pooled(self.backbone, self.last(rows, epoch)))
+
+    def shown(self, packed: Packed, features: Features) -> "TopLearner":
+        other = copy.copy(self)
+        other.boundary = features.boundary
+        return other
 
     def last(self, rows: np.ndarray, epoch: int | None = None) -> Tensor:
         stored = view_of(self.boundary, epoch)[rows].to(compute.device()).float()
@@ -104,6 +115,11 @@ class WholeLearner(nn.Module):
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         moves = None if epoch is None else batches.draw_augmentation(len(rows), self.kind, generator)
         return self.head(backbones.pooled(self.backbone, self.last(rows, moves)))
+
+    def shown(self, packed: Packed, features: Features) -> "WholeLearner":
+        other = copy.copy(self)
+        other.images = packed.images
+        return other
 
     def last(self, rows: np.ndarray, moves: Tensor | None = None) -> Tensor:
         batch = batches.augment(batches.gather(self.images, rows, self.size), moves)

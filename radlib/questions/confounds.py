@@ -242,7 +242,7 @@ def majority_table(study: Study, results: Results) -> pd.DataFrame:
     """
     rows = []
     for task, parts in results.predictions.items():
-        shares = np.array([part.labels.mean() for part in parts])
+        shares = np.array([part.scored(part.scores).labels.mean() for part in parts])
         rows.append((task_title(study, task), shares.mean(), 0.5, np.maximum(shares, 1 - shares).mean()))
     return pd.DataFrame(rows, columns=["task", "positive", ROC, FLATTENED])
 

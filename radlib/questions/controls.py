@@ -199,7 +199,7 @@ def _frozen_study(study: Study, task: str, about: Task) -> Study:
         "seeds": options.seeds,
         "views": 1,
     }
-    plain = about.model_copy(update={"augment": "none", "train": None})
+    plain = about.model_copy(update={"augment": "none", "train": None, "external": None})
     transfer = study.transfer.model_copy(update=changes)
     return study.model_copy(update={"tasks": {task: plain}, "transfer": transfer})
 

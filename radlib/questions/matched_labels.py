@@ -145,7 +145,7 @@ def replicates(study: Study, results: Results, row: pd.Series) -> Estimate:
     """What 04_auc's bootstrap made the interval of a row from."""
     sides = _sides(results, row)
     a, b = (results.scores(row["task"], runs) for runs in sides)
-    settings = settings_by_fold(sides[0]) if row["interval_holds"] == BOTH else None
+    settings = settings_by_fold(sides[0]) if row["resampled"] == BOTH else None
     return bootstrap_pair(study, row["task"], a, b, settings)
 
 

@@ -21,7 +21,7 @@ whatever a published checkpoint was trained on. All counts are lower bounds.
 """
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
 from radlib.show.table import COUNT, Column, Table, interval_columns
 from radlib.stats.estimate import BOTH
-from radlib.stats.folds import FoldScores, tested
+from radlib.stats.folds import tested
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
 from radlib.training.results import Results, paired_runs, settings_by_fold
@@ -68,7 +68,7 @@ OVERLAP = Table(
         Column("n_images_without", "images left"),
         Column("n_positive_without", "positive images left"),
         Column("not_compared", "why there is no difference without them", "not compared"),
-        Column("interval_holds", "what was resampled"),
+        Column("resampled", "what was resampled"),
         *common.ORIGIN,
     ],
     index=2,
@@ -236,23 +236,18 @@ def _without(study: Study, results: Results, task: str, pair: tuple[str, str], s
     holds = what_is_resampled(results, pair)
     settings = settings_by_fold(sides[0]) if holds == BOTH else None
     a, b = (results.scores(task, runs) for runs in sides)
-    row = {"source_a": pair[0], "source_b": pair[1], "interval_holds": holds, "diverged": diverged(*sides)}
+    row = {"source_a": pair[0], "source_b": pair[1], "resampled": holds, "diverged": diverged(*sides)}
     row |= estimate_columns(study, bootstrap_pair(study, task, a, b, settings), ALL)
-    parts = [part for part in results.predictions[task] if part.fold in set(sides[0]["fold"])]
-    kept = [~np.isin(part.image_ids, seen) for part in parts]
-    for part, keep in zip(parts, kept, strict=True):
-        if len(np.unique(part.labels[keep])) < 2:
+    parts = [part.without(seen) for part in results.predictions[task] if part.fold in set(sides[0]["fold"])]
+    for part in parts:
+        if len(np.unique(part.labels)) < 2:
             return row | {"not_compared": f"without them the test part of fold {part.fold} lacks a class"}
-    a, b = ([_part(fold, keep) for fold, keep in zip(side, kept, strict=True)] for side in (a, b))
+    a, b = (replace(results, predictions={task: parts}).scores(task, runs) for runs in sides)
     try:
         row |= estimate_columns(study, bootstrap_pair(study, task, a, b, settings), WITHOUT)
     except ValueError as exc:
         return row | {"not_compared": f"without them no interval can be had: {exc}"}
     return row | {f"{name}_without": count for name, count in tested(a).items()}
-
-
-def _part(fold: FoldScores, keep: np.ndarray) -> FoldScores:
-    return FoldScores(fold.labels[keep], fold.patients[keep], fold.scores[:, keep])
 
 
 def overlap_findings(study: Study, table: pd.DataFrame) -> list[Finding]:

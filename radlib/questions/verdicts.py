@@ -103,6 +103,6 @@ def difference_columns(study: Study, found: Estimate) -> dict:
         **estimate_columns(study, found, ("delta", "ci_low", "ci_high")),
         "p_value": found.p_value(),
         "least_p": found.smallest_p(),
-        "interval_holds": found.resampled,
+        "resampled": found.resampled,
         **dict(zip(EQUIVALENCE, (margin, *equal), strict=True)),
     }

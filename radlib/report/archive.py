@@ -43,7 +43,7 @@ def keep(study: Study, largest: float = LARGEST) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{FOLDER}.", dir=target.parent) as scratch:
         folder = Path(scratch) / FOLDER
-        for task in study.tasks:
+        for task in study.trained_tasks:
             _keep_task(_tables(study, task), folder / task)
         size = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
         _remove_kept(target)
@@ -76,7 +76,7 @@ def restore(report: Path, study: Study) -> None:
     Raises:
         UserError: a task has none, or a file is damaged.
     """
-    for task in study.tasks:
+    for task in study.trained_tasks:
         files = sorted((report / FOLDER / task).glob("*.parquet"))
         if not files:
             raise UserError(

@@ -14,6 +14,7 @@ from radlib.show.table import number
 from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
+from radlib.study.common import PROBES
 from radlib.study.titles import counted, pair_title, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
@@ -26,7 +27,7 @@ def headline_figure(study: Study, table: pd.DataFrame, overall: pd.DataFrame) ->
     tasks, mean = (of_pair(some, pair, "grid_mean") for some in (table, overall))
     titles = [task_title(study, task) for task in tasks["task"]]
     mean = mean.assign(row=f"mean over {counted(mean['n_tasks'].iloc[0], 'task')}")
-    rows = pd.concat([tasks.assign(row=titles), mean])
+    rows = pd.concat([tasks.assign(row=titles), mean[mean["n_tasks"] > 1]])
     diamond = {"color": "none", "marker": "d", "mfc": "white", "mew": 1.3}
     published = [task for task in map(study.tasks.get, tasks["task"]) if task.published_delta is not None]
     words = [PUBLISHED[same] for same in sorted({task.same_data_as_published for task in published})]
@@ -77,7 +78,7 @@ def data_table(study: Study) -> pd.DataFrame:
         rows.append(
             {
                 "dataset": dataset.title,
-                "use": "task" if is_task else "corpus",
+                "use": "corpus" if not is_task else "task" if name in study.trained_tasks else "external set",
                 "patients": f"{manifest['patient_id'].nunique():,}" if _named(folder) else "not named",
                 "images": len(manifest),
                 "positive": f"{int(manifest['label'].sum()):,}" if is_task else "",
@@ -104,8 +105,9 @@ def limits(study: Study, overall: pd.DataFrame) -> list[str]:
         "give another difference: `08_validity` shows how often such intervals cover that of any training."
     )
     said = [
-        trainings if row["interval_holds"] == PATIENTS else "",
+        trainings if row["resampled"] == PATIENTS and study.transfer.averaged[0] not in PROBES else "",
         _pretrainings(study),
+        _seen(study),
         patients_sentence(study),
         "The mean over tasks is about these tasks, each counting the same, and takes their patients as "
         "different people. Intervals of the setting chosen by validation take the choice as given.",
@@ -125,6 +127,19 @@ def _pretrainings(study: Study) -> str:
     return (
         "Each source was pretrained once, so the study speaks of these weights, not of the source: "
         f"{counted(study.pretrain.epochs, 'epoch')}{f', cut down ({cut})' if cut else ''}."
+    )
+
+
+def _seen(study: Study) -> str:
+    """Which weights may know images of a task already (`may_have_seen`); empty without any."""
+    seen = {
+        source_title(study, name): " and ".join(study.tasks[task].title for task in checkpoint.may_have_seen)
+        for name, checkpoint in study.checkpoints.items()
+        if checkpoint.may_have_seen
+    }
+    pairs = "; ".join(f"{title}: {tasks}" for title, tasks in seen.items())
+    return (
+        f"Some weights may have been trained on images of a task, or chosen by it: {pairs}." if seen else ""
     )
 
 

@@ -70,7 +70,7 @@ def plan(study: Study) -> list[Stage]:
         pieces = [costs.pretraining(study, backbone, found) for backbone in names]
         images = found.total.images
         stages.append(Stage(f"02_pretrain {name}", images, pieces, found.known, len(names), group))
-    for name in study.tasks:
+    for name in study.trained_tasks:
         found, runs = counts[name], study.runs_of(name)
         pieces = [costs.transfer(study, some, found) for some in costs.run_groups(runs)]
         stages.append(Stage(f"03_transfer {name}", found.total.images, pieces, found.known, len(runs)))

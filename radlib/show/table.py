@@ -159,8 +159,8 @@ P = Column("p_value", "two-sided, of no difference", "p", p_text)
 P_HOLM = Column("p_holm", "the same after Holm's correction over the tasks", "p (Holm)", p_text)
 COUNTS = [
     Column("n_patients", "tested patients, or what stands for them", "patients", COUNT),
-    Column("n_images", "test images", "images", COUNT),
-    Column("n_positive", "positive test images", "positive", COUNT),
+    Column("n_images", "test images; where patients are scored (`score`), patients", "images", COUNT),
+    Column("n_positive", "the positive ones of them", "positive", COUNT),
 ]
 N_TASKS = Column("n_tasks", "tasks averaged", "tasks", COUNT)
 RUNS = Column("n_runs", "runs of each side", "runs a side", COUNT)
@@ -172,6 +172,6 @@ IS_SIMULATED = Column(
 ABOUT = [N_TASKS, *COUNTS, RUNS]
 FIGURES = [*SIDES, *DELTA, P]
 SAMPLE = [*COUNTS, RUNS, RESAMPLES, IS_SIMULATED]
-HOLDS = Column("interval_holds", "what was resampled", "resampled")
+RESAMPLED = Column("resampled", "what was resampled", "resampled")
 DIVERGED = Column("diverged", "which runs diverged, so that there is no verdict", "no verdict", rare=True)
 ORIGIN = [RESAMPLES, IS_SIMULATED, DIVERGED]

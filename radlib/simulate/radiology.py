@@ -79,29 +79,36 @@ def _of_corpus(patient: int, number: int, size: int, seed: int) -> Sample:
     return Sample(image, None, class_name, name, f"{name}-{number:02d}")
 
 
-def simulated_task(application: str, patients: int, slices: int, size: int, seed: int) -> Iterator[Sample]:
+def simulated_task(
+    application: str, patients: int, slices: int, size: int, seed: int, hospital: str = ""
+) -> Iterator[Sample]:
     """Yield `patients` x `slices` grey images, uint8 (size, size), of one application.
 
     class_name is benign or malignant for thyroid_us and breast_us, which carry a mask of the nodule on every
     image, and negative or positive for the others, which have no masks. floor(0.4 * patients) patients are
     positive, spread evenly; all slices of a patient share the label. The image of a patient depends on
     application, seed and patient number only.
+
+    hospital: of other patients: `same` as here, or `older`, whose scanner is (see `scanners.elsewhere`).
     """
+    if hospital not in ("", "same", "older"):
+        raise UserError(f"simulated images: hospital is '{hospital}'; give same, older, or none")
     if application not in APPLICATIONS:
         raise UserError(f"no simulated application '{application}'; there are: {', '.join(APPLICATIONS)}")
     check_request(size, patients=patients, slices=slices)
     numbers = product(range(patients), range(slices))
-    return (_of_task(application, patient, number, size, seed) for patient, number in numbers)
+    return (_of_task(application, hospital, patient, number, size, seed) for patient, number in numbers)
 
 
-def _of_task(application: str, patient: int, number: int, size: int, seed: int) -> Sample:
+def _of_task(application: str, hospital: str, patient: int, number: int, size: int, seed: int) -> Sample:
     # Positive where the running count of positives reaches a whole number: exact, known in advance.
     positive = int((patient + 1) * POSITIVE_SHARE + 1e-9) > int(patient * POSITIVE_SHARE + 1e-9)
     region, *classes = APPLICATIONS[application]
     findings, severities = classes[positive]
-    name = f"{application}-{patient:05d}"
+    name = "-".join(filter(None, [application, hospital, f"{patient:05d}"]))
     vary = Variation(seed, name, number)
     severity = vary.draw(*severities)
     image, mask = draw(region, size, vary, vary.choose(findings), severity)
+    image = scanners.elsewhere(image, vary) if hospital == "older" else image
     labels = ("benign", "malignant") if mask is not None else ("negative", "positive")
     return Sample(image, mask, labels[positive], name, f"{name}-{number:02d}")

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from radlib.simulate.shapes import Phantom
+from radlib.simulate.shapes import Phantom, Variation
 
 HOUNSFIELD, T1, T2, DENSITY, BACKSCATTER, ATTENUATION = range(6)
 PHOTONS = 6e4  # of a radiograph, per pixel without a patient
@@ -13,6 +13,13 @@ SOFT_TISSUE, BONE, LUNG = 0.21, 0.55, 0.055  # attenuation per cm at 60 keV (NIS
 def grey(share: np.ndarray) -> np.ndarray:
     """0 (black) to 1 (white) as uint8, clipped."""
     return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+
+
+def elsewhere(image: np.ndarray, vary: Variation) -> np.ndarray:
+    """The image as another hospital's older scanner shows it: coarser, noisier, and darker in the middle."""
+    coarse = ndimage.gaussian_filter(image / 255.0, 0.012 * len(image))
+    noise = ndimage.gaussian_filter(vary.slice.standard_normal(image.shape), 0.7)
+    return grey(coarse ** vary.draw(1.2, 1.6) + vary.draw(0.08, 0.14) * noise)
 
 
 def ct(phantom: Phantom, level: float, width: float, noise: float) -> np.ndarray:

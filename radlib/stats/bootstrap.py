@@ -233,8 +233,9 @@ def roc_band(folds: Folds, grid: np.ndarray, resamples: int, seed: int) -> Estim
 
 def _curves(fold: FoldScores, patients: FoldPatients, grid: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(b, k): true positive rate at each false positive rate of the grid, mean over the fold's runs."""
-    curves = np.zeros((len(weights), len(grid)))
-    drawn = patients.drawn(weights)
+    curves, drawn = np.zeros((len(weights), len(grid))), patients.drawn(weights)
+    # Curves side by side are read as one; a rate counts as reached whatever rounding says.
+    apart, rates = 2.0 * np.arange(len(weights))[:, np.newaxis], np.minimum(grid + 1e-9, 1)
     for scores in fold.scores:
         order = np.argsort(-scores, kind="stable")
         ends = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])  # the last image of each score
@@ -243,8 +244,8 @@ def _curves(fold: FoldScores, patients: FoldPatients, grid: np.ndarray, weights:
             np.cumsum(steps * own, axis=1, dtype=np.float64)[:, ends] / number[:, np.newaxis]
             for own, number in zip((positive, ~positive), drawn, strict=True)
         )
-        for i in range(len(weights)):
-            curves[i] += np.interp(grid, np.r_[0.0, fpr[i]], np.r_[0.0, tpr[i]])
+        tpr, fpr = (np.pad(some, ((0, 0), (1, 0))) for some in (tpr, fpr))
+        curves += np.interp(apart + rates, (apart + fpr).ravel(), tpr.ravel())
     return curves / fold.runs
 
 

@@ -1,7 +1,8 @@
 """Every interval of a difference that one meets in papers, beside the one reported here, for one study.
 
 Only the first of `METHODS` is what `radlib.stats` reports; the others are computed so that simulations can
-say what they are worth. `both_levels` answers another question: it covers variation between trainings too.
+say what they are worth. `both_levels` and `sources` answer other questions: they cover variation between
+trainings, and between pretrainings, too.
 """
 
 from dataclasses import replace
@@ -10,15 +11,17 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from radlib.stats.bootstrap import bootstrap_delta
+from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc
 from radlib.stats.delong import delong_of_components, run_components
 from radlib.stats.estimate import Estimate, students_interval
 from radlib.stats.folds import Folds, FoldScores, as_images
 from radlib.stats.means import bootstrap_mean_difference
+from radlib.stats.pretrainings import over_pretrainings
 
 METHODS = {
     "reported": "patients, expanded percentile (reported)",
     "both_levels": "patients and seeds, expanded percentile",
+    "sources": "patients and pretrainings (reported of sources with several)",
     "percentile": "patients, percentile",
     "bca": "patients, BCa",
     "delong_patients": "DeLong by patient (Obuchowski)",
@@ -31,18 +34,25 @@ Interval = tuple[float, float]
 
 
 def auc_intervals(
-    a: Folds, b: Folds, settings: np.ndarray, resamples: int, seed: int, confidence: float
+    a: Folds,
+    b: Folds,
+    settings: np.ndarray,
+    weights: np.ndarray,
+    resamples: int,
+    seed: int,
+    confidence: float,
 ) -> dict[str, Interval]:
     """Interval of the difference of mean AUC by each of `METHODS` that this study allows.
 
     Args:
         a, b: one entry per fold, run r of one side paired with run r of the other.
-        settings: (runs,) the setting of each run; both levels where every setting has two runs or more.
+        settings, weights: (runs,) the setting of each run, and the pretrained network it started from; both
+            levels where these have two runs or more, sources where a setting has several of them.
 
     >>> a, b = (FoldScores(np.arange(20) % 2, np.arange(20), [np.arange(20) ** x % 7]) for x in (1, 2))
-    >>> found = auc_intervals([a], [b], np.array([0]), resamples=500, seed=0, confidence=0.95)
+    >>> found = auc_intervals([a], [b], np.array([0]), np.array([0]), resamples=500, seed=0, confidence=0.95)
     >>> sorted(set(METHODS) - set(found))
-    ['both_levels', 't_folds', 't_runs']
+    ['both_levels', 'sources', 't_folds', 't_runs']
     """
     # Ranks are what costs time: one pass serves both of DeLong's variances, BCa and the t-tests.
     by_run = [run_components(x) - run_components(y) for x, y in zip(a, b, strict=True)]
@@ -60,10 +70,28 @@ def auc_intervals(
     for name, folds in (("delong_patients", a), ("delong_images", images_a)):
         check = delong_of_components(folds, components, confidence)
         intervals[name] = (check.ci_low, check.ci_high)
-    if np.unique(settings, return_counts=True)[1].min() > 1:
-        both = bootstrap_delta(a, b, resamples, seed, [settings] * len(a))
+    if np.unique(weights, return_counts=True)[1].min() > 1:
+        both = bootstrap_delta(a, b, resamples, seed, [weights] * len(a))
         intervals["both_levels"] = both.interval(confidence)
+    if len(np.unique(weights)) > len(np.unique(settings)):
+        intervals["sources"] = _of_sources((a, b), settings, weights, resamples, seed).interval(confidence)
     return intervals
+
+
+def _of_sources(
+    sides: tuple[Folds, Folds], settings: np.ndarray, weights: np.ndarray, resamples: int, seed: int
+) -> Estimate:
+    """The difference over other patients and pretrainings; every setting counts as a network of its own."""
+    _, first = np.unique(weights, return_index=True)
+    each = {
+        (side, name): [replace(fold, scores=fold.scores[weights == name]) for fold in folds]
+        for side, folds in enumerate(sides)
+        for name in weights[first]
+    }
+    found = list(bootstrap_mean_auc(each, resamples, seed).values())
+    values, draws = [one.value for one in found], [one.replicates for one in found]
+    columns = replace(found[0], value=np.array(values), replicates=np.stack(draws, axis=1))
+    return over_pretrainings(columns, np.array([side for side, _ in each]), np.tile(settings[first], 2), seed)
 
 
 def figure_intervals(

@@ -8,8 +8,9 @@ to the patient, the rest to the image; each part is divided alike: `alike` of it
     a figure  Phi(L + z), in 0 to 1 like Dice:      mean = Phi(L / sqrt 2)
 
 so that one formula gives both true values (Bamber 1975, doi 10.1016/0022-2496(75)90001-2, for the area). A
-training adds N(0, luck^2) to its L; over all trainings the true value is Phi(L / sqrt(2 + luck^2)). All
-images of a patient have one class, and their number does not depend on z.
+training adds N(0, training_sd^2) to its L, and a pretraining N(0, pretraining_sd^2), the same in all its
+trainings; over all of both the true value is Phi(L / sqrt(2 + training_sd^2 + pretraining_sd^2)). All images
+of a patient have one class, and their number does not depend on z.
 """
 
 from dataclasses import dataclass
@@ -25,21 +26,27 @@ class Design:
     """What a simulated study is made of.
 
     patients: of each class, the negative first for scores, one class for figures; folds: disjoint test parts.
-    settings, seeds: each side has settings x seeds runs on every fold: all seeds of the first setting first.
+    settings, pretrainings, seeds: how many runs each side has on every fold, the seeds changing fastest.
     images: fewest and most of a patient, all numbers between equally likely; between: share of the variance
     that patients have in common over their images; alike, steady: correlation of runs of different sides, and
-    of one side; luck: SD of what a training adds to its level, in SD of a score.
+    of one side; training_sd, pretraining_sd: of what each of them adds to a level, in SD of a score.
     """
 
     patients: tuple[int, ...]
     folds: int = 1
     settings: int = 4
+    pretrainings: int = 1
     seeds: int = 1
     images: tuple[int, int] = (1, 5)
     between: float = 0.5
     alike: float = 0.6
     steady: float = 0.8
-    luck: float = 0.0
+    training_sd: float = 0.0
+    pretraining_sd: float = 0.0
+
+    @property
+    def runs(self) -> int:
+        return self.settings * self.pretrainings * self.seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +54,7 @@ class Latent:
     """One drawn study before the sides' levels: what both measures are made of.
 
     classes, patients, folds: (n,) int64 of each image; values: (2, runs, n) float64, z of both sides.
-    shifts: (2, runs, folds) float64, what each training adds to its level.
+    shifts: (2, runs, folds) float64, what each training and its pretraining add to its level.
     """
 
     classes: np.ndarray
@@ -57,13 +64,13 @@ class Latent:
     shifts: np.ndarray
 
 
-def level_of(truth: float, luck: float = 0.0) -> float:
-    """The level L with which the AUC or mean figure is `truth` over all trainings.
+def level_of(truth: float, sd: float = 0.0) -> float:
+    """The level L with which the AUC or mean figure is `truth` over all that adds to it with this SD.
 
-    >>> round(level_of(0.75), 3), level_of(0.5, luck=1.0)
+    >>> round(level_of(0.75), 3), level_of(0.5, sd=1.0)
     (0.954, 0.0)
     """
-    return float(np.sqrt(2 + luck**2) * norm.ppf(truth))
+    return float(np.sqrt(2 + sd**2) * norm.ppf(truth))
 
 
 def true_difference(levels: tuple[float, float], shifts: np.ndarray) -> float:
@@ -82,7 +89,7 @@ def draw_latent(design: Design, rng: np.random.Generator) -> Latent:
     >>> draw_latent(Design((3, 2), images=(1, 1)), np.random.default_rng(0)).values.shape
     (2, 4, 5)
     """
-    runs = design.settings * design.seeds
+    runs = design.runs
 
     def correlated(count: int) -> np.ndarray:
         """(2, runs, count) standard normal: correlation `steady` within a side, `alike` between sides."""
@@ -96,7 +103,10 @@ def draw_latent(design: Design, rng: np.random.Generator) -> Latent:
     patients = np.repeat(np.arange(len(class_of)), rng.integers(low, high + 1, len(class_of)))
     of_patient, of_image = correlated(len(class_of)), correlated(len(patients))
     values = np.sqrt(design.between) * of_patient[..., patients] + np.sqrt(1 - design.between) * of_image
-    shifts = design.luck * rng.standard_normal((2, runs, design.folds))
+    shifts = design.training_sd * rng.standard_normal((2, runs, design.folds))
+    if design.pretraining_sd:
+        of_weights = rng.standard_normal((2, design.settings * design.pretrainings, 1))
+        shifts += design.pretraining_sd * of_weights.repeat(design.seeds, axis=1)
     return Latent(class_of[patients], patients, fold_of[patients], values, shifts)
 
 

@@ -8,6 +8,7 @@ from radlib.study.places import check_places
 
 if TYPE_CHECKING:
     from radlib.study import Study
+    from radlib.study.datasets import Task
 
 _SAME_TASK = ("layout", "path", "options", "negative", "positive", "folds")
 _SAME_CORPUS = ("layout", "path", "options", "size", "colour", "max_images")
@@ -25,6 +26,8 @@ def check_sections(study: Study) -> None:
     for name, task in study.tasks.items():
         if task.variant_of in study.tasks and study.resize_of(name) == study.resize_of(task.variant_of):
             raise ValueError(f"tasks.{name} is a variant of {task.variant_of}, so 'resize' must differ")
+        if task.external in study.tasks:
+            _check_external(name, task, study.tasks[task.external])
     for where, group, same in (("tasks", study.tasks, _SAME_TASK), ("corpora", study.corpora, _SAME_CORPUS)):
         for name, item in group.items():
             if item.variant_of == name:
@@ -37,6 +40,20 @@ def check_sections(study: Study) -> None:
                     )
     _check_confounds(study)
     check_places(study)
+
+
+def _check_external(name: str, task: Task, other: Task) -> None:
+    """A second set of the same finding, which nothing else asks of."""
+    if task.external == name or other.external or other.variant_of:
+        raise ValueError(
+            f"tasks.{name}: external names '{task.external}', which must be another task, itself without "
+            "external and variant_of"
+        )
+    if task.class_names != other.class_names:
+        raise ValueError(
+            f"tasks.{name} has the classes {task.class_names} and its external set '{task.external}' "
+            f"{other.class_names}; give both the same, renaming labels by the option 'labels'"
+        )
 
 
 def _check_confounds(study: Study) -> None:

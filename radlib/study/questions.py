@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -17,6 +18,7 @@ class Compare(Strict):
     resamples: int = Field(2000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     equivalence: float = Field(0.01, gt=0, lt=1, description="differences in AUC below it do not matter")
+    rank_by: common.TrainUsed = Field("logistic", description="regime by which 07 says where to start from")
 
 
 class Cell(Strict):
@@ -28,8 +30,17 @@ class Cell(Strict):
     delta: float = Field(gt=0, lt=1, description="true difference, a minus b")
     folds: int = Field(1, ge=1, le=20)
     settings: int = Field(4, ge=1)
+    pretrainings: int = Field(1, ge=1, description="of each source, for each setting")
     seeds: int = Field(1, ge=1, description="trainings of each setting on each fold")
-    luck: float = Field(0.0, ge=0, description="SD of what a training adds to its level, in SD of a score")
+    training_sd: float = Field(
+        0.0, ge=0, description="SD of what a training adds to its level, in SD of a score"
+    )
+    pretraining_sd: float = Field(0.0, ge=0, description="the same of a pretraining")
+
+    @property
+    def varies(self) -> float:
+        """SD of what trainings and pretrainings add to a level together."""
+        return math.hypot(self.training_sd, self.pretraining_sd)
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> Cell:
@@ -37,6 +48,8 @@ class Cell(Strict):
             raise ValueError("patients: [positive, negative] for auc, [all] for dice")
         if min(self.patients) < 2 * self.folds:
             raise ValueError(f"{min(self.patients)} patients over {self.folds} folds; each needs two")
+        if self.pretraining_sd and (self.measure == "dice" or self.training_sd):
+            raise ValueError("pretraining_sd is of auc alone, and of cells without training_sd")
         if self.level + self.delta >= 1:
             raise ValueError("level + delta must lie below 1")
         return self
@@ -81,6 +94,7 @@ class LabelEfficiency(Strict):
 
     tasks: Each[common.ComparedName] = []
     backbones: Each[common.BackboneName] = Field([], description="none named: all of the study")
+    train: Literal["frozen", "logistic"] = Field("frozen", description="one of transfer's settings")
     lr: float = Field(0.01, gt=0, description="that of one of transfer's frozen settings")
     fractions: list[float] = Field(
         [0.05, 0.1, 0.25, 0.5, 1.0],

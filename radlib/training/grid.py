@@ -32,7 +32,7 @@ from radlib.store import load_run, save_run
 from radlib.study import Run, Study
 
 # Of a section of the study: what says which runs there are, not how one is trained.
-WHICH = {"settings", "tasks", "seeds", "epochs"}
+WHICH = {"settings", "tasks", "seeds", "epochs", "strengths", "neighbours"}
 
 
 class RunGroup(ABC):
@@ -41,6 +41,7 @@ class RunGroup(ABC):
     section: str  # of the study: how they train
     folder: str  # of the store
     stored: tuple[str, ...]  # regimes whose runs read what is computed once for the group
+    probes: dict[str, str] = {}  # regimes without epochs, and the option that each chooses among
     passes: dict[str, float]  # what an image and epoch cost against a forward pass; for the time left only
     diverged: dict[str, float]  # figures of a run whose validation loss is never finite
     size: int  # side of the network's input, px
@@ -60,8 +61,9 @@ class RunGroup(ABC):
         """What runs, and what is stored for them, add to the progress bar."""
         options, kind = getattr(study, cls.section), study.tasks[runs[0].task].augment
         reads = any(run.train in cls.stored for run in runs)
-        trained = sum(options.epochs[run.train] * cls.passes[run.train] for run in runs)
-        return len(packed.manifest) * (reads * count_views(kind, options.views) + trained)
+        views = options.views if any(run.train not in cls.probes for run in runs) else 1
+        trained = sum(options.epochs.get(run.train, 1) * cls.passes[run.train] for run in runs)
+        return len(packed.manifest) * (reads * count_views(kind, views) + trained)
 
     # What kinds of runs differ in -----------------------------------------------------------------------
     @abstractmethod
@@ -80,12 +82,16 @@ class RunGroup(ABC):
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor: ...
 
     @abstractmethod
-    def figures(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
-        """What is said of the validation part beside its loss."""
+    def figures(self, logits: Tensor, targets: Tensor, rows: np.ndarray) -> dict[str, float]:
+        """What is said of the validation part, the rows `rows`, beside its loss."""
 
     @abstractmethod
     def test(self, learner: nn.Module, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
         """Figures of a trained run, and a row per test image."""
+
+    def external(self, learner: nn.Module) -> pd.DataFrame:
+        """A row per image of the task's external set, which nothing was chosen by; no rows without one."""
+        return pd.DataFrame()
 
     # What they have in common ---------------------------------------------------------------------------
     def parts(self, run: Run) -> list[np.ndarray]:
@@ -108,12 +114,15 @@ class RunGroup(ABC):
         return type(self).__module__
 
     def digest(self, run: Run) -> str:
-        """Of all that determines a run's result."""
+        """Of all that determines a run's result; how networks are trained does not determine a probe's."""
+        how = (self.options.epochs.get(run.train), self.options.model_dump(exclude=WHICH))
+        if run.train in self.probes:
+            how = getattr(self.options, self.probes[run.train])
         return digest_of(
             code_digest(self.code),
             self.study.seed,
             (self.packed.digest, self.packed.resize, self.weights.digest, self.size, self.kind),
-            (run, self.options.epochs[run.train], self.options.model_dump(exclude=WHICH)),
+            (run, how),
             (compute.precision(), compute.device().type),
         )
 
@@ -124,7 +133,8 @@ class RunGroup(ABC):
         """Train, choose the epoch by validation loss, test once.
 
         Returns:
-            one row of the table of runs (JSON values) with the `history` of its epochs; a row per test image.
+            one row of the table of runs (JSON values) with the `history` of its epochs; a row per test image,
+            and per image of an external set, which the column `external` then marks.
         """
         start = time.perf_counter()
         train, validation, test = self.parts(run)
@@ -149,7 +159,11 @@ class RunGroup(ABC):
             "weights_digest": self.weights.digest,
             "history": history,
         }
-        return record, about.assign(fold=run.fold).join(tested)
+        rows, outside = about.join(tested), self.external(learner)
+        if len(outside):
+            outside = outside.assign(run=self.digest(run), external=True)
+            rows = pd.concat([rows.assign(external=False), outside], ignore_index=True)
+        return record, rows.assign(fold=run.fold)
 
     def fit(
         self, learner: nn.Module, run: Run, train: np.ndarray, validation: np.ndarray, generator
@@ -189,7 +203,7 @@ class RunGroup(ABC):
         logits, targets = self.answers(learner, rows)
         if not torch.isfinite(logits).all():
             return {"val_loss": math.inf, **self.diverged}
-        return {"val_loss": float(self.loss(logits, targets)), **self.figures(logits, targets)}
+        return {"val_loss": float(self.loss(logits, targets)), **self.figures(logits, targets, rows)}
 
     def answers(self, learner: nn.Module, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Logits and targets of any number of rows, float32, on the processor."""
@@ -261,7 +275,8 @@ def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tupl
         if missing:
             save_run(path, *group.compute(run))
         else:
-            advance(len(group.packed.manifest) * group.options.epochs[run.train] * group.passes[run.train])
+            epochs = group.options.epochs.get(run.train, 1)
+            advance(len(group.packed.manifest) * epochs * group.passes[run.train])
         yield run, path, missing
 
 

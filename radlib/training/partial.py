@@ -41,9 +41,9 @@ class PartialRun(Run):
 
 
 class PartialGroup(TransferGroup):
-    """Runs on parts of the patients; where these networks look is not asked."""
+    """Runs on parts of the patients; where these networks look, and of other hospitals, is not asked."""
 
-    localises = False
+    localises, elsewhere = False, None
 
     def parts(self, run: PartialRun) -> list[np.ndarray]:
         """As every run's, but of the training part only what the fraction takes."""
@@ -97,13 +97,14 @@ def whole_runs(study: Study, task: str) -> list[Run]:
     runs = [
         run
         for run in study.runs_of(task)
-        if run.train == "frozen" and run.lr == options.lr and run.seed == study.transfer.seeds[0]
+        if run.train == options.train and run.lr in (0, options.lr) and run.seed == study.transfer.seeds[0]
         if not options.backbones or run.backbone in options.backbones
     ]
     if not runs:
+        rate = f" with lr {options.lr:g}" if options.train == "frozen" else ""
         raise UserError(
-            f"label_efficiency.lr is {options.lr:g}, but no frozen setting of task '{task}' has that rate; "
-            "take one of transfer.settings"
+            f"label_efficiency asks for '{options.train}'{rate}, which is no setting of task '{task}'; take "
+            "one of transfer.settings"
         )
     return runs
 
@@ -140,7 +141,7 @@ def trained(study: Study, task: str, fractions: list[float]) -> Results:
         )
     runs = pd.concat([found.runs for found in done], ignore_index=True)
     rows = pd.concat([found.predictions[PREDICTION] for found in done], ignore_index=True)
-    return Results(runs, {task: fold_predictions(task, runs, rows)})
+    return Results(runs, {task: fold_predictions(task, runs, rows, study.tasks[task].score)})
 
 
 def _check_repeats(study: Study, task: str, sources: list[str]) -> None:

@@ -1,16 +1,17 @@
 """The finished runs of a study, read from `results/<task>/` and checked before anything is compared."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from radlib.errors import UserError
-from radlib.stats.auc import auc
+from radlib.errors import UserError, of_task
+from radlib.stats.auc import aucs, by_patient
 from radlib.stats.folds import FoldScores
 from radlib.study import Run, Study
+from radlib.study.common import PROBES
 
 SETTING = ["backbone", "train", "lr"]
 REMEDY = "run dvc repro to compute it again"
@@ -27,6 +28,7 @@ class FoldPredictions:
     """All runs of one task on the test part of one fold; images sorted by id.
 
     image_ids, patients: str (n,); labels: int (n,), 0 or 1; runs: str (R,); scores: float64 (R, n).
+    score: what is compared, images or patients, as `Task.score` says.
     """
 
     fold: int
@@ -35,20 +37,38 @@ class FoldPredictions:
     labels: np.ndarray
     runs: np.ndarray
     scores: np.ndarray
+    score: str = "image"
 
     def of(self, runs: list[str]) -> FoldScores:
         """The scores of the named runs, in the order given."""
-        rows = pd.Index(self.runs).get_indexer(runs)
-        return FoldScores(self.labels, self.patients, self.scores[rows])
+        return self.scored(self.scores[pd.Index(self.runs).get_indexer(runs)])
+
+    def scored(self, scores: np.ndarray) -> FoldScores:
+        """(R, n) scores of these images as they are compared: of images, or of their patients."""
+        if self.score == "image":
+            return FoldScores(self.labels, self.patients, scores)
+        how = self.score.removeprefix("patient_")
+        scores, labels, patients = by_patient(scores, self.labels, self.patients, how)
+        return FoldScores(labels, patients, scores)
+
+    def without(self, image_ids: np.ndarray) -> "FoldPredictions":
+        """The same without some images."""
+        keep = ~np.isin(self.image_ids, image_ids)
+        some = {name: getattr(self, name)[keep] for name in ("image_ids", "patients", "labels")}
+        return replace(self, **some, scores=self.scores[:, keep])
 
 
 @dataclass(frozen=True)
 class Results:
-    """`runs`: one row per run of the study; `predictions`: by task, one entry per fold."""
+    """`runs`: one row per run of the study; `predictions`: by task, one entry per fold.
+
+    external: by task that has such a set, what all its runs score on the whole of it.
+    """
 
     runs: pd.DataFrame
     predictions: dict[str, list[FoldPredictions]]
     notes: list[str] = field(default_factory=list)
+    external: dict[str, FoldPredictions] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[str]:
@@ -63,17 +83,26 @@ class Results:
         return [part.of(chosen[part.fold]) for part in self.predictions[task] if part.fold in chosen]
 
 
-def load_results(study: Study, tasks: list[str] | None = None) -> Results:
+def load_results(
+    study: Study, tasks: list[str] | None = None, regimes: Sequence[str] | None = None
+) -> Results:
     """Read and check the results of some tasks; runs outside the study are left out and counted.
 
     Args:
         tasks: None for the tasks in which sources are compared.
+        regimes: whose runs are kept; None for those that means over settings take (`Transfer.averaged`).
     Raises:
         UserError: a file, run or prediction is missing, a score is no number, runs of one fold were tested on
             different images, a patient is tested in two folds, or runs come from different data or weights.
     """
     names = study.compared_tasks if tasks is None else tasks
-    return check_results(study, ((task, *_read(study.result_dir(task), task)) for task in names))
+    return check_results(study, ((task, *_read(study.result_dir(task), task)) for task in names), regimes)
+
+
+def load_probes(study: Study) -> dict[str, Results]:
+    """By regime: the results of every probe that no mean over settings takes; errors as `load_results`."""
+    used = {setting.train for setting in study.transfer.settings} - set(study.transfer.averaged)
+    return {probe: load_results(study, regimes=[probe]) for probe in PROBES if probe in used}
 
 
 def _read(folder: Path, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -81,22 +110,36 @@ def _read(folder: Path, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return runs, read_result(folder / "predictions.parquet", task, _PREDICTION_COLUMNS)
 
 
-def check_results(study: Study, found: Iterable[tuple[str, pd.DataFrame, pd.DataFrame]]) -> Results:
-    """The same for tables at hand: task, its runs, and its predictions; errors as `load_results`."""
-    tables, predictions, notes = [], {}, []
+def check_results(
+    study: Study,
+    found: Iterable[tuple[str, pd.DataFrame, pd.DataFrame]],
+    regimes: Sequence[str] | None = None,
+) -> Results:
+    """The same for tables at hand: task, its runs, and its predictions; errors as `load_results`.
+
+    A task without a run of these regimes is left out.
+    """
+    tables, predictions, notes, external = [], {}, [], {}
     for task, runs, rows in found:
         kept = asked_for(study.runs_of(task), runs, _FIGURES)
         title, outside = study.tasks[task].title, len(runs) - len(kept)
+        kept = kept[kept["train"].isin(regimes or study.transfer.averaged)].reset_index(drop=True)
+        if kept.empty:
+            continue
         diverged = int(kept["diverged"].sum()) if "diverged" in kept else 0
         if outside:
             notes.append(f"{title}: {outside} stored runs lie outside this study")
         if diverged:
             notes.append(f"{title}: {diverged} of {len(kept)} runs diverged and count with an AUC of 0.5")
-        predictions[task] = fold_predictions(task, kept, rows[rows["run"].isin(kept["run"])])
+        asked, score = rows[rows["run"].isin(kept["run"])], study.tasks[task].score
+        if "external" in asked:
+            external[task] = _scores(f"task '{task}', external set", -1, asked[asked["external"]], score)
+            asked = asked[~asked["external"]]
+        predictions[task] = fold_predictions(task, kept, asked, score)
         tables.append(kept)
     everything = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN_COLUMNS)
     check_one_version(everything)
-    return Results(everything, predictions, notes)
+    return Results(everything, predictions, notes, external)
 
 
 def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
@@ -137,14 +180,17 @@ def asked_for(wanted: list[Run], runs: pd.DataFrame, figures: list[str]) -> pd.D
     return kept.sort_values(_SOURCE_RUN, ignore_index=True)
 
 
-def fold_predictions(task: str, runs: pd.DataFrame, rows: pd.DataFrame) -> list[FoldPredictions]:
+@of_task
+def fold_predictions(
+    task: str, runs: pd.DataFrame, rows: pd.DataFrame, score: str = "image"
+) -> list[FoldPredictions]:
     """What a task's runs scored, one entry per fold, from a row per run and test image; as `load_results`."""
     without = set(runs["run"]) - set(rows["run"])
     if without:
         raise UserError(
             f"task '{task}': {len(without)} runs have no predictions, the first is {min(without)}; {REMEDY}"
         )
-    parts = [_one_fold(task, int(fold), runs, group) for fold, group in rows.groupby("fold")]
+    parts = [_one_fold(task, int(fold), runs, group, score) for fold, group in rows.groupby("fold")]
     tested = pd.concat([pd.Series(np.unique(part.patients)) for part in parts])
     if tested.duplicated().any():
         patient = tested[tested.duplicated()].iloc[0]
@@ -155,10 +201,22 @@ def fold_predictions(task: str, runs: pd.DataFrame, rows: pd.DataFrame) -> list[
     return parts
 
 
-def _one_fold(task: str, fold: int, runs: pd.DataFrame, rows: pd.DataFrame) -> FoldPredictions:
+def _one_fold(task: str, fold: int, runs: pd.DataFrame, rows: pd.DataFrame, score: str) -> FoldPredictions:
     where = f"task '{task}', fold {fold}"
     if set(rows["run"]) != set(runs.loc[runs["fold"] == fold, "run"]):
         raise UserError(f"{where}: runs.parquet and predictions.parquet name different runs; {REMEDY}")
+    part = _scores(where, fold, rows, score)
+    stored = runs.set_index("run").loc[part.runs, "test_auc"].to_numpy(dtype=float)
+    compared = part.scored(part.scores)
+    found = aucs(compared.scores, compared.labels)
+    # Scores stored with fewer digits may tie where the training's own did not.
+    if np.abs(stored - found).max() > 1e-3:
+        raise UserError(f"{where}: test_auc in runs.parquet does not follow from the predictions; {REMEDY}")
+    return part
+
+
+def _scores(where: str, fold: int, rows: pd.DataFrame, score: str) -> FoldPredictions:
+    """What several runs scored on the same images, from a row per run and image."""
     if rows.duplicated(["run", "image_id"]).any():
         raise UserError(f"{where}: a run scored one image twice; {REMEDY}")
     images = rows[["image_id", "patient_id", "label"]].drop_duplicates().sort_values("image_id")
@@ -171,20 +229,15 @@ def _one_fold(task: str, fold: int, runs: pd.DataFrame, rows: pd.DataFrame) -> F
             f"{where}: the test part needs both classes, 0 and 1; use fewer folds or more patients"
         )
     scores = rows.pivot(index="run", columns="image_id", values="score")
-    part = FoldPredictions(
+    return FoldPredictions(
         fold=fold,
         image_ids=images["image_id"].to_numpy(),
         patients=images["patient_id"].to_numpy(),
         labels=images["label"].to_numpy(dtype=np.int64),
         runs=scores.index.to_numpy(),
         scores=scores.to_numpy(dtype=np.float64),
+        score=score,
     )
-    stored = runs.set_index("run").loc[part.runs, "test_auc"].to_numpy(dtype=float)
-    found = np.array([auc(scores, part.labels) for scores in part.scores])
-    # Scores stored with fewer digits may tie where the training's own did not.
-    if np.abs(stored - found).max() > 1e-3:
-        raise UserError(f"{where}: test_auc in runs.parquet does not follow from the predictions; {REMEDY}")
-    return part
 
 
 def check_one_version(runs: pd.DataFrame) -> None:

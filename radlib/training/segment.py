@@ -84,7 +84,7 @@ class SegmentGroup(RunGroup):
         cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets)
         return cross_entropy + DiceLoss(BINARY_MODE)(logits[:, None], targets[:, None])
 
-    def figures(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
+    def figures(self, logits: Tensor, targets: Tensor, rows: np.ndarray) -> dict[str, float]:
         found = dices((logits > 0).numpy(), targets.bool().numpy())
         return {"val_dice": float(found.mean())}
 

@@ -1,7 +1,8 @@
 """Transfer to one task: every run of the grid, each stored as it finishes."""
 
 import copy
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from radlib import compute
 from radlib.data.images import Packed, open_packed
+from radlib.errors import UserError
 from radlib.machines.workers import Advance
 from radlib.networks.backbones import no_maps
 from radlib.networks.features import NOTHING, Features, features_of
@@ -25,11 +27,13 @@ from radlib.networks.learners import (
 )
 from radlib.networks.localise import activation_maps, baselines, localise
 from radlib.networks.weights import Weights
-from radlib.stats.auc import auc, best_threshold
+from radlib.seeds import digest_of
+from radlib.stats.auc import auc, best_threshold, by_patient
 from radlib.stats.dice import MAP_FIGURES
 from radlib.store import write_table
 from radlib.study import Run, Study
 from radlib.training.grid import Finished, RunGroup, carry_out
+from radlib.training.probes import LogisticProbe, NeighbourProbe
 
 PREDICTION = ["run", "image_id", "patient_id", "fold", "label", "score"]
 MAP = ["map_height", "map_width", "map"]
@@ -50,7 +54,8 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     """
     done = carry_out(study, task, study.runs_of(task), TransferGroup, f"transfer to {task}")
     localisation = _localisation(open_packed(study.dataset_dir(task)), done)
-    result = Transferred(done.runs, done.history, done.predictions[PREDICTION], done.computed, localisation)
+    scores = done.predictions.filter([*PREDICTION, "external"])
+    result = Transferred(done.runs, done.history, scores, done.computed, localisation)
     if save:
         for name in ("runs", "predictions", "history", "localisation"):
             write_table(getattr(result, name), study.result_dir(task) / f"{name}.parquet")
@@ -71,16 +76,34 @@ class TransferGroup(RunGroup):
     """They share weights and features. localises: whether maps are compared with lesion masks."""
 
     section, folder = "transfer", "runs"
-    stored = ("frozen", "top10", "top", "all")
-    passes = {"frozen": 0.003, "top10": 0.15, "top": 1.8, "all": 3.5}
+    stored = ("frozen", "top10", "top", "all", "logistic", "knn")
+    probes = {"logistic": "strengths", "knn": "neighbours"}
+    passes = {"frozen": 0.003, "top10": 0.15, "top": 1.8, "all": 3.5, "logistic": 0.05, "knn": 0.05}
     diverged = {"val_auc": 0.5}
     localises = True
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         super().__init__(study, task, packed, weights, advance)
-        self.size = study.input_size(task, weights.backbone)
+        self.size, self.score = study.input_size(task, weights.backbone), study.tasks[task].score
         shows = packed.masks and not no_maps(weights.backbone)
         self.masked = np.flatnonzero(packed.manifest["has_mask"]) if shows else NOTHING
+
+    def digest(self, run: Run) -> str:
+        """Images are scored whatever is compared, but figures of validation and test are of the latter."""
+        own = super().digest(run)
+        own = own if self.score == "image" else digest_of(own, self.score)
+        return digest_of(own, self.elsewhere.packed.digest) if self.elsewhere else own
+
+    @cached_property
+    def elsewhere(self) -> "TransferGroup | None":
+        """The same group for the task's external set, which is scored and never trained on."""
+        task = self.study.tasks[self.task]
+        if task.external is None:
+            return None
+        as_here = task.model_copy(update={"augment": "none", "external": None})
+        study = self.study.model_copy(update={"tasks": {task.external: as_here}})
+        packed = replace(self.opened(study, task.external), masks=None)
+        return TransferGroup(study, task.external, packed, self.weights, lambda done: None)
 
     @cached_property
     def features(self) -> Features:
@@ -92,7 +115,7 @@ class TransferGroup(RunGroup):
             self.weights,
             self.size,
             self.kind,
-            self.options.views,
+            self.options.views if any(run.train not in self.probes for run in group) else 1,
             boundary=any(run.train == "top10" for run in group),
             store=self.study.store_dir,
             advance=self.advance,
@@ -106,9 +129,13 @@ class TransferGroup(RunGroup):
         return torch.from_numpy(labels).to(compute.device())
 
     def share(self, run: Run) -> None:
-        _ = self.features, (run.train == "frozen" or self.weights.network)
+        _ = self.features, (run.train in ("frozen", *self.probes) or self.weights.network)
 
     def learner(self, run: Run, train: np.ndarray) -> nn.Module:
+        if run.train in self.probes:
+            logistic = run.train == "logistic"
+            probe = LogisticProbe(self.features, self.weights) if logistic else NeighbourProbe(self.features)
+            return probe.to(compute.device())
         center, scale = feature_scale(self.features.pooled[0], train, self.options.standardise)
         head = Head(center, scale, self.options.dropout).to(compute.device())
         if run.train == "frozen":
@@ -119,14 +146,52 @@ class TransferGroup(RunGroup):
         learner = StageLearner if run.train == "top" else WholeLearner
         return learner(self.packed, self.weights, network, self.size, self.kind, head)
 
+    def fit(self, learner, run: Run, train, validation, generator) -> tuple[dict, list[dict]]:
+        """Of a probe: history has a row per candidate, with its `choice`, in place of epochs.
+
+        Where a feature is no number the run counts as diverged, as one with that loss does.
+        """
+        if run.train not in self.probes:
+            return super().fit(learner, run, train, validation, generator)
+        best, kept, history = {"best_epoch": 0, "val_loss": math.inf, **self.diverged}, {}, []
+        labels = self.labels[train].cpu().numpy().astype(int)
+        if len(np.unique(labels)) < 2:
+            raise UserError(
+                f"task '{run.task}', fold {run.fold}: all {len(train)} training images have the label "
+                f"{labels[0]}, from which '{run.train}' learns nothing; use fewer folds or more patients"
+            )
+        finite = torch.isfinite(self.features.pooled[0][np.concatenate([train, validation])]).all()
+        for number, choice in enumerate(learner.choices(self.options, train) if finite else [], 1):
+            learner.fit(train, labels, choice)
+            figures = self.validate(learner, validation)
+            history.append({"epoch": number, "choice": choice, **figures})
+            if figures["val_loss"] < best["val_loss"]:
+                best = {"best_epoch": number, "choice": choice, **figures}
+                kept = copy.deepcopy(learner.state_dict())
+        self.advance(len(self.packed.manifest) * self.passes[run.train])
+        learner.load_state_dict(kept, strict=False)
+        return best, history
+
     def answer(self, learner, rows, epoch, generator) -> tuple[Tensor, Tensor]:
         return learner(rows, epoch, generator), self.labels[rows]
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         return functional.binary_cross_entropy_with_logits(logits, targets)
 
-    def figures(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
-        return {"val_auc": auc(logits.numpy(), targets.numpy())}
+    def figures(self, logits: Tensor, targets: Tensor, rows: np.ndarray) -> dict[str, float]:
+        scores = logits.numpy() if self.score == "image" else probabilities(logits)
+        return {"val_auc": auc(*self.compared(scores, targets.numpy(), rows))}
+
+    def compared(
+        self, scores: np.ndarray, labels: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and labels of what the task compares: of the images themselves, or of their patients."""
+        if self.score == "image":
+            return scores, labels
+        patients = self.packed.manifest["patient_id"].to_numpy()[rows]
+        how = self.score.removeprefix("patient_")
+        (scores,), labels, _ = by_patient(scores[np.newaxis], labels, patients, how)
+        return scores, labels
 
     def test(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
         logits, targets = self.answers(learner, np.concatenate([validation, test]))
@@ -134,12 +199,23 @@ class TransferGroup(RunGroup):
         chosen, scores = np.split(probabilities(logits), [len(validation)])
         true, labels = np.split(targets.numpy(), [len(validation)])
         labels = labels.astype(int)
-        figures = {"val_threshold": best_threshold(chosen, true), "test_auc": auc(scores, labels)}
+        figures = {
+            "val_threshold": best_threshold(*self.compared(chosen, true, validation)),
+            "test_auc": auc(*self.compared(scores, labels, test)),
+        }
         table = pd.DataFrame({"label": labels, "score": scores})
-        if self.localises and len(self.masked):
+        if self.localises and len(self.masked) and hasattr(learner, "last"):
             figures["threshold"], located = self._localise(learner, validation, test)
             table = table.join(located)
         return figures, table
+
+    def external(self, learner) -> pd.DataFrame:
+        if self.elsewhere is None:
+            return pd.DataFrame()
+        there, manifest = self.elsewhere, self.elsewhere.packed.manifest
+        shown = learner.shown(there.packed, there.features)
+        logits, _ = there.answers(shown, np.arange(len(manifest)))
+        return manifest[["image_id", "patient_id", "label"]].assign(score=probabilities(logits))
 
     def _localise(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[float, pd.DataFrame]:
         """The threshold, and per test image the figures and the map; rows without a mask are left out."""

@@ -25,7 +25,17 @@ from radlib.stats.estimate import PATIENTS, Estimate, resamples_needed
 from radlib.stats.folds import smaller_class
 from radlib.stats.models import MixedModelResult
 from radlib.study import Study
-from radlib.study.titles import ESTIMATES, TRAIN, counted, ordered_pairs, pair_title, source_title, task_title
+from radlib.study.common import PROBES
+from radlib.study.titles import (
+    ESTIMATES,
+    TRAIN,
+    counted,
+    ordered_pairs,
+    pair_title,
+    regime_title,
+    source_title,
+    task_title,
+)
 from radlib.training.results import SETTING, Results, headline_runs, paired_runs
 
 BAND_RESAMPLES = 500
@@ -127,7 +137,8 @@ def auc_forest(
     """Difference of every task with its interval, one panel per pair, the mean over tasks as a diamond."""
     tasks = of_estimate(table, estimate)
     tasks = tasks.assign(row=[task_title(study, task) for task in tasks["task"]])
-    rows = pd.concat([tasks, of_estimate(overall, estimate).assign(row=MEAN)])
+    means = of_estimate(overall, estimate).assign(row=MEAN)
+    rows = pd.concat([tasks, means[means["n_tasks"] > 1]])  # of one task, the mean says the same again
     return style.forest(study, rows, ESTIMATES[estimate].capitalize(), band=True)
 
 
@@ -153,7 +164,7 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
         annot_kws={"fontsize": 7},
         cbar=False,
         xticklabels=[task_title(study, task).replace(" ", "\n", 1) for task in wide],
-        yticklabels=[f"{TRAIN[train]}, {backbone}, lr {lr:g}" for train, backbone, lr in wide.index],
+        yticklabels=[f"{backbone}, {regime_title(train, lr)}" for train, backbone, lr in wide.index],
         ax=panel,
     )
     panel.set(xlabel="", ylabel="")
@@ -210,7 +221,9 @@ def headline_sentence(study: Study, overall: pd.DataFrame, estimate: str = "grid
 
 def resampled_sentence(study: Study, table: pd.DataFrame) -> str:
     """What the intervals of a table of AUC cover."""
-    held = style.of_pair(table, tuple(study.compare.headline), "grid_mean")["interval_holds"].iloc[0]
+    held = style.of_pair(table, tuple(study.compare.headline), "grid_mean")["resampled"].iloc[0]
+    if study.transfer.averaged[0] in PROBES:
+        return "Intervals cover the variation between test patients; a probe's training draws nothing."
     seeds = counted(len(study.transfer.seeds), "seed")
     if held == PATIENTS:
         words = "Intervals cover the variation between test patients, **not between trainings**"

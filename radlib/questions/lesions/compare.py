@@ -58,7 +58,7 @@ DICE = Table(
         common.RESAMPLES,
         common.IS_SIMULATED,
         Column("guess", "what an ellipse in the middle has, which never looks", "ellipse", ".3f"),
-        common.HOLDS,
+        common.RESAMPLED,
         common.DIVERGED,
     ],
     index=4,

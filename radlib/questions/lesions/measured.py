@@ -78,13 +78,13 @@ class Found:
 
 def lesion_tasks(study: Study) -> list[str]:
     """Tasks, variants among them, of which 03_transfer found lesion masks."""
-    files = {task: study.result_dir(task) / "localisation.parquet" for task in study.tasks}
+    files = {task: study.result_dir(task) / "localisation.parquet" for task in study.trained_tasks}
     return [task for task, file in files.items() if len(read_result(file, task, ["run", "image_id"]))]
 
 
 def load_localised(study: Study, results: Results) -> Found:
     """Read `results/<task>/localisation.parquet` of those tasks of `results` that have lesion masks; without
-    the runs of backbones that have no class-activation maps.
+    the runs that have no class-activation maps: of nearest neighbours, and of some backbones.
 
     Raises:
         UserError: a file is missing or damaged, or lacks a run or a figure.
@@ -95,9 +95,9 @@ def load_localised(study: Study, results: Results) -> Found:
         table = read_result(path, task, [*_IMAGE, *MAP_FIGURES])
         if len(table):
             found = results.of_task(task)
-            lacking = set(found["backbone"][~found["run"].isin(table["run"])])
-            mapless = [name for name in lacking if no_maps(name)]
-            runs[task], images[task] = found[~found["backbone"].isin(mapless)], table
+            lacking = found[~found["run"].isin(table["run"])]
+            mapless = (lacking["train"] == "knn") | (lacking["backbone"].map(no_maps) != "")
+            runs[task], images[task] = found.drop(index=lacking.index[mapless]), table
             _check_complete(path, runs[task], table, MAP_FIGURES)
     return Found("localisation", MAP_FIGURES, runs, images)
 

@@ -5,6 +5,8 @@ that exclude 0 is the power, or, without a difference, the type-I error. Shares 
 (1927, doi 10.1080/01621459.1927.10502953): their Monte-Carlo error.
 """
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -18,8 +20,10 @@ from radlib.stats.rivals import METHODS
 from radlib.study import Study
 from radlib.study.questions import Cell
 
-THESE, ANY = "these trainings", "any training"
+THESE, ANY, ANY_SOURCE = "these trainings", "any training", "any pretraining"
+SPEAKS_OF = {"both_levels": ANY, "sources": ANY_SOURCE}  # all other methods: of these trainings
 HOLDS, NARROW, WIDE = "holds", "too narrow", "too wide"
+NOT_DRAWN = ("percentile", "bca", "t_folds")  # near relatives of others; the table has them
 TOLERANCE = 0.01  # of the coverage: 94 to 96 % for a 95 % interval
 ENOUGH_PATIENTS = 50  # of each class, from which on the reported interval must hold
 _COVERAGE = ["coverage", "coverage_low", "coverage_high"]
@@ -36,10 +40,12 @@ VALIDITY = Table(
         Column("folds", "folds", "folds", COUNT),
         Column("settings", "settings of each source"),
         Column("seeds", "trainings of each setting", "seeds", COUNT),
-        Column("luck", "SD that a training adds to the level", "SD of training", "g"),
+        Column("training_sd", "SD that a training adds to the level", "SD of training", "g"),
+        Column("pretrainings", "pretrainings of each source", "pretrainings", COUNT),
+        Column("pretraining_sd", "SD that a pretraining adds to the level", "SD of pretraining", "g"),
         Column("true_delta", "the true difference", "true difference", "g"),
         Column("method", "how the interval was made", "method", names=METHODS),
-        Column("truth", "of these trainings, or of any training", "of"),
+        Column("truth", "of these trainings, of any training, or of any pretraining", "of"),
         Column("studies", "simulated studies"),
         *interval_columns(
             _COVERAGE[0], "share of intervals that cover the true value", "coverage", ".1%", *_COVERAGE[1:]
@@ -66,20 +72,22 @@ def coverage_table(study: Study, found: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (place, delta, method), group in found.groupby(["cell", "true_delta", "method"], sort=False):
         cell = study.validity.cells[place]
-        truths = {THESE: group["these"]} if cell.luck == 0 else {THESE: group["these"], ANY: delta}
+        anything = ANY_SOURCE if cell.pretraining_sd else ANY
+        truths = {THESE: group["these"]} | ({anything: delta} if cell.varies else {})
         about = {"true_delta": delta, "method": method} | _about(cell)
         for truth, value in truths.items():
-            row = _row(group, value, truth == ANY or cell.luck == 0, study.compare.confidence)
+            row = _row(group, value, truth != THESE or not cell.varies, study.compare.confidence)
             rows.append(about | {"truth": truth} | row)
     table = VALIDITY.frame(rows, confidence=study.compare.confidence, resamples=study.validity.resamples)
     table["method"] = pd.Categorical(table["method"], list(METHODS))
-    keys = ["measure", "luck", "folds", "level", "positive", "negative", "true_delta", "truth", "method"]
+    varies = ["training_sd", "pretraining_sd", "pretrainings"]
+    keys = ["measure", *varies, "folds", "level", "positive", "negative", "true_delta", "truth", "method"]
     return table.sort_values(keys, ignore_index=True).astype({"method": str})
 
 
 def _about(cell: Cell) -> dict:
     patients = {"positive": cell.patients[0], "negative": sum(cell.patients[1:])}
-    return patients | cell.model_dump(include={"measure", "level", "folds", "settings", "seeds", "luck"})
+    return patients | cell.model_dump(exclude={"patients", "delta"})
 
 
 def _row(group: pd.DataFrame, truth: float | pd.Series, tests: bool, confidence: float) -> dict:
@@ -118,21 +126,23 @@ def cell_title(row: pd.Series) -> str:
     name = {"auc": "AUC", "dice": "Dice"}[row["measure"]]
     title = f"{name} {row['level']:g}, {patients} patients"
     title += f", {row['folds']} folds" if row["folds"] > 1 else ""
-    return title + (f", SD of training {row['luck']:g}, {row['seeds']} seeds" if row["luck"] > 0 else "")
+    if row["pretraining_sd"] > 0:
+        title += f", SD of pretraining {row['pretraining_sd']:g}, {row['pretrainings']} pretrainings"
+    if row["training_sd"] > 0:
+        title += f", SD of training {row['training_sd']:g}, {row['seeds']} seeds"
+    return title
 
 
 def coverage_figure(study: Study, table: pd.DataFrame) -> Figure:
-    """One panel per method, one line per kind of study, Wilson's interval around each coverage.
+    """One panel per method, one line per kind of study with a difference, Wilson's interval around coverage.
 
-    With variation between trainings, the truth is the one that the method speaks of: these trainings or any.
+    The truth is the one that the method speaks of: these trainings, any training, or any pretraining.
     """
-    both = table["method"] == "both_levels"
-    rows = table[table["truth"] == np.where(both, ANY, THESE)]
+    rows = table[table["truth"] == table["method"].map(SPEAKS_OF).fillna(THESE)]
+    rows = rows[(rows["true_delta"] != 0) & ~rows["method"].isin(NOT_DRAWN)]
     marks = rows.assign(
-        panel=rows["method"].map(METHODS),
+        panel=[fill(METHODS[method], 34) for method in rows["method"]],
         row=[cell_title(row) for _, row in rows.iterrows()],
-        series=rows["true_delta"] != 0,
-        filled=rows["true_delta"] != 0,
         value=rows["coverage"],
         ci_low=rows["coverage_low"],
         ci_high=rows["coverage_high"],
@@ -145,10 +155,8 @@ def coverage_figure(study: Study, table: pd.DataFrame) -> Figure:
     low, high = confidence - TOLERANCE, confidence + TOLERANCE
     for panel in panels:
         panel.axvspan(low, high, color=band, zorder=0)
-    dot = {"color": "0.3", "marker": "o", "lw": 1.4, "ms": 5}
     handles = [
-        Line2D([], [], **dot, label="with a true difference (line: Monte-Carlo error)"),
-        Line2D([], [], **dot, mfc="white", label="without one (1 − coverage is the type-I error)"),
+        Line2D([], [], color="0.3", marker="o", lw=1.4, ms=5, label="coverage (line: Monte-Carlo error)"),
         Line2D([], [], color=band, lw=8, label=f"{low:.0%} to {high:.0%}"),
     ]
     legend_above(figure, handles)
@@ -157,7 +165,8 @@ def coverage_figure(study: Study, table: pd.DataFrame) -> Figure:
 
 def validity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """Coverage of the reported interval, of both true values, then of its rivals; few and many patients."""
-    plain, trained = table[table["luck"] == 0], table[(table["luck"] > 0) & (table["truth"] == ANY)]
+    varies = (table["training_sd"] > 0) | (table["pretraining_sd"] > 0)
+    plain, trained, pretrained = table[~varies], *(table[table["truth"] == x] for x in (ANY, ANY_SOURCE))
     smaller = plain["positive"].where(plain["measure"] == "dice", plain[["positive", "negative"]].min(axis=1))
     enough = smaller >= ENOUGH_PATIENTS
     asked = [
@@ -165,8 +174,10 @@ def validity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         ("Reported interval, fewer patients", "reported", plain[~enough]),
         ("Reported interval, of *any training*, where it covers patients alone", "reported", trained),
         ("Interval over patients and trainings, of *any training*", "both_levels", trained),
+        ("Interval over patients alone, of *any pretraining*", "reported", pretrained),
+        ("Interval over patients and pretrainings, of *any pretraining*", "sources", pretrained),
     ]
-    rivals = {name: title for name, title in METHODS.items() if name not in ("reported", "both_levels")}
+    rivals = {name: title for name, title in METHODS.items() if name not in ("reported", *SPEAKS_OF)}
     asked += [(title[0].upper() + title[1:], name, plain) for name, title in rivals.items()]
     found = [(subject, rows[rows["method"] == name]) for subject, name, rows in asked]
     return [

@@ -49,7 +49,15 @@ class Batch:
 def design_of(cell: Cell) -> Design:
     """The simulation's design; its classes are counted from the negative one."""
     patients = tuple(reversed(cell.patients))
-    return Design(patients, cell.folds, cell.settings, cell.seeds, luck=cell.luck)
+    return Design(
+        patients,
+        cell.folds,
+        cell.settings,
+        cell.pretrainings,
+        cell.seeds,
+        training_sd=cell.training_sd,
+        pretraining_sd=cell.pretraining_sd,
+    )
 
 
 def simulate(study: Study) -> pd.DataFrame:
@@ -96,11 +104,11 @@ def simulate_study(batch: Batch, number: int) -> list[dict]:
     design, cell = design_of(batch.cell), batch.cell
     seed = seed_of(batch.seed, "validity", cell.measure, design, cell.level, batch.delta, number)
     latent = draw_latent(design, np.random.default_rng(seed))
-    levels = level_of(cell.level + batch.delta, cell.luck), level_of(cell.level, cell.luck)
+    levels = level_of(cell.level + batch.delta, cell.varies), level_of(cell.level, cell.varies)
     how = (batch.resamples, seed, batch.confidence)
     if cell.measure == "auc":
-        settings = np.repeat(np.arange(cell.settings), cell.seeds)
-        intervals = auc_intervals(*scores(latent, levels), settings, *how)
+        weights = np.repeat(np.arange(cell.settings * cell.pretrainings), cell.seeds)
+        intervals = auc_intervals(*scores(latent, levels), weights // cell.pretrainings, weights, *how)
     else:
         intervals = figure_intervals(*figures(latent, levels), latent.patients, latent.folds, *how)
     known = {"true_delta": batch.delta, "study": number, "these": true_difference(levels, latent.shifts)}

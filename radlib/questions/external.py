@@ -1,0 +1,260 @@
+"""Does a difference between sources hold in another hospital? (17_external)
+
+`external` of a task names a second set of the same finding. Finished runs score it whole, once: it trains
+nothing, and no epoch, setting, threshold or scaling was chosen by it. A run's AUC there is of all its images;
+every fold's network scores the same ones, so AUCs are averaged over folds as over settings and seeds.
+
+Its patients are resampled independently of the task's own. So the *difference in differences*, outside minus
+inside, has an interval of its own: replicates of the two are subtracted one by one. Where trainings are
+resampled too, they are drawn separately on both sides although the networks are the same ones; that counts
+their variation twice in the difference in differences, which errs on the wide side.
+
+A set is external only if nobody is in both. Patients are left out, and counted, whose images lie in the task,
+by the rule of `radlib.questions.overlap`, or who are named like one of its patients, where both sets name
+theirs.
+"""
+
+import json
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from radlib.data.images import open_packed
+from radlib.errors import UserError, of_task
+from radlib.progress import progress
+from radlib.questions.auc.compute import bootstrap_pair, what_is_resampled
+from radlib.questions.overlap import find_in_corpora
+from radlib.questions.verdicts import (
+    corrected,
+    difference_columns,
+    diverged,
+    estimate_columns,
+    too_few_resamples,
+    verdicts,
+)
+from radlib.seeds import seed_of
+from radlib.show import style
+from radlib.show import table as common
+from radlib.show.findings import Finding, direction, finding_of
+from radlib.show.table import Column, Table, hidden, interval_columns, p_text
+from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
+from radlib.stats.estimate import BOTH, independent_difference
+from radlib.stats.folds import tested
+from radlib.study import Study
+from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
+from radlib.training.results import SETTING, FoldPredictions, Results, paired_runs, settings_by_fold
+
+NO_EXTERNAL = (
+    "No task of this study names a second set of its finding by `external`, so nothing is asked here."
+)
+INSIDE, OUTSIDE, CHANGE = "inside", "outside", "outside − inside"
+_INSIDE, _CHANGE = ("inside", "inside_low", "inside_high"), ("change", "change_low", "change_high")
+EXTERNAL = Table(
+    "external.csv",
+    "external",
+    "task with an external set and pair of sources",
+    [
+        common.TASK,
+        Column("external", "the external set", "external set", task_title),
+        *common.PAIR,
+        *interval_columns(
+            "inside", "difference in AUC on the task's own test patients", INSIDE, "+.3f", *_INSIDE[1:]
+        ),
+        *interval_columns("delta", "the same on the external set", OUTSIDE),
+        Column("p_value", "of it, two-sided"),
+        common.P_HOLM,
+        Column("p_tost", "of two one-sided tests of equivalence"),
+        Column("p_tost_holm", "the same after Holm's correction"),
+        Column("verdict", "on the external set, after Holm's correction", "verdict outside"),
+        *interval_columns(
+            "change", "difference in differences: outside minus inside", CHANGE, "+.3f", *_CHANGE[1:]
+        ),
+        Column("change_p", "two-sided, of no difference in differences"),
+        Column("change_p_holm", "after Holm's correction", "p of it (Holm)", p_text),
+        Column("inside_auc_a", "mean AUC inside after source a"),
+        Column("inside_auc_b", "mean AUC inside after source b"),
+        *hidden(*common.SIDES),
+        *common.COUNTS[:1],
+        *hidden(*common.COUNTS[1:]),
+        Column("n_found", "images of the external set that lie in the task"),
+        Column("n_left_out", "patients left out, for they are in the task too", "left out", common.COUNT),
+        common.RUNS,
+        common.RESAMPLED,
+        *common.ORIGIN,
+    ],
+    index=3,
+)
+_FAMILY = ["source_a", "source_b"]
+_CORRECTED = {"p_value": "p_holm", "p_tost": "p_tost_holm", "change_p": "change_p_holm"}
+MOST_MARKS = 40
+
+
+@dataclass(frozen=True)
+class External:
+    """`table` (`EXTERNAL`); `sources`: task, source, where, auc, ci_low, ci_high; `notes`."""
+
+    table: pd.DataFrame
+    sources: pd.DataFrame
+    notes: list[str]
+
+
+def compare_external(study: Study, results: Results) -> External:
+    """Every task with an external set x pair, and every source inside and outside.
+
+    Raises:
+        UserError: data are missing, nobody of a class is left outside, or too few for an interval.
+    """
+    rows, sources, notes = [], [pd.DataFrame()], []
+    resampled = {pair: what_is_resampled(results, pair) for pair in ordered_pairs(study)}
+    for task in progress(list(results.external), description="external sets"):
+        outside, about = only_outside(study, task, results.external[task])
+        if about["n_left_out"]:
+            notes.append(
+                f"{task_title(study, task)}: {about['n_left_out']} patients of "
+                f"{task_title(study, about['external'])} are left out, for they are in both sets: "
+                f"{about['n_found']} of its images lie in the task, {about['n_named']} are named alike"
+            )
+        for pair in ordered_pairs(study):
+            sides = paired_runs(results.of_task(task), pair)
+            if len(sides[0]):
+                both = resampled[pair] == BOTH
+                rows.append(about | _pair_row(study, results, task, sides, outside, both))
+        sources.append(_sources(study, results, task, outside))
+    table = pd.DataFrame(rows, columns=[*(column.name for column in EXTERNAL.columns), "least_p"])
+    notes += too_few_resamples(study, table, _FAMILY)
+    table = corrected(table, _FAMILY, _CORRECTED)
+    table["verdict"] = verdicts(study, table, "p_holm", "p_tost_holm")
+    same = {"resamples": study.compare.resamples, "simulated": study.simulated}
+    return External(EXTERNAL.frame(table.to_dict("records"), **same), pd.concat(sources), notes)
+
+
+def only_outside(study: Study, task: str, scored: FoldPredictions) -> tuple[FoldPredictions, dict]:
+    """What was scored outside without patients who are in the task too; and how many these are."""
+    name = study.tasks[task].external
+    manifests = [open_packed(study.dataset_dir(one)).manifest for one in (task, name)]
+    here, there = (manifest["patient_id"] for manifest in manifests)
+    copies = find_in_corpora(study, [task], [name])[task, name].seen
+    named = set(here) & set(there) if all(_names_patients(study, one) for one in (task, name)) else set()
+    both = there.isin(named | set(there[copies]))
+    counts = {"n_found": int(copies.sum()), "n_left_out": there[both].nunique(), "n_named": len(named)}
+    left = scored.without(manifests[1]["image_id"][both].to_numpy())
+    if set(left.labels) != set(scored.labels):
+        raise UserError(
+            f"task '{task}': its external set '{name}' keeps no patient of some class, for "
+            f"{counts['n_left_out']} are in the task too ({counts['n_named']} by name); if these are other "
+            "people, give them other names, else name another set"
+        )
+    return left, {"task": task, "external": name, **counts}
+
+
+def _names_patients(study: Study, dataset: str) -> bool:
+    return json.loads((study.dataset_dir(dataset) / "audit.json").read_text())["patients_published"]
+
+
+@of_task
+def _pair_row(study: Study, results: Results, task: str, sides, outside: FoldPredictions, both: bool) -> dict:
+    name, (a, b) = study.tasks[task].external, (results.scores(task, runs) for runs in sides)
+    far = [[outside.of(list(runs["run"]))] for runs in sides]
+    networks = sides[0].groupby([*SETTING, "fold"]).ngroup().to_numpy()  # each trained with every seed
+    inner = bootstrap_pair(study, task, a, b, settings_by_fold(sides[0]) if both else None)
+    outer = bootstrap_pair(study, name, *far, [networks] if both else None)
+    change = independent_difference(outer, inner, study.compare.confidence)
+    return {
+        "source_a": sides[0]["source"].iloc[0],
+        "source_b": sides[1]["source"].iloc[0],
+        "inside_auc_a": mean_auc(a),
+        "inside_auc_b": mean_auc(b),
+        "auc_a": mean_auc(far[0]),
+        "auc_b": mean_auc(far[1]),
+        **estimate_columns(study, inner, _INSIDE),
+        **difference_columns(study, outer),
+        **estimate_columns(study, change, _CHANGE),
+        "change_p": change.p_value(),
+        **tested(far[0]),
+        "n_runs": len(sides[0]),
+        "diverged": diverged(*sides),
+    }
+
+
+@of_task
+def _sources(study: Study, results: Results, task: str, outside: FoldPredictions) -> pd.DataFrame:
+    """The AUC of each source, mean over all its own runs, inside and outside."""
+    runs = {source: some for source, some in results.of_task(task).groupby("source")}
+    sides = {
+        INSIDE: (task, {source: results.scores(task, some) for source, some in runs.items()}),
+        OUTSIDE: (study.tasks[task].external, {s: [outside.of(list(r["run"]))] for s, r in runs.items()}),
+    }
+    rows = []
+    for where, (patients, scores) in sides.items():
+        seed = seed_of(study.seed, "bootstrap", patients)
+        for source in (source for source in study.sources if source in runs):
+            found = bootstrap_mean_auc({source: scores[source]}, study.compare.resamples, seed)[source]
+            about = {"task": task, "source": source, "where": where}
+            rows.append(about | estimate_columns(study, found, ("auc", "ci_low", "ci_high")))
+    return pd.DataFrame(rows)
+
+
+# What is shown --------------------------------------------------------------------------------------------
+def sources_figure(study: Study, found: External) -> Figure:
+    """AUC of every source on the task's own test patients and on the external set, one panel per task."""
+    some = found.sources
+    marks = some.assign(
+        panel=[
+            f"{task_title(study, t)},\n{task_title(study, study.tasks[t].external)}" for t in some["task"]
+        ],
+        row=[source_title(study, source) for source in some["source"]],
+        series=some["where"],
+        value=some["auc"],
+        marker=some["where"].map({INSIDE: "o", OUTSIDE: "s"}),
+        filled=some["where"] == INSIDE,
+        colour=some["source"].map(style.source_colours(study)),
+    )
+    figure = style.intervals(study, marks, "AUC", line=0.5, across=3, sharex=True).figure
+    grey = {"color": style.UNDECIDED, "lw": 1.6, "ms": 5}
+    handles = [
+        Line2D([], [], marker="o", label="inside: the task's own test patients", **grey),
+        Line2D([], [], marker="s", mfc="white", label="outside: the external set", **grey),
+    ]
+    title = f"AUC of the sources with {study.compare.confidence:.0%} intervals over patients"
+    style.legend_above(figure, handles, 2, title)
+    return figure
+
+
+def change_figure(study: Study, table: pd.DataFrame) -> Figure:
+    """The difference inside, outside, and of both; the headline alone where all pairs are too many marks."""
+    if 3 * len(table) > MOST_MARKS:
+        table = style.of_pair(table, tuple(study.compare.headline))
+    columns = {
+        INSIDE: dict(zip(_INSIDE, ("delta", "ci_low", "ci_high"), strict=True)),
+        OUTSIDE: {},
+        CHANGE: dict(zip(_CHANGE, ("delta", "ci_low", "ci_high"), strict=True)) | {"change_p_holm": "p_holm"},
+    }
+    parts = []
+    for what, names in columns.items():
+        rows = table.drop(
+            columns=["verdict", *(names and ["delta", "ci_low", "ci_high", "p_holm", "p_value"])]
+        )
+        rows = rows.rename(columns=names).assign(what=what)
+        parts.append(rows.assign(row=[f"{task_title(study, task)}: {what}" for task in rows["task"]]))
+    order = {task: number for number, task in enumerate(dict.fromkeys(table["task"]))}
+    marks = pd.concat(parts, ignore_index=True).sort_values("task", key=lambda t: t.map(order), kind="stable")
+    return style.forest(study, marks, "Inside and outside", hollow="not shown")
+
+
+def external_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """The headline pair, task by task: the difference outside, and whether it is another than inside."""
+    found = []
+    for row in style.of_pair(table, tuple(study.compare.headline)).to_dict("records"):
+        pair = pair_title(study, (row["source_a"], row["source_b"]))
+        subject = f"AUC, {pair}: {task_title(study, row['external'])}"
+        found.append(
+            finding_of(
+                row, f"{subject}, the external set of {task_title(study, row['task'])}", row["verdict"]
+            )
+        )
+        shown = row["change_p_holm"] < 1 - study.compare.confidence
+        word = direction(*(row[end] for end in _CHANGE[1:])) if shown else "no change shown"
+        found.append(finding_of(row, f"{subject}, outside minus inside", word, _CHANGE))
+    return found
