@@ -18,7 +18,16 @@ from radlib.errors import UserError
 from radlib.study.common import PROBES, RANDOM, Each, NewName, Strict, WeightsName, is_random
 from radlib.study.consistency import check_sections
 from radlib.study.datasets import Checkpoint, Corpus, Data, Dataset, Task
-from radlib.study.questions import Compare, Confounds, Controls, LabelEfficiency, MatchedLabels, Validity
+from radlib.study.questions import (
+    Compare,
+    Confounds,
+    Controls,
+    LabelEfficiency,
+    MatchedLabels,
+    Robustness,
+    Similarity,
+    Validity,
+)
 from radlib.study.training import Backbone, Compute, Pretrain, Segment, Transfer
 
 
@@ -43,6 +52,8 @@ class Study(Strict):
     label_efficiency: LabelEfficiency = LabelEfficiency()
     matched_labels: MatchedLabels = MatchedLabels()
     controls: Controls = Controls()
+    robustness: Robustness = Robustness()
+    similarity: Similarity = Similarity()
     compute: Compute = Compute()
     notes: list[str] = Field([], description="sentences the summary prints as they are")
     root: Path = Field(Path(), exclude=True)
@@ -179,7 +190,7 @@ class Study(Strict):
         return self._runs(task, self.segment.settings)
 
     def _runs(self, task: str, settings: list) -> list[Run]:
-        cost = {"top10": 1, "all": 2}
+        cost = {"top10": 1, "top": 2, "all": 3}
         return [
             Run(task, source, backbone, setting.train, setting.lr, fold, seed, replicate)
             for setting in sorted(settings, key=lambda s: cost.get(s.train, 0))

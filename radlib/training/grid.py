@@ -10,7 +10,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -96,11 +95,6 @@ class RunGroup(ABC):
         return pd.DataFrame()
 
     # What they have in common ---------------------------------------------------------------------------
-    @cached_property
-    def network(self) -> nn.Module:
-        """Copied for every run: drawing fresh weights only to overwrite them takes longer."""
-        return self.weights.build()
-
     def parts(self, run: Run) -> list[np.ndarray]:
         """Rows of the manifest in which a run trains, validates and tests."""
         part = self.packed.manifest[f"part_{run.fold}"].to_numpy()
@@ -290,7 +284,7 @@ def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tupl
 def _part_of(run: Run) -> tuple:
     """A part of a group. Training the whole network takes so much longer than making the group's features
     that many machines may as well make them several times, and share the folds."""
-    return *run.weights, run.fold if run.train == "all" else -1
+    return *run.weights, run.fold if run.train in ("top", "all") else -1
 
 
 def _gathered(results: list[tuple[dict, pd.DataFrame]], computed: int) -> Finished:
