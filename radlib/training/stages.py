@@ -37,7 +37,7 @@ class StagesGroup(TransferGroup):
 
     def test(self, learner: nn.Module, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
         """A row per test image, a column per stage: float32 (channels,) as bytes."""
-        network = getattr(learner, "backbone", self.network).eval()
+        network = (getattr(learner, "backbone", None) or self.weights.build()).eval()
         said = {}
         with watched(network, said), compute.inference():
             for rows in batches.in_order(test, BATCH):
