@@ -298,6 +298,10 @@ def test_figures_draw_what_the_tables_hold(planted, measured):
     lines = [line for panel in figures[1].axes for line in panel.lines]
     dots = [line.get_xdata()[0] for line in lines if line.get_marker() in ("o", "D")]
     assert dots == pytest.approx(list(won["improvement"]))
+    table = measured[1]
+    lines = [line for panel in figures[3].axes for line in panel.lines]
+    dots = [line.get_xdata()[0] for line in lines if line.get_marker() in ("o", "D")]
+    assert sorted(dots) == pytest.approx(sorted(table.loc[table["against"].notna(), "value"]))
     _, share = measured[0]["thyroid_us"]["radiology"].curve
     line = next(line for line in figures[2].axes[0].lines if line.get_marker() == "o")
     np.testing.assert_allclose(line.get_ydata(), share.value)

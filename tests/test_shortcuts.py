@@ -158,13 +158,13 @@ def test_a_best_source_whose_runs_diverged_has_no_verdict(study):
     assert [one.verdict for one in shortcuts_findings(study, table)] == [f"no verdict: {said}"]
 
 
-def test_figure_shows_every_set_of_features_and_source(study, tmp_path):
+def test_figure_shows_the_classifier_of_all_features_and_every_source(study, tmp_path):
     pack(study)
     found = shortcuts.compare_shortcuts(study, load_results(study))
     figure = shortcuts_figure(study, found)
     panel = figure.axes[0]
     squares, dots = ([line.get_xdata()[0] for line in panel.lines if line.get_marker() == m] for m in "so")
-    assert squares == pytest.approx(list(found.table["auc"]))
+    assert squares == pytest.approx(list(found.table.loc[found.table["features"] == EVERYTHING, "auc"]))
     assert dots == pytest.approx(list(found.sources["auc"]))
     assert STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
     figure.savefig(tmp_path / "figure.png", dpi=40)

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
 from radlib.questions.verdicts import diverged, estimate_columns
 from radlib.seeds import seed_of
 from radlib.show.findings import HIGHER, LOWER, Finding, direction, finding_of
-from radlib.show.style import intervals, legend_above, source_colours, source_handles, unit_squares
+from radlib.show.style import UNDECIDED, intervals, legend_above, source_colours, source_handles, unit_squares
 from radlib.show.table import COUNT, COUNTS, MEAN, ORIGIN, TASK, Column, Table, hidden, interval_columns
 from radlib.stats.calibration import FIGURES, bootstrap_figures, ece_if_perfect, number_of_bins, reliability
 from radlib.stats.estimate import Estimate, mean_of
@@ -165,18 +164,22 @@ def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) ->
 
 
 def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
-    """A panel per figure: every source on every task with its interval; grey: what chance gives."""
-    levels = table[table["against"].isna()]
-    marks = levels.assign(
-        panel=levels["figure"].map(FIGURE_TITLES).str.replace(" at the", "\nat the"),
-        row=[task_title(study, task) for task in levels["task"]],
-        series=levels["source"],
-        colour=levels["source"].map(source_colours(study)),
-    )
-    figure = intervals(study, marks, "", across=len(FIGURES)).figure
-    chance = Line2D([], [], color="0.55", marker="|", ls="", ms=10, mew=2.5, label="what chance gives")
-    legend_above(figure, [*source_handles(study, levels["source"], marker="o", ms=5), chance])
-    return figure
+    """A panel per figure: headline difference of every task and the mean, coloured as the better source."""
+    pair, colours = tuple(study.compare.headline), source_colours(study)
+    rows = table[table["against"].notna()]
+    marks = []
+    for row in rows.to_dict("records"):
+        mean, word = row["task"] == MEAN, direction(row["ci_low"], row["ci_high"])
+        better = pair[word != _BETTER[row["figure"]]] if word in (HIGHER, LOWER) else None
+        mark = {"marker": "D" if mean else "o", "filled": better is not None}
+        mark |= {"panel": FIGURE_TITLES[row["figure"]].replace(" at the", "\nat the"), "colour": UNDECIDED}
+        mark |= {"row": MEAN if mean else task_title(study, row["task"])}
+        marks.append(row | mark | ({"colour": colours[better]} if better else {}))
+    found = intervals(study, pd.DataFrame(marks), "difference", line=0, across=len(FIGURES))
+    said = "filled where it excludes 0, in the colour of the better source"
+    title = f"{pair_title(study, pair)}, with {study.compare.confidence:.0%} interval over patients\n({said})"
+    legend_above(found.figure, source_handles(study, pair, marker="o", ms=5), title=title)
+    return found.figure
 
 
 def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:

@@ -193,7 +193,7 @@ def _scatter(runs: pd.DataFrame, column: str) -> float:
 
 
 # Figure ---------------------------------------------------------------------------------------------------
-ACROSS = 4
+ACROSS = 2
 SHIFT = 1.03  # sources stand beside each other on the log axis, lest their bars cover one another
 
 

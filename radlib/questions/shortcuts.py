@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -23,7 +24,7 @@ from radlib.progress import progress
 from radlib.questions.verdicts import diverged, estimate_columns
 from radlib.seeds import seed_of
 from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
-from radlib.show.style import UNDECIDED, intervals, source_colours
+from radlib.show.style import UNDECIDED, intervals, legend_above, source_colours, source_handles
 from radlib.show.table import COUNTS, ORIGIN, TASK, Column, Table, hidden, interval_columns
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate
@@ -182,23 +183,18 @@ def classifier() -> VotingClassifier:
 
 
 def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
-    """AUC of the shortcut classifier by set of features, above the sources' AUC, one panel per task."""
-    names = found.table["features"].map(TITLES)
-    sources = [source_title(study, source) for source in found.sources["source"]]
+    """Task by task: AUC of the classifier that knows all sets of features, above the sources' AUC."""
+    blind = found.table[found.table["features"] == EVERYTHING].assign(source="", marker="s", colour=UNDECIDED)
     colours = found.sources["source"].map(source_colours(study))
-    marks = pd.concat(
-        [
-            found.table.assign(row=names, marker="s", colour=UNDECIDED),
-            found.sources.assign(row=sources, marker="o", colour=colours),
-        ]
-    )
-    marks = marks.assign(value=marks["auc"], panel=[task_title(study, task) for task in marks["task"]])
-    figure, panels, _, _ = intervals(study, marks, "test AUC", line=0.5, across=3, sharex=True)
-    for panel in panels:
-        panel.axhline(len(GROUPS) - 0.5, color="0.75", lw=0.8)
-    figure.suptitle(
-        f"AUC without looking (squares) and of the sources (mean over their runs), "
-        f"{study.compare.confidence:.0%} intervals over patients"
+    marks = pd.concat([blind, found.sources.assign(marker="o", colour=colours)])
+    titles = [task_title(study, task) for task in marks["task"]]
+    marks = marks.assign(value=marks["auc"], panel="", row=titles, series=marks["source"])
+    figure = intervals(study, marks, "test AUC", line=0.5).figure
+    square = Line2D([], [], color=UNDECIDED, marker="s", label="without looking")
+    handles = [square, *source_handles(study, found.sources["source"], marker="o")]
+    title = "AUC of a classifier that never looks, and of the sources (mean over their runs)"
+    legend_above(
+        figure, handles, title=f"{title},\nwith {study.compare.confidence:.0%} interval over patients"
     )
     return figure
 

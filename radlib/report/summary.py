@@ -26,7 +26,7 @@ def headline_figure(study: Study, table: pd.DataFrame, overall: pd.DataFrame) ->
     tasks, mean = (of_pair(some, pair, "grid_mean") for some in (table, overall))
     titles = [task_title(study, task) for task in tasks["task"]]
     mean = mean.assign(row=f"mean over {counted(mean['n_tasks'].iloc[0], 'task')}")
-    rows = pd.concat([tasks.assign(row=titles), mean])
+    rows = pd.concat([tasks.assign(row=titles), mean[mean["n_tasks"] > 1]])
     diamond = {"color": "none", "marker": "d", "mfc": "white", "mew": 1.3}
     published = [task for task in map(study.tasks.get, tasks["task"]) if task.published_delta is not None]
     words = [PUBLISHED[same] for same in sorted({task.same_data_as_published for task in published})]

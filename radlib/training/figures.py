@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from radlib.show.style import mark_simulated, source_colours
+from radlib.show.style import legend_above, mark_simulated, source_colours, source_handles
 from radlib.study import Study
 from radlib.study.titles import TRAIN, source_title
 
@@ -65,7 +65,8 @@ def learning_curves(
         axis.set(ylabel=loss, title=f"{TRAIN[regime]}: median, middle half of runs")
         axis.set_xlim(0.5, some["epoch"].max() + 0.5)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axis.legend(fontsize=8)
+        axis.legend().remove()
+    legend_above(figure, source_handles(study, runs["source"], marker="o", ms=5))
     mark_simulated(figure, study)
     return figure
 

@@ -127,7 +127,8 @@ def auc_forest(
     """Difference of every task with its interval, one panel per pair, the mean over tasks as a diamond."""
     tasks = of_estimate(table, estimate)
     tasks = tasks.assign(row=[task_title(study, task) for task in tasks["task"]])
-    rows = pd.concat([tasks, of_estimate(overall, estimate).assign(row=MEAN)])
+    means = of_estimate(overall, estimate).assign(row=MEAN)
+    rows = pd.concat([tasks, means[means["n_tasks"] > 1]])  # of one task, the mean says the same again
     return style.forest(study, rows, ESTIMATES[estimate].capitalize(), band=True)
 
 
