@@ -14,6 +14,7 @@ import torch
 
 from radlib import compute
 from radlib.data.masks import pack
+from radlib.networks.tensor_files import read_header
 from radlib.study import Study, load_study
 from radlib.study.training import Compute
 
@@ -139,3 +140,8 @@ def imports_of(notebook: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return found & grimp.build_graph("radlib", cache_dir=None).modules
+
+
+def origin_of(study: Study, backbone: str, source: str = "published") -> dict:
+    """What the import of a checkpoint wrote into the header of its weights."""
+    return json.loads(read_header(study.model_file(source, backbone))["origin"])

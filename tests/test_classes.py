@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
+from radlib.networks.features import Features
 from radlib.questions import calibration, shortcuts
 from radlib.questions.auc import show
 from radlib.questions.auc.compute import AUC, OVERALL, compare_sources
@@ -15,6 +20,7 @@ from radlib.questions.external import EXTERNAL, compare_external
 from radlib.questions.ranking import draw_tasks, rank_table
 from radlib.study import load_study
 from radlib.study.datasets import Task
+from radlib.training.probes import TEMPERATURE, LogisticProbe, NeighbourProbe
 from radlib.training.results import load_results
 from radlib.training.transfer import probabilities, transfer
 from tests.conftest import REPOSITORY
@@ -114,6 +120,31 @@ def test_a_medmnist_set_of_four_classes_loads_as_published(small_study, tmp_path
     done = transfer(study, "blood")
     assert done.runs["test_auc"].iloc[0] > 0.8  # brightness tells them apart
     assert done.predictions.filter(like="score_").shape == (24, 4)
+
+
+def test_probes_of_several_classes_are_scikit_learn_used_directly():
+    rng = np.random.default_rng(3)
+    labels = rng.permutation(np.arange(60) % 3)
+    pooled = rng.normal(0, 1, (60, 8)) + np.eye(3, 8)[labels]
+    features, train, test = (
+        Features([torch.from_numpy(pooled).float()], None),
+        np.arange(40),
+        np.arange(40, 60),
+    )
+    logistic = LogisticProbe(features, 3)
+    logistic.fit(train, labels[train], 0.3)
+    direct = make_pipeline(StandardScaler(), LogisticRegression(C=0.3)).fit(pooled[train], labels[train])
+    assert np.allclose(
+        probabilities(logistic(test, None, None).detach()), direct.predict_proba(pooled[test]), atol=1e-4
+    )
+    neighbours = NeighbourProbe(features, 3)
+    neighbours.fit(train, labels[train], 7)
+    shares = np.bincount(labels[train]) / len(train)
+    model = KNeighborsClassifier(7, metric="cosine", weights=lambda d: np.exp(-d / TEMPERATURE))
+    model.fit(pooled[train], labels[train])
+    weight = np.exp(-model.kneighbors(pooled[test])[0] / TEMPERATURE).sum(axis=1, keepdims=True)
+    expected = (model.predict_proba(pooled[test]) * weight + shares) / (weight + 1)
+    assert np.allclose(probabilities(neighbours(test, None, None)), expected, atol=1e-5)
 
 
 def test_probabilities_are_a_softmax_and_never_tie_far_out():

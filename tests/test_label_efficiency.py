@@ -17,6 +17,7 @@ from radlib.data.splits import nested_part
 from radlib.errors import UserError
 from radlib.networks.features import Features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.questions.label_curves import efficiency_figure
 from radlib.questions.label_efficiency import (
     BOTH,
     CORRECTED,
@@ -24,7 +25,6 @@ from radlib.questions.label_efficiency import (
     FAMILY,
     TESTED,
     Efficiency,
-    efficiency_figure,
     efficiency_findings,
     label_efficiency,
 )
@@ -418,7 +418,7 @@ def test_figure_shows_the_table(tmp_path):
         ],
         columns=["task", "source", "fraction", "n_train_patients", "auc", "sd_draws", "n_backbones"],
     )
-    figure = efficiency_figure(study, Efficiency(table, curves, []), "thyroid_us")
+    figure = efficiency_figure(study, Efficiency(table, curves, [], table), "thyroid_us")
     aucs, differences = figure.axes
     assert aucs.get_xscale() == differences.get_xscale() == "log"
     names = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -64,7 +64,4 @@ def test_the_checkpoint_in_the_comments_takes_the_corpus_place(root):
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     study = load_study(path=root / "params.yaml")
     assert not study.simulated
-    assert (
-        study.checkpoint_file("imagenet", "resnet50")
-        == root / "data/raw/weights/resnet50.tv_in1k.safetensors"
-    )
+    assert study.checkpoints["imagenet"].tags == {"resnet50": "tv_in1k"}

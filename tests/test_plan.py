@@ -19,6 +19,7 @@ from radlib.study import load_study
 from radlib.study.datasets import Expected
 from radlib.study.training import Compute
 from radlib.training.pretrain import pretrain
+from radlib.training.probes import NeighbourProbe
 from radlib.training.segment import segment
 from radlib.training.transfer import transfer
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
@@ -51,6 +52,7 @@ def passes(monkeypatch):
     found.watch(monkeypatch, network, "forward_intermediates", "whole", 0)
     found.watch(monkeypatch, TopLearner, "maps", "top10", 0)
     found.watch(monkeypatch, FrozenLearner, "forward", "frozen", 0)
+    found.watch(monkeypatch, NeighbourProbe, "forward", "frozen", 0)
     found.watch(monkeypatch, FrozenSegmenter, "forward", "unet_frozen", 0)
     return found
 
@@ -94,7 +96,7 @@ def test_plan_counts_what_the_stages_then_do(study, passes):
         passes.clear()
     for stage, found in zip(list(stages.values())[2:], done, strict=True):
         assert steps_of(stage) == found, stage.name
-    assert [stage.runs for stage in stages.values()] == [0, 0, 1, 2 * 2 * 3, 2 * 2 * 1]
+    assert [stage.runs for stage in stages.values()] == [0, 0, 1, 2 * 2 * 5, 2 * 2 * 1]
     packed = [study.dataset_dir(TASK) / f"{name}.npy" for name in ("images", "masks")]
     tables = 40 * 2 * costs.ROW_BYTES
     written = sum(file.stat().st_size for file in packed)
@@ -199,7 +201,7 @@ def test_table_adds_up_and_says_what_is_not_known(study):
     speeds = {step: 3600.0 for stage in stages for step in steps_of(stage)}
     text = report(study, stages, speeds, devices=2)
     lines = {line.split("  ")[0]: line.split() for line in text.splitlines()}
-    assert lines["03_transfer thyroid_us"][2:] == ["unknown", "12", *["unknown"] * 4]
+    assert lines["03_transfer thyroid_us"][2:] == ["unknown", "20", *["unknown"] * 4]
     hours = sum(steps_of(stage).total() for stage in stages)
     assert f"{hours:,}" in lines["total of what is known"]
     assert "dvc repro task@thyroid_us" in text and "with 2 such devices" in text

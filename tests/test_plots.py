@@ -81,8 +81,8 @@ def test_colours_follow_the_order_of_sources(compared):
     study = compared[0]
     colours = source_colours(study)
     assert list(colours) == study.sources and len(set(colours.values())) == len(colours)
-    crowd = study.model_copy(update={"sources": [f"s{i}" for i in range(8)]})
-    with pytest.raises(UserError, match="8 sources"):
+    crowd = study.model_copy(update={"sources": [f"s{i}" for i in range(11)]})
+    with pytest.raises(UserError, match="11 sources"):
         source_colours(crowd)
 
 

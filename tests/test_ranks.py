@@ -16,12 +16,15 @@ from radlib.questions.calibration import (
     calibration_forest,
     reliability_diagrams,
 )
-from radlib.questions.ranking import (
+from radlib.questions.improvement import (
     IMPROVEMENT,
-    LARGEST_DOT,
-    RANKS,
     improvement_findings,
     improvement_forest,
+    improvement_table,
+)
+from radlib.questions.ranking import (
+    LARGEST_DOT,
+    RANKS,
     place_dots,
     places_table,
     ranking_findings,
@@ -117,7 +120,7 @@ def test_planted_order_is_stable_where_sources_differ_and_not_where_they_are_equ
 
 def test_improvement_is_the_share_of_pairs_won(planted):
     study, results, drawn = planted
-    table = ranks.improvement_table(study, drawn)
+    table = improvement_table(study, drawn)
     assert list(table) == IMPROVEMENT.names
     rows = table.set_index(["task", "source_a"])
     runs = results.of_task("thyroid_us").set_index("source")
@@ -166,9 +169,9 @@ def test_several_seeds_are_resampled_alike_for_all_sources(tmp_path):
     runs = drawn.runs.assign(weight=drawn.weights[7])
     assert (runs.groupby(["train", "lr", "fold", "seed"])["weight"].nunique() == 1).all()
     assert (runs.groupby(["source", "train", "lr", "fold"])["weight"].sum() == 2).all()
-    table = ranks.improvement_table(study, {"thyroid_us": drawn})
+    table = improvement_table(study, {"thyroid_us": drawn})
     assert set(table.loc[table["task"] != ranks.MEAN, "resampled"]) == {BOTH}
-    fixed = ranks.improvement_table(study, {"thyroid_us": ranks.TaskDraws(
+    fixed = improvement_table(study, {"thyroid_us": ranks.TaskDraws(
         **{**vars(drawn), "weights": None})})  # fmt: skip
     wider = (table["ci_high"] - table["ci_low"] >= fixed["ci_high"] - fixed["ci_low"])[
         table["task"] != ranks.MEAN
@@ -182,7 +185,7 @@ def test_runs_that_diverged_leave_no_verdict_of_places_nor_of_pairs_won(planted)
     broken = (results.runs["source"] == "photographs") & (results.runs["task"] == "breast_us")
     runs = results.runs.assign(diverged=broken & (results.runs.groupby(broken).cumcount() < 3))
     drawn = ranks.draw_tasks(study, replace(results, runs=runs))
-    places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
+    places, won = ranks.rank_table(study, drawn), improvement_table(study, drawn)
     said = places[places["n_sources"] == 3].groupby("task")["diverged"].first()
     assert said["breast_us"] == "3 of 16 runs of photographs diverged"
     assert said[ranks.MEAN] == "3 of 32 runs of photographs diverged" and pd.isna(said["thyroid_us"])
@@ -265,7 +268,7 @@ def test_runs_without_threshold_are_refused(planted, tmp_path):
 
 def test_findings_follow_the_numbers(planted, measured):
     study, _, drawn = planted
-    places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
+    places, won = ranks.rank_table(study, drawn), improvement_table(study, drawn)
     said = ranking_findings(study, places)
     assert said[0].verdict == "Simulated radiology" and said[0].value == 1 and len(said) == 2
     (win,) = improvement_findings(study, won)
@@ -281,7 +284,7 @@ def test_findings_follow_the_numbers(planted, measured):
 
 def test_figures_draw_what_the_tables_hold(planted, measured):
     study, _, drawn = planted
-    places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
+    places, won = ranks.rank_table(study, drawn), improvement_table(study, drawn)
     some = places[places["n_sources"] == 4]
     figures = [
         place_dots(study, some), improvement_forest(study, won),
@@ -310,7 +313,7 @@ def test_figures_draw_what_the_tables_hold(planted, measured):
 def test_tables_are_written(planted, measured, tmp_path):
     study, _, drawn = planted
     other = study.model_copy(update={"root": tmp_path})
-    places, won = ranks.rank_table(study, drawn), ranks.improvement_table(study, drawn)
+    places, won = ranks.rank_table(study, drawn), improvement_table(study, drawn)
     RANKS.write(other, places)
     IMPROVEMENT.write(other, won)
     CALIBRATION.write(other, measured[1])

@@ -113,6 +113,8 @@ def test_photographs_have_as_many_classes_as_radiology_and_no_patients():
     samples = list(simulated_photographs(2 * len(CLASSES), 40, 0))
     assert len({s.class_name for s in samples}) == len(CLASSES) >= 18
     assert {s.patient_id for s in samples} == {None}
+    few = list(simulated_photographs(8, 40, 0, classes=4))
+    assert [s.class_name for s in few] == 2 * [s.class_name for s in samples[:4]]
     assert all(s.image.shape == (40, 40, 3) and s.image.dtype == np.uint8 for s in samples)
 
 
@@ -123,6 +125,7 @@ def test_photographs_have_as_many_classes_as_radiology_and_no_patients():
         (lambda: simulated_task("acl_mri", 0, 1, 80, 0), "patients is 0"),
         (lambda: simulated_radiology(4, 0, 80, 0), "slices is 0"),
         (lambda: simulated_photographs(4, 8, 0), "size is 8"),
+        (lambda: simulated_photographs(4, 40, 0, classes=40), "classes is 40; there are 18"),
     ],
 )
 def test_impossible_requests_are_refused_before_drawing(request_, says):

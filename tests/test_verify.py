@@ -15,14 +15,16 @@ import yaml
 
 from radlib.errors import UserError
 from radlib.questions import calibration as reliability
+from radlib.questions import improvement
 from radlib.questions import ranking as ranks
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.compute import AUC, OVERALL
+from radlib.questions.auc.next_study import NEXT, next_study
 from radlib.questions.calibration import CALIBRATION
 from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions.compare import DICE, RESIZE
-from radlib.questions.ranking import IMPROVEMENT, RANKS
+from radlib.questions.ranking import RANKS
 from radlib.questions.validity.coverage import VALIDITY, coverage_table
 from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive
@@ -66,13 +68,14 @@ def committed(tmp_path_factory):
     found = compare.compare_sources(study, results)
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
+    NEXT.write(study, next_study(study, results))
     located = lesions.load_localised(study, results)
     DICE.write(study, compare_lesions.compare_found(study, [located]))
     VALIDITY.write(study, coverage_table(study, simulate(study)))
     RESIZE.write(study, compare_lesions.compare_resize(study, [located]))
     drawn = ranks.draw_tasks(study, results)
     RANKS.write(study, ranks.rank_table(study, drawn))
-    IMPROVEMENT.write(study, ranks.improvement_table(study, drawn))
+    improvement.IMPROVEMENT.write(study, improvement.improvement_table(study, drawn))
     CALIBRATION.write(study, reliability.calibration_table(study, reliability.measure(study, results)))
     write_table(pd.DataFrame({"task": [TASK], "delta": [0.1]}), study.report_dir / "other.csv")
     (root / "studies").mkdir()
@@ -144,7 +147,7 @@ def test_an_untouched_report_is_identical(copy):
     said, holds = verify(NAME, root=copy)
     found = verdicts_of(said)
     assert holds, said
-    computed = ("auc", "overall", "dice", "resize", "ranks", "improvement", "calibration")
+    computed = ("auc", "overall", "next_study", "dice", "resize", "ranks", "improvement", "calibration")
     assert [found[f"{name}.csv"] for name in computed] == ["identical"] * len(computed)
     rows = pd.read_csv(copy / REPORT / "validity.csv")
     small = (rows["positive"] == 12).sum()

@@ -1,14 +1,21 @@
-"""Keras' `.h5` files, whole models or weights alone, into state dicts by timm's names.
+"""Keras' files, whole models or weights alone, into state dicts by timm's names.
 
-There is a group for each layer. Its attribute `weight_names` lists the tensors in it as `<layer>/<weight>`;
-Keras 2 adds `:0`, has layers with a `/` in their name (`conv1/conv`, which Keras 3 calls `conv1_conv`), and
-the group of a network within a network lists the layers of the inner one.
+In a `.h5` there is a group for each layer. Its attribute `weight_names` lists the tensors in it as
+`<layer>/<weight>`; Keras 2 adds `:0`, has layers with a `/` in their name (`conv1/conv`, which Keras 3 calls
+`conv1_conv`), and the group of a network within a network lists the layers of the inner one.
+
+In a `.weights.h5`, which a `.keras` archive holds, the tensors of a layer are numbered, as in
+`layers/conv2d_1/vars/0`. The name of the layer is an attribute of `vars`; earlier versions of Keras 3 left it
+to the archive's `config.json`.
 
 The state belongs to the variant `keras` of a timm network (see `backbones.create`).
 """
 
+import io
+import json
 import re
-from collections import defaultdict
+import zipfile
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +28,9 @@ from torch import Tensor
 
 from radlib.errors import UserError
 from radlib.networks import backbones
+from radlib.networks.names import Fitted
 
+WITHIN = "model.weights.h5"  # the file with the weights in a `.keras` archive
 Layers = dict[str, dict[str, np.ndarray]]
 WEIGHTS = {
     "kernel": "weight",
@@ -32,9 +41,25 @@ WEIGHTS = {
     "moving_variance": "running_var",
 }
 
+# What the numbered tensors of a layer are, by whether the first is a kernel, and how many there are.
+VARIABLES = {
+    (True, 1): ("kernel",),
+    (True, 2): ("kernel", "bias"),
+    (False, 3): ("beta", "moving_mean", "moving_variance"),
+    (False, 4): ("gamma", "beta", "moving_mean", "moving_variance"),
+}
 
-def read_keras(path: Path, backbone: str) -> dict[str, Tensor]:
-    """State dict of a Keras file, float32, without a classifier.
+
+def is_keras(path: Path) -> bool:
+    """Whether a file is HDF5, or an archive that holds Keras' weights."""
+    if not zipfile.is_zipfile(path):
+        return h5py.is_hdf5(path)
+    with zipfile.ZipFile(path) as archive:
+        return WITHIN in archive.namelist()
+
+
+def read_keras(path: Path, backbone: str) -> Fitted:
+    """The tensors of a Keras file, float32, without dense layers.
 
     Raises: UserError where it is damaged or of another network; names the first layer that does not fit.
     """
@@ -44,6 +69,9 @@ def read_keras(path: Path, backbone: str) -> dict[str, Tensor]:
             "name the right backbone or file"
         )
     layers = _renumbered(_read_layers(path))
+    # A kernel of two axes is that of a dense layer.
+    dense = [name for name, weights in layers.items() if np.ndim(weights.get("kernel")) == 2]
+    layers = {name: weights for name, weights in layers.items() if name not in dense}
     places = PLACES[backbone]()
     for layer in [*places, *layers]:
         if layer not in layers or layer not in places:
@@ -51,26 +79,27 @@ def read_keras(path: Path, backbone: str) -> dict[str, Tensor]:
             raise UserError(
                 f"{path} is not a Keras {backbone}: layer '{layer}' {wrong}; name the right backbone or file"
             )
-    if backbone == "resnet50":
+    biased = sum("bias" in weights for weights in layers.values()) if backbone == "resnet50" else 0
+    if biased:
         _fold_biases(layers)
+    made = [f"{biased} convolutions: their biases are taken off the means of the batch norms behind them"]
     state = {}
     for layer, place in places.items():
         for weight, tensor in _timm_tensors(layers[layer]).items():
             state[f"{place}.{weight}"] = tensor
-    return state
+    return Fitted(state, "Keras'", dropped=dict.fromkeys(dense, 2), made=made if biased else [])
 
 
 def _read_layers(path: Path) -> Layers:
-    """Every layer that has weights, without dense ones: their kernels have two axes."""
-    layers: Layers = defaultdict(dict)
+    """Every layer that has weights."""
     try:
-        with h5py.File(path) as file:
-            root = file.get("model_weights", file)
-            for group in _names(root, "layer_names"):
-                for name in _names(root[group], "weight_names"):
-                    layer, _, weight = name.removesuffix(":0").rpartition("/")
-                    layers[layer.replace("/", "_")][weight] = np.asarray(root[group][name], np.float32)
-    except (OSError, KeyError, RuntimeError, ValueError) as exc:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read(WITHIN))) as file:
+                layers = _numbered_layers(file, json.loads(archive.read("config.json")))
+        else:
+            with h5py.File(path) as file:
+                layers = _numbered_layers(file, {}) if "layers" in file else _named_layers(file)
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, zipfile.BadZipFile) as exc:
         raise UserError(
             f"{path} cannot be read as a Keras file ({type(exc).__name__}); fetch it again"
         ) from exc
@@ -78,7 +107,47 @@ def _read_layers(path: Path) -> Layers:
         raise UserError(
             f"{path} lists no layers with weights; save the whole network by `model.save('name.h5')` instead"
         )
-    return {name: weights for name, weights in layers.items() if np.ndim(weights.get("kernel")) != 2}
+    return layers
+
+
+def _named_layers(file: h5py.File) -> Layers:
+    layers: Layers = defaultdict(dict)
+    root = file.get("model_weights", file)
+    for group in _names(root, "layer_names"):
+        for name in _names(root[group], "weight_names"):
+            layer, _, weight = name.removesuffix(":0").rpartition("/")
+            layers[layer.replace("/", "_")][weight] = np.asarray(root[group][name], np.float32)
+    return layers
+
+
+def _numbered_layers(file: h5py.File, config: dict) -> Layers:
+    """Of `layers/<kind>_<number>/vars/<place>`, also within a network within a network."""
+    layers: Layers = {}
+    names = _names_of(config, "")
+
+    def note(place: str, found: h5py.Group | h5py.Dataset) -> None:
+        if place.startswith("layers/") and place.endswith("/vars") and len(found):
+            name = found.attrs.get("name") or names.get(place.removesuffix("/vars"))
+            arrays = [np.asarray(found[key], np.float32) for key in sorted(found, key=int)]
+            known = VARIABLES.get((np.ndim(arrays[0]) > 1, len(arrays)), map(str, range(len(arrays))))
+            if name:
+                layers[name] = dict(zip(known, arrays, strict=True))
+
+    file.visititems(note)
+    return layers
+
+
+def _names_of(config: dict, above: str) -> dict[str, str]:
+    """Place in the file -> name of the layer: Keras counts the layers of each kind from none."""
+    places, counts = {}, Counter()
+    for layer in config.get("config", {}).get("layers", []):
+        # GlobalAveragePooling2D -> global_average_pooling2d
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\w)(?=[A-Z][a-z])", "_", layer["class_name"]).lower()
+        place = f"{above}layers/{kind}_{counts[kind]}" if counts[kind] else f"{above}layers/{kind}"
+        counts[kind] += 1
+        places[place] = layer["config"]["name"]
+        places |= _names_of(layer, f"{place}/")
+    return places
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:

@@ -79,6 +79,9 @@ class Weights:
         """A new network with these weights, channels last, on the device."""
         with _Undrawn():
             model = backbones.create(self.backbone, variant=self.variant)
+            side = side_of_places(self.state, self.backbone)
+            if side:
+                model.set_input_size(img_size=side)
         # Only the count of seen batches may be missing from a file, and nothing here uses it.
         model.load_state_dict(self.state, strict=False)
         return model.to(compute.device(), memory_format=torch.channels_last)
@@ -142,6 +145,8 @@ def check_state(state: dict[str, Tensor], backbone: str, path: Path) -> None:
         {k: f"{tuple(v.shape)} {v.dtype}".replace("torch.", "") for k, v in some.items()}
         for some in (backbones.layout(backbone), state)
     )
+    if side_of_places(state, backbone):
+        expected["pos_embed"] = found["pos_embed"]
     for key in [*expected, *found]:
         if not key.endswith("num_batches_tracked") and expected.get(key) != found.get(key):
             raise UserError(
@@ -149,6 +154,19 @@ def check_state(state: dict[str, Tensor], backbone: str, path: Path) -> None:
                 f"{expected.get(key, 'unknown')} in the network; name the right backbone or file"
             )
     check_finite(state, str(path), "fetch it again, or ask its publisher")
+
+
+def side_of_places(state: dict[str, Tensor], backbone: str) -> int:
+    """Side, px, of the images that a vision transformer's embeddings of places are for, where it is not the
+    usual one of timm's network; else 0. timm resamples them for the images that it is shown."""
+    own, found = backbones.layout(backbone).get("pos_embed"), state.get("pos_embed")
+    if own is None or found is None or found.ndim != 3 or found.shape[::2] != own.shape[::2]:
+        return 0
+    network = backbones.outline(backbone)
+    tokens = 0 if getattr(network, "no_embed_class", False) else getattr(network, "num_prefix_tokens", 0)
+    side = math.isqrt(max(found.shape[1] - tokens, 0))
+    other = found.shape != own.shape and side * side + tokens == found.shape[1]
+    return side * network.patch_embed.patch_size[0] if other else 0
 
 
 def check_finite(state: dict[str, Tensor], what: str, remedy: str) -> None:

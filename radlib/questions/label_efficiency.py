@@ -12,14 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.auc.compute import bootstrap_pair
+from radlib.questions.labels_worth import WORTH, worth_rows
 from radlib.questions.verdicts import (
     corrected,
     difference_columns,
@@ -27,11 +23,12 @@ from radlib.questions.verdicts import (
     estimate_columns,
     too_few_resamples,
 )
+from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import NOT_SHOWN, Finding, direction, finding_of
 from radlib.show.table import Column, Table, hidden, interval_columns, p_text
-from radlib.stats.bootstrap import mean_auc
+from radlib.stats.bootstrap import bootstrap_run_aucs, run_weights
 from radlib.stats.estimate import Estimate
 from radlib.stats.folds import tested
 from radlib.study import Study
@@ -92,12 +89,13 @@ class Efficiency:
     """`table` (`EFFICIENCY`): a row per task, pair and fraction.
 
     curves: task, source, fraction, n_train_patients, auc (over the backbones that the source has), sd_draws,
-    n_backbones.
+    n_backbones. worth (`WORTH`): a row per task, pair and size.
     """
 
     table: pd.DataFrame
     curves: pd.DataFrame
     notes: list[str]
+    worth: pd.DataFrame
 
 
 def label_efficiency(study: Study) -> Efficiency:
@@ -107,62 +105,85 @@ def label_efficiency(study: Study) -> Efficiency:
         UserError: data or weights are missing, no frozen setting has the rate, or too few draws or patients
             for an interval.
     """
-    rows, curves, notes = [], [pd.DataFrame()], []
+    rows, worth, curves, notes = [], [], [pd.DataFrame()], []
     for task in study.label_efficiency.tasks:
         sizes, said = part_sizes(study, task)
         results = trained(study, task, list(sizes["fraction"]))
         notes += said
+        drawn = _drawn(study, results, task)
         for pair in progress(ordered_pairs(study), description=f"bootstrap of {task}"):
             sides = paired_runs(results.runs, pair, _DRAW)
             if sides[0].empty:
                 notes.append(f"{task_title(study, task)}: {pair_title(study, pair)} has no runs in common")
             else:
-                rows += _pair_rows(study, results, task, pair, sides, sizes)
+                compared, sideways = _pair_rows(study, results, task, pair, sides, sizes, drawn)
+                rows, worth = rows + compared, worth + sideways
         curves.append(_curves(results.runs, sizes).assign(task=task))
     table = pd.DataFrame(rows, columns=[*(column.name for column in EFFICIENCY.columns), "least_p"])
     notes += too_few_resamples(study, table, FAMILY)
     table = corrected(table, FAMILY, CORRECTED)
-    table = EFFICIENCY.frame(
-        table.to_dict("records"),
-        lr=study.label_efficiency.lr,
-        resamples=study.compare.resamples,
-        simulated=study.simulated,
-    )
-    return Efficiency(table, pd.concat(curves, ignore_index=True), notes)
+    same = {"resamples": study.compare.resamples, "simulated": study.simulated}
+    table = EFFICIENCY.frame(table.to_dict("records"), lr=study.label_efficiency.lr, **same)
+    return Efficiency(table, pd.concat(curves, ignore_index=True), notes, WORTH.frame(worth, **same))
+
+
+@of_task
+def _drawn(study: Study, results: Results, task: str) -> dict[tuple[str, float], tuple[pd.Index, Estimate]]:
+    """By source and fraction: its runs, and the AUC of each over the patients that 04_auc resamples."""
+    resamples, seed = study.compare.resamples, seed_of(study.seed, "bootstrap", task)
+    ordered = results.runs.sort_values("fold", kind="stable")
+    return {
+        key: (pd.Index(runs["run"]), bootstrap_run_aucs(results.scores(task, runs), resamples, seed))
+        for key, runs in ordered.groupby(["source", "fraction"])
+    }
 
 
 @of_task
 def _pair_rows(
-    study: Study, results: Results, task: str, pair, sides: list[pd.DataFrame], sizes: pd.DataFrame
-) -> list[dict]:
-    rows, differences = [], []
+    study: Study, results: Results, task: str, pair, sides: list[pd.DataFrame], sizes: pd.DataFrame, drawn
+) -> tuple[list[dict], list[dict]]:
+    """Rows of `EFFICIENCY` and of `WORTH`."""
+    rows, differences, curves = [], [], []
+    about = {"task": task, "source_a": pair[0], "source_b": pair[1]}
     for size in sizes.to_dict("records"):
-        some = [side[side["fraction"] == size["fraction"]] for side in sides]
-        a, b = (results.scores(task, runs) for runs in some)
-        # With the seed of 04_auc: the same resampled patients there, at all sizes and for all pairs.
-        drawn = [group["backbone"].to_numpy() for _, group in some[0].groupby("fold")]
-        differences.append(bootstrap_pair(study, task, a, b, drawn if size["fraction"] < 1 else None))
-        about = {"task": task, "source_a": pair[0], "source_b": pair[1], **size}
-        rows.append(about | _row(study, some, differences[-1], a, b))
-    for row, found in zip(rows[:-1], differences, strict=False):
-        spare = row["n_runs"] - row["n_backbones"] * found.folds
-        row.update(_excess(study, found, differences[-1], spare))
-    return rows
+        fraction = size["fraction"]
+        some = [side[side["fraction"] == fraction].sort_values("fold", kind="stable") for side in sides]
+        a, b = (_of_runs(*drawn[own, fraction], runs) for own, runs in zip(pair, some, strict=True))
+        # The same draws of patients for all sizes and pairs, as of the patients tested.
+        settings = [group["backbone"].to_numpy() for _, group in some[0].groupby("fold")]
+        seed = seed_of(study.seed, "bootstrap", task)
+        weights = run_weights(settings, study.compare.resamples, seed) if fraction < 1 else None
+        count = sum(len(np.unique(names)) for names in settings)
+        found, *curve = (x.mean_of_runs(weights, count) for x in (a - b, a, b))
+        differences, curves = [*differences, found], [*curves, curve]
+        rows.append(about | size | _row(study, some, found, curve) | tested(results.scores(task, some[0])))
+    spare = [row["n_runs"] - row["n_backbones"] * differences[0].folds for row in rows]
+    for row, found, own in zip(rows[:-1], differences, spare, strict=False):
+        row.update(_excess(study, found, differences[-1], own))
+    if len(rows) < 2:
+        return rows, []
+    patients, (of_a, of_b) = list(sizes["n_train_patients"]), zip(*curves, strict=True)
+    lost = {"diverged": next((row["diverged"] for row in rows if row["diverged"]), None)}
+    worth = worth_rows(study, patients, of_a, of_b, min(spare[:-1]))
+    return rows, [about | lost | row for row in worth]
 
 
-def _row(study: Study, sides: list[pd.DataFrame], found: Estimate, a, b) -> dict:
+def _of_runs(names: pd.Index, aucs: Estimate, runs: pd.DataFrame) -> Estimate:
+    return aucs.columns(names.get_indexer(runs["run"]))
+
+
+def _row(study: Study, sides: list[pd.DataFrame], found: Estimate, curve: list[Estimate]) -> dict:
     delta = sides[0].assign(delta=sides[0]["test_auc"] - sides[1]["test_auc"])
     drawn = (sides[0]["fraction"] < 1).all()
     return {
-        "auc_a": mean_auc(a),
-        "auc_b": mean_auc(b),
+        "auc_a": curve[0].value,
+        "auc_b": curve[1].value,
         **difference_columns(study, found),
         "resampled": BOTH if drawn else TESTED,
         "sd_draws": _scatter(delta, "delta"),
         "repeats": sides[0]["order"].nunique(),
         "n_runs": len(sides[0]),
         "n_backbones": sides[0]["backbone"].nunique(),
-        **tested(a),
         "diverged": diverged(*sides),
     }
 
@@ -190,80 +211,6 @@ def _curves(runs: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
 def _scatter(runs: pd.DataFrame, column: str) -> float:
     """SD over draws of one training, within fold and backbone (divisor n - 1); NaN where nothing is drawn."""
     return float(np.sqrt(runs.groupby(_CELL)[column].var(ddof=1).mean()))
-
-
-# Figure ---------------------------------------------------------------------------------------------------
-ACROSS = 2
-SHIFT = 1.03  # sources stand beside each other on the log axis, lest their bars cover one another
-
-
-def efficiency_figure(study: Study, found: Efficiency, task: str) -> Figure:
-    """First AUC by source, then the difference of every pair; x is patients, on a log axis."""
-    table, curves = (some[some["task"] == task] for some in (found.table, found.curves))
-    pairs = list(table.groupby(["source_a", "source_b"], sort=False))
-    figure, panels, _, _ = style.panel_rows(len(pairs) + 1, ACROSS, (0.4, 1.2), (3, 2.7), sharey=False)
-    sizes = sorted(set(curves["n_train_patients"]))
-    handles = _aucs(_patients_axis(panels[0], sizes), study, curves)
-    limit = style.span(table["ci_low"], table["ci_high"], study.compare.equivalence)
-    for panel, (pair, rows) in zip(panels[1:], pairs, strict=True):
-        _differences(_patients_axis(panel, sizes), study, rows)
-        panel.set_ylim(-limit, limit)
-        panel.set_title(pair_title(study, pair).replace(" − ", " −\n"), fontsize=9)
-    dot = {"color": style.UNDECIDED, "lw": 1.6, "ms": 5}
-    handles += [
-        Line2D([], [], **dot, marker="o", label="over patients tested and drawn"),
-        Line2D([], [], **dot, marker="s", label="over patients tested, all train"),
-        Line2D([], [], **dot, marker="o", mfc="white", label="hollow: not after Holm's correction"),
-        Line2D([], [], color=style.BAND, lw=8, label="band: too small to matter"),
-    ]
-    title = f"{task_title(study, task)}, frozen backbones, {study.compare.confidence:.0%} intervals"
-    style.legend_above(figure, handles, ACROSS, title)
-    style.mark_simulated(figure, study)
-    return figure
-
-
-def _patients_axis(panel: Axes, sizes: list[int]) -> Axes:
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.grid(axis="y", color="0.92")
-    panel.set_axisbelow(True)
-    panel.set_xscale("log")
-    panel.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
-    panel.xaxis.set_major_locator(FixedLocator(sizes))
-    panel.xaxis.set_major_formatter(FixedFormatter([f"{size:,}" for size in sizes]))
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.tick_params(labelsize=8)
-    panel.set_xlabel("training patients", fontsize=9)
-    return panel
-
-
-def _aucs(panel: Axes, study: Study, curves: pd.DataFrame) -> list:
-    """Draw them; the legend's entries."""
-    colours, most, handles = style.source_colours(study), curves["n_backbones"].max(), []
-    sources = [source for source in study.sources if source in set(curves["source"])]
-    for number, source in enumerate(sources):
-        rows = curves[curves["source"] == source].sort_values("fraction")
-        own = int(rows["n_backbones"].iloc[0])
-        label = source_title(study, source) + (f" ({own} of {most} networks)" if own < most else "")
-        x = rows["n_train_patients"] * SHIFT ** (number - (len(sources) - 1) / 2)
-        line = {"color": colours[source], "lw": 1.4, "ms": 4, "elinewidth": 0.8, "fmt": "o-"}
-        handles.append(panel.errorbar(x, rows["auc"], rows["sd_draws"].fillna(0), label=label, **line))
-    panel.axhline(0.5, color="0.6", lw=0.8, ls=":")
-    panel.set_ylabel("AUC", fontsize=8)
-    panel.set_title("by source\n(bars: SD of one training over draws)", fontsize=9)
-    return handles
-
-
-def _differences(panel: Axes, study: Study, rows: pd.DataFrame) -> None:
-    panel.axhspan(-study.compare.equivalence, study.compare.equivalence, color=style.BAND, lw=0, zorder=0)
-    panel.axhline(0, color="0.25", lw=1, zorder=1)
-    panel.plot(rows["n_train_patients"], rows["delta"], color="0.4", lw=1.2, zorder=3)
-    for row in rows.to_dict("records"):
-        mark = style.difference_mark(study, row, "o" if row["resampled"] == BOTH else "s")
-        x, colour = row["n_train_patients"], mark["colour"]
-        panel.plot([x, x], [row["ci_low"], row["ci_high"]], color=colour, lw=1.6, zorder=3)
-        face = colour if mark["filled"] else "white"
-        panel.plot(x, row["delta"], mark["marker"], color=colour, mfc=face, ms=5, zorder=4)
-    panel.set_ylabel("difference in AUC", fontsize=8)
 
 
 # Findings -------------------------------------------------------------------------------------------------

@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from radlib.questions.auc.compute import AUC, OVERALL
+from radlib.questions.auc.next_study import NEXT, next_findings
 from radlib.questions.calibration import CALIBRATION, calibration_findings
 from radlib.questions.confounds import CONFOUNDS, confounds_findings
 from radlib.questions.controls import CONTROLS
 from radlib.questions.external import EXTERNAL, external_findings
+from radlib.questions.improvement import IMPROVEMENT, improvement_findings
 from radlib.questions.label_efficiency import EFFICIENCY, efficiency_findings
+from radlib.questions.labels_worth import WORTH, worth_findings
 from radlib.questions.lesions.compare import (
     DICE,
     RESIZE,
@@ -22,8 +25,9 @@ from radlib.questions.lesions.compare import (
 from radlib.questions.lesions.measured import load_segmented
 from radlib.questions.matched_labels import MATCHED, matched_findings
 from radlib.questions.overlap import OVERLAP, overlap_findings
-from radlib.questions.ranking import IMPROVEMENT, RANKS, improvement_findings, ranking_findings
+from radlib.questions.ranking import RANKS, ranking_findings
 from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
+from radlib.questions.start import RANKING, start_findings
 from radlib.questions.validity.coverage import VALIDITY, validity_findings
 from radlib.show.findings import Finding
 from radlib.study import Study
@@ -32,6 +36,8 @@ from radlib.study import Study
 QUESTIONS = {
     "Where do networks look, and what do they draw?": [(DICE, lesion_findings, "06_dice#difference")],
     "Does squeezing the image matter?": [(RESIZE, resize_findings, "06_dice#resize")],
+    "Which weights should one start from?": [(RANKING, start_findings, "07_beyond_the_mean#start-table")],
+    "How many test patients would decide it?": [(NEXT, next_findings, "04_auc#next")],
     "Which source comes first, and how often?": [
         (RANKS, ranking_findings, "07_beyond_the_mean#places"),
         (IMPROVEMENT, improvement_findings, "07_beyond_the_mean#improvement"),
@@ -46,7 +52,8 @@ QUESTIONS = {
     ],
     "Has a source seen the test images?": [(OVERLAP, overlap_findings, "09_confounds#overlap")],
     "How many training patients until the source stops mattering?": [
-        (EFFICIENCY, efficiency_findings, "10_label_efficiency#table")
+        (EFFICIENCY, efficiency_findings, "10_label_efficiency#table"),
+        (WORTH, worth_findings, "10_label_efficiency#worth"),
     ],
     "Is it what images show, or how finely they are labelled?": [
         (MATCHED, matched_findings, "11_matched_labels#difference")

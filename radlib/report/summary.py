@@ -106,6 +106,7 @@ def limits(study: Study, overall: pd.DataFrame) -> list[str]:
     said = [
         trainings if row["resampled"] == PATIENTS else "",
         _pretrainings(study),
+        _seen(study),
         patients_sentence(study),
         "The mean over tasks is about these tasks, each counting the same, and takes their patients as "
         "different people. Intervals of the setting chosen by validation take the choice as given.",
@@ -125,6 +126,19 @@ def _pretrainings(study: Study) -> str:
     return (
         "Each source was pretrained once, so the study speaks of these weights, not of the source: "
         f"{counted(study.pretrain.epochs, 'epoch')}{f', cut down ({cut})' if cut else ''}."
+    )
+
+
+def _seen(study: Study) -> str:
+    """Which weights may know images of a task already (`may_have_seen`); empty without any."""
+    seen = {
+        source_title(study, name): " and ".join(study.tasks[task].title for task in checkpoint.may_have_seen)
+        for name, checkpoint in study.checkpoints.items()
+        if checkpoint.may_have_seen
+    }
+    pairs = "; ".join(f"{title}: {tasks}" for title, tasks in seen.items())
+    return (
+        f"Some weights may have been trained on images of a task, or chosen by it: {pairs}." if seen else ""
     )
 
 

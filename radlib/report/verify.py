@@ -21,17 +21,20 @@ from radlib.errors import UserError
 from radlib.questions import calibration, ranking
 from radlib.questions.auc import compute as auc
 from radlib.questions.auc.compute import AUC, OVERALL
+from radlib.questions.auc.next_study import NEXT, next_study
+from radlib.questions.calibration import CALIBRATION
+from radlib.questions.improvement import IMPROVEMENT, improvement_table
 from radlib.questions.lesions import compare as lesions
 from radlib.questions.lesions.compare import DICE, RESIZE
 from radlib.questions.lesions.measured import lesion_tasks, load_localised, load_segmented
-from radlib.questions.ranking import IMPROVEMENT, RANKS
+from radlib.questions.ranking import RANKS
 from radlib.questions.validity.coverage import VALIDITY, coverage_table
 from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive, origin
 from radlib.report.agreement import DIFFERENT, FAILED, MISSING, NOT_COMPUTED, WITHIN, Verdict
 from radlib.study import Study, load_study
 from radlib.study.titles import aligned
-from radlib.training.results import load_results
+from radlib.training.results import load_probes, load_results
 
 _NOT_KEPT = "the report keeps no predictions to compute it from; make study STUDY={} makes one that does"
 _TOLERATED = {
@@ -80,9 +83,11 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
 
 
 def _auc(study: Study) -> None:
-    found = auc.compare_sources(study, load_results(study))
+    results = load_results(study)
+    found = auc.compare_sources(study, results, load_probes(study))
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
+    NEXT.write(study, next_study(study, results))
 
 
 def _dice(study: Study) -> None:
@@ -96,9 +101,9 @@ def _beyond(study: Study) -> None:
     results = load_results(study)
     drawn = ranking.draw_tasks(study, results)
     RANKS.write(study, ranking.rank_table(study, drawn))
-    IMPROVEMENT.write(study, ranking.improvement_table(study, drawn))
+    IMPROVEMENT.write(study, improvement_table(study, drawn))
     measured = calibration.measure(study, results)
-    calibration.CALIBRATION.write(study, calibration.calibration_table(study, measured))
+    CALIBRATION.write(study, calibration.calibration_table(study, measured))
 
 
 def _validity(study: Study) -> None:
@@ -109,7 +114,11 @@ def _validity(study: Study) -> None:
 
 
 # What writes tables that follow from predictions below a study's root, and which.
-WAYS = {_auc: [AUC, OVERALL], _dice: [DICE, RESIZE], _beyond: [RANKS, IMPROVEMENT, calibration.CALIBRATION]}
+WAYS = {
+    _auc: [AUC, OVERALL, NEXT],
+    _dice: [DICE, RESIZE],
+    _beyond: [RANKS, IMPROVEMENT, CALIBRATION],
+}
 
 
 def _from_predictions(report: Path, study: Study) -> list[Verdict]:

@@ -1,7 +1,7 @@
 """What of a study's data is there, before anything is computed: one table, and a sentence for each fault."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -126,19 +126,27 @@ def _check_split(study: Study, name: str, records: list[Record]) -> None:
 
 def _check_files(study: Study, name: str, quick: bool) -> Checked:
     # PyTorch takes seconds to import, and without checkpoints nothing here needs it.
-    from radlib.networks.checkpoints import missing_file, published_weights
+    from radlib.networks import hub
+    from radlib.networks.checkpoints import published_weights
 
-    backbones, errors = study.checkpoints[name].backbones, []
-    missing = [one for one in backbones if not study.checkpoint_file(name, one).is_file()]
-    for backbone in backbones:
+    checkpoint, lacking, checked = study.checkpoints[name], 0, Checked(name, "")
+    for backbone in checkpoint.backbones:
         try:
-            if backbone in missing:
-                raise missing_file(study, name, backbone)
-            if not quick:
+            found = hub.in_folder(study, name, backbone)
+            if found is None and checkpoint.fetched:
+                found = hub.stored(*hub.recorded(study, name, backbone))
+            if found is not None and not quick:
                 published_weights(study, name, backbone)
+            if found is None and not checkpoint.fetched:
+                raise hub.missing_file(study, name, backbone)
+            if found is None:
+                said = "make study fetches it" if quick else hub.announced(study, name, backbone)
+                checked.warnings.append(f"'{name}' for {backbone} is not here yet: {said}")
         except UserError as exc:
-            errors.append(str(exc))
-    return Checked(name, f"{len(backbones) - len(missing)} of {len(backbones)}", errors=errors)
+            checked.errors.append(str(exc))
+        lacking += found is None
+    count = len(checkpoint.backbones)
+    return replace(checked, found=f"{count - lacking} of {count}")
 
 
 def _count(checked: Checked, config: Corpus | Task, usable: list[Record]) -> None:

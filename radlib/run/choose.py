@@ -48,6 +48,11 @@ def complete(study: Study) -> dict[str, Any]:
     whole["backbones_of"] = {name: study.backbones_of(name) for name in [*study.corpora, *study.checkpoints]}
     kinds = ("corpora", "tasks", "checkpoints")
     stages = {kind: {name: item["path"] for name, item in whole[kind].items()} for kind in kinds}
+    # what was fetched is told by its record
+    for name, checkpoint in study.checkpoints.items():
+        if checkpoint.fetched:
+            record = study.fetched_record(name)
+            stages["checkpoints"][name] = record.relative_to(study.root).as_posix()
     # what a task's runs read beside its own images and all weights: its external set
     paths = {name: study.tasks[name].external or "" for name in study.trained_tasks}
     transferred = {
@@ -134,6 +139,8 @@ def study_file(name: str) -> Path:
 def check_raw(study: Study) -> None:
     """Everything the study reads must be there before hours are spent, and nothing of the user's in its way.
 
+    Published weights that it names on huggingface.co are fetched now.
+
     DVC removes what a stage writes before it starts the stage, so this must come first.
     """
     check_places(study)
@@ -147,12 +154,11 @@ def check_raw(study: Study) -> None:
             "and type: make study RAW=/folder/with/downloads"
         )
     for name, checkpoint in study.checkpoints.items():
-        for backbone in checkpoint.backbones:
-            if not study.checkpoint_file(name, backbone).is_file():
-                # PyTorch takes seconds to import, and most studies do without it here.
-                from radlib.networks.checkpoints import missing_file
+        # PyTorch takes seconds to import, and most studies do without it here.
+        from radlib.networks.hub import weights_file
 
-                raise missing_file(study, name, backbone)
+        for backbone in checkpoint.backbones:
+            weights_file(study, name, backbone)
 
 
 def check_layouts(study: Study) -> None:
@@ -175,12 +181,14 @@ def check_networks(study: Study) -> None:
 
 
 def _check_weights(study: Study) -> None:
-    """Every published file must hold the weights of its network."""
+    """Every published file must hold the weights of its network; those that the study has imported do."""
+    unchanged = _read(study.root) == complete(study)
     for name, checkpoint in study.checkpoints.items():
-        from radlib.networks.checkpoints import published_weights
+        from radlib.networks.checkpoints import is_imported, published_weights
 
         for backbone in checkpoint.backbones:
-            published_weights(study, name, backbone)
+            if not (unchanged and is_imported(study, name, backbone)):
+                published_weights(study, name, backbone)
 
 
 def _keep_own_params() -> None:

@@ -18,11 +18,12 @@ from radlib.data.splits import PARTS, TEST_SHARE, VALIDATION_SHARE
 from radlib.networks import backbones
 from radlib.networks.features import count_views
 from radlib.study import Run, Study
+from radlib.study.common import PROBES
 
 MASK_BYTES = 512 * 512 // 8  # of a mask whose size is not known yet: one bit per pixel of 512 x 512
 ROW_BYTES = 60  # of an image in a table: its name, its patient's and a few numbers
 RUN_BYTES = 10_000  # of a run's file besides its images
-_NETS = {"frozen": "frozen", "top10": "top10", "all": "whole"}
+_NETS = {"frozen": "frozen", "top10": "top10", "all": "whole", "logistic": "frozen", "knn": "frozen"}
 _UNETS = {"frozen": "unet_frozen", "all": "unet_all"}
 
 
@@ -130,20 +131,32 @@ def transfer(study: Study, runs: list[Run], counts: Counts) -> Piece:
     task, backbone = runs[0].task, runs[0].backbone
     size, total = study.input_size(task, backbone), counts.total
     says, images = sizes_of(backbone, size), counts.total.images
-    images *= count_views(study.tasks[task].augment, study.transfer.views)
+    if any(run.train not in PROBES for run in runs):  # probes read the images themselves
+        images *= count_views(study.tasks[task].augment, study.transfer.views)
     boundary = 2 * math.prod(says.boundary) * any(run.train == "top10" for run in runs)
     features = images * (4 * says.last[0] + boundary) + 2 * math.prod(says.last) * total.lesions
     steps, files = _passes("whole", backbone, size, 0, images), 0
     for run in runs:
-        fold, epochs = counts.folds[run.fold], study.transfer.epochs[run.train]
+        fold = counts.folds[run.fold]
+        epochs, trained = _trials(study, run, fold.images.train)
         # Once more for the threshold, after the best epoch's weights are back.
         scored = (epochs + 1) * fold.images.validation + fold.images.test
-        if run.train != "frozen":  # class-activation maps take a pass, where no last feature map is stored
+        if _NETS[run.train] != "frozen":  # class-activation maps take a pass: no last map is stored
             scored += fold.lesions.validation + fold.lesions.test
-        steps += _passes(_NETS[run.train], backbone, size, epochs * fold.images.train, scored)
-        maps = fold.lesions.test * (2 * math.prod(says.last[1:]) + ROW_BYTES)
+        steps += _passes(_NETS[run.train], backbone, size, trained, scored)
+        maps = fold.lesions.test * (run.train != "knn") * (2 * math.prod(says.last[1:]) + ROW_BYTES)
         files += RUN_BYTES + fold.images.test * ROW_BYTES + maps
     return Piece(steps, features + 2 * files, features)
+
+
+def _trials(study: Study, run: Run, images: float) -> tuple[int, float]:
+    """How often the validation part is scored, and images that pass a network in training."""
+    options = study.transfer
+    if run.train == "knn":
+        return max(1, sum(k <= images for k in options.neighbours)), 0
+    if run.train == "logistic":
+        return len(options.strengths), 0
+    return options.epochs[run.train], options.epochs[run.train] * images
 
 
 def segmentation(study: Study, runs: list[Run], counts: Counts) -> Piece:

@@ -17,8 +17,10 @@ from radlib.show.findings import NO_VERDICT, unless_diverged
 from radlib.study import Study
 from radlib.study.titles import source_title
 
-# Okabe & Ito's colours that stand out on white (https://jfly.uni-koeln.de/color/), without the yellow.
+# Okabe & Ito's colours that stand out on white (https://jfly.uni-koeln.de/color/), without the yellow; then
+# wine, olive and indigo of Tol's muted scheme (https://sronpersonalpages.nl/~pault/).
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+COLOURS += ["#882255", "#999933", "#332288"]
 UNDECIDED = "#6E6E6E"
 BAND = "0.9"
 ON_ONE_LINE = 30  # characters of two sources above a panel

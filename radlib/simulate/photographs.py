@@ -11,6 +11,7 @@ from itertools import product
 import numpy as np
 from scipy import ndimage
 
+from radlib.errors import UserError
 from radlib.simulate.shapes import Sample, check_request, generator
 
 # Leaves: number of their lobes, depth of the valleys between them relative to the radius, and whether hollow.
@@ -30,19 +31,23 @@ LEAVES = 50
 SMALLEST, LARGEST = 0.04, 0.45  # radius, relative to the picture
 
 
-def simulated_photographs(images: int, size: int, seed: int) -> Iterator[Sample]:
+def simulated_photographs(images: int, size: int, seed: int, classes: int = len(CLASSES)) -> Iterator[Sample]:
     """Yield `images` colour images, uint8 (size, size, 3), no masks and no patients, the classes in turn.
 
+    Args:
+        classes: so many of `CLASSES`, the first; few are learnt sooner.
     Raises:
-        UserError: a count below 1, or a size below 32 px.
+        UserError: a count below 1, or a size below 32 px, or more classes than there are.
     """
-    check_request(size, images=images)
-    return (_image(number, size, seed) for number in range(images))
+    check_request(size, images=images, classes=classes)
+    if classes > len(CLASSES):
+        raise UserError(f"simulated images: classes is {classes}; there are {len(CLASSES)} of photographs")
+    return (_image(number, number % classes, size, seed) for number in range(images))
 
 
-def _image(number: int, size: int, seed: int) -> Sample:
-    shape, texture = CLASSES[number % len(CLASSES)]
-    name, hue = f"photograph-{number:06d}", 0.38 * (number % len(CLASSES)) % 1
+def _image(number: int, of_class: int, size: int, seed: int) -> Sample:
+    shape, texture = CLASSES[of_class]
+    name, hue = f"photograph-{number:06d}", 0.38 * of_class % 1
     image = dead_leaves(shape, hue, 0.25 if texture == "rough" else 0.05, size, generator(seed, name))
     return Sample(image, None, f"photograph/{shape}_{texture}", None, name)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from radlib.study import common
 from radlib.study.common import Each, Resize, Strict
@@ -116,32 +117,75 @@ class Task(Dataset):
         return self.classes or [self.negative, self.positive]
 
 
+def _chain(licence: object) -> object:
+    """`{code: MIT, weights: ..., data: ...}` as one text, a link of the chain after the other."""
+    if not isinstance(licence, dict):
+        return licence
+    unknown = [key for key in licence if key not in ("code", "weights", "data")]
+    if unknown:
+        raise ValueError(f"'{unknown[0]}' is no link of a licence; allowed: code, weights, data")
+    return "; ".join(f"{key}: {text}" for key, text in licence.items())
+
+
 class Checkpoint(Strict):
     """Published weights of one or several backbones, with the preprocessing they were trained with.
 
-    Either `files` with mean, std and channels, or `tags`, whose preprocessing timm knows. A network is shown
+    Either `files` with mean, std and channels, in the folder `path` or in the repository `hub` of
+    huggingface.co; or `tags`, whose preprocessing and repository timm knows. A network is shown
     (x / 255 - mean) / std, x in 0..255, the channels in the given order. So RadImageNet's
     (x - 127.5) * 2 / 255 of blue first is channels BGR, mean 0.5 and std 0.5 throughout: -1 to +1. And its
     Keras files' x - (103.939, 116.779, 123.68), blue first, then / 255, is channels BGR,
     mean [0.407604, 0.457957, 0.485020], std 1: -0.49 to +0.59.
     """
 
-    path: str = Field(description="the folder that holds the files")
+    path: str = Field("", description="the folder that holds the files")
+    hub: str = Field("", description="owner/name of the repository that holds them")
+    revision: str = Field("main", min_length=1, description="of hub: a branch, a tag or a commit")
     title: str = ""
-    licence: str = ""
+    licence: Annotated[str, BeforeValidator(_chain)] = Field(
+        "", description="or a chain: {code: ..., weights: ..., data: of the images they were trained on}"
+    )
     url: str = Field("", description="where the files are published")
-    files: dict[common.BackboneName, str] = Field({}, description="backbone: its file in the folder")
+    files: dict[common.BackboneName, str] = Field({}, description="backbone: its file")
     tags: dict[common.BackboneName, str] = Field({}, description="backbone: timm's name for its training")
+    sha256: dict[str, str] = Field({}, description="backbone: the digest that its file must have")
     mean: common.Means | None = Field(None, description="of pixels in 0 to 1, for each channel")
     std: common.Deviations | None = None
     channels: Literal["RGB", "BGR"] = "RGB"
+    may_have_seen: Each[common.TaskName] = Field(
+        [], description="tasks on whose images they may have been trained, or by which they were chosen"
+    )
 
     @model_validator(mode="after")
-    def _one_preprocessing(self) -> Checkpoint:
+    def _one_address(self) -> Checkpoint:
         if bool(self.files) == bool(self.tags):
             raise ValueError("give either files or tags")
         if "://" in self.path:
-            raise ValueError(f"path is a folder of this machine, not {self.path}; fetch the file into one")
+            raise ValueError(f"path is a folder of this machine, not {self.path}; name a repository by hub")
+        if self.files and bool(self.path) == bool(self.hub):
+            raise ValueError("files lie in a folder or in a repository; give either path or hub")
+        if self.tags and self.hub:
+            raise ValueError("timm knows the repository of a tag; leave hub out")
+        if "revision" in self.model_fields_set and not self.hub:
+            raise ValueError("a revision is one of hub; give hub, or leave revision out")
+        if self.hub and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.hub):
+            raise ValueError(f"hub is {self.hub}; write it as owner/name, such as microsoft/rad-dino")
+        outside = [name for name in self.files.values() if name.startswith("/") or ".." in name.split("/")]
+        if self.hub and outside:
+            raise ValueError(f"files names {outside[0]}, which is no file within a repository")
+        return self
+
+    @model_validator(mode="after")
+    def _known_digests(self) -> Checkpoint:
+        for backbone, digest in self.sha256.items():
+            if backbone not in self.backbones:
+                raise ValueError(f"sha256 names '{backbone}'; allowed: {', '.join(self.backbones)}")
+            if not re.fullmatch("[0-9a-f]{64}", digest):
+                raise ValueError(f"sha256 of {backbone} must be 64 digits of 0-9 and a-f, got '{digest}'")
+        return self
+
+    @model_validator(mode="after")
+    def _one_preprocessing(self) -> Checkpoint:
         if self.files and (self.mean is None or self.std is None):
             raise ValueError("files need the mean and std they were trained with")
         if self.tags and self.model_fields_set & {"mean", "std", "channels"}:
@@ -159,8 +203,13 @@ class Checkpoint(Strict):
     def backbones(self) -> list[str]:
         return list(self.files or self.tags)
 
+    @property
+    def fetched(self) -> bool:
+        """Whether its files come from huggingface.co (those of a tag, unless the folder holds them)."""
+        return bool(self.hub or self.tags)
+
     def file_of(self, backbone: str) -> str:
-        """Name of a backbone's file in the folder."""
+        """Name of a backbone's file in the folder or repository."""
         return self.files.get(backbone) or f"{backbone}.{self.tags[backbone]}.safetensors"
 
 

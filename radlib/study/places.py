@@ -21,7 +21,7 @@ def check_places(study: Study) -> None:
     written = [study.dataset_dir(name) for name in datasets]
     written += [study.root / name for name in ("models", "results", "store", "reports", "logs")]
     read = {name: item.path for name, item in datasets.items() if not item.simulated}
-    read |= {name: item.path for name, item in study.checkpoints.items()}
+    read |= {name: item.path for name, item in study.checkpoints.items() if item.path}
     for name, path in read.items():
         if path.startswith(("~", "$")):
             raise UserError(

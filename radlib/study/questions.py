@@ -18,6 +18,7 @@ class Compare(Strict):
     resamples: int = Field(2000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     equivalence: float = Field(0.01, gt=0, lt=1, description="differences in AUC below it do not matter")
+    rank_by: common.TrainUsed = Field("logistic", description="regime by which 07 says where to start from")
 
 
 class Cell(Strict):

@@ -2,7 +2,8 @@
 
 Words used everywhere: a *source* is where a backbone's first weights come from (a corpus it is pretrained
 on here, a published checkpoint, or random numbers); a *task* is a labelled dataset with patients; a
-*setting* is (backbone, which layers train, learning rate); a *run* is (task, source, setting, fold, seed).
+*setting* is (backbone, which layers train, learning rate or probe); a *run* is (task, source, setting, fold,
+seed).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from pydantic import Field, ValidationInfo, model_validator
 
 from radlib.errors import UserError
-from radlib.study.common import RANDOM, Each, NewName, Strict, WeightsName, is_random
+from radlib.study.common import PROBES, RANDOM, Each, NewName, Strict, WeightsName, is_random
 from radlib.study.consistency import check_sections
 from radlib.study.datasets import Checkpoint, Corpus, Data, Dataset, Task
 from radlib.study.questions import Compare, Confounds, Controls, LabelEfficiency, MatchedLabels, Validity
@@ -75,8 +76,13 @@ class Study(Strict):
         return self.root / item.path
 
     def checkpoint_file(self, name: str, backbone: str) -> Path:
+        """Where a file of a checkpoint with a `path` lies."""
         checkpoint = self.checkpoints[name]
         return self.root / checkpoint.path / checkpoint.file_of(backbone)
+
+    def fetched_record(self, checkpoint: str) -> Path:
+        """What was fetched from huggingface.co, with digests; goes with the report."""
+        return self.report_dir / "weights" / f"{checkpoint}.json"
 
     # Under the study's name: another study may call another dataset, source or task the same.
     def dataset_dir(self, dataset: str) -> Path:
@@ -158,15 +164,15 @@ class Study(Strict):
         return self._runs(task, self.segment.settings)
 
     def _runs(self, task: str, settings: list) -> list[Run]:
-        cost = {"frozen": 0, "top10": 1, "all": 2}
+        cost = {"top10": 1, "all": 2}
         return [
             Run(task, source, backbone, setting.train, setting.lr, fold, seed)
-            for setting in sorted(settings, key=lambda s: cost[s.train])
+            for setting in sorted(settings, key=lambda s: cost.get(s.train, 0))
             for backbone in (setting.backbones or self.backbones)
             for source in self.sources
             if backbone in self.backbones_of(source)
             for fold in range(self.tasks[task].folds)
-            for seed in self.transfer.seeds
+            for seed in self.transfer.seeds[: 1 if setting.train in PROBES else None]
         ]
 
 
@@ -178,11 +184,11 @@ class Run:
     source: str
     backbone: str
     train: str
-    lr: float
+    lr: float  # 0 of a probe
     fold: int
     seed: int
 
     @property
     def name(self) -> str:
-        setting = f"{self.backbone}/{self.train}/lr{self.lr:g}"
+        setting = f"{self.backbone}/{self.train}" + (f"/lr{self.lr:g}" if self.lr else "")
         return f"{self.task}/{self.source}/{setting}/fold{self.fold}/seed{self.seed}"

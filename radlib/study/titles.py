@@ -4,8 +4,19 @@ import pandas as pd
 
 from radlib.study import Study
 
-ESTIMATES = {"grid_mean": "mean over the settings", "best_by_validation": "setting chosen by validation"}
-TRAIN = {"frozen": "frozen", "top10": "top 10 layers", "all": "all layers"}
+ESTIMATES = {
+    "grid_mean": "mean over the settings",
+    "best_by_validation": "setting chosen by validation",
+    "logistic": "logistic probe",
+    "knn": "nearest neighbours",
+}
+TRAIN = {
+    "frozen": "frozen",
+    "top10": "top 10 layers",
+    "all": "all layers",
+    "logistic": ESTIMATES["logistic"],
+    "knn": ESTIMATES["knn"],
+}
 
 
 def source_title(study: Study, source: str) -> str:
@@ -27,7 +38,12 @@ def task_title(study: Study, task: str) -> str:
 
 
 def setting_title(backbone: str, train: str, lr: float) -> str:
-    return f"{backbone}, {TRAIN[train]}, lr {lr:g}"
+    return f"{backbone}, {regime_title(train, lr)}"
+
+
+def regime_title(train: str, lr: float) -> str:
+    """`frozen, lr 0.01`; a probe has no rate."""
+    return TRAIN[train] + (f", lr {lr:g}" if lr else "")
 
 
 def ordered_pairs(study: Study) -> list[tuple[str, str]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from itertools import combinations
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from radlib.study.common import BackboneName, Each, Strict, TaskName, Train
+from radlib.study.common import PROBES, BackboneName, Each, Strict, TaskName, Train
+
+Strength = Annotated[float, Field(gt=0)]
+Neighbours = Annotated[int, Field(ge=1)]
 
 
 class Backbone(Strict):
@@ -25,8 +28,16 @@ class Pretrain(Strict):
 
 class Setting(Strict):
     train: Train
-    lr: float = Field(gt=0)
+    lr: float = Field(0.0, ge=0, description="learning rate; a probe has none, which is written as 0")
     backbones: Each[BackboneName] | None = Field(None, description="None: all backbones of the study")
+
+    @model_validator(mode="after")
+    def _rate_where_one_is_used(self) -> Self:
+        if self.train in PROBES and self.lr:
+            raise ValueError(f"'{self.train}' has no learning rate; leave lr out")
+        if self.train not in PROBES and not self.lr:
+            raise ValueError(f"'{self.train}' needs a learning rate above 0, for example lr: 0.001")
+        return self
 
 
 class _Learning(Strict):
@@ -35,23 +46,39 @@ class _Learning(Strict):
     @model_validator(mode="after")
     def _settings_agree(self) -> Self:
         for setting in self.settings:
-            if setting.train not in self.epochs:
+            if setting.train not in (*PROBES, *self.epochs):
                 raise ValueError(f"epochs has no entry for '{setting.train}'")
         for a, b in combinations(self.settings, 2):
             disjoint = a.backbones and b.backbones and not set(a.backbones) & set(b.backbones)
             if (a.train, a.lr) == (b.train, b.lr) and not disjoint:
-                raise ValueError(f"settings hold '{a.train}, lr {a.lr:g}' twice; once is enough")
+                rate = f", lr {a.lr:g}" if a.lr else ""
+                raise ValueError(f"settings hold '{a.train}{rate}' twice; once is enough")
         return self
 
 
 class Transfer(_Learning):
     settings: list[Setting] = Field(min_length=1)
-    epochs: dict[Train, int] = Field(description="epochs for each of frozen, top10 and all")
+    epochs: dict[Train, int] = Field({}, description="epochs for each of frozen, top10 and all")
     batch_size: int = Field(32, ge=2)
     dropout: float = Field(0.5, ge=0, lt=1)
     views: int = Field(2, ge=1, description="stored views per image: the image itself and augmented ones")
     standardise: bool = Field(True, description="scale pooled features by the training part's mean and SD")
     seeds: Each[int] = Field([0], min_length=1)
+    strengths: Each[Strength] = Field(
+        [1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0],
+        min_length=1,
+        description="logistic: C of scikit-learn, of which validation chooses",
+    )
+    neighbours: Each[Neighbours] = Field(
+        [1, 3, 5, 10, 20, 50], min_length=1, description="knn: numbers of neighbours, likewise"
+    )
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """The regimes that means over settings take: those that train by gradient; without any, one probe."""
+        regimes = dict.fromkeys(setting.train for setting in self.settings)
+        trained = tuple(train for train in regimes if train not in PROBES)
+        return trained or tuple(probe for probe in PROBES if probe in regimes)[:1]
 
 
 class SegmentSetting(Setting):

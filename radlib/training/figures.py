@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from radlib.show.style import legend_above, mark_simulated, source_colours, source_handles
 from radlib.study import Study
-from radlib.study.titles import TRAIN, source_title
+from radlib.study.titles import TRAIN, regime_title, source_title
 
 LOSSES = {
     "train_loss": {"label": "training part", "marker": "o", "color": "#0072B2"},
@@ -19,6 +19,7 @@ ACCURACIES = {
     "val_top5": {"label": "top-5", "marker": "s", "color": "#009E73", "ls": "--"},
     "val_balanced_accuracy": {"label": "balanced", "marker": "^", "color": "#D55E00", "ls": ":"},
 }
+CHOICES = {"logistic": "C: to the left a stronger penalty", "knn": "neighbours"}
 
 
 def _panels(rows: int, columns: int, width: float, height: float, **shared):
@@ -54,17 +55,24 @@ def pretraining_curves(history: pd.DataFrame, title: str, simulated: bool) -> Fi
 def learning_curves(
     study: Study, runs: pd.DataFrame, history: pd.DataFrame, loss: str = "validation loss (nats)"
 ) -> Figure:
-    """Validation loss by epoch, one panel per regime: median over runs with the range of the middle half."""
+    """Validation loss by epoch, or by what a probe chooses among, one panel per regime.
+
+    Median over runs with the range of the middle half.
+    """
     table = _with_titles(study, history.merge(runs[["run", "source", "train"]], on="run"))
     regimes = [regime for regime in TRAIN if regime in set(table["train"])]
     figure, axes = _panels(1, len(regimes), 4 * len(regimes), 3.4)
     for axis, regime in zip(axes[0], regimes, strict=True):
         some = table[table["train"] == regime]
         band = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"lw": 0, "alpha": 0.15}}
-        sns.lineplot(some, x="epoch", y="val_loss", marker="o", ax=axis, **band, **_colours(study, some))
+        x = "choice" if regime in CHOICES else "epoch"
+        sns.lineplot(some, x=x, y="val_loss", marker="o", ax=axis, **band, **_colours(study, some))
         axis.set(ylabel=loss, title=f"{TRAIN[regime]}: median, middle half of runs")
-        axis.set_xlim(0.5, some["epoch"].max() + 0.5)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if x == "choice":
+            axis.set(xscale="log", xlabel=CHOICES[regime])
+        else:
+            axis.set_xlim(0.5, some["epoch"].max() + 0.5)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.legend().remove()
     legend_above(figure, source_handles(study, runs["source"], marker="o", ms=5))
     mark_simulated(figure, study)
@@ -74,7 +82,7 @@ def learning_curves(
 def runs_by_setting(study: Study, runs: pd.DataFrame) -> Figure:
     """Test AUC of every run: a panel per backbone, a row per regime and rate, a colour per source."""
     table = _with_titles(study, runs).sort_values("lr")
-    table["setting"] = table["train"].map(TRAIN) + ", lr " + table["lr"].map("{:g}".format)
+    table["setting"] = [regime_title(*row) for row in table[["train", "lr"]].to_numpy()]
     order = [s for regime in TRAIN for s in table.loc[table["train"] == regime, "setting"].unique()]
     backbones = [name for name in study.backbones if name in set(table["backbone"])]
     size = (2.6 * len(backbones) + 2.4, 0.55 * len(order) + 1.6)

@@ -33,7 +33,7 @@ from radlib.store import load_run, save_run
 from radlib.study import Run, Study
 
 # Of a section of the study: what says which runs there are, not how one is trained.
-WHICH = {"settings", "tasks", "seeds", "epochs"}
+WHICH = {"settings", "tasks", "seeds", "epochs", "strengths", "neighbours"}
 
 
 class RunGroup(ABC):
@@ -42,6 +42,7 @@ class RunGroup(ABC):
     section: str  # of the study: how they train
     folder: str  # of the store
     stored: tuple[str, ...]  # regimes whose runs read what is computed once for the group
+    probes: dict[str, str] = {}  # regimes without epochs, and the option that each chooses among
     passes: dict[str, float]  # what an image and epoch cost against a forward pass; for the time left only
     diverged: dict[str, float]  # figures of a run whose validation loss is never finite
     size: int  # side of the network's input, px
@@ -61,7 +62,7 @@ class RunGroup(ABC):
         """What runs, and what is stored for them, add to the progress bar."""
         options, kind = getattr(study, cls.section), study.tasks[runs[0].task].augment
         reads = any(run.train in cls.stored for run in runs)
-        trained = sum(options.epochs[run.train] * cls.passes[run.train] for run in runs)
+        trained = sum(options.epochs.get(run.train, 1) * cls.passes[run.train] for run in runs)
         return len(packed.manifest) * (reads * count_views(kind, options.views) + trained)
 
     # What kinds of runs differ in -----------------------------------------------------------------------
@@ -118,12 +119,15 @@ class RunGroup(ABC):
         return type(self).__module__
 
     def digest(self, run: Run) -> str:
-        """Of all that determines a run's result."""
+        """Of all that determines a run's result; how networks are trained does not determine a probe's."""
+        how = (self.options.epochs.get(run.train), self.options.model_dump(exclude=WHICH))
+        if run.train in self.probes:
+            how = getattr(self.options, self.probes[run.train])
         return digest_of(
             code_digest(self.code),
             self.study.seed,
             (self.packed.digest, self.packed.resize, self.weights.digest, self.size, self.kind),
-            (run, self.options.epochs[run.train], self.options.model_dump(exclude=WHICH)),
+            (run, how),
             (compute.precision(), compute.device().type),
         )
 
@@ -276,7 +280,8 @@ def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tupl
         if missing:
             save_run(path, *group.compute(run))
         else:
-            advance(len(group.packed.manifest) * group.options.epochs[run.train] * group.passes[run.train])
+            epochs = group.options.epochs.get(run.train, 1)
+            advance(len(group.packed.manifest) * epochs * group.passes[run.train])
         yield run, path, missing
 
 

@@ -1,7 +1,7 @@
 """The finished runs of a study, read from `results/<task>/` and checked before anything is compared."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from radlib.errors import UserError, of_task
 from radlib.stats.auc import aucs, by_patient
 from radlib.stats.folds import FoldScores
 from radlib.study import Run, Study
+from radlib.study.common import PROBES
 
 SETTING = ["backbone", "train", "lr"]
 REMEDY = "run dvc repro to compute it again"
@@ -89,17 +90,26 @@ class Results:
         return [part.of(chosen[part.fold]) for part in self.predictions[task] if part.fold in chosen]
 
 
-def load_results(study: Study, tasks: list[str] | None = None) -> Results:
+def load_results(
+    study: Study, tasks: list[str] | None = None, regimes: Sequence[str] | None = None
+) -> Results:
     """Read and check the results of some tasks; runs outside the study are left out and counted.
 
     Args:
         tasks: None for the tasks in which sources are compared.
+        regimes: whose runs are kept; None for those that means over settings take (`Transfer.averaged`).
     Raises:
         UserError: a file, run or prediction is missing, a score is no number, runs of one fold were tested on
             different images, a patient is tested in two folds, or runs come from different data or weights.
     """
     names = study.compared_tasks if tasks is None else tasks
-    return check_results(study, ((task, *_read(study.result_dir(task), task)) for task in names))
+    return check_results(study, ((task, *_read(study.result_dir(task), task)) for task in names), regimes)
+
+
+def load_probes(study: Study) -> dict[str, Results]:
+    """By regime: the results of every probe that no mean over settings takes; errors as `load_results`."""
+    used = {setting.train for setting in study.transfer.settings} - set(study.transfer.averaged)
+    return {probe: load_results(study, regimes=[probe]) for probe in PROBES if probe in used}
 
 
 def _read(folder: Path, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -107,12 +117,22 @@ def _read(folder: Path, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return runs, read_result(folder / "predictions.parquet", task, _PREDICTION_COLUMNS)
 
 
-def check_results(study: Study, found: Iterable[tuple[str, pd.DataFrame, pd.DataFrame]]) -> Results:
-    """The same for tables at hand: task, its runs, and its predictions; errors as `load_results`."""
+def check_results(
+    study: Study,
+    found: Iterable[tuple[str, pd.DataFrame, pd.DataFrame]],
+    regimes: Sequence[str] | None = None,
+) -> Results:
+    """The same for tables at hand: task, its runs, and its predictions; errors as `load_results`.
+
+    A task without a run of these regimes is left out.
+    """
     tables, predictions, notes, external = [], {}, [], {}
     for task, runs, rows in found:
         kept = asked_for(study.runs_of(task), runs, _FIGURES)
         title, outside = study.tasks[task].title, len(runs) - len(kept)
+        kept = kept[kept["train"].isin(regimes or study.transfer.averaged)].reset_index(drop=True)
+        if kept.empty:
+            continue
         diverged = int(kept["diverged"].sum()) if "diverged" in kept else 0
         if outside:
             notes.append(f"{title}: {outside} stored runs lie outside this study")

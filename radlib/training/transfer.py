@@ -1,6 +1,7 @@
 """Transfer to one task: every run of the grid, each stored as it finishes."""
 
 import copy
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from radlib import compute
 from radlib.data.images import Packed, open_packed
+from radlib.errors import UserError
 from radlib.machines.workers import Advance
 from radlib.networks.features import NOTHING, Features, features_of
 from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
@@ -23,6 +25,7 @@ from radlib.stats.dice import MAP_FIGURES
 from radlib.store import write_table
 from radlib.study import Run, Study
 from radlib.training.grid import Finished, RunGroup, carry_out
+from radlib.training.probes import LogisticProbe, NeighbourProbe
 
 # of a run and image: `score`, or `score_0` ... of each class; `external` where a task has such a set
 PREDICTION = r"run|image_id|patient_id|fold|label|score(_\d+)?|external"
@@ -71,8 +74,9 @@ class TransferGroup(RunGroup):
     """They share weights and features. localises: whether maps are compared with lesion masks."""
 
     section, folder = "transfer", "runs"
-    stored = ("frozen", "top10", "all")
-    passes = {"frozen": 0.003, "top10": 0.15, "all": 3.5}
+    stored = ("frozen", "top10", "all", "logistic", "knn")
+    probes = {"logistic": "strengths", "knn": "neighbours"}
+    passes = {"frozen": 0.003, "top10": 0.15, "all": 3.5, "logistic": 0.05, "knn": 0.05}
     diverged = {"val_auc": 0.5}
     localises = True
 
@@ -111,7 +115,7 @@ class TransferGroup(RunGroup):
             self.weights,
             self.size,
             self.kind,
-            self.options.views,
+            self.options.views if any(run.train not in self.probes for run in group) else 1,
             boundary=any(run.train == "top10" for run in group),
             store=self.study.store_dir,
             advance=self.advance,
@@ -125,9 +129,12 @@ class TransferGroup(RunGroup):
         return torch.from_numpy(labels).to(compute.device())
 
     def share(self, run: Run) -> None:
-        _ = self.features, (run.train == "frozen" or self.network)
+        _ = self.features, (run.train in ("frozen", *self.probes) or self.network)
 
     def learner(self, run: Run, train: np.ndarray) -> nn.Module:
+        if run.train in self.probes:
+            kind = LogisticProbe if run.train == "logistic" else NeighbourProbe
+            return kind(self.features, self.units).to(compute.device())
         center, scale = feature_scale(self.features.pooled[0], train, self.options.standardise)
         head = Head(center, scale, self.options.dropout, self.units).to(compute.device())
         if run.train == "frozen":
@@ -136,6 +143,32 @@ class TransferGroup(RunGroup):
         if run.train == "top10":
             return TopLearner(self.features, self.weights, network, head)
         return WholeLearner(self.packed, self.weights, network, self.size, self.kind, head)
+
+    def fit(self, learner, run: Run, train, validation, generator) -> tuple[dict, list[dict]]:
+        """Of a probe: history has a row per candidate, with its `choice`, in place of epochs.
+
+        Where a feature is no number the run counts as diverged, as one with that loss does.
+        """
+        if run.train not in self.probes:
+            return super().fit(learner, run, train, validation, generator)
+        best, kept, history = {"best_epoch": 0, "val_loss": math.inf, **self.diverged}, {}, []
+        labels = self.labels[train].cpu().numpy().astype(int)
+        if len(np.unique(labels)) < 2:
+            raise UserError(
+                f"task '{run.task}', fold {run.fold}: all {len(train)} training images have the label "
+                f"{labels[0]}, from which '{run.train}' learns nothing; use fewer folds or more patients"
+            )
+        finite = torch.isfinite(self.features.pooled[0][np.concatenate([train, validation])]).all()
+        for number, choice in enumerate(learner.choices(self.options, train) if finite else [], 1):
+            learner.fit(train, labels, choice)
+            figures = self.validate(learner, validation)
+            history.append({"epoch": number, "choice": choice, **figures})
+            if figures["val_loss"] < best["val_loss"]:
+                best = {"best_epoch": number, "choice": choice, **figures}
+                kept = copy.deepcopy(learner.state_dict())
+        self.advance(len(self.packed.manifest) * self.passes[run.train])
+        learner.load_state_dict(kept, strict=False)
+        return best, history
 
     def answer(self, learner, rows, epoch, generator) -> tuple[Tensor, Tensor]:
         return learner(rows, epoch, generator), self.labels[rows]
@@ -171,7 +204,7 @@ class TransferGroup(RunGroup):
         if self.units == 1:
             figures["val_threshold"] = best_threshold(*self.compared(chosen, true, validation))
         table = pd.DataFrame({"label": labels, **columns_of(scores)})
-        if self.localises and len(self.masked):
+        if self.localises and len(self.masked) and hasattr(learner, "maps"):
             figures["threshold"], located = self._localise(learner, validation, test)
             table = table.join(located)
         return figures, table

@@ -5,13 +5,17 @@
 likes best; its interval is conditional on that choice. They are two different numbers. Test patients choose
 nothing: over all folds together they would, because who is tested in one fold validates in another.
 
+Probes (`logistic`, `knn`) are estimates of their own and enter neither: adding one moves no published mean.
+In a study without a setting that trains by gradient the first probe is what `grid_mean` averages.
+
 Where every setting was trained with several seeds, the interval of `grid_mean` covers the variation between
 trainings beside that between patients; `resampled` says which. That of `best_by_validation` holds
 patients alone: a single setting has few trainings to tell how they vary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -32,7 +36,8 @@ from radlib.training.results import SETTING, Results, paired_runs, settings_by_f
 
 ESTIMATE = Column(
     "estimate",
-    "`grid_mean`: mean over the settings; `best_by_validation`: of the one chosen",
+    "`grid_mean`: mean over the settings that train by gradient; `best_by_validation`: of the one chosen "
+    "among them; `logistic`, `knn`: of that probe",
     "estimate",
     names=ESTIMATES,
 )
@@ -85,9 +90,13 @@ class _Compared:
     sides: Sequence[pd.DataFrame]
 
 
-def compare_sources(study: Study, results: Results) -> Comparison:
+def compare_sources(
+    study: Study, results: Results, probes: Mapping[str, Results] | None = None
+) -> Comparison:
     """Every task x pair x estimate, Holm across the tasks of a pair and estimate, and the mean over tasks.
 
+    Args:
+        probes: of `load_probes`; each is an estimate by its name.
     Raises:
         UserError: too few patients or resamples for an interval; the headline pair has no runs in common.
     """
@@ -103,6 +112,11 @@ def compare_sources(study: Study, results: Results) -> Comparison:
             chosen = [chosen_runs(side) for side in sides]
             compared.append(_compared(study, results, task, sides, "grid_mean", both))
             compared.append(_compared(study, results, task, chosen, "best_by_validation", False))
+    for probe, some in (probes or {}).items():
+        for task, pair in product(some.tasks, ordered_pairs(study)):
+            sides = paired_runs(some.of_task(task), pair)
+            if len(sides[0]):
+                compared.append(_compared(study, some, task, sides, probe, False))
     table = pd.DataFrame([one.row for one in compared])
     if table.empty or of_pair(table, study.compare.headline).empty:
         raise UserError("the sources of compare.headline have no setting in common; choose another pair")

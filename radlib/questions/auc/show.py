@@ -25,7 +25,16 @@ from radlib.stats.estimate import PATIENTS, Estimate, resamples_needed
 from radlib.stats.folds import smaller_class
 from radlib.stats.models import MixedModelResult
 from radlib.study import Study
-from radlib.study.titles import ESTIMATES, TRAIN, counted, ordered_pairs, pair_title, source_title, task_title
+from radlib.study.titles import (
+    ESTIMATES,
+    TRAIN,
+    counted,
+    ordered_pairs,
+    pair_title,
+    regime_title,
+    source_title,
+    task_title,
+)
 from radlib.training.results import SETTING, Results, headline_runs, paired_runs
 
 BAND_RESAMPLES = 500
@@ -154,7 +163,7 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
         annot_kws={"fontsize": 7},
         cbar=False,
         xticklabels=[task_title(study, task).replace(" ", "\n", 1) for task in wide],
-        yticklabels=[f"{TRAIN[train]}, {backbone}, lr {lr:g}" for train, backbone, lr in wide.index],
+        yticklabels=[f"{backbone}, {regime_title(train, lr)}" for train, backbone, lr in wide.index],
         ax=panel,
     )
     panel.set(xlabel="", ylabel="")

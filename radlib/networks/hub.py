@@ -1,0 +1,189 @@
+"""Where the file of published weights comes from: a folder, or huggingface.co, from which it is fetched once.
+
+`reports/<study>/weights/<checkpoint>.json` records what was fetched and goes with the report. A later fetch,
+on any machine, is of the recorded commit, and must have the recorded digest.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import humanize
+import timm
+from huggingface_hub import (
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from timm.models import get_pretrained_cfg
+
+from radlib.errors import UserError
+from radlib.store import write_json
+from radlib.study import Study
+from radlib.study.datasets import Checkpoint
+
+# Nothing but the named files is fetched: no list of programs to count them by, no counting.
+constants.HF_HUB_DISABLE_TELEMETRY = True
+# What to do where a repository does not give a file; the first that fits, so gated before not found.
+_REMEDIES = {
+    GatedRepoError: "accept its terms on {page}, then type hf auth login, or set HF_TOKEN",
+    RepositoryNotFoundError: "there is no such repository, or it is private: mend {key}, or set HF_TOKEN",
+    RevisionNotFoundError: "it has no revision '{revision}': name one of those on {page}",
+    LocalEntryNotFoundError: "{server} was not reached: connect once, set HF_ENDPOINT to a mirror, or put "
+    "the file into a folder and name it by path",
+    EntryNotFoundError: "it has no such file: name one of those on {page}",
+}
+
+
+class Address(NamedTuple):
+    """Where a file is published."""
+
+    repository: str
+    revision: str
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.file} of {self.repository} (revision {self.revision})"
+
+
+def timm_config(backbone: str, tag: str):
+    """What timm knows of the weights of a tag; UserError where it has none."""
+    try:
+        return get_pretrained_cfg(f"{backbone}.{tag}", allow_unregistered=False)
+    except RuntimeError as exc:
+        known = ", ".join(timm.list_pretrained(f"{backbone}.*")) or f"none of {backbone}"
+        raise UserError(f"timm has no weights '{backbone}.{tag}'; there are: {known}") from exc
+
+
+def address_of(checkpoint: Checkpoint, backbone: str) -> Address:
+    """Where a checkpoint with `hub` or `tags` is published."""
+    if checkpoint.hub:
+        return Address(checkpoint.hub, checkpoint.revision, checkpoint.files[backbone])
+    config = timm_config(backbone, checkpoint.tags[backbone])
+    if not config.hf_hub_id:
+        raise UserError(
+            f"timm keeps the weights '{backbone}.{checkpoint.tags[backbone]}' outside huggingface.co; fetch "
+            f"them from {config.url} and name the file by path and files"
+        )
+    return Address(config.hf_hub_id, "main", config.hf_hub_filename or constants.SAFETENSORS_SINGLE_FILE)
+
+
+def weights_file(study: Study, name: str, backbone: str) -> tuple[Path, dict]:
+    """The file of a backbone, and what is known of it: its address, commit, SHA-256 and size in bytes.
+
+    It lies in the checkpoint's folder, or in the store of huggingface_hub; else it is fetched, and recorded.
+
+    Raises:
+        UserError: it is missing, cannot be fetched, or has another digest than the recorded or stated one.
+    """
+    checkpoint, record = study.checkpoints[name], study.fetched_record(name)
+    path, stated = in_folder(study, name, backbone), f"checkpoints.{name}.sha256"
+    if not checkpoint.fetched:
+        if path is None:
+            raise missing_file(study, name, backbone)
+        return path, {"file": path.name, **_digest(path, {stated: checkpoint.sha256.get(backbone)})}
+    address, known = recorded(study, name, backbone)
+    path = path or stored(address, known) or _download(address, known, f"checkpoints.{name}")
+    wanted = {str(record): known.get("sha256"), stated: checkpoint.sha256.get(backbone)}
+    facts = {"address": list(address), **_digest(path, wanted)}
+    if not known:
+        if path != in_folder(study, name, backbone):
+            # .../snapshots/<commit>/<file>
+            facts["commit"] = path.parents[len(Path(address.file).parts) - 1].name
+        entries = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+        write_json({**entries, backbone: facts}, record)
+    return path, {**known, **facts}
+
+
+def in_folder(study: Study, name: str, backbone: str) -> Path | None:
+    """The file in the checkpoint's folder, where it has one and the file is there."""
+    path = study.checkpoint_file(name, backbone)
+    return path if study.checkpoints[name].path and path.is_file() else None
+
+
+def recorded(study: Study, name: str, backbone: str) -> tuple[Address, dict]:
+    """Where a file is published, and what was recorded when it was fetched from there; else nothing."""
+    address, record = address_of(study.checkpoints[name], backbone), study.fetched_record(name)
+    entries = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    known = entries.get(backbone, {})
+    return address, known if known.get("address") == list(address) else {}
+
+
+def stored(address: Address, known: dict) -> Path | None:
+    """The file in the store of huggingface_hub, of the recorded commit; nothing is fetched."""
+    found = try_to_load_from_cache(address.repository, address.file, revision=known.get("commit"))
+    return Path(found) if "commit" in known and isinstance(found, str) else None
+
+
+def missing_file(study: Study, name: str, backbone: str) -> UserError:
+    """The sentence that says which file to fetch, from where, and where to put it."""
+    checkpoint = study.checkpoints[name]
+    fetch = f"fetch it{f' from {checkpoint.url}' if checkpoint.url else ''} and put it there"
+    return UserError(
+        f"no weights of checkpoint '{name}' for {backbone} at {checkpoint.path}/"
+        f"{checkpoint.file_of(backbone)}; {fetch} (make study RAW=/folder/with/downloads links a folder as "
+        f"data/raw), or take {backbone} out of checkpoints.{name} in params.yaml"
+    )
+
+
+def announced(study: Study, name: str, backbone: str) -> str:
+    """What fetching a file would take, as its server says; UserError where it cannot be fetched."""
+    address, known = recorded(study, name, backbone)
+    with _one_sentence(address, f"checkpoints.{name}"):
+        size = get_hf_file_metadata(hf_hub_url(*address[::2], revision=_revision(address, known))).size
+    return f"make study fetches {address}, {humanize.naturalsize(size or 0)}"
+
+
+def _download(address: Address, known: dict, key: str) -> Path:
+    """Fetch a file, with a bar; of the recorded commit, where there is one."""
+    with _one_sentence(address, key):
+        return Path(hf_hub_download(*address[::2], revision=_revision(address, known)))
+
+
+def _revision(address: Address, known: dict) -> str:
+    return known.get("commit", address.revision)
+
+
+@contextmanager
+def _one_sentence(address: Address, key: str) -> Iterator[None]:
+    """What huggingface_hub raises, as what to do about it."""
+    try:
+        yield
+    except (OSError, HTTPError, EntryNotFoundError) as exc:
+        # "Not found locally" may have a reason of its own.
+        kinds = [kind for one in (exc.__cause__, exc) for kind in _REMEDIES if isinstance(one, kind)]
+        values = {"page": f"{constants.ENDPOINT}/{address.repository}", "key": f"{key}.hub"}
+        values |= {"revision": address.revision, "server": _server()}
+        said = _REMEDIES[kinds[0]].format(**values) if kinds else str(exc).split("\n")[0]
+        raise UserError(f"{key}: {address} cannot be fetched; {said}") from exc
+
+
+def _server() -> str:
+    offline = "HF_HUB_OFFLINE is set, so " if constants.HF_HUB_OFFLINE else ""
+    return offline + constants.ENDPOINT
+
+
+def _digest(path: Path, wanted: dict[str, str | None]) -> dict:
+    """SHA-256 and size of a file; UserError where what stands somewhere, by its place, is another digest."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    for where, other in wanted.items():
+        if other and other != digest:
+            raise UserError(
+                f"{path} has the SHA-256 {digest[:16]}..., and {where} says {other[:16]}...: these are other "
+                f"weights; delete the file to fetch it again, or what {where} says to take them"
+            )
+    return {"sha256": digest, "bytes": path.stat().st_size}

@@ -1,0 +1,101 @@
+"""How many test patients would decide a difference that matters? (04_auc)
+
+Of a study like this one: the same trained networks, share of positive patients, and images per patient.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from radlib.errors import of_task
+from radlib.progress import progress
+from radlib.questions.verdicts import diverged, estimate_columns
+from radlib.seeds import seed_of
+from radlib.show import table as common
+from radlib.show.findings import Finding, finding_of
+from radlib.show.style import of_pair
+from radlib.show.table import MEAN, Column, Table, interval_columns
+from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.folds import tested
+from radlib.stats.sample_size import patients_needed, variance_of_difference
+from radlib.study import Study
+from radlib.study.titles import ordered_pairs, task_title
+from radlib.training.results import Results, paired_runs
+
+POWER = 0.8
+MOST = 10_000  # tested patients; beyond, the matrices of pairs of patients take gigabytes
+_NEEDED = ("needed", "needed_low", "needed_high")
+NEXT = Table(
+    "next_study.csv",
+    "auc",
+    "pair of sources and task",
+    [
+        common.TASK,
+        *common.PAIR,
+        common.COUNTS[0],
+        Column("se", "standard error of the difference, over test patients", "SE", ".3f"),
+        Column("margin", "true difference that is to be shown: `compare.equivalence`", "to be shown", "g"),
+        Column("power", "chance to show it", "power", ".0%"),
+        *interval_columns(
+            "needed", "test patients that this takes", "test patients needed", ",.0f", *_NEEDED[1:]
+        ),
+        *common.ORIGIN,
+    ],
+    index=2,
+)
+
+
+def next_study(study: Study, results: Results) -> pd.DataFrame:
+    """`NEXT`: a row per pair and task, and one for the mean over tasks, whose patients grow in proportion.
+
+    A task with more than `MOST` tested patients is left out.
+
+    Raises:
+        UserError: too few patients or resamples for an interval.
+    """
+    rows = []
+    for pair in progress(ordered_pairs(study), description="patients needed"):
+        sides = {task: paired_runs(results.of_task(task), pair) for task in results.tasks}
+        found = {task: _measured(study, results, task, both) for task, both in sides.items() if len(both[0])}
+        found = {task: one for task, one in found.items() if one}
+        tasks = list(found)
+        if len(tasks) > 1:
+            counts, variances = zip(*found.values(), strict=True)
+            mean = mean_of(variances, study.compare.confidence)
+            share = 1 / len(tasks)
+            mean = replace(mean, value=share * mean.value, replicates=share * mean.replicates)
+            found[MEAN] = sum(counts), mean
+            sides[MEAN] = [pd.concat(of) for of in zip(*map(sides.get, tasks), strict=True)]
+        for task, (patients, variance) in found.items():
+            about = {"task": task, "source_a": pair[0], "source_b": pair[1], "n_patients": patients}
+            rows.append(about | _row(study, patients, variance) | {"diverged": diverged(*sides[task])})
+    same = {"margin": study.compare.equivalence, "power": POWER, "resamples": study.compare.resamples}
+    return NEXT.frame(rows, simulated=study.simulated, **same)
+
+
+@of_task
+def _measured(study: Study, results: Results, task: str, sides) -> tuple[int, Estimate] | None:
+    a, b = (results.scores(task, runs) for runs in sides)
+    patients = tested(a)["n_patients"]
+    if patients > MOST:
+        return None
+    seed = seed_of(study.seed, "bootstrap", task)
+    return patients, variance_of_difference(a, b, study.compare.resamples, seed)
+
+
+def _row(study: Study, patients: int, variance: Estimate) -> dict:
+    options = study.compare
+    needed = patients_needed(patients, variance, options.equivalence, POWER, options.confidence)
+    return {"se": np.sqrt(variance.value), **estimate_columns(study, needed, _NEEDED)}
+
+
+def next_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """The headline pair: how many patients each task would take, and all tasks together."""
+    rows, found = of_pair(table, tuple(study.compare.headline)), []
+    for row in sorted(rows.to_dict("records"), key=lambda row: row["task"] != MEAN):
+        times = row["needed"] / row["n_patients"]
+        word = "these are enough" if times <= 1 else f"{times:.2g} times as many as here"
+        subject = f"Test patients that show a difference of {row['margin']:g} with {POWER:.0%} power: "
+        found.append(finding_of(row, subject + task_title(study, row["task"]), word, _NEEDED, ",.0f"))
+    return found

@@ -1,0 +1,121 @@
+"""How many pairs of runs does a source win? (07_beyond_the_mean)"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from radlib.errors import of_task
+from radlib.questions.ranking import ACROSS, TaskDraws
+from radlib.questions.verdicts import diverged
+from radlib.show import style
+from radlib.show import table as common
+from radlib.show.findings import Finding, finding_of, unless_diverged
+from radlib.show.table import MEAN, Column, Table, interval_columns
+from radlib.stats.bootstrap import wins
+from radlib.study import Study
+from radlib.study.titles import ordered_pairs, pair_title, task_title
+from radlib.training.results import paired_runs
+
+IMPROVEMENT = Table(
+    "improvement.csv",
+    "beyond",
+    "task and pair of sources",
+    [
+        common.TASK,
+        *common.PAIR,
+        *interval_columns("improvement", "share of pairs of runs that source a wins", "a wins", ".3f"),
+        Column("n_pairs", "pairs of runs of one setting, fold and seed", "pairs of runs", common.COUNT),
+        common.COUNTS[0],
+        common.RESAMPLES,
+        common.RESAMPLED,
+        common.IS_SIMULATED,
+        common.DIVERGED,
+    ],
+    index=2,
+)
+
+
+def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
+    """`IMPROVEMENT`: a row per pair and task with its interval, and their mean without one.
+
+    A resample varies once more than the data, which pulls every task's share towards one half. A single
+    task's interval is wide enough to stand it; averaging tasks makes it narrower and leaves the pull: in
+    simulated studies of 5 tasks, 15 settings and 110 + 110 patients such an interval covered the expected
+    share 69% of times.
+
+    Raises:
+        UserError: too few patients or resamples for an interval.
+    """
+    rows = []
+    for pair in ordered_pairs(study):
+        about = {"source_a": pair[0], "source_b": pair[1]}
+        sides = {task: paired_runs(draws.runs, pair) for task, draws in drawn.items()}
+        sides = {task: both for task, both in sides.items() if len(both[0])}
+        won = [about | _won(study, task, drawn[task], both) for task, both in sides.items()]
+        if won:
+            mean = {
+                "task": MEAN,
+                "improvement": np.mean([one["improvement"] for one in won]),
+                "n_pairs": sum(one["n_pairs"] for one in won),
+                "n_patients": sum(one["n_patients"] for one in won),
+                "diverged": diverged(*(pd.concat(of) for of in zip(*sides.values(), strict=True))),
+            }
+            rows += [*won, about | mean]
+    return IMPROVEMENT.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+
+
+@of_task
+def _won(study: Study, task: str, draws: TaskDraws, sides: tuple[pd.DataFrame, pd.DataFrame]) -> dict:
+    a, b = (draws.columns(side) for side in sides)
+    won = draws.mean(wins(draws.aucs.columns(a) - draws.aucs.columns(b)), a)
+    low, high = won.interval(study.compare.confidence)
+    return {
+        "task": task,
+        "improvement": won.value,
+        "ci_low": min(low, won.value),
+        "ci_high": max(high, won.value),
+        "n_pairs": len(a),
+        "n_patients": draws.n_patients,
+        "resampled": won.resampled,
+        "diverged": diverged(*sides),
+    }
+
+
+def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
+    """Share of pairs of runs that source a wins with its interval; the mean over tasks has none."""
+    colours, marks = style.source_colours(study), []
+    for row in table.to_dict("records"):
+        shown = row["ci_low"] > 0.5 or row["ci_high"] < 0.5
+        winner = row["source_a"] if row["improvement"] > 0.5 else row["source_b"]
+        sound = unless_diverged("", row.get("diverged")) == ""
+        pair = pair_title(study, (row["source_a"], row["source_b"]))
+        marks.append(
+            {
+                **row,
+                "panel": pair.replace(" − ", "\nagainst "),
+                "row": task_title(study, row["task"]),
+                "value": row["improvement"],
+                "colour": colours[winner] if shown and sound else style.UNDECIDED,
+                "marker": "D" if row["task"] == MEAN else "o",
+            }
+        )
+    label = "share of pairs of runs won"
+    figure, panels, _, _ = style.intervals(study, pd.DataFrame(marks), label, 0.5, ACROSS, sharex=True)
+    panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
+    figure.suptitle(
+        f"How often does the first win? {study.compare.confidence:.0%} interval over "
+        f"{table['resampled'].iloc[0]} (grey: covers one half; the mean has no interval)",
+        fontsize=10,
+    )
+    return figure
+
+
+def improvement_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """Which share of pairs of runs the first source of the headline wins."""
+    pair = tuple(study.compare.headline)
+    mine = style.of_pair(table, pair)
+    tasks, (mean,) = mine[mine["task"] != MEAN], mine[mine["task"] == MEAN].to_dict("records")
+    more, less = (tasks["ci_low"] > 0.5).sum(), (tasks["ci_high"] < 0.5).sum()
+    verdict = f"more than half on {more} tasks, less than half on {less}, of {len(tasks)}"
+    subject = f"Pairs of runs won, {pair_title(study, pair)}: {MEAN}"
+    return [finding_of(mean, subject, verdict, ("improvement",), ".0%")]

@@ -1,0 +1,93 @@
+"""How many labelled patients are weights worth? (10_label_efficiency)
+
+The learning curves read sideways: the number of training patients at which source b reaches the AUC that
+source a has with n patients. Nothing is extrapolated beyond the sizes that were trained.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from radlib.show import style
+from radlib.show import table as common
+from radlib.show.findings import Finding, finding_of
+from radlib.show.table import Column, Table, interval_columns
+from radlib.stats.curves import FEWER, patients_to_reach, within
+from radlib.stats.estimate import Estimate
+from radlib.study import Study
+from radlib.study.titles import source_title, task_title
+
+NEEDED = ("needed", "needed_low", "needed_high")
+WORTH = Table(
+    "labels_worth.csv",
+    "label_efficiency",
+    "task, pair of sources and size",
+    [
+        common.TASK,
+        *common.PAIR,
+        Column("n_train_patients", "training patients of source a", "patients with a", common.COUNT),
+        common.SIDES[0],
+        *interval_columns(
+            "needed",
+            "training patients with which source b has it; 0: below `smallest`, inf: above `largest`",
+            "patients with b for that AUC",
+            common.COUNT,
+            *NEEDED[1:],
+        ),
+        Column("smallest", "fewest patients that were trained on"),
+        Column("largest", "most patients that were trained on"),
+        *common.ORIGIN,
+    ],
+    index=3,
+)
+
+
+def worth_rows(
+    study: Study, sizes: Sequence[int], a: list[Estimate], b: list[Estimate], spare: int
+) -> list[dict]:
+    """Of one pair: for every size, how many patients b needs for the AUC of a.
+
+    Args:
+        sizes: training patients, ascending; a, b: the curves; spare: degrees of freedom of the draws of
+            patients, which count where they are fewer than those of the patients tested.
+    """
+    rows = []
+    for size, target in zip(sizes, a, strict=True):
+        found = patients_to_reach(sizes, b, target)
+        found = replace(found, degrees=min(found.patients - found.folds, spare))
+        ends = (found.value, *found.interval(study.compare.confidence))
+        row = dict(zip(NEEDED, (within(number, sizes) for number in ends), strict=True))
+        about = {"n_train_patients": size, "auc_a": target.value, "smallest": sizes[0], "largest": sizes[-1]}
+        rows.append(about | row)
+    return rows
+
+
+def in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `fewer than 12` and `more than 240` for what was not reached within the data."""
+    words = {name: [_word(row[name], row) for row in table.to_dict("records")] for name in NEEDED}
+    return table.astype(dict.fromkeys(NEEDED, object)).assign(**words)
+
+
+def _word(number: float, row: dict) -> str:
+    if number == FEWER:
+        return f"fewer than {row['smallest']:,.0f}"
+    return f"more than {row['largest']:,.0f}" if np.isinf(number) else f"{number:,.0f}"
+
+
+def worth_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """The headline pair by task, at the largest size whose AUC source b reaches, else at the largest."""
+    found = []
+    pair = tuple(study.compare.headline)
+    for task, rows in style.of_pair(table, pair).groupby("task", sort=False):
+        reached = rows[(rows["needed"] > FEWER) & np.isfinite(rows["needed"])]
+        row = (reached if len(reached) else rows).sort_values("n_train_patients").iloc[-1].to_dict()
+        a, b = (source_title(study, source) for source in pair)
+        n = row["n_train_patients"]
+        more, fewer = row["needed_low"] > n, row["needed_high"] < n
+        word = f"{a if more else b} is worth labelled patients" if more or fewer else "no worth shown"
+        subject = f"Patients with {b} for the AUC of {n:,} with {a}: {task_title(study, task)}"
+        words = {name: _word(row[name], row) for name in NEEDED}
+        found.append(finding_of(row | words, subject, word, NEEDED, ""))
+    return found

@@ -1,0 +1,182 @@
+"""Which weights should one start from? (07_beyond_the_mean, and the top of the summary)
+
+What is ranked is one file of weights, a source and a backbone, for that is what somebody takes; by the
+regime `compare.rank_by`, the logistic probe unless the study says otherwise. Which came first is seen in the
+same data as by how much, so "behind" is not read from the interval of a difference to the first: it is
+claimed of weights outside the confidence set for the best (`Estimate.p_best`). That the classifier that never
+looks (`radlib.questions.shortcuts`) is beaten is claimed after Holm's correction over the weights.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from radlib.data.images import open_packed
+from radlib.errors import of_task
+from radlib.progress import progress
+from radlib.questions.ranking import draw_tasks
+from radlib.questions.shortcuts import EVERYTHING, GROUPS, measure_images, score_folds
+from radlib.questions.verdicts import corrected, diverged, estimate_columns
+from radlib.seeds import seed_of
+from radlib.show import style
+from radlib.show import table as common
+from radlib.show.findings import Finding, finding_of, unless_diverged
+from radlib.show.table import MEAN, Column, Table, interval_columns, p_text
+from radlib.stats.bootstrap import bootstrap_mean_auc
+from radlib.stats.estimate import Estimate, mean_of
+from radlib.study import Study
+from radlib.study.titles import TRAIN, source_title, task_title
+from radlib.training.results import Results, load_results
+
+NO_RUNS = (
+    "This study has no runs of `compare.rank_by` ({}), so weights are not ranked; add "
+    "`- {{train: logistic}}` to `transfer.settings`, which takes seconds."
+)
+FIRST, TOGETHER, BEHIND = "first", "not told apart from the first", "behind the first"
+SHORTCUT, NONE_BEATS = "shortcut classifier", "no weights are shown to beat it"
+_AUC, _OVER = ("auc", "ci_low", "ci_high"), ("over_shortcut", "over_low", "over_high")
+_DELTA = ("delta", "delta_low", "delta_high")
+RANKING = Table(
+    "ranking.csv",
+    "beyond",
+    "task and weights, a source and a backbone",
+    [
+        common.TASK,
+        Column("place", "by AUC in the data", "place", common.COUNT),
+        Column("source", "the source", "source", source_title),
+        Column("backbone", "the network", "network"),
+        *interval_columns("auc", "mean over folds", "AUC", ".3f"),
+        *interval_columns("delta", "AUC minus that of the first", "minus the first", "+.3f", *_DELTA[1:]),
+        Column("p_best", "of the hypothesis that no other weights are better", "p of being best", p_text),
+        Column("verdict", "first, not told apart from the first, or behind the first", "verdict"),
+        *interval_columns(
+            "over_shortcut", "AUC minus that of the shortcut classifier", "minus shortcut", "+.3f", *_OVER[1:]
+        ),
+        Column("p_shortcut", "two-sided, of no difference to the shortcut classifier"),
+        Column("p_shortcut_holm", "the same after Holm's correction over the weights", "p (Holm)", p_text),
+        Column("regime", "by which weights are ranked", names=TRAIN),
+        common.COUNTS[0],
+        *common.ORIGIN,
+    ],
+    index=2,
+)
+
+
+def rank_weights(study: Study) -> pd.DataFrame:
+    """`RANKING`: a row per task (and their mean, where there are several) and weights, the best first.
+
+    Raises:
+        UserError: results or data are missing, or too few patients or resamples for an interval.
+    """
+    regime, found, counts = study.compare.rank_by, {}, {}
+    results = load_results(study, regimes=[regime])
+    drawn = draw_tasks(study, results) if results.tasks else {}
+    weights = list(results.runs[["source", "backbone"]].drop_duplicates().itertuples(index=False, name=None))
+    for task, draws in progress(drawn.items(), description="shortcuts"):
+        own = [draws.runs.query("source == @s and backbone == @b") for s, b in weights]
+        means = [draws.mean(draws.aucs.columns(place), place) for place in map(draws.columns, own)]
+        found[task], counts[task] = [*means, _shortcut(study, results, task)], draws.n_patients
+    if len(found) > 1:
+        found[MEAN] = [mean_of(of, study.compare.confidence) for of in zip(*found.values(), strict=True)]
+        counts[MEAN] = sum(counts.values())
+    rows = []
+    for task, estimates in found.items():
+        runs = results.runs if task == MEAN else results.of_task(task)
+        rows += [
+            {"task": task, "n_patients": counts[task], **row}
+            for row in _rows(study, runs, weights, estimates)
+        ]
+    table = RANKING.frame(rows, regime=regime, resamples=study.compare.resamples, simulated=study.simulated)
+    return corrected(table, ["task"], {"p_shortcut": "p_shortcut_holm"})
+
+
+@of_task
+def _shortcut(study: Study, results: Results, task: str) -> Estimate:
+    """AUC of the classifier that never looks, over the resamples of patients that the weights have."""
+    packed = open_packed(study.dataset_dir(task))
+    known = measure_images(packed)[GROUPS[EVERYTHING]]
+    sides = {SHORTCUT: score_folds(packed, known, results.predictions[task])}
+    seed = seed_of(study.seed, "bootstrap", task)
+    return bootstrap_mean_auc(sides, study.compare.resamples, seed)[SHORTCUT]
+
+
+def _rows(study: Study, runs: pd.DataFrame, weights: list[tuple], estimates: list[Estimate]) -> list[dict]:
+    *means, shortcut = estimates
+    p_best = _together(means).p_best()
+    order = sorted(range(len(means)), key=lambda place: -means[place].value)
+    rows, first = [], means[order[0]]
+    for place, one in enumerate(order, 1):
+        source, backbone = weights[one]
+        mean, over = means[one], means[one] - shortcut
+        behind = p_best[one] < 1 - study.compare.confidence
+        lost = diverged(runs.query("source == @source and backbone == @backbone"))
+        word = FIRST if place == 1 else BEHIND if behind else TOGETHER
+        row = {"place": place, "source": source, "backbone": backbone, "p_best": p_best[one]}
+        row |= estimate_columns(study, mean, _AUC) | estimate_columns(study, mean - first, _DELTA)
+        row |= estimate_columns(study, over, _OVER) | {"p_shortcut": over.p_value()}
+        rows.append(row | {"verdict": unless_diverged(word, lost), "diverged": lost})
+    return rows
+
+
+def _together(means: list[Estimate]) -> Estimate:
+    """As one estimate of k quantities, with the correction for few patients that the first has."""
+    values, draws = np.array([mean.value for mean in means]), [mean.replicates for mean in means]
+    return Estimate(values, np.stack(draws, axis=1), *means[0].sample)
+
+
+# What it shows --------------------------------------------------------------------------------------------
+def answer_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that answer: the mean over tasks, or the only task."""
+    return table[table["task"] == (MEAN if MEAN in set(table["task"]) else table["task"].iloc[0])]
+
+
+def weights_title(study: Study, row: dict) -> str:
+    alone = len(study.backbones) == 1
+    return source_title(study, row["source"]) + ("" if alone else f", {row['backbone']}")
+
+
+def start_figure(study: Study, table: pd.DataFrame) -> Figure:
+    """By how much each weights' AUC is below the first's; the shortcut classifier as a square."""
+    rows, colours = answer_of(table).to_dict("records"), style.source_colours(study)
+    marks = [
+        {
+            "row": weights_title(study, row),
+            **dict(zip(("value", "ci_low", "ci_high"), (row[name] for name in _DELTA), strict=True)),
+            "colour": colours[row["source"]],
+            "filled": row["verdict"] in (FIRST, TOGETHER),
+            "marker": "o",
+        }
+        for row in rows
+    ]
+    first = dict(zip(("value", "ci_low", "ci_high"), (-rows[0][name] for name in _OVER), strict=True))
+    marks.append({"row": SHORTCUT, **first, "colour": style.UNDECIDED, "filled": True, "marker": "s"})
+    marks = pd.DataFrame(marks).assign(panel=task_title(study, rows[0]["task"]))
+    figure, (panel,), _, _ = style.intervals(study, marks, "AUC minus that of the first")
+    panel.axvline(0, color="0.25", lw=1, zorder=1)
+    beside = {"transform": panel.get_yaxis_transform(), "va": "center", "fontsize": 7, "color": "0.35"}
+    for y, auc in enumerate([*(row["auc"] for row in rows), rows[0]["auc"] - rows[0]["over_shortcut"]]):
+        panel.text(1.01, y, f"AUC {auc:.3f}", **beside)
+    regime = TRAIN[rows[0]["regime"]]
+    figure.suptitle(
+        f"Weights by {regime}: difference to the first and {study.compare.confidence:.0%} interval\n"
+        "(hollow: behind the first; the others cannot be told apart from it)"
+    )
+    return figure
+
+
+def start_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """The first, who cannot be told apart from it, and whether any weights beat the shortcut classifier."""
+    rows = answer_of(table)
+    first, alpha = rows.iloc[0].to_dict(), 1 - study.compare.confidence
+    together = rows[rows["verdict"] == TOGETHER].to_dict("records")
+    names = ", ".join(weights_title(study, row) for row in together[:5])
+    more = f" and {len(together) - 5} more" if len(together) > 5 else ""
+    word = f"cannot be told apart from it: {names}{more}" if together else "all others are behind it"
+    beating = rows[(rows["p_shortcut_holm"] < alpha) & (rows["over_shortcut"] > 0)]
+    share = f"of {len(rows)} weights {len(beating)} beat it" if len(beating) else NONE_BEATS
+    where = task_title(study, first["task"])
+    subject = f"First by {TRAIN[first['regime']]}, {where}: {weights_title(study, first)}"
+    return [
+        finding_of(first, subject, word if len(rows) > 1 else FIRST, _AUC, ".3f"),
+        finding_of(first, f"The first minus the {SHORTCUT}, {where}", share, _OVER),
+    ]

@@ -1,0 +1,114 @@
+"""Which weights to start from: a planted order and ties are found, beside the classifier that never looks."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from radlib.questions import start
+from radlib.questions.start import BEHIND, FIRST, NONE_BEATS, RANKING, TOGETHER, rank_weights
+from radlib.seeds import seed_of
+from radlib.show.table import MEAN
+from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
+from radlib.stats.estimate import Estimate
+from radlib.training.results import load_results
+from tests.conftest import write_packed
+from tests.fabricated import fabricate, make_study, read_results
+
+TASKS = ("thyroid_us", "breast_us")
+STRENGTH = {"radiology": 1.9, "photographs": 1.9, "random": 0.6}
+
+
+def ranked(root, strength=STRENGTH, border=0, tasks=TASKS):
+    """Fabricated logistic runs; the images' brightness tells the label as well as `border` grey levels do."""
+    settings = [{"train": "logistic"}, {"train": "frozen", "lr": 0.01}]
+    study = make_study(root, tasks, transfer={"settings": settings, "epochs": {"frozen": 1}})
+    fabricate(study, strength, seed=1)
+    rng = np.random.default_rng(0)
+    for task in tasks:
+        tested = read_results(study, task)[1].drop_duplicates("image_id")[
+            ["image_id", "patient_id", "label", "fold"]
+        ]
+        images = rng.normal(
+            110 + border * tested["label"].to_numpy()[:, None, None, None], 5, (len(tested), 16, 16, 1)
+        )
+        parts = {f"part_{fold}": np.where(tested["fold"] == fold, "test", "train") for fold in (0, 1)}
+        manifest = tested.drop(columns="fold").assign(
+            class_name="", width=16, height=16, has_mask=False, **parts
+        )
+        write_packed(study.dataset_dir(task), images.clip(0, 255).astype(np.uint8), manifest)
+    return study, rank_weights(study)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return ranked(tmp_path_factory.mktemp("start"))
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def test_weights_that_are_worse_are_behind_and_equal_ones_are_not(found):
+    study, table = found
+    assert list(table) == RANKING.names and list(table["task"].unique()) == [*TASKS, MEAN]
+    for _, rows in table.groupby("task"):
+        assert rows["auc"].is_monotonic_decreasing and list(rows["place"]) == [1, 2, 3]
+        assert list(rows["verdict"]) == [FIRST, TOGETHER, BEHIND]
+        assert rows["source"].iloc[2] == "random" and (rows["p_shortcut_holm"].iloc[:2] < 0.05).all()
+    first, beats = start.start_findings(study, table)
+    assert "cannot be told apart from it: Simulated" in first.verdict
+    beating = table.query("task == @MEAN and p_shortcut_holm < 0.05 and over_shortcut > 0")
+    assert beats.verdict == f"of 3 weights {len(beating)} beat it" and len(beating) >= 2
+
+
+def test_numbers_are_those_of_the_bootstrap_of_logistic_runs(found):
+    study, table = found
+    results = load_results(study, regimes=["logistic"])
+    row = table.query("task == 'thyroid_us' and source == 'radiology'").iloc[0]
+    own = results.scores("thyroid_us", results.of_task("thyroid_us").query("source == 'radiology'"))
+    assert row["auc"] == pytest.approx(mean_auc(own))
+    seed = seed_of(study.seed, "bootstrap", "thyroid_us")
+    ends = bootstrap_mean_auc({"a": own}, study.compare.resamples, seed)["a"].interval(0.95)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(ends)
+
+
+def test_where_brightness_says_as_much_no_weights_beat_it(tmp_path):
+    study, table = ranked(tmp_path, dict.fromkeys(STRENGTH, 1.0), border=60, tasks=("thyroid_us",))
+    assert MEAN not in set(table["task"])
+    assert start.start_findings(study, table)[1].verdict == NONE_BEATS
+    figure = start.start_figure(study, table)
+    (panel,) = [axes for axes in figure.axes if axes.get_yticklabels()]
+    words = [label.get_text() for label in panel.get_yticklabels()]
+    assert words[-1] == "shortcut classifier" and len(words) == 4
+    RANKING.write(study, table)
+    pd.testing.assert_frame_equal(RANKING.read(study), table, check_dtype=False)
+
+
+def test_without_the_regime_nothing_is_ranked(tmp_path):
+    study = make_study(tmp_path)
+    fabricate(study, STRENGTH)
+    assert rank_weights(study).empty
+
+
+@pytest.mark.parametrize("truth", [[0.8] * 5, [0.8, 0.8, 0.79, 0.7, 0.6]])
+def test_the_confidence_set_covers_the_best(truth):
+    """Simulated: the first quantity is truly the largest; it is excluded in 5 of 100 studies or fewer."""
+    rng = np.random.default_rng(1)
+    excluded, worse, studies = 0, 0, 400
+    for _ in range(studies):
+        shared = rng.normal(0, 0.05, (1, 40))
+        sample = np.array(truth)[:, None] + shared + rng.normal(0, 0.06, (5, 40))
+        draws = sample[:, rng.integers(0, 40, (400, 40))].mean(axis=2).T
+        p = Estimate(sample.mean(axis=1), draws, patients=40).p_best()
+        excluded, worse = excluded + (p[0] < 0.05), worse + (p[-1] < 0.05)
+    assert excluded / studies <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
+    assert worse / studies > 0.99 if truth[-1] < 0.7 else worse / studies < 0.1
+
+
+def test_quantities_that_never_differ_are_not_told_apart():
+    same = Estimate(np.array([1.0, 1.0]), np.ones((100, 2)), patients=20)
+    assert (same.p_best() >= 0.5).all()
+    assert Estimate(np.array([0.5]), np.ones((100, 1))).p_best().tolist() == [1]
