@@ -136,7 +136,7 @@ def test_partial_runs_are_told_apart_and_whole_runs_are_those_of_the_grid(small_
     assert set(whole) <= set(study.runs_of(TASK)) and {type(run) for run in whole} == {Run}
     assert {(run.train, run.lr, run.seed) for run in whole} == {("frozen", 0.01, 0)}
     other = study.label_efficiency.model_copy(update={"lr": 0.5})
-    with pytest.raises(UserError, match="label_efficiency.lr is 0.5, but no frozen setting of task"):
+    with pytest.raises(UserError, match="asks for 'frozen' with lr 0.5, which is no setting"):
         whole_runs(study.model_copy(update={"label_efficiency": other}), TASK)
 
 

@@ -14,8 +14,10 @@ from radlib.errors import UserError
 from radlib.networks.features import Features, features_of
 from radlib.networks.weights import load_weights
 from radlib.study import load_study
+from radlib.study.questions import LabelEfficiency
 from radlib.study.training import Setting, Transfer
 from radlib.training import transfer
+from radlib.training.partial import trained
 from radlib.training.probes import NeighbourProbe
 from radlib.training.results import load_probes, load_results
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
@@ -113,6 +115,17 @@ def test_features_that_are_no_numbers_count_as_diverged(study, monkeypatch):
     result = transfer.transfer(study, TASK)
     assert result.runs["diverged"].all() and (result.runs["test_auc"] == 0.5).all()
     assert (result.predictions["score"] == 0.5).all()
+
+
+def test_parts_of_the_patients_are_learnt_from_by_the_logistic_probe_too(study):
+    efficiency = LabelEfficiency(tasks=[TASK], train="logistic", fractions=[0.5, 1.0], repeats=3)
+    results = trained(study.model_copy(update={"label_efficiency": efficiency}), TASK, [0.5, 1.0])
+    assert set(results.runs["train"]) == {"logistic"} and len(results.runs) == 2 * (3 + 1)
+    sizes = results.runs.groupby("fraction")["n_train"].mean()
+    assert sizes[0.5] == pytest.approx(sizes[1.0] / 2, rel=0.1)
+    lacking = efficiency.model_copy(update={"train": "frozen"})
+    with pytest.raises(UserError, match="asks for 'frozen' with lr 0.01, which is no setting of task"):
+        trained(study.model_copy(update={"label_efficiency": lacking}), TASK, [0.5])
 
 
 def test_one_class_in_training_is_refused(study):

@@ -6,20 +6,11 @@ on any machine, is of the recorded commit, and must have the recorded digest.
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import humanize
 import timm
-from huggingface_hub import (
-    constants,
-    get_hf_file_metadata,
-    hf_hub_download,
-    hf_hub_url,
-    try_to_load_from_cache,
-)
+from huggingface_hub import DryRunFileInfo, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -28,6 +19,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from humanize import naturalsize
 from timm.models import get_pretrained_cfg
 
 from radlib.errors import UserError
@@ -96,7 +88,7 @@ def weights_file(study: Study, name: str, backbone: str) -> tuple[Path, dict]:
             raise missing_file(study, name, backbone)
         return path, {"file": path.name, **_digest(path, {stated: checkpoint.sha256.get(backbone)})}
     address, known = recorded(study, name, backbone)
-    path = path or stored(address, known) or _download(address, known, f"checkpoints.{name}")
+    path = path or stored(address, known) or Path(_asked(address, known, f"checkpoints.{name}"))
     wanted = {str(record): known.get("sha256"), stated: checkpoint.sha256.get(backbone)}
     facts = {"address": list(address), **_digest(path, wanted)}
     if not known:
@@ -142,38 +134,23 @@ def missing_file(study: Study, name: str, backbone: str) -> UserError:
 def announced(study: Study, name: str, backbone: str) -> str:
     """What fetching a file would take, as its server says; UserError where it cannot be fetched."""
     address, known = recorded(study, name, backbone)
-    with _one_sentence(address, f"checkpoints.{name}"):
-        size = get_hf_file_metadata(hf_hub_url(*address[::2], revision=_revision(address, known))).size
-    return f"make study fetches {address}, {humanize.naturalsize(size or 0)}"
+    size = _asked(address, known, f"checkpoints.{name}", dry_run=True).file_size
+    return f"make study fetches {address}, {naturalsize(size or 0)}"
 
 
-def _download(address: Address, known: dict, key: str) -> Path:
-    """Fetch a file, with a bar; of the recorded commit, where there is one."""
-    with _one_sentence(address, key):
-        return Path(hf_hub_download(*address[::2], revision=_revision(address, known)))
-
-
-def _revision(address: Address, known: dict) -> str:
-    return known.get("commit", address.revision)
-
-
-@contextmanager
-def _one_sentence(address: Address, key: str) -> Iterator[None]:
-    """What huggingface_hub raises, as what to do about it."""
+def _asked(address: Address, known: dict, key: str, dry_run: bool = False) -> str | DryRunFileInfo:
+    """The file, fetched with a bar, or what is known of it; of the recorded commit, where there is one."""
     try:
-        yield
+        revision = known.get("commit", address.revision)
+        return hf_hub_download(address.repository, address.file, revision=revision, dry_run=dry_run)
     except (OSError, HTTPError, EntryNotFoundError) as exc:
         # "Not found locally" may have a reason of its own.
         kinds = [kind for one in (exc.__cause__, exc) for kind in _REMEDIES if isinstance(one, kind)]
+        server = f"{'HF_HUB_OFFLINE is set, so ' if constants.HF_HUB_OFFLINE else ''}{constants.ENDPOINT}"
         values = {"page": f"{constants.ENDPOINT}/{address.repository}", "key": f"{key}.hub"}
-        values |= {"revision": address.revision, "server": _server()}
+        values |= {"revision": address.revision, "server": server}
         said = _REMEDIES[kinds[0]].format(**values) if kinds else str(exc).split("\n")[0]
         raise UserError(f"{key}: {address} cannot be fetched; {said}") from exc
-
-
-def _server() -> str:
-    offline = "HF_HUB_OFFLINE is set, so " if constants.HF_HUB_OFFLINE else ""
-    return offline + constants.ENDPOINT
 
 
 def _digest(path: Path, wanted: dict[str, str | None]) -> dict:

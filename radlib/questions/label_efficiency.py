@@ -68,7 +68,7 @@ EFFICIENCY = Table(
         Column("repeats", "draws"),
         common.RUNS,
         Column("n_backbones", "networks"),
-        Column("lr", "learning rate"),
+        Column("lr", "learning rate; 0 of a probe"),
         Column("n_validation_patients", "validation patients"),
         common.COUNTS[0],
         *hidden(*common.COUNTS[1:]),
@@ -123,7 +123,8 @@ def label_efficiency(study: Study) -> Efficiency:
     notes += too_few_resamples(study, table, FAMILY)
     table = corrected(table, FAMILY, CORRECTED)
     same = {"resamples": study.compare.resamples, "simulated": study.simulated}
-    table = EFFICIENCY.frame(table.to_dict("records"), lr=study.label_efficiency.lr, **same)
+    lr = study.label_efficiency.lr if study.label_efficiency.train == "frozen" else 0
+    table = EFFICIENCY.frame(table.to_dict("records"), lr=lr, **same)
     return Efficiency(table, pd.concat(curves, ignore_index=True), notes, WORTH.frame(worth, **same))
 
 

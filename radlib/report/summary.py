@@ -14,6 +14,7 @@ from radlib.show.table import number
 from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
+from radlib.study.common import PROBES
 from radlib.study.titles import counted, pair_title, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
@@ -104,7 +105,7 @@ def limits(study: Study, overall: pd.DataFrame) -> list[str]:
         "give another difference: `08_validity` shows how often such intervals cover that of any training."
     )
     said = [
-        trainings if row["resampled"] == PATIENTS else "",
+        trainings if row["resampled"] == PATIENTS and study.transfer.averaged[0] not in PROBES else "",
         _pretrainings(study),
         _seen(study),
         patients_sentence(study),

@@ -94,6 +94,7 @@ class LabelEfficiency(Strict):
 
     tasks: Each[common.ComparedName] = []
     backbones: Each[common.BackboneName] = Field([], description="none named: all of the study")
+    train: Literal["frozen", "logistic"] = Field("frozen", description="one of transfer's settings")
     lr: float = Field(0.01, gt=0, description="that of one of transfer's frozen settings")
     fractions: list[float] = Field(
         [0.05, 0.1, 0.25, 0.5, 1.0],

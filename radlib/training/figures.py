@@ -61,13 +61,13 @@ def learning_curves(
     """
     table = _with_titles(study, history.merge(runs[["run", "source", "train"]], on="run"))
     regimes = [regime for regime in TRAIN if regime in set(table["train"])]
-    figure, axes = _panels(1, len(regimes), 4 * len(regimes), 3.4)
+    figure, axes = _panels(1, len(regimes), min(4, 14 / len(regimes)) * len(regimes), 3.4)
     for axis, regime in zip(axes[0], regimes, strict=True):
         some = table[table["train"] == regime]
         band = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"lw": 0, "alpha": 0.15}}
         x = "choice" if regime in CHOICES else "epoch"
         sns.lineplot(some, x=x, y="val_loss", marker="o", ax=axis, **band, **_colours(study, some))
-        axis.set(ylabel=loss, title=f"{TRAIN[regime]}: median, middle half of runs")
+        axis.set(ylabel=loss, title=f"{TRAIN[regime]}:\nmedian, middle half of runs")
         if x == "choice":
             axis.set(xscale="log", xlabel=CHOICES[regime])
         else:

@@ -62,8 +62,9 @@ class RunGroup(ABC):
         """What runs, and what is stored for them, add to the progress bar."""
         options, kind = getattr(study, cls.section), study.tasks[runs[0].task].augment
         reads = any(run.train in cls.stored for run in runs)
+        views = options.views if any(run.train not in cls.probes for run in runs) else 1
         trained = sum(options.epochs.get(run.train, 1) * cls.passes[run.train] for run in runs)
-        return len(packed.manifest) * (reads * count_views(kind, options.views) + trained)
+        return len(packed.manifest) * (reads * count_views(kind, views) + trained)
 
     # What kinds of runs differ in -----------------------------------------------------------------------
     @abstractmethod

@@ -97,13 +97,14 @@ def whole_runs(study: Study, task: str) -> list[Run]:
     runs = [
         run
         for run in study.runs_of(task)
-        if run.train == "frozen" and run.lr == options.lr and run.seed == study.transfer.seeds[0]
+        if run.train == options.train and run.lr in (0, options.lr) and run.seed == study.transfer.seeds[0]
         if not options.backbones or run.backbone in options.backbones
     ]
     if not runs:
+        rate = f" with lr {options.lr:g}" if options.train == "frozen" else ""
         raise UserError(
-            f"label_efficiency.lr is {options.lr:g}, but no frozen setting of task '{task}' has that rate; "
-            "take one of transfer.settings"
+            f"label_efficiency asks for '{options.train}'{rate}, which is no setting of task '{task}'; take "
+            "one of transfer.settings"
         )
     return runs
 

@@ -25,6 +25,7 @@ from radlib.stats.estimate import PATIENTS, Estimate, resamples_needed
 from radlib.stats.folds import smaller_class
 from radlib.stats.models import MixedModelResult
 from radlib.study import Study
+from radlib.study.common import PROBES
 from radlib.study.titles import (
     ESTIMATES,
     TRAIN,
@@ -221,6 +222,8 @@ def headline_sentence(study: Study, overall: pd.DataFrame, estimate: str = "grid
 def resampled_sentence(study: Study, table: pd.DataFrame) -> str:
     """What the intervals of a table of AUC cover."""
     held = style.of_pair(table, tuple(study.compare.headline), "grid_mean")["resampled"].iloc[0]
+    if study.transfer.averaged[0] in PROBES:
+        return "Intervals cover the variation between test patients; a probe's training draws nothing."
     seeds = counted(len(study.transfer.seeds), "seed")
     if held == PATIENTS:
         words = "Intervals cover the variation between test patients, **not between trainings**"
