@@ -14,6 +14,7 @@ import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from radlib.errors import UserError
 
@@ -81,6 +82,15 @@ TOPS = {
 }
 
 
+class Undrawn(TorchFunctionMode):
+    """Networks are made without drawing first weights, which takes longest: others replace them."""
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        if function in (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_):
+            return arguments[0]
+        return function(*arguments, **(options or {}))
+
+
 def create(backbone: str, classes: int = 0, variant: str = "") -> nn.Module:
     """A timm network with fresh weights; `classes=0` leaves out the classifier.
 
@@ -102,13 +112,14 @@ def create(backbone: str, classes: int = 0, variant: str = "") -> nn.Module:
 @cache
 def outline(backbone: str, classes: int = 0) -> nn.Module:
     """A network of meta tensors, in evaluation: names, shapes and dtypes without numbers."""
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         return create(backbone, classes).eval()
 
 
 def layout(backbone: str, classes: int = 0) -> dict[str, Tensor]:
     """The state dict of `outline`."""
-    return outline(backbone, classes).state_dict()
+    # Both ways to ask for a network without classes shall find one in the cache.
+    return (outline(backbone, classes) if classes else outline(backbone)).state_dict()
 
 
 @cache

@@ -3,10 +3,15 @@
 import json
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from radlib.networks.tensor_files import read_header
 from radlib.networks.weights import load_weights
 from radlib.study import Study
+
+DEAD_VARIANCE, DEAD_SCALE = 1e-6, 1e-4  # of the layer's median; of gamma, in SD
+EXPLODING = 1000  # times the layer's median variance
 
 
 def model_card(study: Study, source: str) -> pd.DataFrame:
@@ -39,9 +44,42 @@ def model_card(study: Study, source: str) -> pd.DataFrame:
             "divided by": ", ".join(f"{value:g}" for value in scale.std),
             "channels": scale.channels,
             "licence": described.licence or "not stated",
+            **census(weights.state),
             "digest (SHA-256)": f"{weights.digest[:16]}...",
         }
     return pd.DataFrame(cards)
+
+
+def census(state: dict[str, Tensor]) -> dict[str, int | str]:
+    """What a model card says of a state dict: how large it is, its batch norms, and their channels.
+
+    A channel is dead where it hardly varied in training (variance at most `DEAD_VARIANCE` of the layer's
+    median) or is hardly passed on (|gamma| at most `DEAD_SCALE`); it explodes where its variance is more than
+    `EXPLODING` times the layer's median. Without batch norms (ViT, ConvNeXt) there is nothing to count.
+    """
+    variances = {key[: -len(".running_var")]: v for key, v in state.items() if key.endswith(".running_var")}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    card = {"parameters": f"{sum(v.numel() for key, v in state.items() if not key.endswith(statistics)):,}"}
+    if not variances:
+        return card | {"batch norms": 0}
+    dead = exploding = 0
+    for name, variance in variances.items():
+        gone = still(variance) | (state.get(f"{name}.weight", torch.ones(1)).abs() <= DEAD_SCALE)
+        dead += int(gone.sum())
+        exploding += int(((variance > EXPLODING * variance.median()) & ~gone).sum())
+    most = max(variances, key=lambda name: variances[name].max())
+    return card | {
+        "batch norms": len(variances),
+        "their channels": sum(map(len, variances.values())),
+        "dead channels": dead,
+        "exploding channels": exploding,
+        "largest variance": f"{variances[most].max():.3g} in {most}",
+    }
+
+
+def still(variance: Tensor) -> Tensor:
+    """(C,) channels that hardly varied in training."""
+    return variance <= DEAD_VARIANCE * variance.median()
 
 
 def _published(origin: dict) -> dict[str, str]:

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from radlib import compute
 from radlib.errors import UserError
@@ -77,7 +76,7 @@ class Weights:
 
     def build(self) -> nn.Module:
         """A new network with these weights, channels last, on the device."""
-        with _Undrawn():
+        with backbones.Undrawn():
             model = backbones.create(self.backbone, variant=self.variant)
             side = side_of_places(self.state, self.backbone)
             if side:
@@ -85,15 +84,6 @@ class Weights:
         # Only the count of seen batches may be missing from a file, and nothing here uses it.
         model.load_state_dict(self.state, strict=False)
         return model.to(compute.device(), memory_format=torch.channels_last)
-
-
-class _Undrawn(TorchFunctionMode):
-    """Random first weights, which take longest to draw, are left out: those of a file replace them."""
-
-    def __torch_function__(self, function, types, arguments=(), options=None):
-        if function in (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_):
-            return arguments[0]
-        return function(*arguments, **(options or {}))
 
 
 def save_weights(path: Path, state: dict[str, Tensor], preprocessing: Preprocessing, **more: str) -> None:

@@ -112,7 +112,8 @@ def _rows(study: Study, runs: pd.DataFrame, weights: list[tuple], estimates: lis
         lost = diverged(runs.query("source == @source and backbone == @backbone"))
         word = FIRST if place == 1 else BEHIND if behind else TOGETHER
         row = {"place": place, "source": source, "backbone": backbone, "p_best": p_best[one]}
-        row |= estimate_columns(study, mean, _AUC) | estimate_columns(study, mean - first, _DELTA)
+        row |= estimate_columns(study, mean, _AUC)
+        row |= estimate_columns(study, mean - first, _DELTA) if place > 1 else {}
         row |= estimate_columns(study, over, _OVER) | {"p_shortcut": over.p_value()}
         rows.append(row | {"verdict": unless_diverged(word, lost), "diverged": lost})
     return rows
@@ -137,7 +138,8 @@ def weights_title(study: Study, row: dict) -> str:
 
 def start_figure(study: Study, table: pd.DataFrame) -> Figure:
     """By how much each weights' AUC is below the first's; the shortcut classifier as a square."""
-    rows, colours = answer_of(table).to_dict("records"), style.source_colours(study)
+    rows = answer_of(table).fillna(dict.fromkeys(_DELTA, 0)).to_dict("records")
+    colours = style.source_colours(study)
     marks = [
         {
             "row": weights_title(study, row),

@@ -25,8 +25,11 @@ from radlib.questions.lesions.compare import (
 from radlib.questions.lesions.measured import load_segmented
 from radlib.questions.matched_labels import MATCHED, matched_findings
 from radlib.questions.overlap import OVERLAP, overlap_findings
+from radlib.questions.passport import PASSPORT, passport_findings
 from radlib.questions.ranking import RANKS, ranking_findings
+from radlib.questions.robustness import ROBUSTNESS, robustness_findings
 from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
+from radlib.questions.similarity import SIMILARITY, similarity_findings
 from radlib.questions.start import RANKING, start_findings
 from radlib.questions.validity.coverage import VALIDITY, validity_findings
 from radlib.show.findings import Finding
@@ -57,6 +60,13 @@ QUESTIONS = {
     ],
     "Is it what images show, or how finely they are labelled?": [
         (MATCHED, matched_findings, "11_matched_labels#difference")
+    ],
+    "Are weights shown what they were trained with?": [(PASSPORT, passport_findings, "14_passport#lesson")],
+    "Which source leans on a mark that goes with the label?": [
+        (ROBUSTNESS, robustness_findings, "15_robustness#drops")
+    ],
+    "How alike do the sources see the same images?": [
+        (SIMILARITY, similarity_findings, "16_similarity#stages")
     ],
     "Does it hold in another hospital?": [(EXTERNAL, external_findings, "17_external#table")],
 }

@@ -126,6 +126,12 @@ def quiet(axes: Axes) -> Axes:
     return axes
 
 
+def banded(axes: Axes, x: pd.Series, value: pd.Series, low: pd.Series, high: pd.Series, **line) -> None:
+    """A line, and its interval as a band."""
+    axes.fill_between(x, low, high, color=line["color"], alpha=0.14, lw=0)
+    axes.plot(x, value, **line)
+
+
 # Intervals ------------------------------------------------------------------------------------------------
 _MARK = {"series": "", "marker": "o", "filled": True, "reference": np.nan}
 

@@ -147,3 +147,33 @@ class Controls(Strict):
     pairs: int = Field(3, ge=2, description="pairs of random weights of each backbone")
     train_patients: int = Field(15, ge=2, description="positive: in each group of classes; as many validate")
     max_images: int = Field(300, ge=20, description="positive: most images of a corpus")
+
+
+class Robustness(Strict):
+    """Logistic probes learn where a planted mark goes with the label; tests reverse it."""
+
+    tasks: Each[common.ComparedName] = Field([], description="none named: the question is not asked")
+    backbones: Each[common.BackboneName] = Field([], description="none named: all of the study")
+    confounders: Each[Literal["tag", "blur", "noise"]] = Field(["tag", "blur", "noise"], min_length=1)
+    degrees: list[float] = Field(
+        [0, 0.25, 0.5, 0.75, 1],
+        min_length=2,
+        description="share of positive training patients with the mark minus that of the others, from 0 on",
+    )
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Robustness:
+        if sorted(set(self.degrees)) != self.degrees or self.degrees[0] != 0 or self.degrees[-1] > 1:
+            raise ValueError(
+                "degrees must ascend from 0, what all are compared with, up to 1, as [0, 0.5, 1]"
+            )
+        return self
+
+
+class Similarity(Strict):
+    """CKA between networks of two sources, stage by stage, on the test patients of a task's first fold."""
+
+    tasks: Each[common.ComparedName] = Field([], description="none named: the question is not asked")
+    backbones: Each[common.BackboneName] = Field([], description="none named: all of the study")
+    after: Literal["top10", "all"] = Field("all", description="which settings of transfer, trained again")
+    patients: int = Field(300, ge=8, description="most test patients that are compared")

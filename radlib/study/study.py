@@ -18,7 +18,16 @@ from radlib.errors import UserError
 from radlib.study.common import PROBES, RANDOM, Each, NewName, Strict, WeightsName, is_random
 from radlib.study.consistency import check_sections
 from radlib.study.datasets import Checkpoint, Corpus, Data, Dataset, Task
-from radlib.study.questions import Compare, Confounds, Controls, LabelEfficiency, MatchedLabels, Validity
+from radlib.study.questions import (
+    Compare,
+    Confounds,
+    Controls,
+    LabelEfficiency,
+    MatchedLabels,
+    Robustness,
+    Similarity,
+    Validity,
+)
 from radlib.study.training import Backbone, Compute, Pretrain, Segment, Transfer
 
 
@@ -43,6 +52,8 @@ class Study(Strict):
     label_efficiency: LabelEfficiency = LabelEfficiency()
     matched_labels: MatchedLabels = MatchedLabels()
     controls: Controls = Controls()
+    robustness: Robustness = Robustness()
+    similarity: Similarity = Similarity()
     compute: Compute = Compute()
     notes: list[str] = Field([], description="sentences the summary prints as they are")
     root: Path = Field(Path(), exclude=True)

@@ -95,7 +95,8 @@ def next_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     rows, found = of_pair(table, tuple(study.compare.headline)), []
     for row in sorted(rows.to_dict("records"), key=lambda row: row["task"] != MEAN):
         times = row["needed"] / row["n_patients"]
-        word = "these are enough" if times <= 1 else f"{times:.2g} times as many as here"
+        many = f"{times:,.1f}" if times < 10 else f"{times:,.0f}"
+        word = "these are enough" if times <= 1 else f"{many} times as many as here"
         subject = f"Test patients that show a difference of {row['margin']:g} with {POWER:.0%} power: "
         found.append(finding_of(row, subject + task_title(study, row["task"]), word, _NEEDED, ",.0f"))
     return found

@@ -1,0 +1,193 @@
+"""Which preprocessing were weights trained with, and is it what the study shows them? (14_passport)
+
+How it is told: `radlib.networks.passport`. Images are the corpus' own where weights are pretrained here; of a
+checkpoint all data sets of the study are tried, and the one that comes nearest counts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from torch import nn
+
+from radlib.data.batches import gather
+from radlib.data.images import Packed, open_packed
+from radlib.networks.passport import (
+    MARGIN,
+    ORDER,
+    TOLD,
+    UNTOLD,
+    Matched,
+    batch_norms,
+    candidates,
+    match,
+    reference_vector,
+    verdict_of,
+)
+from radlib.networks.weights import Weights, load_weights
+from radlib.progress import progress
+from radlib.seeds import seed_of
+from radlib.show.findings import Finding, finding_of
+from radlib.show.style import COLOURS, UNDECIDED, intervals, legend_above
+from radlib.show.table import COUNT, IS_SIMULATED, RESAMPLES, Column, Table, interval_columns
+from radlib.store import write_json
+from radlib.study import Study
+from radlib.study.common import is_random
+from radlib.study.titles import source_title
+from radlib.training.pretrain import channel_statistics
+
+IMAGES = 64
+REFERENCE = "reference.json"
+_FAR, _TIMES = ("distance", "ci_low", "ci_high"), ("times", "times_low", "times_high")
+_YES = {True: "yes", False: ""}
+PASSPORT = Table(
+    "passport.csv",
+    "passport",
+    "source, backbone and candidate; candidates that prepare these images alike are one",
+    [
+        Column("source", "whose weights", "source", source_title),
+        Column("backbone", "the network", "backbone"),
+        Column("candidate", "scaling and order of channels", "candidate"),
+        *interval_columns("distance", "from the stored statistics", "distance", ".3g", *_FAR[1:]),
+        *interval_columns("times", "distance over the nearest's", "times the nearest", ".3g", *_TIMES[1:]),
+        Column("fits", f"not shown to be more than {MARGIN} times as far as the nearest", "fits", names=_YES),
+        Column("stated", "what the study shows these weights", "the study's", names=_YES),
+        Column("verdict", "told; order: all but the order of channels; or not told"),
+        Column("dataset", "whose images", "images of", lambda study, name: study.dataset(name).title),
+        Column("n_images", "images, each of another patient", "images", COUNT),
+        Column("n_datasets", "data sets tried"),
+        Column("n_agree", "data sets with the same nearest candidate"),
+        RESAMPLES,
+        IS_SIMULATED,
+    ],
+    index=3,
+)
+
+
+@dataclass(frozen=True)
+class Passports:
+    """`table` (`PASSPORT`); references: source -> backbone -> size, features, digest of the weights."""
+
+    table: pd.DataFrame
+    references: dict[str, dict[str, dict]]
+
+    def write(self, study: Study) -> None:
+        """The table, and every reference vector whole."""
+        PASSPORT.write(study, self.table)
+        write_json(self.references, study.report_dir / REFERENCE)
+
+
+def passports(study: Study, images: str | None = None) -> Passports:
+    """Candidates of preprocessing and reference vector of all weights that are not random.
+
+    Args:
+        images: a data set that all weights are shown; None: a corpus' own, of checkpoints the nearest.
+    Raises:
+        UserError: weights or data are missing, or a data set has too few patients.
+    """
+    rows, references = [], {}
+    sources = [source for source in study.sources if not is_random(source)]
+    pairs = [(source, backbone) for source in sources for backbone in study.backbones_of(source)]
+    for source, backbone in progress(pairs, description="passports"):
+        weights = load_weights(study, source, backbone)
+        size, features = reference_vector(weights)
+        said = {"size": size, "features": [float(f"{value:.7g}") for value in features]}
+        references.setdefault(source, {})[backbone] = said | {"digest": weights.digest}
+        network = weights.build().eval()
+        if batch_norms(network):
+            names = _datasets(study, source, images)
+            rows += _rows(study, weights, {name: _matched(study, weights, network, name) for name in names})
+    table = PASSPORT.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    return Passports(table, references)
+
+
+def _datasets(study: Study, source: str, images: str | None) -> list[str]:
+    if images is not None:
+        return [study.pick(images, [*study.corpora, *study.tasks], "data set")]
+    corpora = [name for name, corpus in study.corpora.items() if corpus.variant_of is None]
+    return [source] if source in study.corpora else [*corpora, *study.compared_tasks]
+
+
+def _matched(study: Study, weights: Weights, network: nn.Module, dataset: str) -> Matched:
+    """On images of one data set: of its own corpus those that it was trained on, at that size."""
+    packed, own = open_packed(study.dataset_dir(dataset)), dataset == weights.source
+    size = study.pretrain.size if own else study.backbones[weights.backbone].size
+    known = np.flatnonzero(packed.manifest["part_0"] == "train") if own else np.arange(len(packed.manifest))
+    seed = seed_of(study.seed, "passport", dataset)
+    images = gather(packed.images, chosen(packed, known, seed), size)
+    ways = candidates(images, weights.preprocessing, channel_statistics(packed.images, known))
+    return match(network, images, ways, study.compare.resamples, seed)
+
+
+def chosen(packed: Packed, rows: np.ndarray, seed: int) -> np.ndarray:
+    """At most `IMAGES` of the rows, ascending, each of another patient."""
+    drawn = np.random.default_rng(seed).permutation(rows)
+    patients = packed.manifest["patient_id"].iloc[drawn]
+    return np.sort(drawn[~patients.duplicated().to_numpy()][:IMAGES])
+
+
+def _rows(study: Study, weights: Weights, found: dict[str, Matched]) -> list[dict]:
+    """A row per candidate, on the images that come nearest."""
+    dataset = min(found, key=lambda name: found[name].found[0].value)
+    nearest, confidence = found[dataset], study.compare.confidence
+    fitting, names = nearest.fitting(confidence), set(nearest.candidates[0].names)
+    about = {
+        "source": weights.source,
+        "backbone": weights.backbone,
+        "verdict": verdict_of(fitting),
+        "dataset": dataset,
+        "n_images": nearest.found[0].patients,
+        "n_datasets": len(found),
+        "n_agree": sum(bool(names & set(one.candidates[0].names)) for one in found.values()),
+    }
+    rows = []
+    for candidate, far, times in zip(nearest.candidates, nearest.found, nearest.times, strict=True):
+        row = {"candidate": candidate.title, "fits": candidate in fitting, "stated": candidate.stated}
+        for columns, one in ((_FAR, far), (_TIMES, times)):
+            row |= dict(zip(columns, np.exp([one.value, *one.interval(confidence)]), strict=True))
+        rows.append(about | row)
+    return rows
+
+
+def passport_figure(study: Study, table: pd.DataFrame, source: str) -> Figure:
+    """Distance of every candidate, a panel per backbone of one source."""
+    some = table[table["source"] == source]
+    marks = some.assign(
+        panel=some["backbone"],
+        row=some["candidate"],
+        value=some["distance"],
+        colour=np.where(some["fits"], COLOURS[0], UNDECIDED),
+        filled=some["fits"],
+        marker=np.where(some["stated"], "D", "o"),
+    )
+    figure, panels, _, _ = intervals(study, marks, "distance from what is stored (log scale)", sharex=True)
+    for panel in panels:
+        panel.set_xscale("log")
+    fits, far = {"color": COLOURS[0], "ls": ""}, {"color": UNDECIDED, "mfc": "white", "ls": ""}
+    handles = [
+        Line2D([], [], marker="o", label="fits", **fits),
+        Line2D([], [], marker="o", label=f"more than {MARGIN} times as far as the nearest", **far),
+        Line2D([], [], marker="D", label="what the study shows", **far),
+    ]
+    title = f"{source_title(study, source)}: how far images, so prepared, are from those of the training"
+    legend_above(figure, handles, 3, f"{title}\n({study.compare.confidence:.0%} intervals over images)")
+    return figure
+
+
+def passport_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """What is told of each source and backbone; first those that the study shows something else."""
+    found = []
+    for (source, backbone), some in table.groupby(["source", "backbone"], sort=False):
+        nearest, count = some.iloc[0], some["fits"].sum()
+        word = {
+            TOLD: nearest["candidate"],
+            ORDER: f"{nearest['candidate']}, though the order of channels cannot be told",
+            UNTOLD: f"cannot be told: {count} candidates fit",
+        }[nearest["verdict"]]
+        agrees = bool(some.loc[some["stated"], "fits"].all())
+        word += "" if agrees else "; WARNING: the study shows it something else"
+        subject = f"Preprocessing that {backbone} of {source_title(study, source)} was trained with"
+        found.append((agrees, finding_of(nearest, subject, word, _FAR, ".3g")))
+    return [finding for _, finding in sorted(found, key=lambda pair: pair[0])]

@@ -1,0 +1,213 @@
+"""Which sources lean on a mark that goes with the label? (15_robustness)
+
+A mark is planted in the images: a tag, a low-pass filter, noise. In training and validation it goes with the
+label to some degree; in the test it goes against it, wholly, so that whoever leans on it loses. Every degree
+is scored on the very same marked test images, so what the mark itself does to an image cancels: the *drop* is
+the AUC of the probe that learnt without correlation (degree 0) minus that of the probe that learnt with it.
+The strength of the penalty is chosen on validation patients under the correlation of training, for a user who
+does not know of the mark has no others. The idea is that of Source Matters (arXiv 2403.04484).
+
+Patients who are tested are resampled, the same on all sides; each probe is one training. p-values are
+corrected (Holm) over tasks and confounders, for each source and pair at a degree.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from radlib.data.confounders import PLANTED
+from radlib.data.images import open_packed
+from radlib.errors import of_task
+from radlib.questions.verdicts import (
+    corrected,
+    difference_columns,
+    diverged,
+    estimate_columns,
+    too_few_resamples,
+)
+from radlib.seeds import seed_of
+from radlib.show import style
+from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of, unless_diverged
+from radlib.show.table import (
+    COUNTS,
+    ORIGIN,
+    P_HOLM,
+    PAIR,
+    TASK,
+    Column,
+    P,
+    Table,
+    hidden,
+    interval_columns,
+    number,
+)
+from radlib.stats.bootstrap import bootstrap_mean_auc
+from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.folds import tested
+from radlib.study import Study
+from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
+from radlib.training.grid import Finished, carry_out
+from radlib.training.planted import PlantedGroup, planted_runs
+from radlib.training.results import Results, fold_predictions
+from radlib.training.transfer import PREDICTION
+
+NO_TASKS = "This study names no task in `robustness.tasks`, so nothing is planted."
+TITLES = {"tag": "tag", "blur": "low-pass filter", "noise": "noise"}
+ROBUSTNESS = Table(
+    "robustness.csv",
+    "robustness",
+    "task, confounder, source or pair of sources, and degree",
+    [
+        TASK,
+        Column("confounder", "what is planted", "planted", names=TITLES),
+        *PAIR,
+        Column("degree", "share of positive patients with the mark minus that of others", "degree", ".0%"),
+        *interval_columns("auc", "mean AUC in the reversed test", "AUC", ".3f", "auc_low", "auc_high"),
+        *interval_columns(
+            "delta", "drop of AUC against degree 0; of a pair: that of a minus that of b", "drop"
+        ),
+        P,
+        P_HOLM,
+        Column("verdict", "after Holm's correction over tasks and confounders", "verdict"),
+        Column("n_backbones", "networks averaged"),
+        COUNTS[0],
+        *hidden(*COUNTS[1:]),
+        *ORIGIN,
+    ],
+    index=4,
+)
+FAMILY = ["source_a", "source_b", "degree"]
+_CELL = ["task", "confounder", "degree"]
+_AUC = ("auc", "auc_low", "auc_high")
+
+
+def robustness(study: Study) -> tuple[pd.DataFrame, list[str]]:
+    """Train what the store lacks: `ROBUSTNESS`, how far each source drops, and by how much more; and notes.
+
+    Raises:
+        UserError: data or weights are missing, or too few patients or resamples for an interval.
+    """
+    rows = []
+    for task in study.robustness.tasks:
+        done = carry_out(study, task, planted_runs(study, task), PlantedGroup, f"marks in {task}")
+        for confounder, runs in done.runs.groupby("confounder", sort=False):
+            about = {"task": task, "confounder": confounder}
+            rows += [about | row for row in _rows(study, task, done, runs)]
+    table = pd.DataFrame(rows, columns=[*ROBUSTNESS.names, "diverged", "least_p"])
+    notes = too_few_resamples(study, table.dropna(subset="least_p"), FAMILY)
+    table = corrected(table, FAMILY, {"p_value": "p_holm"})
+    words = [_verdict(study, row) for row in table.to_dict("records")]
+    table["verdict"] = list(map(unless_diverged, words, table["diverged"]))
+    table = ROBUSTNESS.frame(
+        table.to_dict("records"), resamples=study.compare.resamples, simulated=study.simulated
+    )
+    return table, notes
+
+
+@of_task
+def _rows(study: Study, task: str, done: Finished, runs: pd.DataFrame) -> list[dict]:
+    """Of one task and confounder: sources, then pairs, each degree by degree."""
+    predictions = done.predictions[done.predictions["run"].isin(runs["run"])][PREDICTION]
+    scored = fold_predictions(task, runs, predictions, study.tasks[task].score)
+    results = Results(runs, {task: scored})
+    sides = {key: results.scores(task, some) for key, some in runs.groupby(["source", "backbone", "degree"])}
+    counts = tested(next(iter(sides.values())))
+    found = bootstrap_mean_auc(sides, study.compare.resamples, seed_of(study.seed, "bootstrap", task))
+
+    def auc(source: str, backbones: list[str], degree: float) -> Estimate:
+        of_each = [found[source, backbone, degree] for backbone in backbones]
+        return mean_of(of_each, study.compare.confidence)
+
+    own = {source: list(some["backbone"].unique()) for source, some in runs.groupby("source", sort=False)}
+    groups = [(source,) for source in own] + [p for p in ordered_pairs(study) if p[0] in own and p[1] in own]
+    rows = []
+    for group in groups:
+        common = [name for name in own[group[0]] if name in own[group[-1]]]
+        for degree in study.robustness.degrees if common else ():
+            drops = [auc(source, common, 0) - auc(source, common, degree) for source in group]
+            row = {"source_a": group[0], "source_b": "".join(group[1:]), "degree": degree, **counts}
+            taken = runs[runs["backbone"].isin(common)]
+            lost = diverged(*(taken[taken["source"] == source] for source in group))
+            row |= {"n_backbones": len(common), "diverged": lost}
+            if len(group) == 1:
+                row |= estimate_columns(study, auc(group[0], common, degree), _AUC)
+            if degree:
+                row |= difference_columns(study, drops[0] if len(group) == 1 else drops[0] - drops[1])
+            rows.append(row)
+    return [row for row in rows if row["degree"] or not row["source_b"]]
+
+
+def _verdict(study: Study, row: dict) -> str:
+    """Whether a source drops, or which of two drops further."""
+    if not row["degree"]:
+        return ""
+    shown = row["p_holm"] < 1 - study.compare.confidence
+    way = direction(row["ci_low"], row["ci_high"]) if shown else NOT_SHOWN
+    if row["source_b"]:
+        ahead = {HIGHER: row["source_a"], LOWER: row["source_b"]}.get(way)
+        return f"{source_title(study, ahead)} leans on it more" if ahead else way
+    return {HIGHER: "leans on it", LOWER: "gains"}.get(way, "no drop shown")
+
+
+# Figures --------------------------------------------------------------------------------------------------
+def planted_figure(study: Study, task: str) -> Figure:
+    """The first positive image of a task as it is, and with each confounder."""
+    packed = open_packed(study.dataset_dir(task))
+    row = int(np.flatnonzero(packed.manifest["label"])[0])
+    image = np.asarray(packed.images[row])
+    shown = {"as it is": image} | {TITLES[c]: PLANTED[c](image, row) for c in study.robustness.confounders}
+    figure, panels = plt.subplots(1, len(shown), figsize=(2.3 * len(shown), 2.8), layout="constrained")
+    for panel, (title, pixels) in zip(panels, shown.items(), strict=True):
+        panel.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
+        panel.set(title=title, xticks=[], yticks=[])
+    style.mark_simulated(figure, study)
+    return figure
+
+
+def reversal_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
+    """AUC in the reversed test against the degree in training: a panel per confounder, a line per source."""
+    some = table[(table["task"] == task) & table["auc"].notna()]
+    names, colours = list(some["confounder"].unique()), style.source_colours(study)
+    found = style.panel_rows(len(names), 3, (0.8, 1.2), (2.8, 2.7))
+    for panel, name in zip(found.panels, names, strict=True):
+        style.quiet(panel).axhline(0.5, color="0.6", lw=0.8, ls=":")
+        for source, line in some[some["confounder"] == name].groupby("source_a", sort=False):
+            figures = (line[column] for column in _AUC)
+            style.banded(panel, 100 * line["degree"], *figures, color=colours[source], lw=1.8)
+        panel.set(title=TITLES[name], ylim=(0, 1.02), xlabel="degree of correlation in training (%)")
+    for panel in found.first:
+        panel.set_ylabel("AUC where the mark is reversed")
+    bands = f"bands: {study.compare.confidence:.0%} intervals over patients"
+    title = f"{task_title(study, task)}, logistic probe, {bands}"
+    style.legend_above(found.figure, style.source_handles(study, some["source_a"], lw=2), 4, title)
+    style.mark_simulated(found.figure, study)
+    return found.figure
+
+
+def drops_figure(study: Study, table: pd.DataFrame) -> Figure:
+    """At the highest degree: by how much more one source of a pair drops than the other."""
+    some = _pairs(table)
+    labels = [
+        f"{task_title(study, task)}, {TITLES[name]}"
+        for task, name in zip(some["task"], some["confounder"], strict=True)
+    ]
+    return style.forest(study, some.assign(row=labels), "Who leans on the mark more", "drop of AUC")
+
+
+def _pairs(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of pairs at the highest degree."""
+    return table[table["source_b"].fillna("").astype(bool) & (table["degree"] == table["degree"].max())]
+
+
+def robustness_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """The headline pair at the highest degree, task by task and mark by mark."""
+    pair, found = tuple(study.compare.headline), []
+    drops = table.assign(other=table["source_b"].fillna("")).set_index([*_CELL, "source_a", "other"])["delta"]
+    for row in style.of_pair(_pairs(table), pair).to_dict("records"):
+        cell = [row[name] for name in _CELL]
+        both = " and ".join(number(drops[(*cell, source, "")], ".3f") for source in pair)
+        subject = f"Drop of AUC, {task_title(study, row['task'])}, {TITLES[row['confounder']]}: "
+        word = f"{row['verdict']}; drops of {both}"
+        found.append(finding_of(row, subject + pair_title(study, pair), word))
+    return found

@@ -1,0 +1,246 @@
+"""How alike do networks of two sources see the same images? (16_similarity)
+
+Unbiased linear CKA (`radlib.stats.cka`) between what the stages of two networks of one architecture say of
+the test patients of a task's first fold, before transfer and after it. A patient's features are the mean over
+its images. Two draws of random weights are the measure of "alike": they share nothing but their architecture.
+
+Halves of the patients give the interval, the same for all pairs, stages and states; trained networks are
+taken as they are, each having been trained once.
+"""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from radlib.errors import of_task
+from radlib.networks.weights import random_source
+from radlib.questions.verdicts import estimate_columns
+from radlib.seeds import seed_of
+from radlib.show import style
+from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
+from radlib.show.table import COUNT, ORIGIN, TASK, Column, Table, interval_columns, number
+from radlib.stats.bootstrap import bootstrap_delta
+from radlib.stats.cka import FEWEST_POINTS, rank_correlation, subsampled_cka
+from radlib.study import Run, Study
+from radlib.study.common import RANDOM
+from radlib.study.titles import counted, ordered_pairs, source_title, task_title
+from radlib.training.grid import carry_out
+from radlib.training.results import Results, paired_runs
+from radlib.training.stages import POOLED, StagesGroup
+
+NO_TASKS = "This study names no task in `similarity.tasks`, so nothing is compared."
+BEFORE, AFTER = "before", "after"
+DRAWS = (RANDOM, random_source(2))
+_CKA, _CHANGE, _DELTA = (
+    ("cka", "ci_low", "ci_high"),
+    ("change", "change_low", "change_high"),
+    ("delta", "delta_low", "delta_high"),
+)
+_SAID = {
+    BEFORE: ("CKA before transfer", _CKA, ".3f"),
+    AFTER: ("CKA after transfer minus before", _CHANGE, "+.3f"),
+}
+ABOUT = ["run", "image_id", "patient_id", "fold"]
+VERDICTS = {
+    (BEFORE, HIGHER): "more alike than random weights twice",
+    (BEFORE, LOWER): "less alike than random weights twice",
+    (AFTER, HIGHER): "transfer makes them more alike",
+    (AFTER, LOWER): "transfer makes them less alike",
+}
+SIMILARITY = Table(
+    "similarity.csv",
+    "similarity",
+    "task, network, state, pair of sources and stage",
+    [
+        TASK,
+        Column("backbone", "network", "network"),
+        Column("state", "of both networks: before transfer or after it", "state"),
+        Column("one", "a source", "source", source_title),
+        Column("other", "the source beside it", "and", source_title),
+        Column("stage", "number of the stage, from the image on"),
+        Column("module", "what ends the stage; the last is what a head reads", "stage"),
+        *interval_columns("cka", "unbiased linear CKA; 1: alike, 0: nothing in common", "CKA", ".3f"),
+        *interval_columns(
+            "change", "CKA after transfer minus before", "after minus before", "+.3f", *_CHANGE[1:]
+        ),
+        *interval_columns(
+            "delta", "last stage: AUC after one source minus the other", "AUC difference", "+.3f", *_DELTA[1:]
+        ),
+        Column("verdict", "before: beside two draws of random weights; after: beside before", "verdict"),
+        Column("n_patients", "test patients", "patients", COUNT),
+        *ORIGIN,
+    ],
+    index=5,
+)
+
+
+def stages_runs(study: Study, task: str) -> list[Run]:
+    """Every source and network before transfer, on the first fold, and the first setting of `after`."""
+    options, seed = study.similarity, study.transfer.seeds[0]
+    backbones = options.backbones or list(study.backbones)
+    before = [
+        Run(task, source, backbone, "frozen", 0.0, 0, seed)
+        for backbone in backbones
+        for source in dict.fromkeys([*study.sources, *DRAWS])
+        if backbone in study.backbones_of(source)
+    ]
+    trained = [r for r in study.runs_of(task) if r.train == options.after and (r.fold, r.seed) == (0, seed)]
+    after = {(r.backbone, r.source): r for r in reversed(trained) if r.backbone in backbones}
+    return before + list(after.values())
+
+
+def similarity(study: Study, results: Results) -> pd.DataFrame:
+    """`SIMILARITY`: trains again what is asked for after transfer, unless the store has it.
+
+    Raises:
+        UserError: data or weights are missing, or too few test patients or resamples for an interval.
+    """
+    rows = []
+    for task in study.similarity.tasks:
+        done = carry_out(study, task, stages_runs(study, task), StagesGroup, f"stages in {task}")
+        for backbone, runs in done.runs.groupby("backbone", sort=False):
+            said = done.predictions[done.predictions["run"].isin(runs["run"])].dropna(axis=1, how="all")
+            stages = [name for name in said if name not in ABOUT]
+            for row in _rows(study, task, _features(study, task, runs, said, stages), stages):
+                row |= {"task": task, "backbone": backbone}
+                if row["module"] == POOLED:
+                    row |= _auc_difference(study, task, results, row)
+                rows.append(row)
+    return SIMILARITY.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+
+
+def _features(study: Study, task: str, runs: pd.DataFrame, said: pd.DataFrame, stages: list[str]) -> dict:
+    """(state, source, stage) -> float64 (patients, channels), of one network."""
+    ids, seed = np.unique(said["patient_id"]), seed_of(study.seed, "similarity", task)
+    kept = np.random.default_rng(seed).permutation(ids)[: study.similarity.patients]
+    found = {}
+    for run in runs.to_dict("records"):
+        own = said[(said["run"] == run["run"]) & said["patient_id"].isin(kept)]
+        for stage in stages:
+            images = pd.DataFrame(np.stack([np.frombuffer(x, np.float32) for x in own[stage]]), dtype=float)
+            state = BEFORE if run["train"] == "frozen" else AFTER
+            means = images.groupby(own["patient_id"].to_numpy()).mean()
+            found[state, run["source"], stage] = means.to_numpy()
+    return found
+
+
+@of_task
+def _rows(study: Study, task: str, features: dict, stages: list[str]) -> list[dict]:
+    """Of one network: a row per state, pair and stage."""
+    pairs = list(dict.fromkeys([*ordered_pairs(study), DRAWS]))
+    asked = [
+        (state, *pair, stage)
+        for state, pair, stage in product((BEFORE, AFTER), pairs, stages)
+        if all((state, source, stage) in features for source in pair)
+    ]
+    places = {key: place for place, key in enumerate(features)}
+    numbers = [(places[state, one, stage], places[state, other, stage]) for state, one, other, stage in asked]
+    seed = seed_of(study.seed, "halves", task)
+    together = subsampled_cka(list(features.values()), numbers, study.compare.resamples, seed)
+    found = {key: together.columns(place) for place, key in enumerate(asked)}
+    rows = []
+    for (state, one, other, stage), estimate in found.items():
+        row = {"state": state, "one": one, "other": other, "module": stage, "stage": stages.index(stage) + 1}
+        row |= {"n_patients": estimate.patients} | estimate_columns(study, estimate, _CKA)
+        against = found[BEFORE, *DRAWS, stage] if state == BEFORE else found[BEFORE, one, other, stage]
+        if (one, other) != DRAWS:
+            change = estimate_columns(study, estimate - against, _CHANGE)
+            way = direction(change["change_low"], change["change_high"])
+            row |= {"verdict": VERDICTS.get((state, way), NOT_SHOWN)} | (change if state == AFTER else {})
+        rows.append(row)
+    return rows
+
+
+@of_task
+def _auc_difference(study: Study, task: str, results: Results, row: dict) -> dict:
+    """Of the runs of 03_transfer in the same state, over all folds; nothing where there are none."""
+    train = "frozen" if row["state"] == BEFORE else study.similarity.after
+    runs = results.of_task(task)
+    runs = runs[(runs["backbone"] == row["backbone"]) & (runs["train"] == train)]
+    sides = paired_runs(runs, (row["one"], row["other"]))
+    if sides[0].empty:
+        return {}
+    a, b = (results.scores(task, side) for side in sides)
+    seed = seed_of(study.seed, "bootstrap", task)
+    return estimate_columns(study, bootstrap_delta(a, b, study.compare.resamples, seed), _DELTA)
+
+
+# Figures --------------------------------------------------------------------------------------------------
+def stages_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
+    """CKA by stage: a panel per network and state, a line per pair."""
+    some = table[table["task"] == task]
+    panels = list(some.groupby(["backbone", "state"], sort=False))
+    found = style.panel_rows(len(panels), 2, (0.8, 1.4), (3.6, 2.7))
+    pairs = [pair for pair in dict.fromkeys(zip(some["one"], some["other"], strict=True)) if pair != DRAWS]
+    looks = {pair: {"color": colour, "lw": 1.8} for pair, colour in zip(pairs, style.COLOURS, strict=False)}
+    looks[DRAWS] = {"color": style.UNDECIDED, "lw": 1.4, "ls": "--"}
+    for panel, ((backbone, state), rows) in zip(found.panels, panels, strict=True):
+        style.quiet(panel).set(title=f"{backbone}, {state} transfer")
+        panel.set_ylim(top=1.03)
+        for pair, line in rows.groupby(["one", "other"], sort=False):
+            style.banded(panel, line["stage"], *(line[name] for name in _CKA), **looks[pair])
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for panel in found.lowest:
+        panel.set_xlabel("stage, from the image to the pooled features")
+    for panel in found.first:
+        panel.set_ylabel("unbiased CKA")
+    handles = [Line2D([], [], label=pair_words(study, pair), **look) for pair, look in looks.items()]
+    title = f"{task_title(study, task)}, bands: {study.compare.confidence:.0%} intervals over patients"
+    style.legend_above(found.figure, handles, 2, title)
+    style.mark_simulated(found.figure, study)
+    return found.figure
+
+
+def pair_words(study: Study, pair: tuple[str, str]) -> str:
+    """`A and B`."""
+    return "random weights twice" if pair == DRAWS else " and ".join(source_title(study, one) for one in pair)
+
+
+def scatter_figure(study: Study, table: pd.DataFrame) -> Figure:
+    """Size of the difference in AUC against CKA of what the heads read; hollow before transfer."""
+    figure, (panel,), _, _ = style.panel_rows(1, 1, (0.8, 1.0), (4.6, 3.2))
+    looks = {BEFORE: {"color": style.COLOURS[0], "mfc": "white"}, AFTER: {"color": style.COLOURS[1]}}
+    handles = {}
+    for row in table.dropna(subset="delta").to_dict("records"):
+        x, y, state = row["cka"], abs(row["delta"]), row["state"]
+        way = -1 if row["delta"] < 0 else 1
+        ends = sorted(way * row[name] for name in _DELTA[1:])
+        bars = {"xerr": [[x - row["ci_low"]], [row["ci_high"] - x]], "yerr": [[y - ends[0]], [ends[1] - y]]}
+        drawn = panel.errorbar(
+            x, y, **bars, fmt="o", elinewidth=0.7, label=f"{state} transfer", **looks[state]
+        )
+        handles[state] = drawn
+    style.quiet(panel).axhline(0, color="0.25", lw=1)
+    panel.set(xlabel="unbiased CKA of what the heads read", ylabel="size of the difference in AUC")
+    style.legend_above(figure, list(handles.values()), 2, correlation_words(study, table))
+    style.mark_simulated(figure, study)
+    return figure
+
+
+def correlation_words(study: Study, table: pd.DataFrame) -> str:
+    """Rank correlation of CKA and the size of the difference in AUC, or why there is none."""
+    some = table.dropna(subset="delta")
+    points = counted(len(some), "point")
+    if len(some) < FEWEST_POINTS:
+        return f"{points}: too few for a rank correlation"
+    found = rank_correlation(some["cka"], some["delta"].abs(), study.compare.confidence)
+    value, low, high = (number(figure, "+.2f") for figure in found)
+    return f"rank correlation {value} ({low} to {high}), {points}"
+
+
+def similarity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """What the heads read after the two headline sources: how alike before transfer, and what it changes."""
+    pair, found = tuple(study.compare.headline), []
+    for row in table[table["module"] == POOLED].to_dict("records"):
+        if (row["one"], row["other"]) == pair:
+            what, *columns = _SAID[row["state"]]
+            subject = (
+                f"{what}, {task_title(study, row['task'])}, {row['backbone']}: {pair_words(study, pair)}"
+            )
+            found.append(finding_of(row, subject, row["verdict"], *columns))
+    said = Finding("CKA and size of the difference in AUC", correlation_words(study, table))
+    return [*found, said] if found else []

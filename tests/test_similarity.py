@@ -1,0 +1,156 @@
+"""Similarity of networks: stages against timm's own, equal and random sources, trainings of 03_transfer."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
+from radlib.questions.similarity import (
+    AFTER,
+    BEFORE,
+    DRAWS,
+    SIMILARITY,
+    correlation_words,
+    scatter_figure,
+    similarity,
+    similarity_findings,
+    stages_figure,
+    stages_runs,
+)
+from radlib.stats.cka import cka
+from radlib.study import load_study
+from radlib.study.questions import Similarity
+from radlib.study.training import Compute, Setting
+from radlib.training.grid import carry_out
+from radlib.training.results import load_results
+from radlib.training.stages import POOLED, StagesGroup, stage_names, watched
+from radlib.training.transfer import transfer
+from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
+
+TASK, PAIRS = "breast_us", [("radiology", "random"), ("photographs", "random"), ("radiology", "photographs")]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> tuple:
+    """Study and table: 100 images; `photographs` has the weights of `random`, `radiology` has others."""
+    study = load_study(path=REPOSITORY / "studies" / "smoke.yaml")
+    compare = study.compare.model_copy(update={"pairs": PAIRS, "headline": PAIRS[0], "resamples": 2000})
+    settings = [Setting(train="frozen", lr=0.01), Setting(train="all", lr=0.003)]
+    transferred = study.transfer.model_copy(update={"settings": settings})
+    task = study.tasks[TASK].model_copy(update={"folds": 1})
+    changes = {"compute": Compute(workers=1), "compare": compare, "transfer": transferred}
+    changes |= {"similarity": Similarity(tasks=[TASK]), "tasks": {TASK: task}}
+    study = study.model_copy(update={"root": tmp_path_factory.mktemp("similar"), **changes})
+    write_packed(study.dataset_dir(TASK), *two_classes(100, 32, folds=1))
+    for source, seed in (("radiology", 1), ("photographs", study.seed)):
+        weights = load_weights(study.model_copy(update={"seed": seed}), "random", SMALL)
+        save_weights(study.model_file(source, SMALL), weights.state, Preprocessing())
+    transfer(study, TASK, save=True)
+    return study, similarity(study, load_results(study))
+
+
+def line(table: pd.DataFrame, state: str, one: str, other: str) -> pd.DataFrame:
+    return table[(table["state"] == state) & (table["one"] == one) & (table["other"] == other)]
+
+
+def test_equal_networks_are_entirely_alike_and_different_ones_are_not(found):
+    _, table = found
+    same = line(table, BEFORE, "photographs", "random")
+    np.testing.assert_allclose(same[["cka", "ci_low", "ci_high"]], 1, atol=1e-6)
+    other, twice = line(table, BEFORE, "radiology", "random"), line(table, BEFORE, *DRAWS)
+    assert len(other) == len(twice) == len(stage_names(timm.create_model(SMALL))) + 1
+    assert (other["cka"] < 0.999).all() and (other["ci_low"] < other["cka"]).all()
+    last = same[same["module"] == POOLED].squeeze()
+    assert last["verdict"] == "more alike than random weights twice" and last["delta"] == 0
+    # Other draws of random weights are no more alike than the two that all are measured by.
+    assert (other["verdict"] == "no difference shown").mean() >= 0.5
+
+
+def test_the_training_is_that_of_03_transfer(found):
+    study, table = found
+    own = carry_out(study, TASK, stages_runs(study, TASK), StagesGroup, "again")
+    assert own.computed == 0
+    whole = transfer(study, TASK)
+    keys = ["source", "train"]
+    trained = own.runs[own.runs["train"] == "all"].set_index(keys)["val_loss"]
+    np.testing.assert_array_equal(trained, whole.runs.set_index(keys)["val_loss"].loc[trained.index])
+    after = line(table, AFTER, "radiology", "random")
+    before = line(table, BEFORE, "radiology", "random")
+    np.testing.assert_allclose(after["change"], after["cka"].to_numpy() - before["cka"].to_numpy(), atol=1e-9)
+    assert (after["cka"].to_numpy() != before["cka"].to_numpy()).all()
+    runs = whole.runs[whole.runs["train"] == "all"].set_index("source")["test_auc"]
+    assert after["delta"].iloc[-1] == pytest.approx(runs["radiology"] - runs["random"], abs=1e-6)
+
+
+def test_cka_is_of_patients_and_of_the_networks_own_features(found):
+    study, table = found
+    manifest = pd.read_parquet(study.dataset_dir(TASK) / "manifest.parquet")
+    own = manifest["part_0"] == "test"
+    images = torch.from_numpy(np.load(study.dataset_dir(TASK) / "images.npy")[own.to_numpy()])
+    batch = (images.permute(0, 3, 1, 2).float().expand(-1, 3, -1, -1) / 255 - 0.5) / 0.5
+    means = []
+    for source in PAIRS[0]:
+        network = load_weights(study, source, SMALL).build().eval().cpu()
+        with torch.no_grad():
+            said = network(batch).numpy()
+        means.append(pd.DataFrame(said).groupby(manifest.loc[own, "patient_id"].to_numpy()).mean().to_numpy())
+    row = line(table, BEFORE, *PAIRS[0]).set_index("module").loc[POOLED]
+    assert row["cka"] == pytest.approx(cka(means)[0, 1], abs=0.02 if torch.cuda.is_available() else 2e-3)
+    assert row["n_patients"] == manifest.loc[own, "patient_id"].nunique()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet10t", {}),
+        ("vit_tiny_patch16_224", {"depth": 2, "img_size": 64}),
+        ("swin_tiny_patch4_window7_224", {"depths": (1, 1), "num_heads": (1, 2), "img_size": 56}),
+    ],
+)
+def test_stages_are_those_of_timm(name, options):
+    torch.manual_seed(0)
+    network = timm.create_model(name, num_classes=0, **options).eval()
+    size = options.get("img_size", 64)
+    images, said = torch.randn(2, 3, size, size), {}
+    with torch.no_grad():
+        with watched(network, said):
+            network(images)
+        maps = network.forward_intermediates(images, output_fmt="NCHW", intermediates_only=True)
+        network(images)  # no longer watched
+    assert list(said) == stage_names(network)
+    assert all(len(parts) == 1 for parts in said.values())
+    if name.startswith("vit"):  # timm leaves out the class token, which is one of the places here
+        assert said["blocks.1"][0].shape == (2, 192)
+        return
+    for parts, expected in zip(said.values(), maps[-len(said) :], strict=True):
+        torch.testing.assert_close(parts[0], expected.mean((2, 3)), atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_shown(found):
+    study, table = found
+    assert list(table) == SIMILARITY.names
+    titles = [panel.get_title() for panel in stages_figure(study, table, TASK).axes]
+    assert titles == [f"{SMALL}, before transfer", f"{SMALL}, after transfer"]
+    scatter_figure(study, table)
+    assert correlation_words(study, table).endswith(", 6 points")
+    assert (
+        correlation_words(study, table[table["state"] == BEFORE])
+        == "3 points: too few for a rank correlation"
+    )
+    said = similarity_findings(study, table)
+    assert [one.subject.split(",")[0] for one in said[:2]] == [
+        "CKA before transfer",
+        "CKA after transfer minus before",
+    ]
+    plt.close("all")
+
+
+def test_a_study_without_the_question_or_without_such_settings(found):
+    study, _ = found
+    empty = similarity(study.model_copy(update={"similarity": Similarity()}), load_results(study))
+    assert empty.empty and not similarity_findings(study, empty)
+    study = study.model_copy(update={"similarity": Similarity(tasks=[TASK], after="top10")})
+    assert {run.train for run in stages_runs(study, TASK)} == {"frozen"}
