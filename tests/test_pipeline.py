@@ -172,7 +172,7 @@ def test_report_is_complete_and_says_simulated(killed_and_resumed):
     assert (auc["ci_low"] <= auc["delta"]).all() and (auc["delta"] <= auc["ci_high"]).all()
     assert "simulated" in (report / "index.html").read_text().lower()
     notebooks = sorted(report.glob("notebooks/*.ipynb"))
-    assert len(notebooks) == 2 + 4 + 2 + 3 + 1 + 13
+    assert len(notebooks) == 2 + 3 + 2 + 2 + 1 + 13
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
         outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
