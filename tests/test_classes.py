@@ -131,7 +131,7 @@ def test_probes_of_several_classes_are_scikit_learn_used_directly():
         np.arange(40),
         np.arange(40, 60),
     )
-    logistic = LogisticProbe(features, 3)
+    logistic = LogisticProbe(features, None, 3)
     logistic.fit(train, labels[train], 0.3)
     direct = make_pipeline(StandardScaler(), LogisticRegression(C=0.3)).fit(pooled[train], labels[train])
     assert np.allclose(

@@ -30,7 +30,7 @@ from radlib.questions.ranking import RANKS, ranking_findings
 from radlib.questions.robustness import ROBUSTNESS, robustness_findings
 from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
 from radlib.questions.similarity import SIMILARITY, similarity_findings
-from radlib.questions.start import RANKING, start_findings
+from radlib.questions.start import RANKING
 from radlib.questions.validity.coverage import VALIDITY, validity_findings
 from radlib.show.findings import Finding
 from radlib.study import Study
@@ -39,7 +39,6 @@ from radlib.study import Study
 QUESTIONS = {
     "Where do networks look, and what do they draw?": [(DICE, lesion_findings, "06_dice#difference")],
     "Does squeezing the image matter?": [(RESIZE, resize_findings, "06_dice#resize")],
-    "Which weights should one start from?": [(RANKING, start_findings, "07_beyond_the_mean#start-table")],
     "How many test patients would decide it?": [(NEXT, next_findings, "04_auc#next")],
     "Which source comes first, and how often?": [
         (RANKS, ranking_findings, "07_beyond_the_mean#places"),
@@ -70,7 +69,8 @@ QUESTIONS = {
     ],
     "Does it hold in another hospital?": [(EXTERNAL, external_findings, "17_external#table")],
 }
-TABLES = [AUC, OVERALL, *(table for parts in QUESTIONS.values() for table, _, _ in parts), CONTROLS]
+_OF_QUESTIONS = [table for parts in QUESTIONS.values() for table, _, _ in parts]
+TABLES = [RANKING, AUC, OVERALL, *_OF_QUESTIONS, CONTROLS]
 MOST = 6  # findings of one question on the first page; its notebook has the others
 DICTIONARY = Path("docs/tables.md")
 _HEAD = """# The tables of a report
