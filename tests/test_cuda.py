@@ -7,6 +7,7 @@ it names a mixture of devices as a card would. Backward passes, mixed precision 
 import numpy as np
 import pytest
 import torch
+from timm.models import vision_transformer
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -14,9 +15,10 @@ from radlib import compute
 from radlib.data import batches
 from radlib.data.images import open_packed
 from radlib.machines.team import ALONE
-from radlib.networks import features, localise
+from radlib.networks import backbones, features
 from radlib.networks.weights import load_weights
 from radlib.study import Run
+from radlib.study.training import Backbone
 from radlib.training import pretrain, segment, transfer
 from radlib.training.grid import RunGroup
 from tests.conftest import SMALL
@@ -61,6 +63,7 @@ def fake(monkeypatch):
     monkeypatch.setattr(compute, "precision", lambda: "bfloat16")
     monkeypatch.setattr(compute, "pinned", lambda tensor: tensor)  # there is no number to be fetched
     monkeypatch.setattr(nn.Module, "to", move)
+    monkeypatch.setattr(vision_transformer, "calculate_drop_path_rates", lambda rate, depth: [rate] * depth)
     monkeypatch.setattr(batches, "shuffled", lambda rows, size, _: batches.in_order(rows, size))
     return FakeTensorMode(allow_non_fake_inputs=True)
 
@@ -71,22 +74,28 @@ def begun(group, run) -> tuple[nn.Module, torch.Tensor]:
     return reached.value.args
 
 
-@pytest.mark.parametrize("train", ["frozen", "top10", "all"])
-def test_transfer(study, train, fake):
-    packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", SMALL)
+@pytest.mark.parametrize(
+    ("train", "backbone"),
+    [(train, SMALL) for train in ("frozen", "top10", "top", "all")]
+    + [(train, "test_vit2") for train in ("frozen", "top", "all")],
+)
+def test_transfer(study, train, backbone, fake):
+    study = study.model_copy(update={"backbones": {backbone: Backbone(size=32)}})
+    packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", backbone)
     group = transfer.TransferGroup(study, TASK, packed, weights, lambda _: None)
     mapped = np.flatnonzero(packed.manifest["has_mask"])
     count = len(packed.manifest)
     with fake:
-        pooled, boundary = torch.zeros(2, count, 1280), torch.zeros(2, count, 320, 1, 1, dtype=torch.bfloat16)
-        maps = torch.zeros(len(mapped), 1280, 1, 1, dtype=torch.bfloat16)
-        group.features = features.Features(pooled, boundary, maps, mapped)
-        learner, loss = begun(group, Run(TASK, "random", SMALL, train, 0.01, 0, 0))
+        boundary = torch.zeros(2, count, 320, 1, 1, dtype=torch.bfloat16)
+        pooled = torch.zeros(2, count, backbones.width(backbone))
+        last = torch.zeros(len(mapped), *backbones.feature_shape(backbone, 32)[1:], dtype=torch.bfloat16)
+        group.features = features.Features(pooled, boundary, last, mapped)
+        learner, loss = begun(group, Run(TASK, "random", backbone, train, 0.01, 0, 0))
         assert loss.device == CUDA and loss.dtype == torch.float32
         scores, _ = group.answers(learner, np.arange(20))
         assert scores.device.type == "cpu" and scores.shape == (20,)
-        evidence = localise._evidence(learner.head, learner.maps(mapped[:3]).float())
-        assert evidence.device == CUDA and evidence.shape == (3, 1, 1)
+        logits = learner.head(backbones.pooled(learner.backbone, learner.last(mapped[:3])))
+        assert logits.device == CUDA and logits.shape == (3,)
 
 
 @pytest.mark.parametrize("train", ["frozen", "all"])
@@ -100,18 +109,25 @@ def test_segmentation(study, train, fake):
             assert found.device.type == "cpu" and found.shape == (5, 64, 64)
 
 
-@pytest.mark.parametrize("backbone", [SMALL, "densenet121"])
+@pytest.mark.parametrize("backbone", [SMALL, "densenet121", "test_vit2"])
 def test_features(study, backbone, fake):
     """What goes to the store lies on the processor, a list of maps included."""
     packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", backbone)
     count = len(packed.manifest)
-    options = {"moves": torch.zeros(count, 2, 3), "boundary": True, "mapped": np.arange(9)}
+    options = {
+        "moves": torch.zeros(count, 2, 3),
+        "boundary": backbone in backbones.TOPS,
+        "mapped": np.arange(9),
+    }
     with fake:
-        said = features._said(weights.build(), packed, weights, 64, **options, advance=lambda _: None)
+        said = features._said(packed, weights, 64, **options, advance=lambda _: None)
         stored = [dict(batch) for batch in said]
-    for name, dtype in {"pooled": torch.float32, "boundary": torch.bfloat16, "maps": torch.bfloat16}.items():
-        assert {(batch[name].device.type, batch[name].dtype) for batch in stored} == {("cpu", dtype)}
-    assert sum(len(batch["maps"]) for batch in stored) == 9
+    kinds = {"pooled": torch.float32, "last": torch.bfloat16}
+    kinds |= {"boundary": torch.bfloat16} if backbone in backbones.TOPS else {}
+    for batch in stored:
+        assert {name: tensor.dtype for name, tensor in batch.items()} == kinds
+        assert {tensor.device.type for tensor in batch.values()} == {"cpu"}
+    assert sum(len(batch["last"]) for batch in stored) == 9
 
 
 def test_pretraining(study, fake):

@@ -12,12 +12,14 @@ from sklearn.metrics import average_precision_score
 from radlib.data import batches
 from radlib.data.images import open_packed
 from radlib.errors import UserError
+from radlib.networks import backbones
 from radlib.networks.learners import Head, WholeLearner
 from radlib.networks.localise import activation_maps, baselines, localise, resized
 from radlib.networks.weights import load_weights
 from radlib.stats.dice import BASELINES, MAP_FIGURES, mask_figures
 from radlib.study.training import Setting
 from radlib.training import transfer
+from tests import networks  # noqa: F401 - timm learns their names
 from tests.conftest import SMALL, two_classes, write_packed
 
 TASK = "breast_us"
@@ -51,11 +53,11 @@ def study(small_study):
     return study
 
 
-def whole_learner(study) -> WholeLearner:
+def whole_learner(study, backbone: str = SMALL) -> WholeLearner:
     packed = open_packed(study.dataset_dir(TASK))
-    weights = load_weights(study, "random", SMALL)
+    weights, width = load_weights(study, "random", backbone), backbones.width(backbone)
     torch.manual_seed(3)
-    head = Head(torch.randn(1280) * 0.1, torch.rand(1280) + 0.5, 0.5)
+    head = Head(torch.randn(width) * 0.1, torch.rand(width) + 0.5, 0.5)
     return WholeLearner(packed, weights, weights.build(), 96, "none", head)
 
 
@@ -69,20 +71,37 @@ class _WithTwoLogits(torch.nn.Module):
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         maps = self.last(self.learner.backbone.forward_features(self.learner.preprocessing(batch)))
-        logit = self.learner.head(maps.mean((2, 3)))
+        logit = self.learner.head(self.learner.backbone.forward_head(maps, pre_logits=True))
         return torch.stack([-logit, logit], dim=1)
 
 
+def _patches(tokens: torch.Tensor) -> torch.Tensor:
+    """Of test_vit2 at 96 px: 6 x 6 patches behind a class token."""
+    return tokens[:, 1:].reshape(len(tokens), 6, 6, 64).permute(0, 3, 1, 2)
+
+
+# What is behind the average: nothing; a layer; a norm; a norm, of tokens; nothing, and channels are last.
+AVERAGED = {
+    SMALL: (3, None),
+    "mobilenetv3_small_050": (3, None),
+    "test_convnext": (3, None),
+    "test_vit2": (6, _patches),
+    "tiny_swin": (3, lambda maps: maps.permute(0, 3, 1, 2)),
+}
+
+
 @pytest.mark.usefixtures("processor")
-def test_maps_equal_those_of_the_grad_cam_package(study):
-    learner = whole_learner(study)
+@pytest.mark.parametrize("backbone", AVERAGED)
+def test_maps_equal_those_of_the_grad_cam_package(study, backbone):
+    side, layout = AVERAGED[backbone]
+    learner = whole_learner(study, backbone)
     rows = np.arange(6)
     found = activation_maps(learner, rows, 4)
-    assert found.shape == (6, 3, 3) and found.max(axis=(1, 2)) == pytest.approx(1)
+    assert found.shape == (6, side, side) and found.max(axis=(1, 2)) == pytest.approx(1)
     network = _WithTwoLogits(learner)
     pixels = batches.gather(learner.images, rows, 96)
     targets = [ClassifierOutputTarget(int(k)) for k in network(pixels).argmax(1)]
-    with GradCAM(network, [network.last]) as cam:
+    with GradCAM(network, [network.last], reshape_transform=layout) as cam:
         cam(pixels, targets)
         maps, gradients = cam.activations_and_grads.activations[0], cam.activations_and_grads.gradients[0]
         expected = cam.get_cam_image(

@@ -17,9 +17,6 @@ from radlib.networks.weights import Preprocessing, Weights, check_state, load_we
 from radlib.study.datasets import Checkpoint
 from tests.conftest import origin_of
 
-later = pytest.mark.skipif(
-    not hasattr(backbones, "maps_of"), reason="vision transformers are not understood yet"
-)
 RESNET, VIT = "resnet18", "vit_small_patch14_dinov2"
 
 
@@ -231,7 +228,6 @@ def test_dinov2_with_registers_and_chunks_says_what_timm_says(tmp_path):
         check_state(fitted(published, VIT, tmp_path).state, VIT, tmp_path)
 
 
-@later
 def test_places_of_another_size_are_kept_as_they_are_published(tmp_path):
     """And timm resamples them for images of yet another size."""
     network, images = random_vit(side=56), torch.randn(1, 3, 84, 84)
@@ -266,7 +262,6 @@ def test_the_networks_of_the_published_study_are_found_by_either_name(name, tmp_
         assert fitted(tensors, name, tmp_path).state.keys() == state.keys()
 
 
-@later
 def test_the_published_files_are_read_through_safetensors_of_half_precision(small_study):
     network = random_vit(VIT, 518)
     study = of_file(small_study, VIT, "model.safetensors")

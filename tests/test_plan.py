@@ -50,7 +50,7 @@ def passes(monkeypatch):
     found, network = Passes(), type(backbones.create(SMALL))
     found.watch(monkeypatch, network, "forward_features", "whole", 0)
     found.watch(monkeypatch, network, "forward_intermediates", "whole", 0)
-    found.watch(monkeypatch, TopLearner, "maps", "top10", 0)
+    found.watch(monkeypatch, TopLearner, "last", "top10", 0)
     found.watch(monkeypatch, FrozenLearner, "forward", "frozen", 0)
     found.watch(monkeypatch, NeighbourProbe, "forward", "frozen", 0)
     found.watch(monkeypatch, FrozenSegmenter, "forward", "unet_frozen", 0)
@@ -213,7 +213,7 @@ def test_calibration_times_every_step_of_the_plan(study, monkeypatch, capsys):
     needed = {step for stage in plan(study) for step in steps_of(stage)}
     speeds = calibration.calibrate(study, needed)
     assert set(speeds) == needed and all(0 < seconds < 60 for seconds in speeds.values())
-    nets = ("whole", "top10", "frozen", "unet_frozen", "unet_all")
+    nets = ("whole", "top10", "top", "frozen", "unet_frozen", "unet_all")
     every = {Step(net, train, SMALL, 32) for net in nets for train in (False, True)}
     assert set(calibration.calibrate(study, every)) == every
     assert "total" in planned(study)

@@ -1,10 +1,14 @@
-"""Networks by timm, and what "the top ten layers" means in each of them.
+"""Networks by timm: what they say of images, and what "the top ten layers" means in each of them.
+
+Pooling, and the layout of what is pooled, are timm's own: `forward_features`, then `forward_head` up to the
+classifier. So the features of a network are what timm's network without a classifier gives.
 
 The published scripts unfreeze the last ten *Keras layers*, which is a different depth in every network:
 half a residual block in ResNet50, one batch-norm's 192 offsets in InceptionV3. Each recipe below names the
 module whose input can be stored once (everything before it is frozen) and the parameters that train.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -28,6 +32,7 @@ KERAS_EPSILONS = {
 KERAS = "keras"
 # What timm's networks raise where an input does not fit them, and where their answer is no tensor.
 CANNOT = (RuntimeError, ValueError, AssertionError, TypeError, AttributeError, IndexError)
+AVERAGES = ("avg", "fast", "fastavg")  # timm's names of pooling by an average over places
 AUXILIARY = "AuxLogits."  # a second classifier half-way through InceptionV3, for training alone
 
 
@@ -94,6 +99,9 @@ class Undrawn(TorchFunctionMode):
 def create(backbone: str, classes: int = 0, variant: str = "") -> nn.Module:
     """A timm network with fresh weights; `classes=0` leaves out the classifier.
 
+    Where timm can, a network that was made for one size of image takes any: position embeddings keep the
+    shape in which they are published, and are interpolated as an image passes.
+
     Args:
         variant: `keras` for a network that computes what Keras' network of that name does; names and
             shapes of its parameters are those of timm's.
@@ -103,7 +111,10 @@ def create(backbone: str, classes: int = 0, variant: str = "") -> nn.Module:
     if not timm.is_model(backbone):
         near = get_close_matches(backbone, timm.list_models(), 5) or ["see timm.list_models()"]
         raise UserError(f"timm has no backbone '{backbone}'; near names: {', '.join(near)}")
-    model = timm.create_model(backbone, pretrained=False, num_classes=classes)
+    try:
+        model = timm.create_model(backbone, num_classes=classes, dynamic_img_size=True)
+    except TypeError:  # its constructor knows no such choice
+        model = timm.create_model(backbone, num_classes=classes)
     if variant:
         _as_keras(model, backbone, variant)
     return model
@@ -123,14 +134,31 @@ def layout(backbone: str, classes: int = 0) -> dict[str, Tensor]:
 
 
 @cache
-def feature_shape(backbone: str, size: int) -> tuple[int, ...] | str:
-    """Shape of what a network says of one image of `size` px, or why it says nothing; nothing is computed."""
+def _said(backbone: str, size: int) -> tuple[Tensor, Tensor] | str:
+    """What a network says of one image of `size` px, and this pooled, without numbers; or why nothing."""
     try:
         with torch.no_grad():
-            images = torch.empty(1, 3, size, size, device="meta")
-            return tuple(outline(backbone).forward_features(images).shape)
+            last = outline(backbone).forward_features(torch.empty(1, 3, size, size, device="meta"))
+            if not isinstance(last, Tensor):
+                return "they are several tensors"
+            features = outline(backbone).forward_head(last, pre_logits=True)
     except CANNOT as exc:
         return str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+    if features.ndim != 2:
+        return f"they are {' x '.join(map(str, features.shape[1:]))} numbers, not one row"
+    return last, features
+
+
+def feature_shape(backbone: str, size: int) -> tuple[int, ...] | str:
+    """Shape of what a network says of one image of `size` px before it is pooled, or why it says nothing."""
+    found = _said(backbone, size)
+    return found if isinstance(found, str) else tuple(found[0].shape)
+
+
+def width(backbone: str) -> int:
+    """Number of pooled features of an image."""
+    check(backbone)
+    return _said(backbone, usual_size(backbone))[1].shape[1]
 
 
 def usual_size(backbone: str) -> int:
@@ -139,14 +167,12 @@ def usual_size(backbone: str) -> int:
 
 
 def check(backbone: str) -> None:
-    """UserError unless features are maps (B, channels, height, width): others give numbers, and nonsense."""
-    network, found = outline(backbone), feature_shape(backbone, usual_size(backbone))
-    right = isinstance(found, tuple) and len(found) == 4 and found[1] == network.num_features
-    if not right or getattr(network, "output_fmt", None) not in (None, "NCHW"):
-        shape = " x ".join(map(str, found[1:])) if isinstance(found, tuple) else found
+    """UserError unless timm gives one row of pooled features for an image."""
+    found = _said(backbone, usual_size(backbone))
+    if isinstance(found, str):
         raise UserError(
-            f"the features of {backbone} ({shape}) are no maps of {network.num_features} channels x height x "
-            "width, which is all that is understood here; choose another backbone, such as resnet50"
+            f"the features of {backbone} are not understood here ({found}); choose another backbone, such as "
+            "resnet50"
         )
 
 
@@ -154,15 +180,47 @@ def check_size(backbone: str, size: int) -> None:
     """UserError where images of that side (px) are too small for a network, or do not fit it."""
     if isinstance(feature_shape(backbone, size), tuple):
         return
-    fixed = outline(backbone).pretrained_cfg.get("fixed_input_size")
-    larger = [] if fixed else range(size + 1, size + 64)
+    network = outline(backbone)
+    any_size = getattr(network, "dynamic_img_size", not network.pretrained_cfg.get("fixed_input_size"))
+    larger = range(size + 1, size + 64) if any_size else []
     works = next((s for s in larger if isinstance(feature_shape(backbone, s), tuple)), usual_size(backbone))
     raise UserError(f"{backbone} cannot be shown images of {size} px; {works} px work")
 
 
-def pooled(maps: Tensor) -> Tensor:
-    """Last feature maps (B, C, h, w) of any precision -> float32 (B, C): their mean over places."""
-    return maps.float().mean((2, 3))
+# From the last output to features, and to maps --------------------------------------------------------------
+def pooled(network: nn.Module, last: Tensor) -> Tensor:
+    """What `forward_features` said, of any precision -> float32 (B, C): timm's features before a classifier.
+
+    In full precision, because what follows the average in some networks is a norm or another layer.
+    """
+    with torch.autocast(last.device.type, enabled=False):
+        return network.forward_head(last.float(), pre_logits=True)
+
+
+def maps_of(network: nn.Module, last: Tensor) -> Tensor:
+    """What `forward_features` said -> maps (B, C, h, w), without class and register tokens."""
+    if last.ndim == 3:
+        tokens = last[:, getattr(network, "num_prefix_tokens", 0) :]
+        side = math.isqrt(tokens.shape[1])
+        return tokens.transpose(1, 2).unflatten(2, (side, side))
+    return last.permute(0, 3, 1, 2) if getattr(network, "output_fmt", "") == "NHWC" else last
+
+
+@cache
+def no_maps(backbone: str) -> str:
+    """Why a network has no class-activation maps: they need features that average over places; else empty."""
+    network, found = outline(backbone), _said(backbone, usual_size(backbone))
+    pools = [getattr(some, "global_pool", None) for some in (network, getattr(network, "head", None))]
+    kinds = [pool if isinstance(pool, str) else getattr(pool, "pool_type", "") for pool in pools if pool]
+    kind = next(filter(None, kinds), "")
+    try:
+        maps_of(network, found[0])
+    except CANNOT:
+        return f"{backbone} has no class-activation maps: its places form no square"
+    ways = {"token": "it reads its class token, not the places", "map": "it weighs places by attention"}
+    ways |= {"": "timm does not say how it pools"} | dict.fromkeys(AVERAGES)
+    way = ways.get(kind, f"it pools by '{kind}'")
+    return f"{backbone} has no class-activation maps: {way}" if way else ""
 
 
 def without_classifier(state: dict[str, Tensor], backbone: str) -> dict[str, Tensor]:
@@ -205,11 +263,31 @@ def top_of(backbone: str) -> Top:
     return TOPS[backbone]
 
 
-def unfreeze_top(model: nn.Module, backbone: str) -> None:
-    """Let only the top's parameters train."""
-    pattern = re.compile(top_of(backbone).trainable)
+@cache
+def last_stage(backbone: str) -> frozenset[str]:
+    """Names of the parameters of the last stage: of what lies behind the last but one of the maps that timm
+    names (`feature_info`): where the map is halved last, in a vision transformer its last block.
+
+    Raises: UserError where timm names fewer than two.
+    """
+    network = outline(backbone)
+    named = [level["module"] for level in getattr(network, "feature_info", [])]
+    modules = dict(network.named_modules())
+    if len(named) < 2 or named[-2] not in modules:
+        raise UserError(
+            f"'top' is not defined for backbone '{backbone}', for timm names no stages of it; list this "
+            "setting's backbones in transfer.settings"
+        )
+    before = [place for place, name in enumerate(modules) if f"{name}.".startswith(f"{named[-2]}.")]
+    behind = list(modules)[max(before) + 1 :]
+    return frozenset(f"{m}.{p}" for m in behind for p, _ in modules[m].named_parameters(recurse=False))
+
+
+def unfreeze(model: nn.Module, backbone: str, train: str) -> None:
+    """Let only the parameters of `top10` or of `top` train."""
+    pattern = re.compile(top_of(backbone).trainable) if train == "top10" else None
     for name, parameter in model.named_parameters():
-        parameter.requires_grad = bool(pattern.match(name))
+        parameter.requires_grad = bool(pattern.match(name)) if pattern else name in last_stage(backbone)
 
 
 def set_training(model: nn.Module, training: bool) -> None:

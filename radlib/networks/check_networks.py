@@ -51,6 +51,8 @@ def _checks(study: Study, backbone: str) -> list[tuple[str, Callable]]:
     checks = [(key, partial(backbones.check_size, backbone, size)) for key, size in sizes.items()]
     if asked([setting for setting in study.transfer.settings if setting.train == "top10"]):
         checks.append(("transfer.settings", partial(backbones.top_of, backbone)))
+    if asked([setting for setting in study.transfer.settings if setting.train == "top"]):
+        checks.append(("transfer.settings", partial(backbones.last_stage, backbone)))
     if draws and isinstance(backbones.feature_shape(backbone, study.segment.size), tuple):
         checks.append(("segment.settings", partial(_check_encoder, study, backbone)))
     return checks
@@ -65,6 +67,9 @@ def _check_encoder(study: Study, backbone: str) -> None:
         with torch.device("meta"):
             maps = network.forward_intermediates(torch.empty(1, 3, size, size), intermediates_only=True)
             channels = [level["num_chs"] for level in network.feature_info]
+            scales = [level["reduction"] for level in network.feature_info]
+            if len(set(scales)) < len(scales):
+                raise ValueError(f"its {len(scales)} maps are not all of different scales")
             drawn = tuple(UNet(channels, study.segment.decoder, size).eval()(maps).shape[1:])
         reason = "" if drawn == (size, size) else f"it would draw {drawn} px"
     except backbones.CANNOT as exc:

@@ -73,8 +73,8 @@ def reference(weights: Weights, path: Path) -> dict:
     """What the network says of `reference_image`, for others to compare their own loading with.
 
     Returns:
-        size: side of the image, px, the network's usual one; features: the first eight of its last maps'
-        means, to four digits, computed on the processor in float32.
+        size: side of the image, px, the network's usual one; features: the first eight of its pooled
+        features, to four digits, computed on the processor in float32.
     Raises:
         UserError: they are not finite, or are the same whatever the image.
     """
@@ -83,7 +83,7 @@ def reference(weights: Weights, path: Path) -> dict:
     image = torch.from_numpy(reference_image(size)).permute(2, 0, 1) / 255
     with torch.no_grad():
         found = network.forward_features(weights.preprocessing(torch.stack([image, 1 - image])))
-    features, others = backbones.pooled(found)
+    features, others = backbones.pooled(network, found)
     if not torch.isfinite(found).all():
         raise UserError(f"{path}: the network answers an image with NaN or infinity; ask its publisher")
     if torch.allclose(features, others, rtol=1e-4, atol=0):

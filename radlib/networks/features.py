@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from radlib import compute
 from radlib.code import code_digest
@@ -35,18 +35,18 @@ NOTHING = np.zeros(0, dtype=int)
 class Features:
     """One tensor per view: `pooled` float32 (n, C); `boundary` bfloat16 (n, c, h, w), or None.
 
-    `maps` bfloat16 (m, C, h, w): the last feature maps of view 0, of the images `mapped` (m,) alone. All are
-    maps of the stored files: only what is read takes memory, and all processes share it.
+    `last` bfloat16 (m, ...): the network's last output of view 0, in its own layout, of the images `mapped`
+    (m,) alone. All are maps of the stored files: only what is read takes memory, and all processes share it.
     """
 
     pooled: Sequence[Tensor]
     boundary: Sequence[Tensor] | None
-    maps: Tensor | None = None
+    last: Tensor | None = None
     mapped: np.ndarray | None = None
 
-    def maps_of(self, rows: np.ndarray) -> Tensor:
-        """(B, C, h, w) of rows that are among `mapped`."""
-        return self.maps[np.searchsorted(self.mapped, rows)]
+    def last_of(self, rows: np.ndarray) -> Tensor:
+        """(B, ...) of rows that are among `mapped`."""
+        return self.last[np.searchsorted(self.mapped, rows)]
 
 
 def features_of(
@@ -67,9 +67,9 @@ def features_of(
         kind: augmentation of views 1, 2, ...: `none`, `shifts` or `full`.
         boundary: also keep the input of the first layer that `top10` trains.
         advance: told of every image and view that is done.
-        mapped: rows, ascending, whose last feature maps are kept.
+        mapped: rows, ascending, whose last output is kept before it is pooled.
     """
-    model, stored = None, []
+    stored = []
     for view in range(count_views(kind, views)):
         kept = NOTHING if view else mapped
         key = digest_of(
@@ -81,9 +81,8 @@ def features_of(
         path = store / "features" / f"{key}.safetensors"
         tensors = _load(path)
         if tensors is None:
-            model = model or weights.build().eval()
             moves = moves_of(view, kind, len(packed.manifest))
-            _write(path, _said(model, packed, weights, size, moves, boundary, kept, advance))
+            _write(path, _said(packed, weights, size, moves, boundary, kept, advance))
             tensors = load_file(path)
         else:
             advance(len(packed.manifest))
@@ -91,7 +90,7 @@ def features_of(
     return Features(
         [tensors["pooled"] for tensors in stored],
         [tensors["boundary"] for tensors in stored] if boundary else None,
-        stored[0].get("maps"),
+        stored[0].get("last"),
         mapped,
     )
 
@@ -113,7 +112,6 @@ def view_of(views: Sequence, epoch: int | None):
 
 
 def _said(
-    model: nn.Module,
     packed: Packed,
     weights: Weights,
     size: int,
@@ -122,8 +120,8 @@ def _said(
     mapped: np.ndarray,
     advance: Advance,
 ) -> Iterator[dict[str, Tensor]]:
-    """What the network says of each batch, on the processor: `pooled`, and `boundary`, `maps` if asked."""
-    said, hook = {}, None
+    """What the network says of each batch, on the processor: `pooled`, and `boundary`, `last` if asked."""
+    model, said, hook = weights.network, {}, None
     if boundary:
         module = model.get_submodule(backbones.top_of(weights.backbone).boundary)
         hook = module.register_forward_pre_hook(lambda _, inputs: said.update(boundary=_joined(inputs[0])))
@@ -132,9 +130,9 @@ def _said(
             batch = batches.gather(packed.images, rows, size)
             batch = batches.augment(batch, None if moves is None else moves[rows])
             last = model.forward_features(weights.preprocessing(batch))
-            said["pooled"] = backbones.pooled(last).cpu()
+            said["pooled"] = backbones.pooled(model, last).cpu()
             if len(mapped):
-                said["maps"] = _joined(last[np.flatnonzero(np.isin(rows, mapped))])
+                said["last"] = _joined(last[np.flatnonzero(np.isin(rows, mapped))])
         yield said
         advance(len(rows))
     if hook:

@@ -1,8 +1,8 @@
-"""A backbone with a new head under one of three regimes: `frozen`, `top10`, `all`.
+"""A backbone with a new head under one of four regimes: `frozen`, `top10`, `top`, `all`.
 
-The three differ in where the last feature maps come from: stored, recomputed from a stored map through the
-last layers, or from the image through the whole network. Everything behind that is the same: features scaled
-by a fixed affine map, dropout, one linear unit.
+They differ in where the backbone's last output comes from: stored, recomputed from a stored map through the
+last layers, or from the image through the whole network. Everything behind that is the same: timm's pooling,
+features scaled by a fixed affine map, dropout, one linear unit.
 """
 
 import copy
@@ -53,9 +53,9 @@ def feature_scale(pooled: Tensor, train: np.ndarray, standardise: bool) -> tuple
 class FrozenLearner(nn.Module):
     """Only the head trains, on stored features."""
 
-    def __init__(self, features: Features, head: Head):
+    def __init__(self, features: Features, head: Head, weights: Weights):
         super().__init__()
-        self.features, self.head = features, head
+        self.features, self.head, self.weights = features, head, weights
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         """Logits of rows; `epoch` chooses the stored view or the augmentation, None is the image itself."""
@@ -63,11 +63,16 @@ class FrozenLearner(nn.Module):
 
     def shown(self, packed: Packed, features: Features) -> "FrozenLearner":
         """The same network before other images."""
-        return FrozenLearner(features, self.head)
+        return FrozenLearner(features, self.head, self.weights)
 
-    def maps(self, rows: np.ndarray) -> Tensor:
-        """Last feature maps (B, C, h, w) of the images themselves; here only of images with a lesion mask."""
-        return self.features.maps_of(rows).to(compute.device())
+    @property
+    def backbone(self) -> nn.Module:
+        """No part of what trains."""
+        return self.weights.network
+
+    def last(self, rows: np.ndarray) -> Tensor:
+        """The backbone's last output of the images themselves; here only of images with a lesion mask."""
+        return self.features.last_of(rows).to(compute.device())
 
 
 class TopLearner(nn.Module):
@@ -76,18 +81,18 @@ class TopLearner(nn.Module):
     def __init__(self, features: Features, weights: Weights, backbone: nn.Module, head: Head):
         super().__init__()
         self.boundary, self.head, self.backbone = features.boundary, head, backbone
-        backbones.unfreeze_top(backbone, weights.backbone)
+        backbones.unfreeze(backbone, weights.backbone, "top10")
         self.top = backbones.top_of(weights.backbone)
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
-        return self.head(backbones.pooled(self.maps(rows, epoch)))
+        return self.head(backbones.pooled(self.backbone, self.last(rows, epoch)))
 
     def shown(self, packed: Packed, features: Features) -> "TopLearner":
         other = copy.copy(self)
         other.boundary = features.boundary
         return other
 
-    def maps(self, rows: np.ndarray, epoch: int | None = None) -> Tensor:
+    def last(self, rows: np.ndarray, epoch: int | None = None) -> Tensor:
         stored = view_of(self.boundary, epoch)[rows].to(compute.device()).float()
         return self.top.forward(self.backbone, stored.contiguous(memory_format=torch.channels_last))
 
@@ -109,13 +114,26 @@ class WholeLearner(nn.Module):
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         moves = None if epoch is None else batches.draw_augmentation(len(rows), self.kind, generator)
-        return self.head(backbones.pooled(self.maps(rows, moves)))
+        return self.head(backbones.pooled(self.backbone, self.last(rows, moves)))
 
     def shown(self, packed: Packed, features: Features) -> "WholeLearner":
         other = copy.copy(self)
         other.images = packed.images
         return other
 
-    def maps(self, rows: np.ndarray, moves: Tensor | None = None) -> Tensor:
+    def last(self, rows: np.ndarray, moves: Tensor | None = None) -> Tensor:
         batch = batches.augment(batches.gather(self.images, rows, self.size), moves)
         return self.backbone.forward_features(self.preprocessing(batch))
+
+
+class StageLearner(WholeLearner):
+    """As `WholeLearner`, but of the backbone only the last stage trains; what lies before stays as it is."""
+
+    def __init__(self, packed: Packed, weights: Weights, backbone: nn.Module, *others):
+        super().__init__(packed, weights, backbone, *others)
+        backbones.unfreeze(backbone, weights.backbone, "top")
+
+    def train(self, mode: bool = True) -> "StageLearner":
+        super().train(mode)
+        backbones.set_training(self.backbone, mode)
+        return self

@@ -2,8 +2,11 @@
 
 With average pooling and one linear unit behind it, the logit is a sum over places of the last feature map:
 logit = mean over places of (w . F[place]) + constant. The map w . F is what each place adds to it (class
-activation mapping, Zhou et al. 2016, arXiv 1512.04150). Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391)
-is the same map for such a network, up to a factor.
+activation mapping, Zhou et al. 2016, arXiv 1512.04150), exactly. Grad-CAM (Selvaraju et al. 2017, arXiv
+1610.02391) takes for w the slope of the logit, averaged over places: the same w, but for a factor.
+Some networks have a norm or another layer between the average and the linear unit (ConvNeXt, MobileNetV3,
+some vision transformers). There it is Grad-CAM's: what small changes of a place would add, not what it adds.
+Networks that do not average (by a class token, or attention) have no maps: see `backbones.no_maps`.
 """
 
 from collections.abc import Sequence
@@ -32,20 +35,22 @@ def activation_maps(learner: nn.Module, rows: np.ndarray, batch_size: int) -> np
     becomes 1. A map is 0 throughout where no place speaks for the class.
     """
     learner.eval()
-    with compute.inference():
-        parts = (learner.maps(some).float() for some in batches.in_order(rows, batch_size))
-        found = [_evidence(learner.head, part).cpu() for part in parts]
+    found = [_evidence(learner, some).cpu() for some in batches.in_order(rows, batch_size)]
     maps = torch.nan_to_num(torch.cat(found)).clamp_min(0)
     largest = maps.amax((1, 2), keepdim=True)
     return (maps / largest.clamp_min(1e-20)).numpy()
 
 
-def _evidence(head: nn.Module, maps: Tensor) -> Tensor:
-    weights = (head.linear.weight[0] / head.scale).float()
-    with torch.autocast(maps.device.type, enabled=False):
-        evidence = torch.einsum("c,bchw->bhw", weights, maps)
-        sign = torch.where(head(backbones.pooled(maps)) < 0, -1.0, 1.0)
-    return sign[:, None, None] * evidence
+def _evidence(learner: nn.Module, rows: np.ndarray) -> Tensor:
+    """float32 (B, h, w): slope of the predicted class' logit, averaged over places, times the last map."""
+    with compute.inference():
+        last = learner.last(rows).float()
+    last = last.clone().requires_grad_()
+    logits = learner.head(backbones.pooled(learner.backbone, last))
+    (slopes,) = torch.autograd.grad(logits.sum(), last)
+    maps, slopes = (backbones.maps_of(learner.backbone, some.detach()) for some in (last, slopes))
+    evidence = torch.einsum("bc,bchw->bhw", slopes.mean((2, 3)), maps)
+    return torch.where(logits.detach() < 0, -1.0, 1.0)[:, None, None] * evidence
 
 
 def resized(map: np.ndarray, shape: tuple[int, int], resize: str) -> np.ndarray:

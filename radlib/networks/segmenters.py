@@ -2,8 +2,9 @@
 
 Ronneberger et al. 2015, arXiv 1505.04597. The decoder is that of segmentation_models_pytorch: it brings the
 coarser map to the size of the next finer one by interpolation, so the odd sizes of the Inceptions (45, 20, 9
-at 96 px) fit. What the encoder says is scaled map by map to mean 0 and SD 1, so that one learning rate means
-the same for every source.
+at 96 px) fit. Networks whose finest map is 1/4 of the image (Swin, ConvNeXt) have none at 1/2; there the
+decoder gets an empty one, as in that library. What the encoder says is scaled map by map to mean 0 and SD 1,
+so that one learning rate means the same for every source.
 """
 
 from dataclasses import dataclass
@@ -31,14 +32,16 @@ class UNet(nn.Module):
         super().__init__()
         self.size = size
         self.scales = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for channels in encoder)
-        # The decoder expects the input itself first, and reads only its size.
-        self.decoder = UnetDecoder([3, *encoder], decoder, n_blocks=len(decoder))
+        # The decoder expects the input itself first, and reads only its size; likewise of maps that lack.
+        self.empty = max(len(decoder) - len(encoder), 0)
+        self.decoder = UnetDecoder([3, *[0] * self.empty, *encoder], decoder, n_blocks=len(decoder))
         self.head = nn.Conv2d(decoder[-1], 1, kernel_size=3, padding=1)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        frame = maps[0].new_empty((len(maps[0]), 0, self.size, self.size))
+        sides = [self.size >> halved for halved in range(1 + self.empty)]
+        frames = [maps[0].new_empty((len(maps[0]), 0, side, side)) for side in sides]
         scaled = [scale(some) for scale, some in zip(self.scales, maps, strict=True)]
-        return self.head(self.decoder([frame, *scaled]))[:, 0].float()
+        return self.head(self.decoder([*frames, *scaled]))[:, 0].float()
 
 
 @dataclass(frozen=True)

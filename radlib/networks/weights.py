@@ -74,6 +74,11 @@ class Weights:
             total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return total.hexdigest()
 
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network as it is, in evaluation. Training copies it, for drawing fresh weights takes longer."""
+        return self.build().eval()
+
     def build(self) -> nn.Module:
         """A new network with these weights, channels last, on the device."""
         with backbones.Undrawn():

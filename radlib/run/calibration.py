@@ -19,7 +19,7 @@ from radlib import compute
 from radlib.data.images import Packed
 from radlib.machines.workers import Advance, work
 from radlib.networks.features import Features
-from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearner
+from radlib.networks.learners import FrozenLearner, Head, StageLearner, TopLearner, WholeLearner
 from radlib.networks.segmenters import FrozenSegmenter, Pictures, WholeSegmenter, encoded
 from radlib.networks.weights import Weights, load_weights
 from radlib.run.costs import Step, sizes_of
@@ -65,21 +65,22 @@ def _batch_size(study: Study, step: Step) -> int:
 def _learner(study: Study, step: Step, weights: Weights, count: int) -> nn.Module:
     """What a run trains, on `count` images of noise."""
     sizes = sizes_of(step.backbone, step.size)
-    channels = sizes.last[0]
-    head = Head(torch.zeros(channels), torch.ones(channels), study.transfer.dropout)
+    head = Head(torch.zeros(sizes.width), torch.ones(sizes.width), study.transfer.dropout)
     noise = np.random.default_rng(0).integers(0, 256, (count, step.size, step.size, 1), dtype=np.uint8)
     packed = Packed(noise, None, pd.DataFrame(), {"digest": "noise"})
     pictures = Pictures(packed, np.arange(count), torch.rand(count, step.size, step.size) < 0.5, step.size)
     if step.net == "whole":
         return WholeLearner(packed, weights, weights.build(), step.size, "full", head)
+    if step.net == "top":
+        return StageLearner(packed, weights, weights.build(), step.size, "full", head)
     if step.net == "unet_all":
         return WholeSegmenter(pictures, weights, "full", study.segment.decoder)
     if step.net == "unet_frozen":
         said = encoded(pictures, weights, "none", 1, advance=lambda done: None)
         return FrozenSegmenter(pictures, said, study.segment.decoder)
-    pooled = torch.rand(1, count, channels)
+    pooled = torch.rand(1, count, sizes.width)
     if step.net == "frozen":
-        return FrozenLearner(Features(pooled, None), head)
+        return FrozenLearner(Features(pooled, None), head, weights)
     boundary = torch.rand(1, count, *sizes.boundary).bfloat16()
     return TopLearner(Features(pooled, boundary), weights, weights.build(), head)
 

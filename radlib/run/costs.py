@@ -23,16 +23,16 @@ from radlib.study.common import PROBES
 MASK_BYTES = 512 * 512 // 8  # of a mask whose size is not known yet: one bit per pixel of 512 x 512
 ROW_BYTES = 60  # of an image in a table: its name, its patient's and a few numbers
 RUN_BYTES = 10_000  # of a run's file besides its images
-_NETS = {"frozen": "frozen", "top10": "top10", "all": "whole", "logistic": "frozen", "knn": "frozen"}
+_NETS = {"frozen": "frozen", "top10": "top10", "top": "top", "all": "whole"} | dict.fromkeys(PROBES, "frozen")
 _UNETS = {"frozen": "unet_frozen", "all": "unet_all"}
 
 
 class Step(NamedTuple):
     """One way in which an image passes a network.
 
-    net: `whole`; `top10`, from the stored input of the first trainable layer on; `frozen`, the head alone;
-    `unet_frozen`, the decoder alone; `unet_all`. train: forward, backward and the optimiser's step; else
-    forward alone. size: side of the network's input, px.
+    net: `whole`; `top10`, from the stored input of the first trainable layer on; `top`, the whole network,
+    of which the last stage trains; `frozen`, the head alone; `unet_frozen`, the decoder alone; `unet_all`.
+    train: forward, backward and the optimiser's step; else forward alone. size: side of the input, px.
     """
 
     net: str
@@ -134,17 +134,19 @@ def transfer(study: Study, runs: list[Run], counts: Counts) -> Piece:
     if any(run.train not in PROBES for run in runs):  # probes read the images themselves
         images *= count_views(study.tasks[task].augment, study.transfer.views)
     boundary = 2 * math.prod(says.boundary) * any(run.train == "top10" for run in runs)
-    features = images * (4 * says.last[0] + boundary) + 2 * math.prod(says.last) * total.lesions
+    features = images * (4 * says.width + boundary) + 2 * says.last * total.lesions
     steps, files = _passes("whole", backbone, size, 0, images), 0
     for run in runs:
         fold = counts.folds[run.fold]
         epochs, trained = _trials(study, run, fold.images.train)
         # Once more for the threshold, after the best epoch's weights are back.
         scored = (epochs + 1) * fold.images.validation + fold.images.test
-        if _NETS[run.train] != "frozen":  # class-activation maps take a pass: no last map is stored
+        # Class-activation maps take a pass, where what is pooled is not stored.
+        if _NETS[run.train] != "frozen" and says.last:
             scored += fold.lesions.validation + fold.lesions.test
         steps += _passes(_NETS[run.train], backbone, size, trained, scored)
-        maps = fold.lesions.test * (run.train != "knn") * (2 * math.prod(says.last[1:]) + ROW_BYTES)
+        mapped = run.train != "knn" and says.places > 0
+        maps = fold.lesions.test * mapped * (2 * says.places + ROW_BYTES)
         files += RUN_BYTES + fold.images.test * ROW_BYTES + maps
     return Piece(steps, features + 2 * files, features)
 
@@ -175,7 +177,7 @@ def segmentation(study: Study, runs: list[Run], counts: Counts) -> Piece:
         scored = epochs * masked.validation + masked.test
         steps += _passes(_UNETS[run.train], backbone, size, epochs * masked.train, scored)
         files += RUN_BYTES + masked.test * (ROW_BYTES + counts.mask_bytes)
-    return Piece(steps, 2 * files, 2 * images * (2 * sizes_of(backbone, size).encoder + size**2))
+    return Piece(steps, 2 * files, 2 * images * (2 * _encoder(backbone, size) + size**2))
 
 
 def run_groups(runs: list[Run]) -> list[list[Run]]:
@@ -196,13 +198,14 @@ def _passes(net: str, backbone: str, size: int, trained: int, scored: int) -> Co
 class Sizes:
     """How many numbers one backbone says of an image of one size.
 
-    last: shape (C, h, w) of the last feature map. boundary: the same of what `top10` runs store, or empty
-    where that is not defined. encoder: of all maps that a U-Net uses.
+    width: pooled features. last: what they are pooled from, and places: of a class-activation map; both 0
+    where it has no maps. boundary: shape (C, h, w) of what `top10` runs store, or empty where not defined.
     """
 
-    last: tuple[int, ...]
+    width: int
+    last: int
+    places: int
     boundary: tuple[int, ...]
-    encoder: int
 
 
 @cache
@@ -222,5 +225,15 @@ def sizes_of(backbone: str, size: int) -> Sizes:
     last = network.forward_features(image)
     for hook in hooks:
         hook.remove()
-    encoder = network.forward_intermediates(image, intermediates_only=True)
-    return Sizes(tuple(last.shape[1:]), boundary[-1], sum(level.numel() for level in encoder))
+    width = backbones.width(backbone)
+    if backbones.no_maps(backbone):
+        return Sizes(width, 0, 0, boundary[-1])
+    return Sizes(width, last.numel(), backbones.maps_of(network, last)[0, 0].numel(), boundary[-1])
+
+
+@cache
+def _encoder(backbone: str, size: int) -> int:
+    """Numbers in all maps of an image that a U-Net uses."""
+    image = torch.empty(1, 3, size, size, device="meta")
+    maps = backbones.outline(backbone).forward_intermediates(image, intermediates_only=True)
+    return sum(level.numel() for level in maps)

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Len
 from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, ValidationInfo
 from pydantic_core import ErrorDetails
 
-Train = Literal["frozen", "top10", "all", "logistic", "knn"]
+Train = Literal["frozen", "top10", "top", "all", "logistic", "knn"]
 PROBES = ("logistic", "knn")  # read stored features, and train by no gradient: no rate, epochs or seed
 Resize = Literal["stretch", "letterbox"]
 RANDOM = "random"

@@ -175,7 +175,7 @@ class Study(Strict):
         return self._runs(task, self.segment.settings)
 
     def _runs(self, task: str, settings: list) -> list[Run]:
-        cost = {"top10": 1, "all": 2}
+        cost = {"top10": 1, "top": 2, "all": 3}
         return [
             Run(task, source, backbone, setting.train, setting.lr, fold, seed)
             for setting in sorted(settings, key=lambda s: cost.get(s.train, 0))

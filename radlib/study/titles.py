@@ -13,6 +13,7 @@ ESTIMATES = {
 TRAIN = {
     "frozen": "frozen",
     "top10": "top 10 layers",
+    "top": "last stage",
     "all": "all layers",
     "logistic": ESTIMATES["logistic"],
     "knn": ESTIMATES["knn"],

@@ -58,7 +58,7 @@ class _Learning(Strict):
 
 class Transfer(_Learning):
     settings: list[Setting] = Field(min_length=1)
-    epochs: dict[Train, int] = Field({}, description="epochs for each of frozen, top10 and all")
+    epochs: dict[Train, int] = Field({}, description="epochs for each of frozen, top10, top and all")
     batch_size: int = Field(32, ge=2)
     dropout: float = Field(0.5, ge=0, lt=1)
     views: int = Field(2, ge=1, description="stored views per image: the image itself and augmented ones")

@@ -10,7 +10,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -95,11 +94,6 @@ class RunGroup(ABC):
         return pd.DataFrame()
 
     # What they have in common ---------------------------------------------------------------------------
-    @cached_property
-    def network(self) -> nn.Module:
-        """Copied for every run: drawing fresh weights only to overwrite them takes longer."""
-        return self.weights.build()
-
     def parts(self, run: Run) -> list[np.ndarray]:
         """Rows of the manifest in which a run trains, validates and tests."""
         part = self.packed.manifest[f"part_{run.fold}"].to_numpy()
@@ -293,7 +287,7 @@ def _group_of(run: Run) -> tuple[str, str]:
 def _part_of(run: Run) -> tuple:
     """A part of a group. Training the whole network takes so much longer than making the group's features
     that many machines may as well make them several times, and share the folds."""
-    return *_group_of(run), run.fold if run.train == "all" else -1
+    return *_group_of(run), run.fold if run.train in ("top", "all") else -1
 
 
 def _gathered(results: list[tuple[dict, pd.DataFrame]], computed: int) -> Finished:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from radlib.data.images import Packed
 from radlib.networks.features import Features
 from radlib.networks.learners import FrozenLearner, Head
+from radlib.networks.weights import Weights
 from radlib.study.training import Transfer
 
 TEMPERATURE = 0.07
@@ -30,9 +31,9 @@ class LogisticProbe(FrozenLearner):
     Solved by scikit-learn (L-BFGS). The solution is a linear head, so maps are those of a trained one.
     """
 
-    def __init__(self, features: Features):
+    def __init__(self, features: Features, weights: Weights):
         width = features.pooled[0].shape[1]
-        super().__init__(features, Head(torch.zeros(width), torch.ones(width), dropout=0.0))
+        super().__init__(features, Head(torch.zeros(width), torch.ones(width), dropout=0.0), weights)
         nn.init.zeros_(self.head.linear.weight)  # unsolved, it has no opinion
         nn.init.zeros_(self.head.linear.bias)
 

@@ -15,8 +15,16 @@ from radlib import compute
 from radlib.data.images import Packed, open_packed
 from radlib.errors import UserError
 from radlib.machines.workers import Advance
+from radlib.networks.backbones import no_maps
 from radlib.networks.features import NOTHING, Features, features_of
-from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearner, feature_scale
+from radlib.networks.learners import (
+    FrozenLearner,
+    Head,
+    StageLearner,
+    TopLearner,
+    WholeLearner,
+    feature_scale,
+)
 from radlib.networks.localise import activation_maps, baselines, localise
 from radlib.networks.weights import Weights
 from radlib.seeds import digest_of
@@ -68,16 +76,17 @@ class TransferGroup(RunGroup):
     """They share weights and features. localises: whether maps are compared with lesion masks."""
 
     section, folder = "transfer", "runs"
-    stored = ("frozen", "top10", "all", "logistic", "knn")
+    stored = ("frozen", "top10", "top", "all", "logistic", "knn")
     probes = {"logistic": "strengths", "knn": "neighbours"}
-    passes = {"frozen": 0.003, "top10": 0.15, "all": 3.5, "logistic": 0.05, "knn": 0.05}
+    passes = {"frozen": 0.003, "top10": 0.15, "top": 1.8, "all": 3.5, "logistic": 0.05, "knn": 0.05}
     diverged = {"val_auc": 0.5}
     localises = True
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         super().__init__(study, task, packed, weights, advance)
         self.size, self.score = study.input_size(task, weights.backbone), study.tasks[task].score
-        self.masked = np.flatnonzero(packed.manifest["has_mask"]) if packed.masks else NOTHING
+        shows = packed.masks and not no_maps(weights.backbone)
+        self.masked = np.flatnonzero(packed.manifest["has_mask"]) if shows else NOTHING
 
     def digest(self, run: Run) -> str:
         """Images are scored whatever is compared, but figures of validation and test are of the latter."""
@@ -120,20 +129,22 @@ class TransferGroup(RunGroup):
         return torch.from_numpy(labels).to(compute.device())
 
     def share(self, run: Run) -> None:
-        _ = self.features, (run.train in ("frozen", *self.probes) or self.network)
+        _ = self.features, (run.train in ("frozen", *self.probes) or self.weights.network)
 
     def learner(self, run: Run, train: np.ndarray) -> nn.Module:
         if run.train in self.probes:
-            kind = LogisticProbe if run.train == "logistic" else NeighbourProbe
-            return kind(self.features).to(compute.device())
+            logistic = run.train == "logistic"
+            probe = LogisticProbe(self.features, self.weights) if logistic else NeighbourProbe(self.features)
+            return probe.to(compute.device())
         center, scale = feature_scale(self.features.pooled[0], train, self.options.standardise)
         head = Head(center, scale, self.options.dropout).to(compute.device())
         if run.train == "frozen":
-            return FrozenLearner(self.features, head)
-        network = copy.deepcopy(self.network)
+            return FrozenLearner(self.features, head, self.weights)
+        network = copy.deepcopy(self.weights.network)
         if run.train == "top10":
             return TopLearner(self.features, self.weights, network, head)
-        return WholeLearner(self.packed, self.weights, network, self.size, self.kind, head)
+        learner = StageLearner if run.train == "top" else WholeLearner
+        return learner(self.packed, self.weights, network, self.size, self.kind, head)
 
     def fit(self, learner, run: Run, train, validation, generator) -> tuple[dict, list[dict]]:
         """Of a probe: history has a row per candidate, with its `choice`, in place of epochs.
@@ -193,7 +204,7 @@ class TransferGroup(RunGroup):
             "test_auc": auc(*self.compared(scores, labels, test)),
         }
         table = pd.DataFrame({"label": labels, "score": scores})
-        if self.localises and len(self.masked) and hasattr(learner, "maps"):
+        if self.localises and len(self.masked) and hasattr(learner, "last"):
             figures["threshold"], located = self._localise(learner, validation, test)
             table = table.join(located)
         return figures, table

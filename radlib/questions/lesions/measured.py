@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from radlib.errors import UserError
+from radlib.networks.backbones import no_maps
 from radlib.stats.dice import BASELINES, MAP_FIGURES, MASK_FIGURES
 from radlib.study import Study
 from radlib.training.results import (
@@ -82,7 +83,8 @@ def lesion_tasks(study: Study) -> list[str]:
 
 
 def load_localised(study: Study, results: Results) -> Found:
-    """Read `results/<task>/localisation.parquet` of those tasks of `results` that have lesion masks.
+    """Read `results/<task>/localisation.parquet` of those tasks of `results` that have lesion masks; without
+    the runs that have no class-activation maps: of nearest neighbours, and of some backbones.
 
     Raises:
         UserError: a file is missing or damaged, or lacks a run or a figure.
@@ -92,7 +94,10 @@ def load_localised(study: Study, results: Results) -> Found:
         path = study.result_dir(task) / "localisation.parquet"
         table = read_result(path, task, [*_IMAGE, *MAP_FIGURES])
         if len(table):
-            runs[task], images[task] = results.of_task(task), table
+            found = results.of_task(task)
+            lacking = found[~found["run"].isin(table["run"])]
+            mapless = (lacking["train"] == "knn") | (lacking["backbone"].map(no_maps) != "")
+            runs[task], images[task] = found.drop(index=lacking.index[mapless]), table
             _check_complete(path, runs[task], table, MAP_FIGURES)
     return Found("localisation", MAP_FIGURES, runs, images)
 
