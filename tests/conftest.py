@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import settings
 
 from radlib import compute
 from radlib.data.masks import pack
@@ -20,6 +21,8 @@ from radlib.study.training import Compute
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = "tf_efficientnet_lite0"
+settings.register_profile("busy", deadline=None)  # a busy computer is no failure
+settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list) -> None:
