@@ -8,6 +8,7 @@ from pathlib import Path
 
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.next_study import NEXT, next_findings
+from radlib.questions.auc.sources import SOURCES, sources_findings
 from radlib.questions.calibration import CALIBRATION, calibration_findings
 from radlib.questions.confounds import CONFOUNDS, confounds_findings
 from radlib.questions.controls import CONTROLS
@@ -35,9 +36,13 @@ from radlib.questions.validity.coverage import VALIDITY, validity_findings
 from radlib.show.findings import Finding
 from radlib.study import Study
 
+LESIONS = "Where do networks look, and what do they draw?"
 # Question -> its tables, what each says, and the cell of a notebook that shows it.
 QUESTIONS = {
-    "Where do networks look, and what do they draw?": [(DICE, lesion_findings, "06_dice#difference")],
+    "Would the same sources, pretrained again, give the same difference?": [
+        (SOURCES, sources_findings, "04_auc#sources")
+    ],
+    LESIONS: [(DICE, lesion_findings, "06_dice#difference")],
     "Does squeezing the image matter?": [(RESIZE, resize_findings, "06_dice#resize")],
     "How many test patients would decide it?": [(NEXT, next_findings, "04_auc#next")],
     "Which source comes first, and how often?": [
@@ -99,7 +104,7 @@ def findings_by_question(study: Study) -> dict[str, list[Finding]]:
             found += [replace(one, where=cell, csv=one.csv or table.file) for one in said]
         asked[question] = found[:MOST]
     lost = collapse_findings(study, load_segmented(study))
-    asked[next(iter(asked))] += [replace(one, where="06_dice#lesson") for one in lost]
+    asked[LESIONS] += [replace(one, where="06_dice#lesson") for one in lost]
     return {question: found for question, found in asked.items() if found}
 
 

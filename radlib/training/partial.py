@@ -36,8 +36,8 @@ FEWEST_SPARE = 4
 class PartialRun(Run):
     """A run on the first patients of a random order of its fold's training patients."""
 
-    fraction: float
-    order: int
+    fraction: float = 1.0
+    order: int = 0
 
 
 class PartialGroup(TransferGroup):

@@ -16,7 +16,8 @@ from radlib.study.common import PROBES
 
 SETTING = ["backbone", "train", "lr"]
 REMEDY = "run dvc repro to compute it again"
-RUN = [*SETTING, "fold", "seed"]
+TRAINING = [*SETTING, "replicate"]  # what further seeds are trainings of: a setting, from the same weights
+RUN = [*TRAINING, "fold", "seed"]
 SPARE = 3
 _SOURCE_RUN = ["source", *RUN]
 _FIGURES = ["val_loss", "val_auc", "test_auc"]
@@ -162,6 +163,9 @@ def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as exc:
         raise UserError(f"{path} cannot be read ({exc}); delete it and {REMEDY}") from exc
+    # Written before sources could have several pretrainings: each has one.
+    if "source" in table and "replicate" not in table:
+        table["replicate"] = 0
     missing = [c for c in columns if c not in table]
     if missing:
         raise UserError(f"{path} lacks the column {missing[0]}; {REMEDY}")
@@ -265,7 +269,7 @@ def check_one_version(runs: pd.DataFrame) -> None:
     for task, group in runs.groupby("task"):
         if group["data_digest"].nunique() > 1:
             raise UserError(f"task '{task}': its runs used different versions of the data; {REMEDY}")
-    for (source, backbone), group in runs.groupby(["source", "backbone"]):
+    for (source, backbone, _), group in runs.groupby(["source", "backbone", "replicate"]):
         if group["weights_digest"].nunique() > 1:
             raise UserError(
                 f"runs of source '{source}' with {backbone} started from different weights; {REMEDY}"
@@ -275,7 +279,7 @@ def check_one_version(runs: pd.DataFrame) -> None:
 def paired_runs(
     runs: pd.DataFrame, pair: tuple[str, str], keys: list[str] = RUN
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs of both sources whose backbone, train, lr, fold and seed (`keys`) both have, in one order."""
+    """The runs of both sources of which both have the `keys`, in one order."""
     sides = [runs[runs["source"] == source] for source in pair]
     common = sides[0][keys].merge(sides[1][keys], on=keys).sort_values(keys)
     a, b = (common.merge(side, on=keys, how="left", validate="one_to_one") for side in sides)
@@ -290,8 +294,8 @@ def headline_runs(study: Study, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def settings_by_fold(runs: pd.DataFrame) -> list[np.ndarray]:
-    """Per fold, (runs,) the number of each run's setting, in the order of `Results.scores`."""
-    numbers = runs.groupby(SETTING, sort=False).ngroup()
+    """Per fold, (runs,) the number of each run's setting and weights, in the order of `Results.scores`."""
+    numbers = runs.groupby(TRAINING, sort=False).ngroup()
     return [numbers[group.index].to_numpy() for _, group in runs.groupby("fold")]
 
 
