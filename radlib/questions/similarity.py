@@ -180,10 +180,10 @@ def stages_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     looks[DRAWS] = {"color": style.UNDECIDED, "lw": 1.4, "ls": "--"}
     for panel, ((backbone, state), rows) in zip(found.panels, panels, strict=True):
         style.quiet(panel).set(title=f"{backbone}, {state} transfer")
-        panel.set_ylim(top=1.03)
         for pair, line in rows.groupby(["one", "other"], sort=False):
             style.banded(panel, line["stage"], *(line[name] for name in _CKA), **looks[pair])
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    found.panels[0].set_ylim(max(some["ci_low"].min() - 0.05, -0.5), 1.03)  # of all: they share it
     for panel in found.lowest:
         panel.set_xlabel("stage, from the image to the pooled features")
     for panel in found.first:

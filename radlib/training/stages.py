@@ -37,13 +37,13 @@ class StagesGroup(TransferGroup):
 
     def test(self, learner: nn.Module, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
         """A row per test image, a column per stage: float32 (channels,) as bytes."""
-        network = getattr(learner, "backbone", self.network).eval()
+        network = getattr(learner, "backbone", self.weights.network).eval()
         said = {}
         with watched(network, said), compute.inference():
             for rows in batches.in_order(test, BATCH):
                 images = batches.gather(self.packed.images, rows, self.size)
                 last = network.forward_features(self.weights.preprocessing(images))
-                said.setdefault(POOLED, []).append(backbones.pooled(last).cpu())
+                said.setdefault(POOLED, []).append(backbones.pooled(network, last).cpu())
         found = {name: np.concatenate([part.numpy() for part in parts]) for name, parts in said.items()}
         return {}, pd.DataFrame({name: [row.tobytes() for row in rows] for name, rows in found.items()})
 
