@@ -58,10 +58,13 @@ def make_study(root: Path, tasks=("thyroid_us",), folds=2, backbones=("resnet50"
     return load_study(path=path)
 
 
-def fabricate(study: Study, strength: dict[str, float], patients: int = 80, seed: int = 0) -> None:
+def fabricate(
+    study: Study, strength: dict[str, float], patients: int = 80, seed: int = 0, pretraining: float = 0.0
+) -> None:
     """Write results of all tasks: `strength[source]` is how far positives score above negatives, in SD.
 
-    Two images a patient; noise of patients and images is shared by all runs, as real test images would be.
+    A pretraining adds N(0, pretraining^2) to it, on all tasks. Two images a patient; noise of patients and
+    images is shared by all runs, as real test images would be.
     """
     for number, task in enumerate(study.tasks):
         rng = np.random.default_rng([seed, number])
@@ -72,17 +75,19 @@ def fabricate(study: Study, strength: dict[str, float], patients: int = 80, seed
         runs, predictions = [], []
         for run in study.runs_of(task):
             part, name = folds[run.fold], run.name
-            signal = strength[run.source] * part["label"].to_numpy()
+            of_weights = np.random.default_rng([seed, *str(run.weights).encode()]).normal(0, pretraining)
+            signal = (strength[run.source] + of_weights) * part["label"].to_numpy()
             scores = 1 / (1 + np.exp(-(signal + shared[run.fold] + rng.normal(0, 0.5, len(part)))))
             runs.append(
                 {
                     "run": name, "task": task, "source": run.source, "backbone": run.backbone,
-                    "train": run.train, "lr": run.lr, "fold": run.fold, "seed": run.seed, "best_epoch": 1,
+                    "train": run.train, "lr": run.lr, "fold": run.fold, "seed": run.seed,
+                    "replicate": run.replicate, "best_epoch": 1,
                     "val_loss": rng.uniform(0.4, 0.7), "val_auc": rng.uniform(0.6, 0.9),
                     "val_threshold": 0.6,
                     "test_auc": float(aucs(scores[np.newaxis], part["label"].to_numpy())[0]),
-                    "n_trainable": 2049, "seconds": 1.0, "data_digest": task, "weights_digest": run.source
-                    + run.backbone, "diverged": False,
+                    "n_trainable": 2049, "seconds": 1.0, "data_digest": task,
+                    "weights_digest": str(run.weights), "diverged": False,
                 }
             )  # fmt: skip
             predictions.append(part.assign(run=name, fold=run.fold, score=scores))

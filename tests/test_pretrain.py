@@ -64,6 +64,29 @@ def test_interrupted_training_resumes_to_the_same_weights(study, monkeypatch):
     assert found == channel_statistics(packed.images, rows)
 
 
+def with_replicates(study, number: int):
+    return study.model_copy(
+        update={"pretrain": study.pretrain.model_copy(update={"replicates": number, "epochs": 1})}
+    )
+
+
+def test_replicates_differ_and_one_more_leaves_the_others_as_they_are(study, monkeypatch):
+    names = pretrain(with_replicates(study, 2), "radiology", save=True)
+    assert list(names) == [SMALL, f"{SMALL} (2)"]
+    paths = [study.model_file("radiology", SMALL, replicate) for replicate in (0, 1)]
+    first, second = map(load_file, paths)
+    assert any(not torch.equal(first[key], second[key]) for key in first)
+    assert paths[1].with_suffix(".history.csv").is_file()
+    epochs, epoch = [], module._Training._epoch
+    monkeypatch.setattr(
+        module._Training, "_epoch", lambda self, *given: (epochs.append(given), epoch(self, *given))
+    )
+    pretrain(with_replicates(study, 3), "radiology", save=True)
+    assert len(epochs) == 1
+    for path, state in zip(paths, (first, second), strict=True):
+        assert_equal(load_file(path), state)
+
+
 def test_reading_ahead_changes_no_bit(study, monkeypatch):
     """Against reading each batch when it is asked for."""
     found = pretrain(study, "radiology", save=True)[SMALL].history

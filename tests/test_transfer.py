@@ -16,6 +16,7 @@ from radlib.networks import features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.study.training import Setting
 from radlib.training import transfer
+from radlib.training.results import load_results
 from tests.conftest import SMALL, two_classes, write_packed
 
 TASK = "breast_us"
@@ -52,6 +53,20 @@ def test_every_regime_runs_once_and_finds_the_signal(study):
     assert trainable["top10"] == 1281 + 320 * 1280 + 2 * 1280
     for name in TABLES:
         assert (study.result_dir(TASK) / f"{name}.parquet").is_file()
+
+
+def test_every_replicate_of_random_weights_has_its_runs(study):
+    some = study.model_copy(
+        update={
+            "sources": ["random"],
+            "pretrain": study.pretrain.model_copy(update={"replicates": 2}),
+            "transfer": study.transfer.model_copy(update={"settings": [Setting(train="frozen", lr=0.01)]}),
+        }
+    )
+    runs = transfer.transfer(some, TASK, save=True).runs
+    assert len(runs) == 4 and runs.groupby("replicate")["weights_digest"].nunique().eq(1).all()
+    assert runs["weights_digest"].nunique() == 2
+    assert len(load_results(some, [TASK]).of_task(TASK)) == 4
 
 
 def test_test_auc_is_that_of_the_stored_predictions(study):

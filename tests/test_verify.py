@@ -20,6 +20,7 @@ from radlib.questions import ranking as ranks
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.next_study import NEXT, next_study
+from radlib.questions.auc.sources import SOURCES
 from radlib.questions.calibration import CALIBRATION
 from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions
@@ -69,6 +70,7 @@ def committed(tmp_path_factory):
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
     NEXT.write(study, next_study(study, results))
+    SOURCES.write(study, SOURCES.frame())  # each source was pretrained once
     located = lesions.load_localised(study, results)
     DICE.write(study, compare_lesions.compare_found(study, [located]))
     VALIDITY.write(study, coverage_table(study, simulate(study)))
@@ -147,7 +149,17 @@ def test_an_untouched_report_is_identical(copy):
     said, holds = verify(NAME, root=copy)
     found = verdicts_of(said)
     assert holds, said
-    computed = ("auc", "overall", "next_study", "dice", "resize", "ranks", "improvement", "calibration")
+    computed = (
+        "auc",
+        "overall",
+        "next_study",
+        "sources",
+        "dice",
+        "resize",
+        "ranks",
+        "improvement",
+        "calibration",
+    )
     assert [found[f"{name}.csv"] for name in computed] == ["identical"] * len(computed)
     rows = pd.read_csv(copy / REPORT / "validity.csv")
     small = (rows["positive"] == 12).sum()

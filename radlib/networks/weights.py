@@ -19,7 +19,7 @@ from radlib import compute
 from radlib.errors import UserError
 from radlib.networks import backbones
 from radlib.networks.tensor_files import read_safetensors
-from radlib.seeds import seed_of
+from radlib.seeds import replicate_seed
 from radlib.store import atomic_path
 from radlib.study import Study
 from radlib.study.common import RANDOM, is_random
@@ -104,17 +104,17 @@ def save_weights(path: Path, state: dict[str, Tensor], preprocessing: Preprocess
         save_file(state, temporary, metadata=metadata)
 
 
-def load_weights(study: Study, source: str, backbone: str) -> Weights:
-    """First weights of (source, backbone): random numbers, or the file an earlier stage wrote.
+def load_weights(study: Study, source: str, backbone: str, replicate: int = 0) -> Weights:
+    """First weights of (source, backbone, replicate): random numbers, or the file an earlier stage wrote.
 
     Raises: UserError where the file is missing, damaged, or of another network, or none that is understood.
     """
     backbones.check(backbone)
     if is_random(source):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(study.seed, source, backbone))
+            torch.manual_seed(replicate_seed(replicate, study.seed, source, backbone))
             return Weights(source, backbone, backbones.create(backbone).state_dict(), Preprocessing())
-    path = study.model_file(source, backbone)
+    path = study.model_file(source, backbone, replicate)
     if not path.is_file():
         raise UserError(
             f"no weights of source '{source}' for {backbone} at {path}; `dvc repro` makes them, "

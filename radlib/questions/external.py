@@ -44,7 +44,7 @@ from radlib.stats.estimate import BOTH, independent_difference
 from radlib.stats.folds import tested
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
-from radlib.training.results import SETTING, FoldPredictions, Results, paired_runs, settings_by_fold
+from radlib.training.results import TRAINING, FoldPredictions, Results, paired_runs, settings_by_fold
 
 NO_EXTERNAL = (
     "No task of this study names a second set of its finding by `external`, so nothing is asked here."
@@ -157,7 +157,7 @@ def _names_patients(study: Study, dataset: str) -> bool:
 def _pair_row(study: Study, results: Results, task: str, sides, outside: FoldPredictions, both: bool) -> dict:
     name, (a, b) = study.tasks[task].external, (results.scores(task, runs) for runs in sides)
     far = [[outside.of(list(runs["run"]))] for runs in sides]
-    networks = sides[0].groupby([*SETTING, "fold"]).ngroup().to_numpy()  # each trained with every seed
+    networks = sides[0].groupby([*TRAINING, "fold"]).ngroup().to_numpy()  # each trained with every seed
     inner = bootstrap_pair(study, task, a, b, settings_by_fold(sides[0]) if both else None)
     outer = bootstrap_pair(study, name, *far, [networks] if both else None)
     change = independent_difference(outer, inner, study.compare.confidence)

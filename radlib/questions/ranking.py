@@ -24,7 +24,7 @@ from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
 from radlib.study import Study
 from radlib.study.titles import source_title, task_title
-from radlib.training.results import RUN, SETTING, Results, settings_by_fold, trained_again
+from radlib.training.results import RUN, TRAINING, Results, settings_by_fold, trained_again
 
 RANKS = Table(
     "ranks.csv",
@@ -70,7 +70,7 @@ class TaskDraws:
         """The mean of what was computed of the runs in some columns."""
         if self.weights is None:
             return runs.mean_of_runs()
-        settings = len(self.runs.iloc[columns][[*SETTING, "fold"]].drop_duplicates())
+        settings = len(self.runs.iloc[columns][[*TRAINING, "fold"]].drop_duplicates())
         return runs.mean_of_runs(self.weights[:, columns], settings)
 
 
@@ -99,7 +99,7 @@ def _draw(study: Study, results: Results, task: str, both: bool) -> TaskDraws:
 def _training_weights(runs: pd.DataFrame, resamples: int, seed: int) -> np.ndarray:
     """(resamples, runs): the trainings of a setting are drawn alike for all sources."""
     trainings = runs[RUN].drop_duplicates(ignore_index=True)
-    settings = [group.groupby(SETTING).ngroup().to_numpy() for _, group in trainings.groupby("fold")]
+    settings = [group.groupby(TRAINING).ngroup().to_numpy() for _, group in trainings.groupby("fold")]
     weights = run_weights(settings, resamples, seed)
     return weights[:, runs.merge(trainings.reset_index(), on=RUN, how="left")["index"]]
 

@@ -171,7 +171,7 @@ def start_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     rows = answer_of(table)
     first, alpha = rows.iloc[0].to_dict(), 1 - study.compare.confidence
     together = rows[rows["verdict"] == TOGETHER].to_dict("records")
-    names = ", ".join(weights_title(study, row) for row in together[:5])
+    names = "; ".join(weights_title(study, row) for row in together[:5])
     more = f" and {len(together) - 5} more" if len(together) > 5 else ""
     word = f"cannot be told apart from it: {names}{more}" if together else "all others are behind it"
     beating = rows[(rows["p_shortcut_holm"] < alpha) & (rows["over_shortcut"] > 0)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.next_study import NEXT, next_findings
+from radlib.questions.auc.sources import SOURCES, sources_findings
 from radlib.questions.calibration import CALIBRATION, calibration_findings
 from radlib.questions.confounds import CONFOUNDS, confounds_findings
 from radlib.questions.controls import CONTROLS
@@ -30,16 +31,19 @@ from radlib.questions.ranking import RANKS, ranking_findings
 from radlib.questions.robustness import ROBUSTNESS, robustness_findings
 from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
 from radlib.questions.similarity import SIMILARITY, similarity_findings
-from radlib.questions.start import RANKING, start_findings
+from radlib.questions.start import RANKING
 from radlib.questions.validity.coverage import VALIDITY, validity_findings
 from radlib.show.findings import Finding
 from radlib.study import Study
 
+LESIONS = "Where do networks look, and what do they draw?"
 # Question -> its tables, what each says, and the cell of a notebook that shows it.
 QUESTIONS = {
-    "Where do networks look, and what do they draw?": [(DICE, lesion_findings, "06_dice#difference")],
+    "Would the same sources, pretrained again, give the same difference?": [
+        (SOURCES, sources_findings, "04_auc#sources")
+    ],
+    LESIONS: [(DICE, lesion_findings, "06_dice#difference")],
     "Does squeezing the image matter?": [(RESIZE, resize_findings, "06_dice#resize")],
-    "Which weights should one start from?": [(RANKING, start_findings, "07_beyond_the_mean#start-table")],
     "How many test patients would decide it?": [(NEXT, next_findings, "04_auc#next")],
     "Which source comes first, and how often?": [
         (RANKS, ranking_findings, "07_beyond_the_mean#places"),
@@ -70,7 +74,8 @@ QUESTIONS = {
     ],
     "Does it hold in another hospital?": [(EXTERNAL, external_findings, "17_external#table")],
 }
-TABLES = [AUC, OVERALL, *(table for parts in QUESTIONS.values() for table, _, _ in parts), CONTROLS]
+_OF_QUESTIONS = [table for parts in QUESTIONS.values() for table, _, _ in parts]
+TABLES = [RANKING, AUC, OVERALL, *_OF_QUESTIONS, CONTROLS]
 MOST = 6  # findings of one question on the first page; its notebook has the others
 DICTIONARY = Path("docs/tables.md")
 _HEAD = """# The tables of a report
@@ -99,7 +104,7 @@ def findings_by_question(study: Study) -> dict[str, list[Finding]]:
             found += [replace(one, where=cell, csv=one.csv or table.file) for one in said]
         asked[question] = found[:MOST]
     lost = collapse_findings(study, load_segmented(study))
-    asked[next(iter(asked))] += [replace(one, where="06_dice#lesson") for one in lost]
+    asked[LESIONS] += [replace(one, where="06_dice#lesson") for one in lost]
     return {question: found for question, found in asked.items() if found}
 
 

@@ -58,7 +58,9 @@ LATER = pd.DataFrame(_FOUND, columns=["later study", "found"]).set_index("later 
 def pretraining_table(study: Study) -> pd.DataFrame | None:
     """Held-out accuracy of every network pretrained here, in %; None where none was."""
     models = [
-        study.model_file(s, b).with_suffix(".json") for s in study.sources for b in study.backbones_of(s)
+        study.model_file(source, backbone, replicate).with_suffix(".json")
+        for source in study.sources
+        for backbone, replicate in study.weights_of(source)
     ]
     records = [json.loads(path.read_text()) for path in models if path.is_file()]
     if not records:

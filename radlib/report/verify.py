@@ -22,6 +22,7 @@ from radlib.questions import calibration, ranking
 from radlib.questions.auc import compute as auc
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.next_study import NEXT, next_study
+from radlib.questions.auc.sources import SOURCES, compare_pretrainings
 from radlib.questions.calibration import CALIBRATION
 from radlib.questions.improvement import IMPROVEMENT, improvement_table
 from radlib.questions.lesions import compare as lesions
@@ -83,11 +84,12 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
 
 
 def _auc(study: Study) -> None:
-    results = load_results(study)
-    found = auc.compare_sources(study, results, load_probes(study))
+    results, probes = load_results(study), load_probes(study)
+    found = auc.compare_sources(study, results, probes)
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
     NEXT.write(study, next_study(study, results))
+    SOURCES.write(study, compare_pretrainings(study, {"grid_mean": results, **probes}))
 
 
 def _dice(study: Study) -> None:
@@ -115,7 +117,7 @@ def _validity(study: Study) -> None:
 
 # What writes tables that follow from predictions below a study's root, and which.
 WAYS = {
-    _auc: [AUC, OVERALL, NEXT],
+    _auc: [AUC, OVERALL, NEXT, SOURCES],
     _dice: [DICE, RESIZE],
     _beyond: [RANKS, IMPROVEMENT, CALIBRATION],
 }

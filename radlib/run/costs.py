@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 import pandas as pd
@@ -182,10 +183,7 @@ def segmentation(study: Study, runs: list[Run], counts: Counts) -> Piece:
 
 def run_groups(runs: list[Run]) -> list[list[Run]]:
     """Runs that share weights and features, which one process computes."""
-
-    def shared(run: Run) -> tuple[str, str]:
-        return run.backbone, run.source
-
+    shared = attrgetter("weights")
     return [list(group) for _, group in groupby(sorted(runs, key=shared), key=shared)]
 
 

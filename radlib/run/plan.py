@@ -66,10 +66,9 @@ def plan(study: Study) -> list[Stage]:
         stages.append(Stage(f"checkpoint {name}", 0, pieces))
     group = study.compute.together if study.compute.backend == "ray" else None
     for name in study.corpora:
-        found, names = counts[name], study.backbones_of(name)
-        pieces = [costs.pretraining(study, backbone, found) for backbone in names]
-        images = found.total.images
-        stages.append(Stage(f"02_pretrain {name}", images, pieces, found.known, len(names), group))
+        found, images = counts[name], counts[name].total.images
+        pieces = [costs.pretraining(study, backbone, found) for backbone, _ in study.weights_of(name)]
+        stages.append(Stage(f"02_pretrain {name}", images, pieces, found.known, len(pieces), group))
     for name in study.trained_tasks:
         found, runs = counts[name], study.runs_of(name)
         pieces = [costs.transfer(study, some, found) for some in costs.run_groups(runs)]

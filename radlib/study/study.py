@@ -2,8 +2,8 @@
 
 Words used everywhere: a *source* is where a backbone's first weights come from (a corpus it is pretrained
 on here, a published checkpoint, or random numbers); a *task* is a labelled dataset with patients; a
-*setting* is (backbone, which layers train, learning rate or probe); a *run* is (task, source, setting, fold,
-seed).
+*setting* is (backbone, which layers train, learning rate or probe); a *run* is (task, source, pretraining
+replicate, setting, fold, seed).
 """
 
 from __future__ import annotations
@@ -99,8 +99,9 @@ class Study(Strict):
     def dataset_dir(self, dataset: str) -> Path:
         return self.root / "data" / self.name / dataset
 
-    def model_file(self, source: str, backbone: str) -> Path:
-        return self.root / "models" / self.name / source / f"{backbone}.safetensors"
+    def model_file(self, source: str, backbone: str, replicate: int = 0) -> Path:
+        name = backbone if replicate == 0 else f"{backbone}.{replicate + 1}"
+        return self.root / "models" / self.name / source / f"{name}.safetensors"
 
     def result_dir(self, task: str) -> Path:
         return self.root / "results" / self.name / task
@@ -165,6 +166,20 @@ class Study(Strict):
         only = self.corpora[source].backbones if source in self.corpora else None
         return [name for name in self.backbones if only is None or name in only]
 
+    def replicates_of(self, source: str, backbone: str) -> int:
+        """How many pretrainings, or draws of random weights, a source has of a backbone; a file is one."""
+        if source in self.checkpoints:
+            return 1
+        return self.backbones[backbone].replicates or self.pretrain.replicates
+
+    def weights_of(self, source: str) -> list[tuple[str, int]]:
+        """(backbone, replicate) of all first weights that a source has."""
+        return [
+            (backbone, replicate)
+            for backbone in self.backbones_of(source)
+            for replicate in range(self.replicates_of(source, backbone))
+        ]
+
     def runs_of(self, task: str) -> list[Run]:
         """Every run of a task in transfer, in the order in which they are computed: the cheap ones first."""
         only = self.tasks[task].train
@@ -177,11 +192,12 @@ class Study(Strict):
     def _runs(self, task: str, settings: list) -> list[Run]:
         cost = {"top10": 1, "top": 2, "all": 3}
         return [
-            Run(task, source, backbone, setting.train, setting.lr, fold, seed)
+            Run(task, source, backbone, setting.train, setting.lr, fold, seed, replicate)
             for setting in sorted(settings, key=lambda s: cost.get(s.train, 0))
             for backbone in (setting.backbones or self.backbones)
             for source in self.sources
             if backbone in self.backbones_of(source)
+            for replicate in range(self.replicates_of(source, backbone))
             for fold in range(self.tasks[task].folds)
             for seed in self.transfer.seeds[: 1 if setting.train in PROBES else None]
         ]
@@ -189,7 +205,7 @@ class Study(Strict):
 
 @dataclass(frozen=True)
 class Run:
-    """One training of one network on one fold of one task."""
+    """One training of one network on one fold of one task, from a source's pretraining number `replicate`."""
 
     task: str
     source: str
@@ -198,8 +214,15 @@ class Run:
     lr: float  # 0 of a probe
     fold: int
     seed: int
+    replicate: int = 0
+
+    @property
+    def weights(self) -> tuple[str, str, int]:
+        """Which first weights it starts from: source, backbone, replicate."""
+        return self.source, self.backbone, self.replicate
 
     @property
     def name(self) -> str:
+        source = self.source if self.replicate == 0 else f"{self.source} ({self.replicate + 1})"
         setting = f"{self.backbone}/{self.train}" + (f"/lr{self.lr:g}" if self.lr else "")
-        return f"{self.task}/{self.source}/{setting}/fold{self.fold}/seed{self.seed}"
+        return f"{self.task}/{source}/{setting}/fold{self.fold}/seed{self.seed}"

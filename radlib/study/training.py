@@ -16,6 +16,7 @@ Neighbours = Annotated[int, Field(ge=1)]
 
 class Backbone(Strict):
     size: int = Field(ge=32, le=1024, description="input side in transfer, the same for every source, px")
+    replicates: int | None = Field(None, ge=1, le=100, description="pretrainings; None: pretrain.replicates")
 
 
 class Pretrain(Strict):
@@ -24,6 +25,7 @@ class Pretrain(Strict):
     batch_size: int = Field(64, ge=2)
     lr: float = Field(1e-3, gt=0, description="peak of a one-cycle schedule, AdamW")
     weight_decay: float = Field(0.05, ge=0)
+    replicates: int = Field(1, ge=1, le=100, description="pretrainings of every backbone on every corpus")
 
 
 class Setting(Strict):

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from radlib.machines.cluster import stream
 from radlib.machines.workers import Advance, work
 from radlib.networks.features import count_views
 from radlib.networks.weights import Weights, load_weights
-from radlib.seeds import digest_of, seed_of
+from radlib.seeds import digest_of, replicate_seed
 from radlib.store import load_run, save_run
 from radlib.study import Run, Study
 
@@ -36,7 +37,7 @@ WHICH = {"settings", "tasks", "seeds", "epochs", "strengths", "neighbours"}
 
 
 class RunGroup(ABC):
-    """The runs of one (task, source, backbone): how each is trained, tested and stored."""
+    """The runs of one (task, source, backbone, replicate): how each is trained, tested and stored."""
 
     section: str  # of the study: how they train
     folder: str  # of the store
@@ -106,7 +107,7 @@ class RunGroup(ABC):
         source: order of images, dropout and the head's first weights cancel in differences between sources.
         """
         names = (self.study.origin(run.task), run.backbone, run.train, run.lr, run.fold, run.seed)
-        return compute.start_run(seed_of(self.study.seed, self.folder, *names))
+        return compute.start_run(replicate_seed(run.replicate, self.study.seed, self.folder, *names))
 
     @property
     def code(self) -> str:
@@ -242,9 +243,9 @@ def carry_out(
     study: Study, task: str, runs: list[Run], group_type: type[RunGroup], description: str
 ) -> Finished:
     """Compute what the store lacks, several groups at a time, then gather everything from it."""
-    runs = sorted(runs, key=_group_of)
+    runs = sorted(runs, key=attrgetter("weights"))
     on_cluster = study.compute.backend == "ray"
-    packed, key = group_type.opened(study, task), _part_of if on_cluster else _group_of
+    packed, key = group_type.opened(study, task), _part_of if on_cluster else attrgetter("weights")
     parts = [list(group) for _, group in groupby(sorted(runs, key=key), key=key)]
     cost = {part[0]: group_type.cost_of(study, packed, part) for part in parts}
     total, longest_first = sum(cost.values()), sorted(parts, key=lambda part: -cost[part[0]])
@@ -267,7 +268,7 @@ def _complete(piece: tuple[tuple, list[Run]], advance: Advance) -> list[tuple[Ru
 def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tuple[Run, Path, bool]]:
     """Every run of a group into the store: where it lies, and whether it was computed now."""
     group_type, study, task = shared
-    weights = load_weights(study, runs[0].source, runs[0].backbone)
+    weights = load_weights(study, *runs[0].weights)
     group = group_type(study, task, group_type.opened(study, task), weights, advance)
     for run in runs:
         path = group.path(run)
@@ -280,14 +281,10 @@ def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tupl
         yield run, path, missing
 
 
-def _group_of(run: Run) -> tuple[str, str]:
-    return run.backbone, run.source
-
-
 def _part_of(run: Run) -> tuple:
     """A part of a group. Training the whole network takes so much longer than making the group's features
     that many machines may as well make them several times, and share the folds."""
-    return *_group_of(run), run.fold if run.train in ("top", "all") else -1
+    return *run.weights, run.fold if run.train in ("top", "all") else -1
 
 
 def _gathered(results: list[tuple[dict, pd.DataFrame]], computed: int) -> Finished:

@@ -23,7 +23,7 @@ from radlib.machines.team import ALONE, Team
 from radlib.machines.workers import Advance, work
 from radlib.networks import backbones
 from radlib.networks.weights import Preprocessing, save_weights
-from radlib.seeds import digest_of, seed_of
+from radlib.seeds import digest_of, replicate_seed, seed_of
 from radlib.store import atomic_path, write_json, write_table
 from radlib.study import Study
 from radlib.study.training import Pretrain
@@ -38,22 +38,24 @@ class Pretrained:
 
 
 def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrained]:
-    """Train every backbone of the study from random weights on a corpus; finished epochs are reused.
+    """Train every backbone of the study from random weights on a corpus, as often as it has replicates.
+
+    Finished epochs are reused.
 
     The corpus' own channel means and deviations become the preprocessing that the weights carry.
 
     Returns:
-        what each backbone learnt.
+        what each backbone learnt; further replicates are called `resnet50 (2)`, `resnet50 (3)`, ...
     Raises:
         UserError: the corpus has not been prepared, a backbone is not understood or cannot be shown images of
             that size, or more processes should share a batch than it has images for.
     """
     options, machines = study.pretrain, study.compute
-    packed, names = open_packed(study.dataset_dir(source)), study.backbones_of(source)
-    for backbone in names:
+    packed, each = open_packed(study.dataset_dir(source)), study.weights_of(source)
+    for backbone in study.backbones_of(source):
         backbones.check(backbone)
         backbones.check_size(backbone, options.size)
-    pieces = [(study, source, backbone, save) for backbone in names]
+    pieces = [(study, source, *one, save) for one in each]
     total = int((packed.manifest["part_0"] == "train").sum()) * options.epochs * len(pieces)
     description, folder = f"pretrain on {source}", study.store_dir / "pretrain"
     if machines.backend != "ray":
@@ -65,27 +67,30 @@ def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrai
         )
     else:
         results = together(pretrain_backbone, pieces, machines, total, description, folder)
-    return dict(zip(names, results, strict=True))
+    titles = [name if replicate == 0 else f"{name} ({replicate + 1})" for name, replicate in each]
+    return dict(zip(titles, results, strict=True))
 
 
 def pretrain_backbone(
-    piece: tuple[Study, str, str, bool], advance: Advance, team: Team = ALONE
+    piece: tuple[Study, str, str, int, bool], advance: Advance, team: Team = ALONE
 ) -> Pretrained:
-    """One (study, source, backbone, save), trained by a team or read from the store."""
-    study, source, backbone, save = piece
+    """One (study, source, backbone, replicate, save), trained by a team or read from the store."""
+    study, source, backbone, replicate, save = piece
     packed = open_packed(study.dataset_dir(source))
     computed_by = (code_digest(__name__), compute.precision(), compute.device().type)
-    key = digest_of(computed_by, packed.digest, backbone, study.pretrain, study.seed)
+    # Without the number of replicates: one more leaves the others as they are.
+    options = study.pretrain.model_dump(exclude={"replicates"})
+    key = digest_of(computed_by, packed.digest, backbone, replicate, options, study.seed)
     # By name: a changed column of the data does not deal out other first weights, nor does the source.
-    seed = seed_of(study.seed, "pretrain", backbone)
+    seed = replicate_seed(replicate, study.seed, "pretrain", backbone)
     training = _Training(packed, backbone, study.pretrain, seed, team)
     training.run(study.store_dir / "pretrain" / f"{key}.pt", advance)
-    result = training.result(source)
+    result = training.result(source, replicate)
     if save and team.leads:
-        path = study.model_file(source, backbone)
+        path = study.model_file(source, backbone, replicate)
         state = backbones.without_classifier(training.model.state_dict(), backbone)
         save_weights(path, state, training.preprocessing)
-        write_table(result.history, path.with_name(f"{backbone}.history.csv"))
+        write_table(result.history, path.with_suffix(".history.csv"))
         write_json(result.summary, path.with_suffix(".json"))
     return result
 
@@ -129,11 +134,12 @@ class _Training:
                 with atomic_path(checkpoint) as temporary:
                     torch.save({**states, "history": self.history}, temporary)
 
-    def result(self, source: str) -> Pretrained:
+    def result(self, source: str, replicate: int) -> Pretrained:
         scores, labels = self._scores(self.rows["test"])
         summary = {
             "source": source,
             "backbone": self.backbone,
+            "replicate": replicate,
             "simulated": bool(self.packed.meta["simulated"]),
             **accuracies(scores, labels),
             "n_images": len(self.labels),

@@ -1,5 +1,6 @@
 """The finished runs of a study, read from `results/<task>/` and checked before anything is compared."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,19 +16,21 @@ from radlib.study.common import PROBES
 
 SETTING = ["backbone", "train", "lr"]
 REMEDY = "run dvc repro to compute it again"
-RUN = [*SETTING, "fold", "seed"]
+TRAINING = [*SETTING, "replicate"]  # what further seeds are trainings of: a setting, from the same weights
+RUN = [*TRAINING, "fold", "seed"]
 SPARE = 3
 _SOURCE_RUN = ["source", *RUN]
 _FIGURES = ["val_loss", "val_auc", "test_auc"]
 _RUN_COLUMNS = ["run", "task", *_SOURCE_RUN, *_FIGURES, "data_digest", "weights_digest"]
-_PREDICTION_COLUMNS = ["run", "image_id", "patient_id", "fold", "label", "score"]
+_PREDICTION_COLUMNS = ["run", "image_id", "patient_id", "fold", "label"]
 
 
 @dataclass(frozen=True)
 class FoldPredictions:
     """All runs of one task on the test part of one fold; images sorted by id.
 
-    image_ids, patients: str (n,); labels: int (n,), 0 or 1; runs: str (R,); scores: float64 (R, n).
+    image_ids, patients: str (n,); labels: int (n,), 0 or 1; runs: str (R,); scores: float64 (R, n), or
+    (R, n, K) of K classes, with labels from 0 to K - 1.
     score: what is compared, images or patients, as `Task.score` says.
     """
 
@@ -73,6 +76,11 @@ class Results:
     @property
     def tasks(self) -> list[str]:
         return list(self.predictions)
+
+    @property
+    def two_class_tasks(self) -> list[str]:
+        """What ROC curves, thresholds and calibration are of."""
+        return [task for task, parts in self.predictions.items() if parts[0].scores.ndim == 2]
 
     def of_task(self, task: str) -> pd.DataFrame:
         return self.runs[self.runs["task"] == task]
@@ -136,6 +144,11 @@ def check_results(
             external[task] = _scores(f"task '{task}', external set", -1, asked[asked["external"]], score)
             asked = asked[~asked["external"]]
         predictions[task] = fold_predictions(task, kept, asked, score)
+        if study.tasks[task].classes:
+            notes.append(
+                f"{title}: AUC is macro-averaged over {len(study.tasks[task].classes)} classes; DeLong, ROC "
+                "curves, thresholds and calibration are of two classes and leave the task out"
+            )
         tables.append(kept)
     everything = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN_COLUMNS)
     check_one_version(everything)
@@ -150,6 +163,9 @@ def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as exc:
         raise UserError(f"{path} cannot be read ({exc}); delete it and {REMEDY}") from exc
+    # Written before sources could have several pretrainings: each has one.
+    if "source" in table and "replicate" not in table:
+        table["replicate"] = 0
     missing = [c for c in columns if c not in table]
     if missing:
         raise UserError(f"{path} lacks the column {missing[0]}; {REMEDY}")
@@ -222,29 +238,38 @@ def _scores(where: str, fold: int, rows: pd.DataFrame, score: str) -> FoldPredic
     images = rows[["image_id", "patient_id", "label"]].drop_duplicates().sort_values("image_id")
     if images["image_id"].duplicated().any() or len(rows) != len(images) * rows["run"].nunique():
         raise UserError(f"{where}: not all runs were tested on the same images; {REMEDY}")
-    if not np.isfinite(rows["score"]).all():
+    columns = scores_of(rows)
+    if not columns:
+        raise UserError(f"{where}: the table of predictions lacks the column score; {REMEDY}")
+    if not np.isfinite(rows[columns]).all(axis=None):
         raise UserError(f"{where}: a score is no finite number; {REMEDY}")
-    if set(images["label"]) != {0, 1}:
+    if len(columns) == 1 and set(images["label"]) != {0, 1}:
         raise UserError(
             f"{where}: the test part needs both classes, 0 and 1; use fewer folds or more patients"
         )
-    scores = rows.pivot(index="run", columns="image_id", values="score")
+    tables = [rows.pivot(index="run", columns="image_id", values=column) for column in columns]
+    scores = np.stack([table.to_numpy(dtype=np.float64) for table in tables], axis=2)
     return FoldPredictions(
         fold=fold,
         image_ids=images["image_id"].to_numpy(),
         patients=images["patient_id"].to_numpy(),
         labels=images["label"].to_numpy(dtype=np.int64),
-        runs=scores.index.to_numpy(),
-        scores=scores.to_numpy(dtype=np.float64),
+        runs=tables[0].index.to_numpy(),
+        scores=scores if len(columns) > 1 else scores[..., 0],
         score=score,
     )
+
+
+def scores_of(rows: pd.DataFrame) -> list[str]:
+    """The columns of scores: one, or one of each class in the order of their labels."""
+    return [name for name in rows if re.fullmatch(r"score(_\d+)?", name)]
 
 
 def check_one_version(runs: pd.DataFrame) -> None:
     for task, group in runs.groupby("task"):
         if group["data_digest"].nunique() > 1:
             raise UserError(f"task '{task}': its runs used different versions of the data; {REMEDY}")
-    for (source, backbone), group in runs.groupby(["source", "backbone"]):
+    for (source, backbone, _), group in runs.groupby(["source", "backbone", "replicate"]):
         if group["weights_digest"].nunique() > 1:
             raise UserError(
                 f"runs of source '{source}' with {backbone} started from different weights; {REMEDY}"
@@ -254,7 +279,7 @@ def check_one_version(runs: pd.DataFrame) -> None:
 def paired_runs(
     runs: pd.DataFrame, pair: tuple[str, str], keys: list[str] = RUN
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs of both sources whose backbone, train, lr, fold and seed (`keys`) both have, in one order."""
+    """The runs of both sources of which both have the `keys`, in one order."""
     sides = [runs[runs["source"] == source] for source in pair]
     common = sides[0][keys].merge(sides[1][keys], on=keys).sort_values(keys)
     a, b = (common.merge(side, on=keys, how="left", validate="one_to_one") for side in sides)
@@ -269,8 +294,8 @@ def headline_runs(study: Study, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def settings_by_fold(runs: pd.DataFrame) -> list[np.ndarray]:
-    """Per fold, (runs,) the number of each run's setting, in the order of `Results.scores`."""
-    numbers = runs.groupby(SETTING, sort=False).ngroup()
+    """Per fold, (runs,) the number of each run's setting and weights, in the order of `Results.scores`."""
+    numbers = runs.groupby(TRAINING, sort=False).ngroup()
     return [numbers[group.index].to_numpy() for _, group in runs.groupby("fold")]
 
 

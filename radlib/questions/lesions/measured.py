@@ -12,7 +12,7 @@ from radlib.stats.dice import BASELINES, MAP_FIGURES, MASK_FIGURES
 from radlib.study import Study
 from radlib.training.results import (
     REMEDY,
-    SETTING,
+    TRAINING,
     Results,
     asked_for,
     check_one_version,
@@ -60,8 +60,8 @@ class Found:
         return some.groupby("image_id").agg(about | dict.fromkeys(self.figures, "mean"))
 
     def by_training(self, task: str, runs: pd.DataFrame, figure: str) -> pd.DataFrame:
-        """One figure, image by training: indexed by image_id like `means`; columns (*SETTING, seed)."""
-        training = [*SETTING, "seed"]
+        """One figure, image by training: indexed by image_id like `means`; columns (*TRAINING, seed)."""
+        training = [*TRAINING, "seed"]
         some = self.images[task].merge(runs[["run", *training]], on="run")
         return some.pivot(index="image_id", columns=training, values=figure)
 

@@ -1,0 +1,104 @@
+"""Intervals about sources from finished runs: what they average, what they cover, and who is left out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from radlib.questions.auc.sources import (
+    FIXED,
+    SAMPLE,
+    SOURCES,
+    compare_pretrainings,
+    sources_findings,
+    sources_forest,
+)
+from radlib.show.table import MEAN
+from radlib.study.training import Backbone
+from radlib.training.results import load_results
+from tests.fabricated import fabricate, make_study
+
+STRENGTH = {"radiology": 1.2, "photographs": 0.8, "random": 0.3}
+BACKBONES = {name: {"size": 80} for name in ("resnet50", "densenet121")}
+BACKBONES["inception_v3"] = {"size": 80, "replicates": 1}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    pretrain = {"size": 80, "epochs": 1, "replicates": 3}
+    root = tmp_path_factory.mktemp("sources")
+    study = make_study(root, ["a", "b"], backbones=list(BACKBONES), pretrain=pretrain)
+    study = study.model_copy(update={"backbones": {name: Backbone(**one) for name, one in BACKBONES.items()}})
+    fabricate(study, STRENGTH, pretraining=0.3)
+    return study
+
+
+@pytest.fixture(scope="module")
+def results(study):
+    return load_results(study)
+
+
+@pytest.fixture(scope="module")
+def table(study, results):
+    return compare_pretrainings(study, {"grid_mean": results})
+
+
+def row(table, task=MEAN, networks=FIXED, pair=("radiology", "photographs")):
+    keys = {"task": task, "networks": networks, "source_a": pair[0], "source_b": pair[1]}
+    (found,) = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)].to_dict("records")
+    return found
+
+
+def test_the_value_is_the_mean_over_networks_of_scikit_learns_auc(study, results, table):
+    means = {}
+    for task in results.tasks:
+        runs = results.of_task(task)
+        for network in ("resnet50", "densenet121"):
+            for source, sign in (("radiology", 1), ("photographs", -1)):
+                own = runs[(runs["source"] == source) & (runs["backbone"] == network)]
+                scores = results.scores(task, own)
+                aucs = [roc_auc_score(fold.labels, x) for fold in scores for x in fold.scores]
+                means.setdefault((task, network), []).append(sign * np.mean(aucs))
+    expected = np.mean([sum(values) for values in means.values()])
+    assert row(table)["delta"] == pytest.approx(expected)
+    assert row(table, "a", "resnet50")["delta"] == pytest.approx(sum(means["a", "resnet50"]))
+
+
+def test_networks_pretrained_once_are_left_out(table):
+    assert set(table["networks"]) == {FIXED, SAMPLE, "resnet50", "densenet121"}
+    found = row(table)
+    assert (found["n_networks"], found["pretrainings_a"], found["pretrainings_b"]) == (2, 3, 3)
+
+
+def test_intervals_widen_from_patients_to_pretrainings_to_networks(table):
+    found, sample = row(table), row(table, networks=SAMPLE)
+    width = found["ci_high"] - found["ci_low"]
+    assert width > 3.92 * found["sd_patients"]
+    assert sample["ci_high"] - sample["ci_low"] > width
+    assert found["resampled"] == "patients and pretrainings"
+    # A pretraining moves the level by an SD of 0.3, the AUC by about 0.06, the mean of 2 x 3 by 0.035.
+    assert 0.01 < found["sd_pretraining"] < 0.06
+
+
+def test_a_good_pretraining_is_good_on_all_tasks(table):
+    """Its part of the variance does not fall with the number of tasks, as the patients' part does."""
+    tasks = [row(table, task)["sd_pretraining"] for task in "ab"]
+    assert row(table)["sd_pretraining"] > 0.6 * np.mean(tasks)
+    assert row(table)["sd_patients"] < 0.85 * np.mean([row(table, task)["sd_patients"] for task in "ab"])
+
+
+def test_without_replicates_there_is_nothing_to_say(tmp_path):
+    study = make_study(tmp_path, ["a"])
+    fabricate(study, STRENGTH)
+    table = compare_pretrainings(study, {"grid_mean": load_results(study)})
+    assert table.empty and not sources_findings(study, table)
+    SOURCES.write(study, table)
+    assert SOURCES.read(study).empty
+
+
+def test_figure_and_findings_say_what_the_table_holds(study, table):
+    found = sources_findings(study, table)
+    assert len(found) == 4 and any(one.value == row(table)["delta"] for one in found)
+    figure = sources_forest(study, table, "grid_mean")
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert set(labels) == {"resnet50", "densenet121", FIXED, SAMPLE}
