@@ -22,6 +22,7 @@ from radlib.simulate import (
 from radlib.simulate.radiology import APPLICATIONS, CLASSES
 from radlib.simulate.shapes import TISSUES, Phantom, Variation
 
+OF_TWO = [name for name in APPLICATIONS if name != "knee_mri"]  # classes
 WITH_MASKS = ("thyroid_us", "breast_us")
 GENERATORS = {
     "radiology": lambda n, seed: simulated_radiology(n, 2, 40, seed),
@@ -66,7 +67,7 @@ def test_slices_of_a_patient_look_more_alike_than_patients_of_a_class():
 # Counts, types and masks ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("application", APPLICATIONS)
+@pytest.mark.parametrize("application", OF_TWO)
 @pytest.mark.parametrize("size", [40, 33])
 def test_task_images_labels_and_masks(application, size):
     samples = list(simulated_task(application, 10, 2, size, 1))
@@ -226,7 +227,7 @@ def split_scores(application: str, seed: int, slices: int) -> tuple[float, float
     )
 
 
-@pytest.mark.parametrize("application", APPLICATIONS)
+@pytest.mark.parametrize("application", OF_TWO)
 def test_tasks_can_be_learnt_and_are_not_trivial(application):
     honest = np.mean([split_scores(application, seed, 1)[0] for seed in range(3)])
     assert 0.55 < honest < 0.97

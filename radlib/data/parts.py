@@ -54,7 +54,7 @@ def with_parts(
     manifest = pd.concat([manifest, parts.astype(str)], axis=1)
     if isinstance(config, Corpus) and config.groups:
         manifest = merge_classes(manifest, config, study.seed, dataset)
-    check_parts(manifest, dataset)
+    check_parts(manifest, dataset, every=bool(getattr(config, "classes", None)))
     if dataset in study.segment.tasks:
         check_masks(manifest, dataset)
     if getattr(config, "score", "image") != "image":
@@ -86,10 +86,10 @@ def keep_apart(parts: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
 
 
 # Checks -----------------------------------------------------------------------------------------------------
-def check_parts(manifest: pd.DataFrame, dataset: str) -> None:
+def check_parts(manifest: pd.DataFrame, dataset: str, every: bool = False) -> None:
     """UserError for a patient in two parts, an image without a part, or a part that lacks a class.
 
-    Every part needs two classes, and training all of them. LEFT_OUT is no part.
+    Every part needs two classes, and training (with `every` each part) all of them. LEFT_OUT is no part.
     """
     classes = set(manifest["label"])
     _check_patients(manifest["patient_id"], manifest[part_columns(manifest)], dataset)
@@ -102,7 +102,7 @@ def check_parts(manifest: pd.DataFrame, dataset: str) -> None:
             )
         for part in PARTS:
             held = set(manifest.loc[manifest[column] == part, "label"])
-            if len(held) < 2 or (part == "train" and held != classes):
+            if len(held) < 2 or ((every or part == "train") and held != classes):
                 raise UserError(
                     f"dataset '{dataset}', fold {fold}: the {part} part lacks a class (it holds {len(held)} "
                     f"of {len(classes)}); use fewer folds or add patients of the rarer class"

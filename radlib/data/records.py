@@ -172,7 +172,7 @@ def _check_classes(config: Corpus | Task, dataset: str, records: list[Record], d
         if len(found) < 2:
             raise UserError(f"dataset '{dataset}': pretraining needs two classes, there are {len(found)}")
         return
-    wanted = {config.negative, config.positive}
+    wanted = set(config.class_names)
     if config.layout == "folders":
         _check_root(dataset, wanted, records)
     for record in records:
@@ -180,7 +180,7 @@ def _check_classes(config: Corpus | Task, dataset: str, records: list[Record], d
             where = record.image.name if record.image else record.image_id
             raise UserError(
                 f"dataset '{dataset}': {where} has the label '{record.class_name}', which is neither "
-                f"'{config.negative}' nor '{config.positive}'; correct it or add it to the option 'ignore'"
+                f"{' nor '.join(map(repr, config.class_names))}; correct it or add it to the option 'ignore'"
             )
     for name in sorted(wanted - found):
         raise UserError(

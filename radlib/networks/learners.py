@@ -20,14 +20,17 @@ from radlib.networks.weights import Weights
 
 
 class Head(nn.Module):
-    """Fixed scaling, dropout, and one linear unit: pooled features (B, C) -> logits (B,)."""
+    """Fixed scaling, dropout, and one linear unit: pooled features (B, C) -> logits (B,).
 
-    def __init__(self, center: Tensor, scale: Tensor, dropout: float):
+    units: one of each class where there are more than two; then logits are (B, units).
+    """
+
+    def __init__(self, center: Tensor, scale: Tensor, dropout: float, units: int = 1):
         super().__init__()
         self.register_buffer("center", center)
         self.register_buffer("scale", scale)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(len(center), 1)
+        self.linear = nn.Linear(len(center), units)
 
     def forward(self, pooled: Tensor) -> Tensor:
         # In full precision: a bfloat16 logit has 8 bits, and its ties would be counted in the AUC.

@@ -86,7 +86,9 @@ def fitted(tensors: dict[str, Tensor], backbone: str, path: Path) -> Fitted:
     converted = {} if within.keys() >= expected else _by_timm(within, backbone)
     if converted.keys() >= expected:
         within, habit = converted, "names that timm converts"
-    kept = {key: tensor for key, tensor in within.items() if _belongs(key, backbone)}
+    parts = {*NEEDED, *(key.partition(".")[0] for key in expected)}
+    foreign = layout(backbone, classes=2).keys() - layout(backbone).keys()  # the classifier
+    kept = {k: v for k, v in within.items() if k.partition(".")[0] in parts and k not in foreign}
     if 2 * len(expected & kept.keys()) < len(expected):
         lacking = next(key for key in layout(backbone) if key in expected - kept.keys())
         raise UserError(
@@ -158,13 +160,6 @@ def _alike(state: dict[str, Tensor], one: str, other: str, names: set[str]) -> b
     """Whether the tensors behind two wrappers are the same, as where a program calls one network twice."""
     pairs = ((state.get(one + name), state.get(other + name)) for name in names)
     return all(a is b or a is None or b is None or torch.equal(a, b) for a, b in pairs)
-
-
-def _belongs(key: str, backbone: str) -> bool:
-    """Whether a tensor is the network's own, or would be if it fitted."""
-    own, first = layout(backbone), key.partition(".")[0]
-    parts = {name.partition(".")[0] for name in own}
-    return key in own or ((first in parts or first in NEEDED) and key not in layout(backbone, classes=2))
 
 
 def _renamed(tensors: dict[str, Tensor], table: list[tuple[str, str]]) -> dict[str, Tensor]:

@@ -83,7 +83,7 @@ def arriving(network: nn.Module, images: Tensor, layers: int = LAYERS) -> list[A
     seen: dict[nn.Module, list[Tensor]] = {}
 
     def look(norm: nn.Module, inputs: tuple[Tensor]) -> None:
-        maps = inputs[0].double()
+        maps = inputs[0]
         seen.setdefault(norm, []).append(torch.stack([maps.mean((2, 3)), maps.square().mean((2, 3))]))
         if len(seen) == layers and norm is list(seen)[-1]:
             raise _Enough
@@ -238,12 +238,15 @@ def match(network: nn.Module, images: Tensor, ways: list[Candidate], resamples: 
 
 
 # Reference ------------------------------------------------------------------------------------------------
-def reference_vector(weights: Weights) -> tuple[int, np.ndarray]:
+def reference_vector(weights: Weights, network: nn.Module) -> tuple[int, np.ndarray]:
     """Side (px) of `reference_image`, and the features (C,) that a network says of it.
 
-    Float32, on the processor; prepared as the weights' own preprocessing says, and pooled as timm does.
+    Float32; prepared as the weights' own preprocessing says, and pooled as timm does.
+
+    Args:
+        network: of these weights, on the processor, in evaluation.
     """
-    size, network = usual_size(weights.backbone), weights.build().cpu().eval()
+    size = usual_size(weights.backbone)
     picture = torch.from_numpy(reference_image(size)).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         last = network.forward_features(weights.preprocessing(picture))

@@ -74,19 +74,20 @@ class Measured:
 
 
 def measure(study: Study, results: Results) -> dict[str, dict[str, Measured]]:
-    """By task and source.
+    """By task of two classes and source.
 
     Raises:
         UserError: a run has no threshold; too few patients or resamples for an interval.
     """
-    if "val_threshold" not in results.runs or results.runs["val_threshold"].isna().any():
+    some = results.runs[results.runs["task"].isin(results.two_class_tasks)]
+    if len(some) and ("val_threshold" not in some or some["val_threshold"].isna().any()):
         raise UserError(f"runs.parquet holds runs without the column val_threshold; {REMEDY}")
     return {
         task: {
             source: _measure(study, results, task, runs)
             for source, runs in headline_runs(study, results.of_task(task)).items()
         }
-        for task in progress(results.tasks, description="calibration")
+        for task in progress(results.two_class_tasks, description="calibration")
     }
 
 
@@ -118,6 +119,8 @@ def calibration_table(study: Study, found: dict[str, dict[str, Measured]]) -> pd
     reference: what chance gives. For the Brier score the share of positives as every image's score; for the
     calibration error its mean if these scores were the true probabilities; for balanced accuracy one half.
     """
+    if not found:
+        return CALIBRATION.frame()
     a, b = study.compare.headline
     of_all = [pd.concat([sources[source].runs for sources in found.values()]) for source in (a, b)]
     rows = []
@@ -181,6 +184,8 @@ def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
 
 def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline difference of every figure, mean over tasks; and whether scores err beyond chance."""
+    if table.empty:
+        return []
     pair = pair_title(study, tuple(study.compare.headline))
     found = []
     for row in table[table["task"] == MEAN].to_dict("records"):

@@ -241,7 +241,8 @@ def majority_table(study: Study, results: Results) -> pd.DataFrame:
     Columns task, positive (share of the test images), roc, flattened; means over folds.
     """
     rows = []
-    for task, parts in results.predictions.items():
+    for task in results.two_class_tasks:
+        parts = results.predictions[task]
         shares = np.array([part.scored(part.scores).labels.mean() for part in parts])
         rows.append((task_title(study, task), shares.mean(), 0.5, np.maximum(shares, 1 - shares).mean()))
     return pd.DataFrame(rows, columns=["task", "positive", ROC, FLATTENED])

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import nn
 
+from radlib import compute
 from radlib.data.batches import gather
 from radlib.data.images import Packed, open_packed
 from radlib.networks.passport import (
@@ -92,11 +93,11 @@ def passports(study: Study, images: str | None = None) -> Passports:
     pairs = [(source, backbone) for source in sources for backbone in study.backbones_of(source)]
     for source, backbone in progress(pairs, description="passports"):
         weights = load_weights(study, source, backbone)
-        size, features = reference_vector(weights)
+        network = weights.build().eval()
+        size, features = reference_vector(weights, network.cpu())
         said = {"size": size, "features": [float(f"{value:.7g}") for value in features]}
         references.setdefault(source, {})[backbone] = said | {"digest": weights.digest}
-        network = weights.build().eval()
-        if batch_norms(network):
+        if batch_norms(network.to(compute.device())):
             names = _datasets(study, source, images)
             rows += _rows(study, weights, {name: _matched(study, weights, network, name) for name in names})
     table = PASSPORT.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
@@ -152,8 +153,9 @@ def _rows(study: Study, weights: Weights, found: dict[str, Matched]) -> list[dic
 
 
 def passport_figure(study: Study, table: pd.DataFrame, source: str) -> Figure:
-    """Distance of every candidate, a panel per backbone of one source."""
+    """Distance of the six nearest candidates and of what the study shows, a panel per backbone."""
     some = table[table["source"] == source]
+    some = some[(some.groupby("backbone").cumcount() < 6) | some["stated"]]
     marks = some.assign(
         panel=some["backbone"],
         row=some["candidate"],
@@ -183,10 +185,11 @@ def passport_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         nearest, count = some.iloc[0], some["fits"].sum()
         word = {
             TOLD: nearest["candidate"],
-            ORDER: f"{nearest['candidate']}, though the order of channels cannot be told",
+            ORDER: f"{nearest['candidate']}, or the same in the other order of channels",
             UNTOLD: f"cannot be told: {count} candidates fit",
         }[nearest["verdict"]]
         agrees = bool(some.loc[some["stated"], "fits"].all())
+        word += "; what the study shows is among them" if agrees and nearest["verdict"] != TOLD else ""
         word += "" if agrees else "; WARNING: the study shows it something else"
         subject = f"Preprocessing that {backbone} of {source_title(study, source)} was trained with"
         found.append((agrees, finding_of(nearest, subject, word, _FAR, ".3g")))

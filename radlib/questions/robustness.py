@@ -50,7 +50,7 @@ from radlib.study.titles import ordered_pairs, pair_title, source_title, task_ti
 from radlib.training.grid import Finished, carry_out
 from radlib.training.planted import PlantedGroup, planted_runs
 from radlib.training.results import Results, fold_predictions
-from radlib.training.transfer import PREDICTION
+from radlib.training.transfer import predictions_of
 
 NO_TASKS = "This study names no task in `robustness.tasks`, so nothing is planted."
 TITLES = {"tag": "tag", "blur": "low-pass filter", "noise": "noise"}
@@ -108,7 +108,8 @@ def robustness(study: Study) -> tuple[pd.DataFrame, list[str]]:
 @of_task
 def _rows(study: Study, task: str, done: Finished, runs: pd.DataFrame) -> list[dict]:
     """Of one task and confounder: sources, then pairs, each degree by degree."""
-    predictions = done.predictions[done.predictions["run"].isin(runs["run"])][PREDICTION]
+    predictions = predictions_of(done)
+    predictions = predictions[predictions["run"].isin(runs["run"])]
     scored = fold_predictions(task, runs, predictions, study.tasks[task].score)
     results = Results(runs, {task: scored})
     sides = {key: results.scores(task, some) for key, some in runs.groupby(["source", "backbone", "degree"])}

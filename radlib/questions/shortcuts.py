@@ -169,7 +169,8 @@ def score_folds(packed: Packed, table: pd.DataFrame, parts: list[FoldPredictions
     for part in parts:
         train = (packed.manifest[f"part_{part.fold}"] == "train").to_numpy()
         model = classifier().fit(known[train], labels[train])
-        scores = model.predict_proba(known[place.get_indexer(part.image_ids)])[:, 1]
+        scores = model.predict_proba(known[place.get_indexer(part.image_ids)])
+        scores = scores if part.scores.ndim == 3 else scores[:, 1]
         scored.append(part.scored(scores[np.newaxis]))
     return scored
 

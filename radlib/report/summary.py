@@ -81,7 +81,7 @@ def data_table(study: Study) -> pd.DataFrame:
                 "use": "corpus" if not is_task else "task" if name in study.trained_tasks else "external set",
                 "patients": f"{manifest['patient_id'].nunique():,}" if _named(folder) else "not named",
                 "images": len(manifest),
-                "positive": f"{int(manifest['label'].sum()):,}" if is_task else "",
+                "positive": f"{int(manifest['label'].sum()):,}" if is_task and not dataset.classes else "",
                 "classes": manifest["label"].nunique(),
                 "dropped": len(pd.read_csv(folder / "dropped.csv")),
                 "images are": "simulated" if dataset.simulated else "real",

@@ -154,7 +154,7 @@ def _count(checked: Checked, config: Corpus | Task, usable: list[Record]) -> Non
     checked.images = len(usable)
     if all(record.patient_id is not None for record in usable):
         checked.patients = len({record.patient_id for record in usable})
-    if isinstance(config, Task):
+    if isinstance(config, Task) and not config.classes:
         checked.positive = sum(record.class_name == config.positive for record in usable)
     for what in ("images", "patients", "positive"):
         expected = getattr(config.expected, what, None)

@@ -32,7 +32,8 @@ CUTS = {
     "MR/knee": (anatomy.knee, partial(scanners.mr, tr=3000, te=40)),
 }
 POSITIVE_SHARE = 0.4
-# Region; then for either class, negative first: the findings, each as likely, and the range of severity.
+# Region; then for each class, negative first: the findings, each as likely, and the range of severity. More
+# than two classes are called by their findings.
 APPLICATIONS = {
     "thyroid_us": ("US/thyroid", (["nodule"], (0.0, 0.6)), (["nodule"], (0.4, 1.0))),
     "breast_us": ("US/breast", (["nodule"], (0.0, 0.6)), (["nodule"], (0.4, 1.0))),
@@ -42,6 +43,7 @@ APPLICATIONS = {
     "covid_ct": ("CT/lung", (["normal", "dependent"], (0, 0)), (["viral"], (0.1, 0.8))),
     "sarscov2_ct": ("CT/lung", (["bacterial"], (0.2, 1.0)), (["viral"], (0.2, 0.9))),
     "haemorrhage_ct": ("CT/head", (["normal", "calcification"], (0.3, 1)), (["haemorrhage"], (0.25, 1.0))),
+    "knee_mri": ("MR/knee", (["normal"], (0, 0)), (["acl_tear"], (0.3, 1)), (["meniscal_tear"], (0.3, 1))),
 }
 
 
@@ -86,8 +88,8 @@ def simulated_task(
 
     class_name is benign or malignant for thyroid_us and breast_us, which carry a mask of the nodule on every
     image, and negative or positive for the others, which have no masks. floor(0.4 * patients) patients are
-    positive, spread evenly; all slices of a patient share the label. The image of a patient depends on
-    application, seed and patient number only.
+    positive, spread evenly; in knee_mri normal, acl_tear and meniscal_tear take turns. All slices of a
+    patient share the label. The image of a patient depends on application, seed and patient number only.
 
     hospital: of other patients: `same` as here, or `older`, whose scanner is (see `scanners.elsewhere`).
     """
@@ -104,11 +106,13 @@ def _of_task(application: str, hospital: str, patient: int, number: int, size: i
     # Positive where the running count of positives reaches a whole number: exact, known in advance.
     positive = int((patient + 1) * POSITIVE_SHARE + 1e-9) > int(patient * POSITIVE_SHARE + 1e-9)
     region, *classes = APPLICATIONS[application]
-    findings, severities = classes[positive]
+    several = len(classes) > 2
+    findings, severities = classes[patient % len(classes) if several else positive]
     name = "-".join(filter(None, [application, hospital, f"{patient:05d}"]))
     vary = Variation(seed, name, number)
     severity = vary.draw(*severities)
-    image, mask = draw(region, size, vary, vary.choose(findings), severity)
+    finding = vary.choose(findings)
+    image, mask = draw(region, size, vary, finding, severity)
     image = scanners.elsewhere(image, vary) if hospital == "older" else image
     labels = ("benign", "malignant") if mask is not None else ("negative", "positive")
-    return Sample(image, mask, labels[positive], name, f"{name}-{number:02d}")
+    return Sample(image, mask, finding if several else labels[positive], name, f"{name}-{number:02d}")

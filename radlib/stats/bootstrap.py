@@ -3,8 +3,9 @@
 The unit is the patient. A resample draws patients with replacement within each fold (test parts are
 disjoint) and within each class of patients (positive if any image is), to the same number; all images of a
 drawn patient come along, on every side and in every run, so sides stay paired. Every run's AUC is then
-computed anew, averaged over runs, and the sides are subtracted. Clustered and stratified resampling: Davison
-& Hinkley 1997, doi 10.1017/CBO9780511802843.
+computed anew, averaged over runs, and the sides are subtracted. Of several classes each class is a stratum,
+and the AUC is the macro-averaged one of `radlib.stats.auc`, of the same resample class by class. Clustered
+and stratified resampling: Davison & Hinkley 1997, doi 10.1017/CBO9780511802843.
 
 **Other trainings.** With patients alone the trained runs are held fixed: the interval says how the result
 could vary with other test patients. Where every setting was trained with several seeds, the runs of each
@@ -31,6 +32,7 @@ from scipy.stats import rankdata
 from radlib.stats.auc import aucs
 from radlib.stats.estimate import Estimate
 from radlib.stats.folds import (
+    ClassPatients,
     FoldPatients,
     Folds,
     FoldScores,
@@ -39,6 +41,8 @@ from radlib.stats.folds import (
     check_paired,
     draw_counts,
     fold_patients,
+    of_two_classes,
+    one_against_rest,
     patient_weights,
     run_shares,
     smaller_class,
@@ -144,6 +148,8 @@ def _aucs(sides: list[FoldScores], patients: FoldPatients, flattened: bool = Fal
     """Mean AUC over the runs of each side, (b, sides)."""
     if flattened:
         sides, patients = [both_columns(fold) for fold in sides], patients.both_columns()
+    if sides[0].scores.ndim == 3:
+        return _macro_aucs(sides, patients)
     runs = np.array([fold.runs for fold in sides])
     ordered_pairs = count_pairs(sides, patients)
 
@@ -152,6 +158,24 @@ def _aucs(sides: list[FoldScores], patients: FoldPatients, flattened: bool = Fal
         return ordered_pairs(weights) / (2 * (positives * negatives)[:, np.newaxis] * runs)
 
     return aucs_of, ordered_pairs.bytes_each
+
+
+def _macro_aucs(sides: list[FoldScores], patients: ClassPatients) -> Statistic:
+    """Mean over the classes of what `_aucs` says of each against the rest."""
+    of_classes = []
+    for number in range(sides[0].scores.shape[2]):
+        folds = [one_against_rest(fold, number) for fold in sides]
+        own = fold_patients(folds[0])
+        place = np.empty(
+            own.count, dtype=np.int64
+        )  # of a patient in the order of the class, among `patients`
+        place[own.of_image] = patients.of_image
+        of_classes.append((place, *_aucs(folds, own)))
+
+    def aucs_of(weights: np.ndarray) -> np.ndarray:
+        return np.mean([of_class(weights[:, place]) for place, of_class, _ in of_classes], axis=0)
+
+    return aucs_of, sum(bytes_each for *_, bytes_each in of_classes)
 
 
 def bootstrap_delta(
@@ -223,6 +247,7 @@ def roc_band(folds: Folds, grid: np.ndarray, resamples: int, seed: int) -> Estim
     array([0.1, 0.6, 1. ])
     """
     check_disjoint([fold.patients for fold in folds])
+    of_two_classes(folds[0], "a ROC curve")
 
     def curves_of(number: int, patients: FoldPatients) -> Statistic:
         fold = folds[number]

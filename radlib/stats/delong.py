@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from radlib.stats.folds import Folds, FoldScores, check_paired, run_shares
+from radlib.stats.folds import Folds, FoldScores, check_paired, of_two_classes, run_shares
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def delong_of_components(folds: Folds, components: Sequence[np.ndarray], confide
 
 def run_components(fold: FoldScores) -> np.ndarray:
     """(R, n) float64: V10 at positive and V01 at negative images; a run's mean over either is its AUC."""
+    of_two_classes(fold, "DeLong's variance")
     positive = fold.labels == 1
     among_all = rankdata(fold.scores, axis=1)
     components = np.empty_like(fold.scores)

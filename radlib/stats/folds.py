@@ -14,7 +14,7 @@ class FoldScores:
     """R runs (settings x seeds) scored on the same n test images of one fold.
 
     labels: (n,) int64, 0 negative or 1 positive; patients: (n,) patient ids, any sortable type.
-    scores: (R, n) float64, higher = more likely positive.
+    scores: (R, n) float64, higher = more likely positive. Of K classes: labels 0 ... K - 1, scores (R, n, K).
 
     Raises:
         ValueError: scores not finite, one class only, shapes that differ, or a missing patient id.
@@ -45,6 +45,24 @@ class FoldScores:
 Folds = Sequence[FoldScores]
 
 
+def of_two_classes(fold: FoldScores, what: str) -> None:
+    """ValueError where there are more."""
+    if fold.scores.ndim == 3:
+        raise ValueError(
+            f"{what} is of two classes, and there are {fold.scores.shape[2]}; leave the task out"
+        )
+
+
+def one_against_rest(fold: FoldScores, number: int) -> FoldScores:
+    """A class, by its own score, against all others.
+
+    >>> scores = np.eye(3)[np.newaxis, [0, 1, 2, 2]]
+    >>> one_against_rest(FoldScores([0, 1, 2, 2], list("abcd"), scores), 2).labels
+    array([0, 0, 1, 1])
+    """
+    return FoldScores(fold.labels == number, fold.patients, fold.scores[..., number])
+
+
 def both_columns(fold: FoldScores) -> FoldScores:
     """The fold whose AUC is what the published scripts report: that of both columns of a softmax, flattened.
 
@@ -59,6 +77,7 @@ def both_columns(fold: FoldScores) -> FoldScores:
     >>> both_columns(FoldScores([0, 1, 1], ["a", "b", "c"], [[0.25, 0.5, 0.75]])).scores
     array([[0.75, 0.5 , 0.25, 0.25, 0.5 , 0.75]])
     """
+    of_two_classes(fold, "the micro-averaged AUC")
     labels, scores = (np.concatenate([1 - x, x], axis=-1) for x in (fold.labels, fold.scores))
     return FoldScores(labels, np.tile(fold.patients, 2), scores)
 
@@ -113,8 +132,40 @@ class FoldPatients:
         return weights @ self.positives.astype(np.float64), weights @ self.negatives.astype(np.float64)
 
 
-def fold_patients(fold: FoldScores) -> FoldPatients:
+@dataclass(frozen=True, eq=False)
+class ClassPatients:
+    """A fold's patients by stratum, which is the largest label of their images, where there are K classes.
+
+    of_image: (n,) int64, place of each image's patient in that order; strata: K numbers of patients.
+    """
+
+    of_image: np.ndarray
+    strata: list[int]
+
+    @property
+    def count(self) -> int:
+        return sum(self.strata)
+
+
+def _class_patients(fold: FoldScores) -> ClassPatients:
+    """So every resample holds every class: each patient of a stratum has an image of its class."""
+    ids, of_image = np.unique(fold.patients, return_inverse=True)
+    largest = np.zeros(len(ids), dtype=np.int64)
+    np.maximum.at(largest, of_image, fold.labels)
+    strata = np.bincount(largest, minlength=fold.scores.shape[2])
+    if strata.min() < 2:
+        raise ValueError(
+            f"the test part of a fold has {strata.min()} patients with images of class {strata.argmin()} "
+            "(from 0) and of none after it, and resampling takes two; use fewer folds or more patients"
+        )
+    order = np.argsort(largest, kind="stable")
+    return ClassPatients(np.argsort(order)[of_image], strata.tolist())
+
+
+def fold_patients(fold: FoldScores) -> FoldPatients | ClassPatients:
     """Put a fold's patients in order; ValueError where a resample of them could not be had."""
+    if fold.scores.ndim == 3:
+        return _class_patients(fold)
     ids, of_image = np.unique(fold.patients, return_inverse=True)
     positives = np.bincount(of_image, weights=fold.labels, minlength=len(ids)).astype(np.int64)
     negatives = np.bincount(of_image, minlength=len(ids)) - positives
@@ -135,14 +186,14 @@ def fold_patients(fold: FoldScores) -> FoldPatients:
 
 
 def patient_weights(
-    patients: FoldPatients, resamples: int, seed: int, fold: int, chunk: int
+    patients: FoldPatients | ClassPatients, resamples: int, seed: int, fold: int, chunk: int
 ) -> Iterator[np.ndarray]:
     """How often each patient is drawn, `chunk` resamples at a time: (chunk or less, patients) float32.
 
     Each stratum is drawn with replacement to its own number of patients, so every resample has both
     classes. The draws depend on seed, fold number and numbers of patients only, not on `chunk`.
     """
-    generators = [np.random.default_rng([seed, fold, stratum]) for stratum in (0, 1)]
+    generators = [np.random.default_rng([seed, fold, stratum]) for stratum in range(len(patients.strata))]
     strata = [pair for pair in zip(generators, patients.strata, strict=True) if pair[1]]
     for start in range(0, resamples, chunk):
         parts = [draw_counts(rng, min(chunk, resamples - start), size) for rng, size in strata]
@@ -167,7 +218,7 @@ def run_shares(folds: Folds) -> np.ndarray:
 
 
 def tested(folds: Folds) -> dict[str, int]:
-    """Numbers of patients, images and positive images over all folds.
+    """Numbers of patients, images and positive images over all folds; NaN positive ones of several classes.
 
     >>> tested([FoldScores([0, 1, 1], ["a", "b", "b"], np.zeros((1, 3)))])
     {'n_patients': 2, 'n_images': 3, 'n_positive': 2}
@@ -175,12 +226,12 @@ def tested(folds: Folds) -> dict[str, int]:
     return {
         "n_patients": sum(len(np.unique(fold.patients)) for fold in folds),
         "n_images": sum(len(fold.labels) for fold in folds),
-        "n_positive": sum(int(fold.labels.sum()) for fold in folds),
+        "n_positive": sum(int(fold.labels.sum()) if fold.scores.ndim == 2 else np.nan for fold in folds),
     }
 
 
 def smaller_class(folds: Folds) -> int:
-    """Number of patients, over all folds, in the smaller of the two strata that are resampled.
+    """Number of patients, over all folds, in the smallest of the strata that are resampled.
 
     >>> smaller_class([FoldScores([0, 1, 0, 1, 0], list("abcde"), np.zeros((1, 5)))])
     2

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from radlib.study import Study
     from radlib.study.datasets import Task
 
-_SAME_TASK = ("layout", "path", "options", "negative", "positive", "folds")
+_SAME_TASK = ("layout", "path", "options", "class_names", "folds")
 _SAME_CORPUS = ("layout", "path", "options", "size", "colour", "max_images")
 
 
@@ -57,7 +57,13 @@ def _check_external(name: str, task: Task, other: Task) -> None:
 
 
 def _check_confounds(study: Study) -> None:
-    """The question is asked of runs in transfer whose backbones are frozen."""
+    """Questions of two classes; confounds are of runs in transfer whose backbones are frozen."""
+    for section in ("confounds", "robustness"):
+        for task in getattr(study, section).tasks:
+            if study.tasks[task].classes:
+                raise ValueError(
+                    f"{section}.tasks names '{task}', which has more than two classes; the question is of two"
+                )
     for task in study.confounds.tasks:
         frozen = {(run.backbone, run.lr) for run in study.runs_of(task) if run.train == "frozen"}
         if not frozen:

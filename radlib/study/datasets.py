@@ -66,10 +66,14 @@ class Corpus(Dataset):
 
 
 class Task(Dataset):
-    """What backbones are transferred to: two classes, patients, perhaps lesion masks."""
+    """What backbones are transferred to: two classes or more, patients, perhaps lesion masks."""
 
-    negative: str = Field(description="class counted as 0")
-    positive: str = Field(description="class counted as 1")
+    negative: str | None = Field(None, description="class counted as 0")
+    positive: str | None = Field(None, description="class counted as 1")
+    classes: Each[str] | None = Field(
+        None,
+        description="three or more in place of these two, counted as 0, 1, 2, ...; AUC is macro-averaged",
+    )
     near_duplicate_bits: int = Field(
         8, ge=0, le=16, description="looser than in a corpus: a copy in two parts would flatter every source"
     )
@@ -98,14 +102,19 @@ class Task(Dataset):
 
     @model_validator(mode="after")
     def _two_classes(self) -> Task:
-        if self.negative == self.positive:
+        if self.classes is not None:
+            if self.negative or self.positive or len(self.classes) < 3:
+                raise ValueError("give three classes or more and neither negative nor positive, or these two")
+        elif self.negative is None or self.positive is None:
+            raise ValueError("name two classes, negative and positive, or three and more as classes")
+        elif self.negative == self.positive:
             raise ValueError(f"negative and positive are both '{self.negative}'; name two classes")
         return self
 
     @property
     def class_names(self) -> list[str]:
         """In the order of their labels, 0, 1, ..."""
-        return [self.negative, self.positive]
+        return self.classes or [self.negative, self.positive]
 
 
 def _chain(licence: object) -> object:

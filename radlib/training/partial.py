@@ -25,7 +25,7 @@ from radlib.study import Run, Study
 from radlib.study.titles import task_title
 from radlib.training.grid import carry_out
 from radlib.training.results import Results, fold_predictions
-from radlib.training.transfer import PREDICTION, TransferGroup
+from radlib.training.transfer import TransferGroup, predictions_of
 
 FEWEST = 2  # patients of a class: one alone would say what its own image looks like
 # Degrees of freedom of the draws; with fewer an interval takes tens of thousands of resamples.
@@ -140,7 +140,8 @@ def trained(study: Study, task: str, fractions: list[float]) -> Results:
             f"'{task}' in every fold; add larger ones, or take the task out"
         )
     runs = pd.concat([found.runs for found in done], ignore_index=True)
-    rows = pd.concat([found.predictions[PREDICTION] for found in done], ignore_index=True)
+    rows = pd.concat([predictions_of(found) for found in done], ignore_index=True)
+    rows = rows[~rows["external"].fillna(False).astype(bool)] if "external" in rows else rows
     return Results(runs, {task: fold_predictions(task, runs, rows, study.tasks[task].score)})
 
 

@@ -25,8 +25,8 @@ REVERSED = -1.0  # of the test part: no positive patient carries the mark, and e
 class PlantedRun(Run):
     """A logistic probe on one fold; degree: see `marked_images`, in the training and validation part."""
 
-    confounder: str
-    degree: float
+    confounder: str = ""
+    degree: float = 0.0
 
 
 class PlantedGroup(TransferGroup):
@@ -63,12 +63,15 @@ class PlantedGroup(TransferGroup):
 
 def planted_runs(study: Study, task: str) -> list[PlantedRun]:
     """Every source, backbone, fold, confounder and degree."""
-    options = study.robustness
+    options, seed = study.robustness, study.transfer.seeds[0]
     return [
-        PlantedRun(task, source, backbone, "logistic", 0.0, fold, study.transfer.seeds[0], confounder, degree)
-        for source in study.sources
-        for backbone in options.backbones or study.backbones
-        if backbone in study.backbones_of(source)
+        PlantedRun(*named, "logistic", 0.0, fold, seed, confounder=confounder, degree=degree)
+        for named in [
+            (task, source, backbone)
+            for source in study.sources
+            for backbone in options.backbones or study.backbones
+            if backbone in study.backbones_of(source)
+        ]
         for fold in range(study.tasks[task].folds)
         for confounder in options.confounders
         for degree in options.degrees

@@ -31,9 +31,10 @@ class LogisticProbe(FrozenLearner):
     Solved by scikit-learn (L-BFGS). The solution is a linear head, so maps are those of a trained one.
     """
 
-    def __init__(self, features: Features, weights: Weights):
+    def __init__(self, features: Features, weights: Weights, units: int = 1):
         width = features.pooled[0].shape[1]
-        super().__init__(features, Head(torch.zeros(width), torch.ones(width), dropout=0.0), weights)
+        head = Head(torch.zeros(width), torch.ones(width), dropout=0.0, units=units)
+        super().__init__(features, head, weights)
         nn.init.zeros_(self.head.linear.weight)  # unsolved, it has no opinion
         nn.init.zeros_(self.head.linear.bias)
 
@@ -66,11 +67,12 @@ class NeighbourProbe(nn.Module):
         score = (sum of the weights of positive neighbours + share) / (sum of all weights + 1).
 
     An image whose neighbours are alike and near then scores further out than one whose are alike and far.
+    Of several classes each has such a score, and they sum to 1.
     """
 
-    def __init__(self, features: Features):
+    def __init__(self, features: Features, units: int = 1):
         super().__init__()
-        self.features, self.index = features, None
+        self.features, self.index, self.units = features, None, units
         self.register_buffer("neighbours", torch.tensor(1))
 
     def choices(self, options: Transfer, train: np.ndarray) -> Sequence[int]:
@@ -79,20 +81,23 @@ class NeighbourProbe(nn.Module):
 
     def fit(self, rows: np.ndarray, labels: np.ndarray, neighbours: int) -> None:
         self.index = NearestNeighbors(metric="cosine").fit(self._pooled(rows))
-        self.labels = labels
+        self.votes = (
+            labels[:, np.newaxis] == np.arange(self.units) if self.units > 1 else labels[:, np.newaxis]
+        )
         self.neighbours.fill_(neighbours)
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         """Logits of rows, always of the images themselves; NaN where a feature is no number."""
         pooled = self._pooled(rows)
         known = np.isfinite(pooled).all(axis=1)
-        score = np.full(len(rows), np.nan)
+        score = np.full((len(rows), self.units), np.nan)
         if known.any() and self.index:
             distance, nearest = self.index.kneighbors(pooled[known], int(self.neighbours))
             weight = np.exp(-distance / TEMPERATURE)
-            positive = (weight * self.labels[nearest]).sum(axis=1) + self.labels.mean()
-            score[known] = positive / (weight.sum(axis=1) + 1)
-        return torch.logit(torch.from_numpy(score))
+            votes = (weight[..., np.newaxis] * self.votes[nearest]).sum(axis=1) + self.votes.mean(axis=0)
+            score[known] = votes / (weight.sum(axis=1, keepdims=True) + 1)
+        score = torch.from_numpy(score)
+        return torch.log(score) if self.units > 1 else torch.logit(score.squeeze(1))
 
     def shown(self, packed: Packed, features: Features) -> "NeighbourProbe":
         """The same neighbours before other images."""

@@ -1,5 +1,6 @@
 """The finished runs of a study, read from `results/<task>/` and checked before anything is compared."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,14 +22,15 @@ SPARE = 3
 _SOURCE_RUN = ["source", *RUN]
 _FIGURES = ["val_loss", "val_auc", "test_auc"]
 _RUN_COLUMNS = ["run", "task", *_SOURCE_RUN, *_FIGURES, "data_digest", "weights_digest"]
-_PREDICTION_COLUMNS = ["run", "image_id", "patient_id", "fold", "label", "score"]
+_PREDICTION_COLUMNS = ["run", "image_id", "patient_id", "fold", "label"]
 
 
 @dataclass(frozen=True)
 class FoldPredictions:
     """All runs of one task on the test part of one fold; images sorted by id.
 
-    image_ids, patients: str (n,); labels: int (n,), 0 or 1; runs: str (R,); scores: float64 (R, n).
+    image_ids, patients: str (n,); labels: int (n,), 0 or 1; runs: str (R,); scores: float64 (R, n), or
+    (R, n, K) of K classes, with labels from 0 to K - 1.
     score: what is compared, images or patients, as `Task.score` says.
     """
 
@@ -74,6 +76,11 @@ class Results:
     @property
     def tasks(self) -> list[str]:
         return list(self.predictions)
+
+    @property
+    def two_class_tasks(self) -> list[str]:
+        """What ROC curves, thresholds and calibration are of."""
+        return [task for task, parts in self.predictions.items() if parts[0].scores.ndim == 2]
 
     def of_task(self, task: str) -> pd.DataFrame:
         return self.runs[self.runs["task"] == task]
@@ -137,6 +144,11 @@ def check_results(
             external[task] = _scores(f"task '{task}', external set", -1, asked[asked["external"]], score)
             asked = asked[~asked["external"]]
         predictions[task] = fold_predictions(task, kept, asked, score)
+        if study.tasks[task].classes:
+            notes.append(
+                f"{title}: AUC is macro-averaged over {len(study.tasks[task].classes)} classes; DeLong, ROC "
+                "curves, thresholds and calibration are of two classes and leave the task out"
+            )
         tables.append(kept)
     everything = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN_COLUMNS)
     check_one_version(everything)
@@ -226,22 +238,31 @@ def _scores(where: str, fold: int, rows: pd.DataFrame, score: str) -> FoldPredic
     images = rows[["image_id", "patient_id", "label"]].drop_duplicates().sort_values("image_id")
     if images["image_id"].duplicated().any() or len(rows) != len(images) * rows["run"].nunique():
         raise UserError(f"{where}: not all runs were tested on the same images; {REMEDY}")
-    if not np.isfinite(rows["score"]).all():
+    columns = scores_of(rows)
+    if not columns:
+        raise UserError(f"{where}: the table of predictions lacks the column score; {REMEDY}")
+    if not np.isfinite(rows[columns]).all(axis=None):
         raise UserError(f"{where}: a score is no finite number; {REMEDY}")
-    if set(images["label"]) != {0, 1}:
+    if len(columns) == 1 and set(images["label"]) != {0, 1}:
         raise UserError(
             f"{where}: the test part needs both classes, 0 and 1; use fewer folds or more patients"
         )
-    scores = rows.pivot(index="run", columns="image_id", values="score")
+    tables = [rows.pivot(index="run", columns="image_id", values=column) for column in columns]
+    scores = np.stack([table.to_numpy(dtype=np.float64) for table in tables], axis=2)
     return FoldPredictions(
         fold=fold,
         image_ids=images["image_id"].to_numpy(),
         patients=images["patient_id"].to_numpy(),
         labels=images["label"].to_numpy(dtype=np.int64),
-        runs=scores.index.to_numpy(),
-        scores=scores.to_numpy(dtype=np.float64),
+        runs=tables[0].index.to_numpy(),
+        scores=scores if len(columns) > 1 else scores[..., 0],
         score=score,
     )
+
+
+def scores_of(rows: pd.DataFrame) -> list[str]:
+    """The columns of scores: one, or one of each class in the order of their labels."""
+    return [name for name in rows if re.fullmatch(r"score(_\d+)?", name)]
 
 
 def check_one_version(runs: pd.DataFrame) -> None:

@@ -35,7 +35,8 @@ from radlib.study import Run, Study
 from radlib.training.grid import Finished, RunGroup, carry_out
 from radlib.training.probes import LogisticProbe, NeighbourProbe
 
-PREDICTION = ["run", "image_id", "patient_id", "fold", "label", "score"]
+# of a run and image: `score`, or `score_0` ... of each class; `external` where a task has such a set
+PREDICTION = r"run|image_id|patient_id|fold|label|score(_\d+)?|external"
 MAP = ["map_height", "map_width", "map"]
 KEPT_LOGIT, LARGEST_LOGIT = 15.0, 25.0
 
@@ -54,12 +55,17 @@ def transfer(study: Study, task: str, save: bool = False) -> Transferred:
     """
     done = carry_out(study, task, study.runs_of(task), TransferGroup, f"transfer to {task}")
     localisation = _localisation(open_packed(study.dataset_dir(task)), done)
-    scores = done.predictions.filter([*PREDICTION, "external"])
+    scores = predictions_of(done)
     result = Transferred(done.runs, done.history, scores, done.computed, localisation)
     if save:
         for name in ("runs", "predictions", "history", "localisation"):
             write_table(getattr(result, name), study.result_dir(task) / f"{name}.parquet")
     return result
+
+
+def predictions_of(done: Finished) -> pd.DataFrame:
+    """What runs scored, without what is said of lesions."""
+    return done.predictions.filter(regex=f"^({PREDICTION})$")
 
 
 def _localisation(packed: Packed, done: Finished) -> pd.DataFrame:
@@ -85,7 +91,9 @@ class TransferGroup(RunGroup):
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         super().__init__(study, task, packed, weights, advance)
         self.size, self.score = study.input_size(task, weights.backbone), study.tasks[task].score
-        shows = packed.masks and not no_maps(weights.backbone)
+        classes = study.tasks[task].classes
+        self.units = len(classes) if classes else 1
+        shows = packed.masks and not classes and not no_maps(weights.backbone)  # of the positive class
         self.masked = np.flatnonzero(packed.manifest["has_mask"]) if shows else NOTHING
 
     def digest(self, run: Run) -> str:
@@ -133,11 +141,13 @@ class TransferGroup(RunGroup):
 
     def learner(self, run: Run, train: np.ndarray) -> nn.Module:
         if run.train in self.probes:
-            logistic = run.train == "logistic"
-            probe = LogisticProbe(self.features, self.weights) if logistic else NeighbourProbe(self.features)
+            if run.train == "logistic":
+                probe = LogisticProbe(self.features, self.weights, self.units)
+            else:
+                probe = NeighbourProbe(self.features, self.units)
             return probe.to(compute.device())
         center, scale = feature_scale(self.features.pooled[0], train, self.options.standardise)
-        head = Head(center, scale, self.options.dropout).to(compute.device())
+        head = Head(center, scale, self.options.dropout, self.units).to(compute.device())
         if run.train == "frozen":
             return FrozenLearner(self.features, head, self.weights)
         network = copy.deepcopy(self.weights.network)
@@ -176,10 +186,13 @@ class TransferGroup(RunGroup):
         return learner(rows, epoch, generator), self.labels[rows]
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self.units > 1:
+            return functional.cross_entropy(logits, targets.long())
         return functional.binary_cross_entropy_with_logits(logits, targets)
 
     def figures(self, logits: Tensor, targets: Tensor, rows: np.ndarray) -> dict[str, float]:
-        scores = logits.numpy() if self.score == "image" else probabilities(logits)
+        plain = self.score == "image" and self.units == 1
+        scores = logits.numpy() if plain else probabilities(logits)
         return {"val_auc": auc(*self.compared(scores, targets.numpy(), rows))}
 
     def compared(
@@ -199,11 +212,10 @@ class TransferGroup(RunGroup):
         chosen, scores = np.split(probabilities(logits), [len(validation)])
         true, labels = np.split(targets.numpy(), [len(validation)])
         labels = labels.astype(int)
-        figures = {
-            "val_threshold": best_threshold(*self.compared(chosen, true, validation)),
-            "test_auc": auc(*self.compared(scores, labels, test)),
-        }
-        table = pd.DataFrame({"label": labels, "score": scores})
+        figures = {"test_auc": auc(*self.compared(scores, labels, test))}
+        if self.units == 1:
+            figures["val_threshold"] = best_threshold(*self.compared(chosen, true, validation))
+        table = pd.DataFrame({"label": labels, **columns_of(scores)})
         if self.localises and len(self.masked) and hasattr(learner, "last"):
             figures["threshold"], located = self._localise(learner, validation, test)
             table = table.join(located)
@@ -215,7 +227,7 @@ class TransferGroup(RunGroup):
         there, manifest = self.elsewhere, self.elsewhere.packed.manifest
         shown = learner.shown(there.packed, there.features)
         logits, _ = there.answers(shown, np.arange(len(manifest)))
-        return manifest[["image_id", "patient_id", "label"]].assign(score=probabilities(logits))
+        return manifest[["image_id", "patient_id", "label"]].assign(**columns_of(probabilities(logits)))
 
     def _localise(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[float, pd.DataFrame]:
         """The threshold, and per test image the figures and the map; rows without a mask are left out."""
@@ -227,16 +239,27 @@ class TransferGroup(RunGroup):
         return threshold, figures.set_index(np.flatnonzero(np.isin(test, parts[1])))
 
 
+def columns_of(scores: np.ndarray) -> dict[str, np.ndarray]:
+    """Of the table of predictions: `score`, or of (n, K) scores `score_0` ... of each class."""
+    return {"score": scores} if scores.ndim == 1 else {f"score_{k}": one for k, one in enumerate(scores.T)}
+
+
 def probabilities(logits: Tensor) -> np.ndarray:
     """Of the positive class, float64 (n,); 0.5 for all where the network gives no number.
+
+    Of (n, K) logits: softmax (n, K), or 1 / K for all.
 
     Logits far out would become exactly 0 or 1, and these ties would enter the AUC. So where any lies beyond
     `LARGEST_LOGIT`, all beyond `KEPT_LOGIT` (a probability of one in three million) are drawn in alike, which
     keeps their order and leaves every other score what the network says.
     """
     if not torch.isfinite(logits).all():
-        return np.full(len(logits), 0.5)
+        return np.full(logits.shape, 0.5 if logits.ndim == 1 else 1 / logits.shape[1])
     logits = logits.double()
+    if logits.ndim == 2:  # each class against all others: the logarithm of p / (1 - p)
+        others = ~torch.eye(logits.shape[1], dtype=torch.bool)
+        rest = [torch.logsumexp(logits[:, some], dim=1) for some in others]
+        logits = logits - torch.stack(rest, dim=1)
     size = logits.abs()
     factor = (LARGEST_LOGIT - KEPT_LOGIT) / (max(float(size.max()), LARGEST_LOGIT) - KEPT_LOGIT)
     drawn_in = logits.sign() * (KEPT_LOGIT + factor * (size - KEPT_LOGIT))

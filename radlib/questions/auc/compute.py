@@ -136,7 +136,9 @@ def _compared(study: Study, results: Results, task: str, sides, estimate: str, b
     tuned = estimate == "best_by_validation"
     a, b = (results.scores(task, runs) for runs in sides)
     found = bootstrap_pair(study, task, a, b, settings_by_fold(sides[0]) if both else None)
-    check = delong_difference(a, b, confidence=study.compare.confidence)
+    check = None
+    if task in results.two_class_tasks:  # of a macro-averaged AUC DeLong's components are no mean of
+        check = delong_difference(a, b, confidence=study.compare.confidence)
     row = {
         "task": task,
         "source_a": sides[0]["source"].iloc[0],
@@ -149,9 +151,9 @@ def _compared(study: Study, results: Results, task: str, sides, estimate: str, b
         "n_runs": len(sides[0]),
         "resamples": study.compare.resamples,
         "simulated": study.simulated,
-        "delong_ci_low": check.ci_low,
-        "delong_ci_high": check.ci_high,
-        "delong_p": check.p_value,
+        "delong_ci_low": check.ci_low if check else np.nan,
+        "delong_ci_high": check.ci_high if check else np.nan,
+        "delong_p": check.p_value if check else np.nan,
         "diverged": diverged(*sides),
     }
     for side, runs in zip("ab", sides, strict=True):

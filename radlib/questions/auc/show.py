@@ -98,13 +98,13 @@ def setting_deltas(study: Study, results: Results) -> pd.DataFrame:
 
 
 def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dict[str, Estimate]]:
-    """By task and source: the mean curve over the runs of `headline_runs`, at as many even rates as `points`.
+    """By task of two classes and source: the mean curve over the runs of `headline_runs`, at even rates.
 
     A band is for the eye and takes `BAND_RESAMPLES`, more only where few patients need them.
     """
     grid, options = np.linspace(0, 1, points), study.compare
     bands: dict[str, dict[str, Estimate]] = {}
-    for task in progress(results.tasks, description="ROC curves"):
+    for task in progress(results.two_class_tasks, description="ROC curves"):
         seed = seed_of(study.seed, "bootstrap", task)
         bands[task] = {}
         for source, runs in headline_runs(study, results.of_task(task)).items():
@@ -254,7 +254,8 @@ def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> li
         found += of(rows, "verdict", lambda row: MEAN) if pair != headline else []
     # How often DeLong and the bootstrap come to the same conclusion, over all rows of the table.
     ends = [("ci_low", "ci_high"), ("delong_ci_low", "delong_ci_high")]
-    words = [[direction(*row) for row in table[list(pair)].to_numpy()] for pair in ends]
+    both = table.dropna(subset="delong_p")
+    words = [[direction(*row) for row in both[list(pair)].to_numpy()] for pair in ends]
     same = sum(ours == check for ours, check in zip(*words, strict=True))
-    agreement = f"agree in {same} of {len(table)} comparisons"
+    agreement = f"agree in {same} of {len(both)} comparisons"
     return [*found, Finding("DeLong's interval and the bootstrap's", agreement)]
