@@ -1,4 +1,4 @@
-"""Runs and predictions with a known truth, written as 03_transfer writes them."""
+"""Runs and predictions with a known truth, written as 04_transfer writes them."""
 
 import json
 from pathlib import Path

@@ -27,7 +27,7 @@ def test_all_that_python_loads_is_listed(module):
 
 
 def test_a_notebook_imports_packages_and_modules():
-    found = imports_of(REPOSITORY / "notebooks" / "03_transfer.ipynb")
+    found = imports_of(REPOSITORY / "notebooks" / "04_transfer.ipynb")
     assert {"radlib.study", "radlib.training.transfer"} <= found and "radlib.questions" not in found
 
 

@@ -135,7 +135,7 @@ def cell(table: pd.DataFrame, task: str, what: str, preprocessing: str, metric: 
     return pd.Series(row)
 
 
-def test_roc_cells_are_the_comparison_of_04_auc(crossed):
+def test_roc_cells_are_the_comparison_of_05_auc(crossed):
     parts, both, table = crossed
     for part, results, name in zip(parts, (both.own, both.shared), (OWN, SHARED), strict=True):
         expected = compare_sources(part, results).table
@@ -300,7 +300,7 @@ def stored_runs(study):
     return {path: path.stat().st_mtime_ns for path in (study.store_dir / "runs").rglob("*.parquet")}
 
 
-def test_runs_with_own_preprocessing_are_those_of_03_transfer(study):
+def test_runs_with_own_preprocessing_are_those_of_04_transfer(study):
     before = stored_runs(study)
     first = confounds.cross(study)
     after = stored_runs(study)

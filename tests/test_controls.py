@@ -147,7 +147,7 @@ def shared_patients() -> tuple[np.ndarray, pd.DataFrame]:
 
 
 def control_of(fit_and_test, manifest: pd.DataFrame) -> tuple[float, bool]:
-    """AUC with the true labels, and whether the control of 40 shuffles passes as in `12_controls`."""
+    """AUC with the true labels, and whether the control of 40 shuffles passes as in `16_controls`."""
     shuffled = [permuted_labels(manifest, TASK, 0, seed) for seed in range(40)]
     low, high = students_interval([fit_and_test(labels) for labels in shuffled], 1 - 0.05 / 4)
     return fit_and_test(manifest["label"].to_numpy()), low <= 0.5 <= high

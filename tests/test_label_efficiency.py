@@ -142,7 +142,7 @@ def test_partial_runs_are_told_apart_and_whole_runs_are_those_of_the_grid(small_
 
 # What is trained ------------------------------------------------------------------------------------------
 def scores_of(found: transfer.Transferred, source: str) -> list[FoldScores]:
-    """From the tables of 03_transfer: the one frozen run of a source on each fold."""
+    """From the tables of 04_transfer: the one frozen run of a source on each fold."""
     runs = found.runs.query("source == @source and train == 'frozen'").sort_values("fold")
     by_run = dict(list(found.predictions.sort_values("image_id").groupby("run")))
     tested = [by_run[run] for run in runs["run"]]

@@ -248,7 +248,7 @@ def test_the_difference_without_them_is_the_hands_own(study):
     assert row["n_patients_without"] == left["patient_id"].nunique() == 79, "2 and 3 are one patient's"
 
 
-def test_trainings_are_resampled_where_04_auc_resamples_them(tmp_path):
+def test_trainings_are_resampled_where_05_auc_resamples_them(tmp_path):
     study = make_study(tmp_path, transfer={
         "settings": [{"train": "frozen", "lr": 0.01}], "epochs": {"frozen": 1, "top10": 1, "all": 1},
         "seeds": [0, 1, 2, 3],

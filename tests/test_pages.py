@@ -21,7 +21,7 @@ TABLE = """<table border="1">
 
 CELLS = {f"c{n}": "+0.123" if n == 5 else [f"{n}1.4567", f"{n}2.4567"] for n in range(1, 16)}
 WIDE = pd.DataFrame(CELLS, index=["a", "b"]).to_html()
-LINKS = "From `04_auc#difference`, `auc.csv#row=7` and `moon.csv`; see `13_summary`."
+LINKS = "From `05_auc#difference`, `auc.csv#row=7` and `moon.csv`; see `17_summary`."
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def report(tmp_path):
     ]
     (tmp_path / "auc.csv").write_text("delta\n")
     (tmp_path / "notebooks").mkdir()
-    for name in ("04_auc", "13_summary"):
+    for name in ("05_auc", "17_summary"):
         nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
     write_pages(tmp_path, "A study")
     return tmp_path
@@ -49,7 +49,7 @@ def page(report, name: str) -> BeautifulSoup:
 
 
 def test_a_page_has_title_contents_alternative_texts_and_nothing_from_elsewhere(report):
-    soup = page(report, "pages/04_auc.html")
+    soup = page(report, "pages/05_auc.html")
     assert soup.title.string == soup.h1.get_text().strip("¶") == "The question"
     assert [a["href"] for a in soup.nav.find_all("a")] == [f"#{soup.h2['id']}"]
     assert soup.header.a["href"] == "../index.html"
@@ -64,40 +64,40 @@ def test_the_first_page_is_the_summary_without_code_and_leads_to_all_others(repo
     assert not soup.find("pre")
     for link in soup.find_all("a", href=re.compile("^pages/")):
         assert (report / link["href"].partition("#")[0]).is_file()
-    assert soup.find("nav", attrs={"aria-label": "Notebooks"}).a["href"] == "pages/04_auc.html"
-    assert not (report / "pages/13_summary.html").exists(), "the summary is one file"
+    assert soup.find("nav", attrs={"aria-label": "Notebooks"}).a["href"] == "pages/05_auc.html"
+    assert not (report / "pages/17_summary.html").exists(), "the summary is one file"
 
 
 def test_cells_carry_the_names_of_their_columns_below_a_cell_that_spans_rows_too(report):
-    rows = page(report, "pages/04_auc.html").select("tbody tr")
+    rows = page(report, "pages/05_auc.html").select("tbody tr")
     assert [c["data-label"] for c in rows[0].find_all(["th", "td"])] == ["task", "difference", "low"]
     assert [c["data-label"] for c in rows[1].find_all(["th", "td"])] == ["difference", "low"]
 
 
 def test_what_is_named_is_linked_to_its_cell_and_line(report):
-    soup, there = page(report, "index.html"), page(report, "pages/04_auc.html")
+    soup, there = page(report, "index.html"), page(report, "pages/05_auc.html")
     links = {code.get_text(): code.a and code.a["href"] for code in soup.find_all("code")}
     assert links == {
-        "04_auc#difference": "pages/04_auc.html#cell-id=difference", "auc.csv#row=7": "auc.csv#row=7",
-        "moon.csv": None, "13_summary": None,
+        "05_auc#difference": "pages/05_auc.html#cell-id=difference", "auc.csv#row=7": "auc.csv#row=7",
+        "moon.csv": None, "17_summary": None,
     }  # fmt: skip
     assert there.find(id="cell-id=difference").img
     links = [code.a["href"] for code in there.find_all("code") if code.a]
-    assert links == ["../pages/04_auc.html#cell-id=difference", "../auc.csv#row=7", "../index.html"]
+    assert links == ["../pages/05_auc.html#cell-id=difference", "../auc.csv#row=7", "../index.html"]
 
 
 def test_a_wide_table_says_once_what_all_its_rows_say(report):
-    table = page(report, "pages/04_auc.html").find("table", class_="wide")
+    table = page(report, "pages/05_auc.html").find("table", class_="wide")
     assert [len(row.find_all(["th", "td"])) for row in table.find_all("tr")] == [15, 15, 15]
     assert "c5" not in [cell.get_text() for cell in table.thead.find_all("th")]
     assert table.find_next_sibling("p").get_text() == "In every row: c5 +0.123."
 
 
 def test_only_what_changed_is_written_again_and_pages_without_a_notebook_go(report):
-    before = (report / "pages/04_auc.html").stat().st_mtime_ns
+    before = (report / "pages/05_auc.html").stat().st_mtime_ns
     (report / "pages/09_old.html").write_text("old")
     write_pages(report, "A study")
-    assert (report / "pages/04_auc.html").stat().st_mtime_ns == before
+    assert (report / "pages/05_auc.html").stat().st_mtime_ns == before
     assert not (report / "pages/09_old.html").exists()
 
 
@@ -105,7 +105,7 @@ def test_only_what_changed_is_written_again_and_pages_without_a_notebook_go(repo
 @pytest.mark.parametrize("width", [1200, 800, 390])
 def test_nothing_is_wider_than_the_screen(report, tmp_path, width):
     """Neither the page nor a table in it; in a frame, for Chromium has no window below 500 px."""
-    html = (report / "pages/04_auc.html").read_text()
+    html = (report / "pages/05_auc.html").read_text()
     measure = """<script>
         const scrolls = [document.documentElement, ...document.querySelectorAll(".table")]
             .filter(box => box.scrollWidth > box.clientWidth).map(box => box.outerHTML.slice(0, 40))

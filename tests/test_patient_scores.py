@@ -99,7 +99,7 @@ def test_a_patient_with_two_labels_is_named():
 
 # The study ------------------------------------------------------------------------------------------------
 def patient_study(root, how: str):
-    """Fabricated image scores of a task that is compared by patient, as 03_transfer would leave them."""
+    """Fabricated image scores of a task that is compared by patient, as 04_transfer would leave them."""
     study = make_study(root)
     fabricate(study, {"radiology": 1.2, "photographs": 0.8, "random": 0.2})
     tasks = {TASK: study.tasks[TASK].model_copy(update={"score": f"patient_{how}"})}

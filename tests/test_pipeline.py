@@ -203,9 +203,9 @@ def test_stages_read_no_parameter_that_dvc_does_not_know_of(killed_and_resumed):
 def test_the_recorded_report_is_what_its_predictions_give(killed_and_resumed):
     folder, _, _ = killed_and_resumed
     report = folder / "reports" / "smoke"
-    old, own = report / "notebooks" / "03_transfer-old_task.ipynb", report / "notebooks" / "mine.ipynb"
+    old, own = report / "notebooks" / "04_transfer-old_task.ipynb", report / "notebooks" / "mine.ipynb"
     for path in (old, own):
-        shutil.copy(report / "notebooks" / "04_auc.ipynb", path)
+        shutil.copy(report / "notebooks" / "05_auc.ipynb", path)
     record(load_study(path=folder / "params.yaml"))
     stages = yaml.safe_load((report / "dvc.lock").read_text())["stages"].values()
     written = {Path(out["path"]).name for stage in stages for out in stage.get("outs", [])}

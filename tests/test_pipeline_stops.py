@@ -39,10 +39,10 @@ def commit(folder) -> None:
 
 def test_notebook_that_stops_prints_one_sentence(folder):
     choose("smoke", "")
-    output = call(folder, "python", "-m", "radlib.run", "notebook", "03_transfer", "task=breast_us", code=1)
+    output = call(folder, "python", "-m", "radlib.run", "notebook", "04_transfer", "task=breast_us", code=1)
     assert "Stopped: dataset 'breast_us' is not prepared" in output
     assert "Traceback" not in output
-    assert not (folder / "reports" / "smoke" / "notebooks" / "03_transfer-breast_us.ipynb").exists()
+    assert not (folder / "reports" / "smoke" / "notebooks" / "04_transfer-breast_us.ipynb").exists()
 
 
 @pytest.mark.parametrize(

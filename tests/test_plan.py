@@ -85,8 +85,8 @@ def size_on_disk(folder):
 def test_plan_counts_what_the_stages_then_do(study, passes):
     stages = {stage.name: stage for stage in plan(study)}
     assert list(stages) == [
-        "01_data radiology", f"01_data {TASK}", "02_pretrain radiology", f"03_transfer {TASK}",
-        f"05_segment {TASK}",
+        "01_data radiology", f"01_data {TASK}", "02_pretrain radiology", f"04_transfer {TASK}",
+        f"06_segment {TASK}",
     ]  # fmt: skip
     passes.clear()
     done = []
@@ -101,20 +101,20 @@ def test_plan_counts_what_the_stages_then_do(study, passes):
     tables = 40 * 2 * costs.ROW_BYTES
     written = sum(file.stat().st_size for file in packed)
     assert written == stages[f"01_data {TASK}"].disk - tables + 2 * 128, "two headers of 128 bytes"
-    features = sum(piece.memory for piece in stages[f"03_transfer {TASK}"].pieces)
+    features = sum(piece.memory for piece in stages[f"04_transfer {TASK}"].pieces)
     assert size_on_disk(study.store_dir / "features") == pytest.approx(features, rel=0.02)
     models = size_on_disk(study.store_dir / "pretrain") + study.model_file("radiology", SMALL).stat().st_size
     assert models == pytest.approx(stages["02_pretrain radiology"].disk, rel=0.02)
     kept = size_on_disk(study.store_dir / "runs") + size_on_disk(study.store_dir / "segmentation")
     kept += size_on_disk(study.result_dir(TASK))
-    expected = stages[f"03_transfer {TASK}"].disk - features + stages[f"05_segment {TASK}"].disk
+    expected = stages[f"04_transfer {TASK}"].disk - features + stages[f"06_segment {TASK}"].disk
     assert expected / 2 < kept < 2 * expected
 
 
 def test_paper_is_counted_as_by_hand(tmp_path):
     """Every image passed costs a second: the total is the sum over all runs, added up one by one."""
     study = load_study(path=shutil.copy(REPOSITORY / "studies" / "paper.yaml", tmp_path))
-    stages = [stage for stage in plan(study) if stage.name.startswith("03_transfer")]
+    stages = [stage for stage in plan(study) if stage.name.startswith("04_transfer")]
     assert sum(stage.runs for stage in stages) == 2304
     total = 0
     for task, config in study.tasks.items():
@@ -145,7 +145,7 @@ def test_more_images_and_larger_inputs_cost_more(tmp_path):
         task = study.tasks["acl_mri"].model_copy(update=changes)
         alone = {"tasks": {"acl_mri": task}, "segment": study.segment.model_copy(update={"tasks": []})}
         stages = plan(study.model_copy(update=alone))
-        return next(stage for stage in stages if stage.name == "03_transfer acl_mri")
+        return next(stage for stage in stages if stage.name == "04_transfer acl_mri")
 
     once, twice = (transfer_stage(expected=Expected(images=n)) for n in (1000, 2000))
     assert steps_of(twice).total() == 2 * steps_of(once).total()
@@ -201,7 +201,7 @@ def test_table_adds_up_and_says_what_is_not_known(study):
     speeds = {step: 3600.0 for stage in stages for step in steps_of(stage)}
     text = report(study, stages, speeds, devices=2)
     lines = {line.split("  ")[0]: line.split() for line in text.splitlines()}
-    assert lines["03_transfer thyroid_us"][2:] == ["unknown", "20", *["unknown"] * 4]
+    assert lines["04_transfer thyroid_us"][2:] == ["unknown", "20", *["unknown"] * 4]
     hours = sum(steps_of(stage).total() for stage in stages)
     assert f"{hours:,}" in lines["total of what is known"]
     assert "dvc repro task@thyroid_us" in text and "with 2 such devices" in text

@@ -1,4 +1,4 @@
-"""Similarity of networks: stages against timm's own, equal and random sources, trainings of 03_transfer."""
+"""Similarity of networks: stages against timm's own, equal and random sources, trainings of 04_transfer."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -69,7 +69,7 @@ def test_equal_networks_are_entirely_alike_and_different_ones_are_not(found):
     assert (other["verdict"] == "no difference shown").mean() >= 0.5
 
 
-def test_the_training_is_that_of_03_transfer(found):
+def test_the_training_is_that_of_04_transfer(found):
     study, table = found
     own = carry_out(study, TASK, stages_runs(study, TASK), StagesGroup, "again")
     assert own.computed == 0

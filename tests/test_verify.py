@@ -98,7 +98,7 @@ def write_notebook(folder, given: str, code: str = "1 + 1") -> None:
         nbformat.v4.new_code_cell(given, metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(code),
     ]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "04_auc.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "05_auc.ipynb")
 
 
 def lock(root) -> None:
@@ -405,20 +405,20 @@ def test_a_report_of_notebooks_with_overrides_does_not_hold(copy):
     write_notebook(copy / REPORT / "notebooks", "overrides = {'transfer.epochs.frozen': 1}\nsave = True")
     said, holds = verify(NAME, root=copy)
     assert (
-        not holds and "04_auc was run with overrides = {'transfer.epochs.frozen': 1}, not by params" in said
+        not holds and "05_auc was run with overrides = {'transfer.epochs.frozen': 1}, not by params" in said
     )
 
 
 def test_other_code_in_a_notebook_is_named(copy):
     write_notebook(copy / "notebooks", "overrides = {'seed': 2}\nsave = True", "2 + 2")
     said, holds = verify(NAME, root=copy)
-    assert holds and "code: notebook 04_auc is another one here than the study ran" in said
+    assert holds and "code: notebook 05_auc is another one here than the study ran" in said
     write_notebook(copy / REPORT / "notebooks", "overrides = {}", "2 + 2")
     said, holds = verify(NAME, root=copy)
-    assert not holds and "notebook 04_auc holds other code than the study ran" in said
+    assert not holds and "notebook 05_auc holds other code than the study ran" in said
     path = copy / REPORT / "provenance.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"changed_notebooks": ["04_auc"]}))
-    assert "notebook 04_auc was run from code that is not committed" in verify(NAME, root=copy)[0]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"changed_notebooks": ["05_auc"]}))
+    assert "notebook 05_auc was run from code that is not committed" in verify(NAME, root=copy)[0]
 
 
 def test_an_own_study_is_compared_with_params_yaml(copy, monkeypatch, capsys):

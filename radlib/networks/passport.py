@@ -1,4 +1,4 @@
-"""What weights themselves say of how they were trained. (14_passport)
+"""What weights themselves say of how they were trained. (03_passport)
 
 A batch norm stores mean and variance of what came to each of its channels in training. Given images, prepared
 in one way or another, bring a mean and a variance of their own: the nearer to those stored, the more likely

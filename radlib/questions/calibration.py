@@ -1,4 +1,4 @@
-"""Do the scores mean what they say? (07_beyond_the_mean)
+"""Do the scores mean what they say? (08_beyond_the_mean)
 
 Brier score, calibration error and balanced accuracy, by task and source. Every run is measured on its own
 fold's test images, and the mean over a source's runs is reported, as for the AUC: over the settings that the

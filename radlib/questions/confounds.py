@@ -1,5 +1,5 @@
 """Two confounds of the published comparison: one preprocessing for all weights, and how the AUC is taken.
-(09_confounds)
+(10_confounds)
 
 The published scripts show every network the same preprocessing, whatever its weights were trained with, and
 flatten both columns of the softmax into one AUC (`both_columns` of `radlib.stats.folds`). Here frozen runs
@@ -7,7 +7,7 @@ are made with either preprocessing on the same folds and seeds, and each is scor
 adds to the difference of sources is a difference in differences: all cells see the same resampled patients,
 so it has an interval of its own.
 
-Runs with the weights' own preprocessing are those of `03_transfer`; only the others are trained here.
+Runs with the weights' own preprocessing are those of `04_transfer`; only the others are trained here.
 """
 
 from dataclasses import dataclass, replace
@@ -128,7 +128,7 @@ class SharedGroup(TransferGroup):
 
     @property
     def code(self) -> str:
-        """That of 03_transfer: these are its runs where the own preprocessing is the shared one."""
+        """That of 04_transfer: these are its runs where the own preprocessing is the shared one."""
         return TransferGroup.__module__
 
 
@@ -187,7 +187,7 @@ def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -
             if some.empty:
                 return None
             runs[preprocessing, side], scores[preprocessing, side] = some, results.scores(task, some)
-    # The seed of 04_auc: the very patients that its intervals resample.
+    # The seed of 05_auc: the very patients that its intervals resample.
     seed, found = seed_of(study.seed, "bootstrap", task), {}
     by_metric = {
         metric: bootstrap_mean_auc(scores, study.compare.resamples, seed, flattened=metric == FLATTENED)
@@ -205,7 +205,7 @@ def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -
 
 
 def _mean(study: Study, some: list[_Measured]) -> _Measured:
-    """Mean over tasks, each counting the same; tasks are resampled independently, as in 04_auc."""
+    """Mean over tasks, each counting the same; tasks are resampled independently, as in 05_auc."""
     found = {}
     for key in some[0].found:
         of_tasks = zip(*(one.found[key] for one in some), strict=True)

@@ -1,10 +1,10 @@
-"""Does the study find what is known to be there, and nothing else? (12_controls)
+"""Does the study find what is known to be there, and nothing else? (16_controls)
 
 Controls are comparisons whose outcome is known before anything is computed. *Random weights*: two draws of
 random weights, compared like sources, differ by nothing but chance. *Permuted labels*: networks that learnt
 shuffled labels cannot know the labels of the test part, and neither source can be ahead. *Own classes*: a
 source that learnt to tell classes apart must beat random weights on images of these classes that it was not
-trained on. None of them sees leakage in the data: `12_controls` says what each can notice.
+trained on. None of them sees leakage in the data: `16_controls` says what each can notice.
 
 The intervals of the negative controls are simultaneous (Bonferroni): in a sound study all of them together
 cover what they should with the study's confidence. What they contain: see `students_interval` of
@@ -308,5 +308,5 @@ def controls_box(study: Study, table: pd.DataFrame) -> str:
         items += f"<li>{escape(f'{what}; {why}')}.</li>"
     return (
         f'<div style="{_BOX}"><b>A CONTROL FAILED ({len(failed)} of {len(table)} figures).</b> Do not rely '
-        f"on what is said below until the reason is found.<ul>{items}</ul>See notebook 12_controls.</div>"
+        f"on what is said below until the reason is found.<ul>{items}</ul>See notebook 16_controls.</div>"
     )

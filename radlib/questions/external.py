@@ -1,4 +1,4 @@
-"""Does a difference between sources hold in another hospital? (17_external)
+"""Does a difference between sources hold in another hospital? (13_external)
 
 `external` of a task names a second set of the same finding. Finished runs score it whole, once: it trains
 nothing, and no epoch, setting, threshold or scaling was chosen by it. A run's AUC there is of all its images;

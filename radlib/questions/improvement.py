@@ -1,4 +1,4 @@
-"""How many pairs of runs does a source win? (07_beyond_the_mean)"""
+"""How many pairs of runs does a source win? (08_beyond_the_mean)"""
 
 import numpy as np
 import pandas as pd

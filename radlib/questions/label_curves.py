@@ -1,4 +1,4 @@
-"""Figures of 10_label_efficiency: learning curves, their differences, and the curves read sideways."""
+"""Figures of 14_label_efficiency: learning curves, their differences, and the curves read sideways."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How many training patients until the source no longer matters? (10_label_efficiency)
+"""How many training patients until the source no longer matters? (14_label_efficiency)
 
 Sources are compared at every size. `excess` is by how much more they differ than at the largest size: what a
 claim about small data means.
@@ -130,7 +130,7 @@ def label_efficiency(study: Study) -> Efficiency:
 
 @of_task
 def _drawn(study: Study, results: Results, task: str) -> dict[tuple[str, float], tuple[pd.Index, Estimate]]:
-    """By source and fraction: its runs, and the AUC of each over the patients that 04_auc resamples."""
+    """By source and fraction: its runs, and the AUC of each over the patients that 05_auc resamples."""
     resamples, seed = study.compare.resamples, seed_of(study.seed, "bootstrap", task)
     ordered = results.runs.sort_values("fold", kind="stable")
     return {

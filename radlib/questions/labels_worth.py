@@ -1,4 +1,4 @@
-"""How many labelled patients are weights worth? (10_label_efficiency)
+"""How many labelled patients are weights worth? (14_label_efficiency)
 
 The learning curves read sideways: the number of training patients at which source b reaches the AUC that
 source a has with n patients. Nothing is extrapolated beyond the sizes that were trained.

@@ -1,8 +1,8 @@
-"""Is it what images show, or how finely they are labelled? (11_matched_labels)
+"""Is it what images show, or how finely they are labelled? (15_matched_labels)
 
 A corpus of six coarse classes against photographs of two hundred fine ones differs in both. So the same
 photographs are given coarser classes, and what is pretrained on them joins the comparison here, beside the
-grid of the study. Every run is one that `03_transfer` would make, under the same digest: those of sources
+grid of the study. Every run is one that `04_transfer` would make, under the same digest: those of sources
 that are in the grid too come from the store.
 
 All pairs of a task are drawn with the same seed, so that draw i is of the same patients in each of them (and
@@ -142,7 +142,7 @@ def with_shares(study: Study, results: Results, table: pd.DataFrame) -> pd.DataF
 
 
 def replicates(study: Study, results: Results, row: pd.Series) -> Estimate:
-    """What 04_auc's bootstrap made the interval of a row from."""
+    """What 05_auc's bootstrap made the interval of a row from."""
     sides = _sides(results, row)
     a, b = (results.scores(row["task"], runs) for runs in sides)
     settings = settings_by_fold(sides[0]) if row["resampled"] == BOTH else None

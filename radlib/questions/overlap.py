@@ -1,4 +1,4 @@
-"""Has a source seen the pictures that it is tested on: does a corpus hold images of a task? (09_confounds)
+"""Has a source seen the pictures that it is tested on: does a corpus hold images of a task? (10_confounds)
 
 Published collections are made of one another, and an audit looks at one data set at a time. Here every image
 of a task is set beside every image of each corpus that is a source, as thumbnails (32 x 32 px, grey), by

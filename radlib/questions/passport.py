@@ -1,4 +1,4 @@
-"""Which preprocessing were weights trained with, and is it what the study shows them? (14_passport)
+"""Which preprocessing were weights trained with, and is it what the study shows them? (03_passport)
 
 How it is told: `radlib.networks.passport`. Images are the corpus' own where weights are pretrained here; of a
 checkpoint all data sets of the study are tried, and the one that comes nearest counts.

@@ -1,4 +1,4 @@
-"""Which source comes first, and how often? (07_beyond_the_mean)
+"""Which source comes first, and how often? (08_beyond_the_mean)
 
 Sources are ranked on what all of them have in common: for the backbones of each source, together with every
 other source that has them all. So a checkpoint of one network is ranked on that network, and the others once

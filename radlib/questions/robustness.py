@@ -1,4 +1,4 @@
-"""Which sources lean on a mark that goes with the label? (15_robustness)
+"""Which sources lean on a mark that goes with the label? (11_robustness)
 
 A mark is planted in the images: a tag, a low-pass filter, noise. In training and validation it goes with the
 label to some degree; in the test it goes against it, wholly, so that whoever leans on it loses. Every degree

@@ -1,4 +1,4 @@
-"""Which shortcut does a task allow? (09_confounds)
+"""Which shortcut does a task allow? (10_confounds)
 
 The AUC of a classifier that never sees what is in the image. It knows the size of the file as published, its
 aspect ratio, and of the packed image, which the networks see too, the mean, the contrast and statistics of
@@ -119,7 +119,7 @@ def compare_shortcuts(study: Study, results: Results) -> Shortcuts:
 def _aucs(
     study: Study, results: Results, task: str, runs: dict[str, pd.DataFrame]
 ) -> tuple[dict[str, Estimate], dict[str, int]]:
-    """AUC by set of features and by source, on the patients that 04_auc resamples; and their counts."""
+    """AUC by set of features and by source, on the patients that 05_auc resamples; and their counts."""
     packed = open_packed(study.dataset_dir(task))
     known, parts = measure_images(packed), results.predictions[task]
     # No source has a space in its name, so none is taken for a set of features.

@@ -1,4 +1,4 @@
-"""How alike do networks of two sources see the same images? (16_similarity)
+"""How alike do networks of two sources see the same images? (12_similarity)
 
 Unbiased linear CKA (`radlib.stats.cka`) between what the stages of two networks of one architecture say of
 the test patients of a task's first fold, before transfer and after it. A patient's features are the mean over
@@ -157,7 +157,7 @@ def _rows(study: Study, task: str, features: dict, stages: list[str]) -> list[di
 
 @of_task
 def _auc_difference(study: Study, task: str, results: Results, row: dict) -> dict:
-    """Of the runs of 03_transfer in the same state, over all folds; nothing where there are none."""
+    """Of the runs of 04_transfer in the same state, over all folds; nothing where there are none."""
     train = "frozen" if row["state"] == BEFORE else study.similarity.after
     runs = results.of_task(task)
     runs = runs[(runs["backbone"] == row["backbone"]) & (runs["train"] == train)]

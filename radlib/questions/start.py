@@ -1,4 +1,4 @@
-"""Which weights should one start from? (07_beyond_the_mean, and the top of the summary)
+"""Which weights should one start from? (08_beyond_the_mean, and the top of the summary)
 
 What is ranked is one file of weights, a source and a backbone, for that is what somebody takes; by the
 regime `compare.rank_by`, the logistic probe unless the study says otherwise. Which came first is seen in the

@@ -71,7 +71,7 @@ def is_kept(report: Path) -> bool:
 
 
 def restore(report: Path, study: Study) -> None:
-    """Write the kept tables below the study's root, where 01_data, 03_transfer and 05_segment write them.
+    """Write the kept tables below the study's root, where 01_data, 04_transfer and 06_segment write them.
 
     Raises:
         UserError: a task has none, or a file is damaged.

@@ -40,39 +40,39 @@ LESIONS = "Where do networks look, and what do they draw?"
 # Question -> its tables, what each says, and the cell of a notebook that shows it.
 QUESTIONS = {
     "Would the same sources, pretrained again, give the same difference?": [
-        (SOURCES, sources_findings, "04_auc#sources")
+        (SOURCES, sources_findings, "05_auc#sources")
     ],
-    LESIONS: [(DICE, lesion_findings, "06_dice#difference")],
-    "Does squeezing the image matter?": [(RESIZE, resize_findings, "06_dice#resize")],
-    "How many test patients would decide it?": [(NEXT, next_findings, "04_auc#next")],
+    LESIONS: [(DICE, lesion_findings, "07_dice#difference")],
+    "Does squeezing the image matter?": [(RESIZE, resize_findings, "07_dice#resize")],
+    "How many test patients would decide it?": [(NEXT, next_findings, "05_auc#next")],
     "Which source comes first, and how often?": [
-        (RANKS, ranking_findings, "07_beyond_the_mean#places"),
-        (IMPROVEMENT, improvement_findings, "07_beyond_the_mean#improvement"),
-        (CALIBRATION, calibration_findings, "07_beyond_the_mean#calibration-table"),
+        (RANKS, ranking_findings, "08_beyond_the_mean#places"),
+        (IMPROVEMENT, improvement_findings, "08_beyond_the_mean#improvement"),
+        (CALIBRATION, calibration_findings, "08_beyond_the_mean#calibration-table"),
     ],
-    "Do the intervals cover the true value?": [(VALIDITY, validity_findings, "08_validity#all")],
+    "Do the intervals cover the true value?": [(VALIDITY, validity_findings, "09_validity#all")],
     "Can preprocessing and metric explain the published gain?": [
-        (CONFOUNDS, confounds_findings, "09_confounds#differences-table")
+        (CONFOUNDS, confounds_findings, "10_confounds#differences-table")
     ],
     "What can be had without looking at the content?": [
-        (SHORTCUTS, shortcuts_findings, "09_confounds#shortcuts-table")
+        (SHORTCUTS, shortcuts_findings, "10_confounds#shortcuts-table")
     ],
-    "Has a source seen the test images?": [(OVERLAP, overlap_findings, "09_confounds#overlap")],
+    "Has a source seen the test images?": [(OVERLAP, overlap_findings, "10_confounds#overlap")],
     "How many training patients until the source stops mattering?": [
-        (EFFICIENCY, efficiency_findings, "10_label_efficiency#table"),
-        (WORTH, worth_findings, "10_label_efficiency#worth"),
+        (EFFICIENCY, efficiency_findings, "14_label_efficiency#table"),
+        (WORTH, worth_findings, "14_label_efficiency#worth"),
     ],
     "Is it what images show, or how finely they are labelled?": [
-        (MATCHED, matched_findings, "11_matched_labels#difference")
+        (MATCHED, matched_findings, "15_matched_labels#difference")
     ],
-    "Are weights shown what they were trained with?": [(PASSPORT, passport_findings, "14_passport#lesson")],
+    "Are weights shown what they were trained with?": [(PASSPORT, passport_findings, "03_passport#lesson")],
     "Which source leans on a mark that goes with the label?": [
-        (ROBUSTNESS, robustness_findings, "15_robustness#drops")
+        (ROBUSTNESS, robustness_findings, "11_robustness#drops")
     ],
     "How alike do the sources see the same images?": [
-        (SIMILARITY, similarity_findings, "16_similarity#stages")
+        (SIMILARITY, similarity_findings, "12_similarity#stages")
     ],
-    "Does it hold in another hospital?": [(EXTERNAL, external_findings, "17_external#table")],
+    "Does it hold in another hospital?": [(EXTERNAL, external_findings, "13_external#table")],
 }
 _OF_QUESTIONS = [table for parts in QUESTIONS.values() for table, _, _ in parts]
 TABLES = [RANKING, AUC, OVERALL, *_OF_QUESTIONS, CONTROLS]
@@ -104,7 +104,7 @@ def findings_by_question(study: Study) -> dict[str, list[Finding]]:
             found += [replace(one, where=cell, csv=one.csv or table.file) for one in said]
         asked[question] = found[:MOST]
     lost = collapse_findings(study, load_segmented(study))
-    asked[LESIONS] += [replace(one, where="06_dice#lesson") for one in lost]
+    asked[LESIONS] += [replace(one, where="07_dice#lesson") for one in lost]
     return {question: found for question, found in asked.items() if found}
 
 

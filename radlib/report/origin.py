@@ -149,7 +149,7 @@ def _notebooks(recorded: dict, root: Path) -> list[str]:
 
 
 def _executed(report: Path) -> dict[str, nbformat.NotebookNode]:
-    """The study's notebooks in a report by their names, such as 03_transfer-thyroid_us."""
+    """The study's notebooks in a report by their names, such as 04_transfer-thyroid_us."""
     paths = sorted(report.glob("notebooks/[0-9][0-9]_*.ipynb"))
     return {path.stem: nbformat.read(path, as_version=4) for path in paths}
 

@@ -1,7 +1,7 @@
 """The executed notebooks of a report as pages: self-contained HTML that reads on paper and on a telephone.
 
 What a page says in code or in a cell of a table and what is the name of another page or of a table of the
-report, such as `06_dice`, `06_dice#difference` (a cell) or `dice.csv#row=7` (RFC 7111), leads there.
+report, such as `07_dice`, `07_dice#difference` (a cell) or `dice.csv#row=7` (RFC 7111), leads there.
 """
 
 from functools import cache
@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 
 from radlib.store import atomic_path
 
-SUMMARY = "13_summary"
+SUMMARY = "17_summary"
 MOST = 8  # columns; a table with more is set narrowly
 _HERE = Path(__file__).parent
 _PAGE = Environment(loader=FileSystemLoader(_HERE), autoescape=True).get_template("page.html.j2")

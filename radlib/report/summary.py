@@ -102,7 +102,7 @@ def limits(study: Study, overall: pd.DataFrame) -> list[str]:
     row = of_pair(overall, tuple(study.compare.headline), "grid_mean").iloc[0]
     trainings = (
         "Intervals cover the variation between test patients alone. Another training, with another seed, may "
-        "give another difference: `08_validity` shows how often such intervals cover that of any training."
+        "give another difference: `09_validity` shows how often such intervals cover that of any training."
     )
     said = [
         trainings if row["resampled"] == PATIENTS and study.transfer.averaged[0] not in PROBES else "",

@@ -109,7 +109,7 @@ def _beyond(study: Study) -> None:
 
 
 def _validity(study: Study) -> None:
-    """The cell that is drawn fastest; all of them take as long as 08_validity."""
+    """The cell that is drawn fastest; all of them take as long as 09_validity."""
     cell = min(study.validity.cells, key=lambda cell: sum(cell.patients) * cell.settings * cell.seeds)
     small = study.model_copy(update={"validity": study.validity.model_copy(update={"cells": [cell]})})
     VALIDITY.write(small, coverage_table(small, simulate(small)))

@@ -3,7 +3,7 @@
 python -m radlib.run study --study open --raw /where/my/downloads/are
 python -m radlib.run check-data --study open --raw /where/my/downloads/are
 python -m radlib.run plan --study paper --devices 8
-python -m radlib.run notebook 03_transfer task=thyroid_us
+python -m radlib.run notebook 04_transfer task=thyroid_us
 python -m radlib.run checkpoint imagenet
 python -m radlib.run verify --study open
 """

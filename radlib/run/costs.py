@@ -47,7 +47,7 @@ class Piece:
     """What one process computes.
 
     steps: number of images by step. disk: bytes that stay. memory: bytes of features that it goes through in
-    every epoch; 05_segment holds them, copied once more, 03_transfer maps its files, so that less memory only
+    every epoch; 06_segment holds them, copied once more, 04_transfer maps its files, so that less memory only
     makes it slower.
     """
 

@@ -62,7 +62,7 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
         notebook = clean(nbformat.read(executed, as_version=4))
     with atomic_path(target) as temporary:
         nbformat.write(notebook, temporary)
-    if name == "13_summary":
+    if name == "17_summary":
         write_pages(study.report_dir, study.title)
     print(f"Read {target.relative_to(study.root)}")
     return target

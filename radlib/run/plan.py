@@ -2,7 +2,7 @@
 
 Images passed are counted as the stages pass them (`radlib.run.costs`); what an image takes is measured
 on this machine (`radlib.run.calibration`). The devices take a stage's pieces, which are backbones in
-`02_pretrain` and pairs of source and backbone in `03_transfer` and `05_segment`, one by one, the longest
+`02_pretrain` and pairs of source and backbone in `04_transfer` and `06_segment`, one by one, the longest
 first; stages follow one another. On Ray, backbones are pretrained one after another, each by a group of
 `compute.together` processes with a device each, or as many as there are.
 """
@@ -24,7 +24,7 @@ from radlib.study.titles import aligned
 
 LEFT_OUT = (
     "Left out: reading and decoding the downloads (01_data, which while it packs needs 2.5 times a "
-    "dataset's disk), the comparisons, controls and figures (04_auc, and 06_dice to 07_beyond_the_mean, with "
+    "dataset's disk), the comparisons, controls and figures (05_auc, and 07_dice to 08_beyond_the_mean, with "
     "the frozen runs that some of them add), the start of every notebook, a second copy of data/, models/ "
     "and results/ in DVC's cache where the file system cannot share blocks between files."
 )
@@ -72,11 +72,11 @@ def plan(study: Study) -> list[Stage]:
     for name in study.trained_tasks:
         found, runs = counts[name], study.runs_of(name)
         pieces = [costs.transfer(study, some, found) for some in costs.run_groups(runs)]
-        stages.append(Stage(f"03_transfer {name}", found.total.images, pieces, found.known, len(runs)))
+        stages.append(Stage(f"04_transfer {name}", found.total.images, pieces, found.known, len(runs)))
     for name in study.segment.tasks:
         found, runs = counts[name], study.segmentation_runs_of(name)
         pieces = [costs.segmentation(study, some, found) for some in costs.run_groups(runs)]
-        stages.append(Stage(f"05_segment {name}", found.total.masked, pieces, found.known, len(runs)))
+        stages.append(Stage(f"06_segment {name}", found.total.masked, pieces, found.known, len(runs)))
     return stages
 
 
@@ -160,7 +160,7 @@ def _how(devices: int) -> str:
     return (
         f"Device time is that of one {kind} like this machine's, calibrated just now; wall time is with "
         f"{devices} such device{'s' * (devices > 1)} and nothing else on them. Disk is what stays; memory is "
-        "what one process reads in every epoch: 05_segment needs it, 03_transfer waits for the disk without."
+        "what one process reads in every epoch: 06_segment needs it, 04_transfer waits for the disk without."
     )
 
 

@@ -90,7 +90,7 @@ class Task(Dataset):
     )
     resize: Resize | None = Field(None, description="None: as data.resize says")
     variant_of: common.ComparedName | None = Field(
-        None, description="a task with the same images and patients, with which 06_dice compares this one"
+        None, description="a task with the same images and patients, with which 07_dice compares this one"
     )
     external: common.TaskName | None = Field(
         None,

@@ -99,7 +99,7 @@ class LabelEfficiency(Strict):
     fractions: list[float] = Field(
         [0.05, 0.1, 0.25, 0.5, 1.0],
         min_length=1,
-        description="parts of the training patients, ascending; 1 is the run of 03_transfer itself",
+        description="parts of the training patients, ascending; 1 is the run of 04_transfer itself",
     )
     repeats: int = Field(5, ge=3, description="random orders of patients, for each fold and backbone")
 

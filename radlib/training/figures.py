@@ -1,4 +1,4 @@
-"""Figures of 02_pretrain and 03_transfer: learning curves, and every run as a dot."""
+"""Figures of 02_pretrain and 04_transfer: learning curves, and every run as a dot."""
 
 import matplotlib.pyplot as plt
 import pandas as pd

@@ -92,7 +92,7 @@ def part_sizes(study: Study, task: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def whole_runs(study: Study, task: str) -> list[Run]:
-    """The runs of 03_transfer on all training patients that the curves end in; UserError where none is."""
+    """The runs of 04_transfer on all training patients that the curves end in; UserError where none is."""
     options = study.label_efficiency
     runs = [
         run

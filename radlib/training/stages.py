@@ -1,6 +1,6 @@
 """What every stage of a network says of the test images, before transfer and after it.
 
-The store keeps no trained networks: a run is trained again here, under the seeds of `03_transfer` and so to
+The store keeps no trained networks: a run is trained again here, under the seeds of `04_transfer` and so to
 the same weights, and what its stages say goes to the store.
 """
 

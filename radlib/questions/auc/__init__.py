@@ -1,1 +1,1 @@
-"""Does the source make a difference in AUC? (04_auc)"""
+"""Does the source make a difference in AUC? (05_auc)"""

@@ -1,4 +1,4 @@
-"""How many test patients would decide a difference that matters? (04_auc)
+"""How many test patients would decide a difference that matters? (05_auc)
 
 Of a study like this one: the same trained networks, share of positive patients, and images per patient.
 """

@@ -1,4 +1,4 @@
-"""What 04_auc and the summary show of the differences in AUC: tables, figures, findings, the headline."""
+"""What 05_auc and the summary show of the differences in AUC: tables, figures, findings, the headline."""
 
 import re
 from collections.abc import Callable

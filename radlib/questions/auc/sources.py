@@ -1,4 +1,4 @@
-"""Would the same source, pretrained again, give the same difference? (04_auc)
+"""Would the same source, pretrained again, give the same difference? (05_auc)
 
 `auc.csv` speaks of the weights at hand. Where sources were pretrained several times, these intervals speak of
 the sources: they cover other patients and other pretrainings, of the same networks or of networks as a

@@ -1,4 +1,4 @@
-"""Do sources differ in how well lesions are found, and does it matter that images are squeezed? (06_dice)
+"""Do sources differ in how well lesions are found, and does it matter that images are squeezed? (07_dice)
 
 Differences are paired, by patient, with intervals. An image's figure is the mean over the runs that both
 sources of a pair have; images count the same. A task's figure is the mean over its test images with a lesion

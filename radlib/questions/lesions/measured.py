@@ -77,7 +77,7 @@ class Found:
 
 
 def lesion_tasks(study: Study) -> list[str]:
-    """Tasks, variants among them, of which 03_transfer found lesion masks."""
+    """Tasks, variants among them, of which 04_transfer found lesion masks."""
     files = {task: study.result_dir(task) / "localisation.parquet" for task in study.trained_tasks}
     return [task for task, file in files.items() if len(read_result(file, task, ["run", "image_id"]))]
 

@@ -1,4 +1,4 @@
-"""What 05_segment and 06_dice show beside differences: how images differ, maps and masks themselves."""
+"""What 06_segment and 07_dice show beside differences: how images differ, maps and masks themselves."""
 
 import matplotlib.pyplot as plt
 import numpy as np

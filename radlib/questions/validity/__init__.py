@@ -1,1 +1,1 @@
-"""Do the intervals cover the true value as often as they say? (08_validity)"""
+"""Do the intervals cover the true value as often as they say? (09_validity)"""

@@ -1,4 +1,4 @@
-"""Do the intervals cover the true value as often as they say? (08_validity)
+"""Do the intervals cover the true value as often as they say? (09_validity)
 
 Of the simulated studies of a cell the share of intervals that cover the true value is the coverage; the share
 that exclude 0 is the power, or, without a difference, the type-I error. Shares come with Wilson's interval
