@@ -92,12 +92,16 @@ def part_sizes(study: Study, task: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def whole_runs(study: Study, task: str) -> list[Run]:
-    """The runs of 04_transfer on all training patients that the curves end in; UserError where none is."""
+    """The runs of 04_transfer on all training patients that the curves end in; UserError where none is.
+
+    Of the first pretraining of each source: many draws of patients are enough to compute.
+    """
     options = study.label_efficiency
     runs = [
         run
         for run in study.runs_of(task)
         if run.train == options.train and run.lr in (0, options.lr) and run.seed == study.transfer.seeds[0]
+        if run.replicate == 0
         if not options.backbones or run.backbone in options.backbones
     ]
     if not runs:
