@@ -58,8 +58,8 @@ def _rounded(function):
 
 @pytest.fixture
 def small_study(tmp_path) -> Study:
-    """The smoke study with its root in a temporary folder, computed in this process."""
-    study = load_study(path=REPOSITORY / "studies" / "smoke.yaml")
+    """The smoke study below a temporary folder, computed in this process; every source is pretrained once."""
+    study = load_study({"pretrain.replicates": 1}, path=REPOSITORY / "studies" / "smoke.yaml")
     return study.model_copy(update={"root": tmp_path, "compute": Compute(workers=1)})
 
 
