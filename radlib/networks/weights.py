@@ -107,9 +107,8 @@ def save_weights(path: Path, state: dict[str, Tensor], preprocessing: Preprocess
 def load_weights(study: Study, source: str, backbone: str, replicate: int = 0) -> Weights:
     """First weights of (source, backbone, replicate): random numbers, or the file an earlier stage wrote.
 
-    Raises: UserError where the file is missing, damaged, or of another network, or none that is understood.
+    Raises: UserError where the file is missing, damaged, or of another network.
     """
-    backbones.check(backbone)
     if is_random(source):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(replicate_seed(replicate, study.seed, source, backbone))
