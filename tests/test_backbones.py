@@ -163,4 +163,4 @@ def test_what_a_network_cannot_do_is_found_before_anything_is_computed(name, ask
 
 def test_features_that_would_be_read_wrongly_enter_no_run(small_study):
     with pytest.raises(UserError, match="the features of coat_tiny"):
-        load_weights(small_study, "random", "coat_tiny")
+        load_weights(small_study, "random", "coat_tiny").build()

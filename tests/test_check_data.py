@@ -50,7 +50,8 @@ def params() -> dict:
     """The smoke study, one corpus simulated, one published, and two published tasks."""
     params = yaml.safe_load((REPOSITORY / "studies" / "smoke.yaml").read_text())
     params["tasks"] = TASKS
-    for part in ("segment", "confounds", "label_efficiency", "matched_labels", "controls"):
+    unasked = ("segment", "confounds", "label_efficiency", "matched_labels", "controls")
+    for part in (*unasked, "robustness", "similarity"):
         del params[part]
     params["corpora"]["radiology"] = {
         "layout": "radimagenet",

@@ -334,7 +334,7 @@ def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_
         (
             "a.png,1,1,\n",
             {"labels": {True: "ill"}},
-            "option .labels.: .*got True, which YAML takes for no text: write it in quotes",
+            "option .labels.1.: .*got True, which YAML takes for no text: write it in quotes",
         ),
         (",1,1,\n", {}, "line 2 has no 'file'"),
     ],

@@ -151,7 +151,7 @@ def test_every_run_and_regime_is_localised_once_per_test_image_with_mask(study):
     table = pd.read_parquet(study.result_dir(TASK) / "localisation.parquet")
     contract = "run image_id patient_id fold dice iou average_precision energy_inside pointing_hit threshold"
     assert set(contract.split()) <= set(table.columns)
-    assert set(result.predictions.columns) == set(transfer.PREDICTION)
+    assert set(result.predictions.columns) == {"run", "image_id", "patient_id", "fold", "label", "score"}
     for fold in range(2):
         part = packed.manifest[f"part_{fold}"]
         wanted = set(packed.manifest["image_id"][packed.manifest["has_mask"] & (part == "test")])

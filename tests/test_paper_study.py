@@ -70,7 +70,7 @@ def cut(tmp_path) -> Study:
     params["transfer"]["epochs"] = dict.fromkeys(("frozen", "top10", "all"), 1)
     params["segment"]["tasks"] = []
     params["confounds"]["tasks"] = []
-    del params["controls"]
+    del params["controls"], params["robustness"], params["similarity"]
     params["compute"] = {"workers": 1}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     study = load_study(path=tmp_path / "params.yaml")

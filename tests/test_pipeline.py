@@ -92,6 +92,7 @@ def short_study(folder: Path) -> None:
     tasks["breast_us_same"] = tasks.pop("haemorrhage_ct_same") | classes | {"options": options}
     tasks["breast_us"] |= {"external": "breast_us_same", "score": "patient_mean"}
     params["tasks"]["my_task"] = OWN_TASK
+    params["similarity"]["tasks"] = ["my_task"]
     params["controls"]["task"] = "my_task"
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     rng = np.random.default_rng(0)
@@ -343,7 +344,7 @@ def test_an_edited_study_is_never_passed_over(inside_copy):
     ("stage", "sentence"),
     [
         ("task@nope", r"no stage 'task@nope' in study 'own'; there are: task@my_task$"),
-        ("traning", r"no stage 'traning' in study 'own'; there are: .*corpus, .*pretrain, transfer, .*auc"),
+        ("traning", r"no stage 'traning' in study 'own'; there are: .*corpus, .*pretrain, .*transfer, .*auc"),
     ],
 )
 def test_an_unknown_stage_names_the_known_ones(inside_copy, stage, sentence):

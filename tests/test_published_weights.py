@@ -400,6 +400,7 @@ def test_pipeline_imports_every_file_of_a_checkpoint(tmp_path, monkeypatch):
     files = {"tf_efficientnet_lite0": "a.safetensors", "resnet18": "b.pt"}
     params["backbones"] = {name: {"size": 32} for name in files}
     params["transfer"]["settings"] = [{"train": "frozen", "lr": 0.01}]
+    params["compare"]["rank_by"] = "frozen"
     params["checkpoints"]["published"] = {"path": "data/raw/weights", "files": files, **PYTORCH}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     raw = folder / "data/raw/weights"

@@ -36,7 +36,7 @@ TASK, PAIRS = "breast_us", [("radiology", "random"), ("photographs", "random"), 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> tuple:
     """Study and table: 100 images; `photographs` has the weights of `random`, `radiology` has others."""
-    study = load_study(path=REPOSITORY / "studies" / "smoke.yaml")
+    study = load_study({"pretrain.replicates": 1}, path=REPOSITORY / "studies" / "smoke.yaml")
     compare = study.compare.model_copy(update={"pairs": PAIRS, "headline": PAIRS[0], "resamples": 2000})
     settings = [Setting(train="frozen", lr=0.01), Setting(train="all", lr=0.003)]
     transferred = study.transfer.model_copy(update={"settings": settings})

@@ -57,7 +57,7 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             {"transfer.settings": [{"train": "all", "rate": 1}]},
             "transfer.settings.0.rate'; allowed there: train, lr",
         ),
-        ({"transfer.settings": [{"train": "all", "lr": 1, "backbones": ["vgg"]}]}, "names 'vgg'; allowed"),
+        ({"confounds.settings": [{"lr": 0.01, "backbones": ["vgg"]}]}, "names 'vgg'; allowed"),
         (
             {"tasks.thyroid_us.folds": 0},
             "'tasks.thyroid_us.folds': Input should be greater than or equal to 1",

@@ -91,7 +91,7 @@ def test_gradients_of_a_backbone_are_those_of_one_process(both):
 
 def pretrained(team: Team, study):
     compute.precision = lambda: "float32"  # of this worker process, which ends with its piece
-    return pretrain_backbone((study, "radiology", SMALL, True), lambda done: None, team)
+    return pretrain_backbone((study, "radiology", SMALL, 0, True), lambda done: None, team)
 
 
 def test_pretraining_by_two_is_that_of_one(both, small_study, monkeypatch):

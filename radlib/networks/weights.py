@@ -80,7 +80,11 @@ class Weights:
         return self.build().eval()
 
     def build(self) -> nn.Module:
-        """A new network with these weights, channels last, on the device."""
+        """A new network with these weights, channels last, on the device.
+
+        Raises: UserError where its features are of a kind that is not understood.
+        """
+        backbones.check(self.backbone)
         with backbones.Undrawn():
             model = backbones.create(self.backbone, variant=self.variant)
             side = side_of_places(self.state, self.backbone)

@@ -41,7 +41,11 @@ def patients_to_reach(sizes: Sequence[int], curve: Sequence[Estimate], target: E
 
 
 def within(number: float, sizes: Sequence[int]) -> float:
-    """The number, or `NOT_REACHED` where it stands for that."""
+    """The number, or `NOT_REACHED` where it stands for that.
+
+    >>> within(30, [10, 40]), within(80, [10, 40])
+    (30, inf)
+    """
     return NOT_REACHED if number > sizes[-1] else number
 
 
