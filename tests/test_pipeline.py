@@ -167,7 +167,7 @@ def test_report_is_complete_and_says_simulated(killed_and_resumed):
     contract = f"{names} {counts}".split()
     assert set(contract) <= set(auc.columns)
     assert auc["simulated"].all()  # of the pictures of my_task the sources are not
-    assert set(auc["estimate"]) == {"grid_mean", "best_by_validation"}
+    assert set(auc["estimate"]) == {"grid_mean", "best_by_validation", "logistic", "knn"}
     dice = pd.read_csv(report / "dice.csv")
     assert set(dice["method"]) == {"localisation", "segmentation"} and dice["simulated"].all()
     assert (auc["ci_low"] <= auc["delta"]).all() and (auc["delta"] <= auc["ci_high"]).all()
@@ -214,7 +214,7 @@ def test_the_recorded_report_is_what_its_predictions_give(killed_and_resumed):
     own.unlink()
     assert {path.name for path in report.glob("notebooks/*")} <= written
     said, holds = verify("smoke", root=folder)
-    assert holds and said.count("identical") == 8
+    assert holds and said.count("identical") == 10
 
 
 @pytest.mark.study
@@ -236,7 +236,7 @@ def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touc
     # One of the stages stands for all: a notebook takes seconds to start.
     assert stages_run(call(folder, "dvc", "repro", "transfer@breast_us")) == {"study", "transfer@breast_us"}
     new = {p for p in (folder / "store" / "runs").rglob("*.parquet")} - mark
-    assert len(new) == 3 * 2
+    assert len(new) == 3 * 2 * 2  # sources, replicates, folds
     predictions = folder / "results" / "smoke" / "breast_us" / "predictions.parquet"
     changed = pd.read_parquet(predictions)
     runs = pd.read_parquet(folder / "results/smoke/breast_us/runs.parquet")
