@@ -84,7 +84,7 @@ def map_figures(map: np.ndarray, reference: np.ndarray, threshold: float) -> dic
         # Not over map.sum(): rounded in another order, it could be smaller than the sum inside.
         total = inside + map[~reference].sum(dtype=np.float64)
         figures += [
-            float(average_precision_score(reference.ravel(), map.ravel())),
+            min(float(average_precision_score(reference.ravel(), map.ravel())), 1.0),  # its sum is rounded
             float(inside / total) if total > 0 else 0.0,
             float(reference[map == map.max()].mean()),
         ]
