@@ -28,6 +28,7 @@ from radlib.training.grid import carry_out
 from radlib.training.results import load_results
 from radlib.training.stages import POOLED, StagesGroup, stage_names, watched
 from radlib.training.transfer import transfer
+from tests import networks
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 
 TASK, PAIRS = "breast_us", [("radiology", "random"), ("photographs", "random"), ("radiology", "photographs")]
@@ -154,3 +155,20 @@ def test_a_study_without_the_question_or_without_such_settings(found):
     assert empty.empty and not similarity_findings(study, empty)
     study = study.model_copy(update={"similarity": Similarity(tasks=[TASK], after="top10")})
     assert {run.train for run in stages_runs(study, TASK)} == {"frozen"}
+
+
+def test_class_and_register_tokens_are_no_places():
+    """A stage of a vision transformer is the mean over its patches, as timm's average pooling has it."""
+    network, said = networks.tiny_dinov2(num_classes=0).eval(), {}
+    images = torch.rand(2, 3, *network.patch_embed.img_size)
+    with watched(network, said), torch.inference_mode():
+        last = network.forward_features(images)
+    assert network.num_prefix_tokens > 1
+    blocks = []
+    hook = network.blocks[-1].register_forward_hook(lambda module, given, out: blocks.append(out))
+    with torch.inference_mode():
+        network.forward_features(images)
+    hook.remove()
+    kept = blocks[0][:, network.num_prefix_tokens :].mean(1)
+    assert torch.allclose(said[stage_names(network)[-1]][0], kept, atol=1e-6)
+    assert last.shape[1] == blocks[0].shape[1]

@@ -34,7 +34,7 @@ def test_without_patients_it_is_students_interval_of_two_means():
     found = drawn(resamples=100_000)
     one = NAMES == "resnet50"
     some = found.columns(np.flatnonzero(one))
-    low, high = over_pretrainings(some, SIDES[one], NAMES[one], seed=1).interval(0.95)
+    low, high = over_pretrainings(components(some, SIDES[one], NAMES[one]), seed=1).interval(0.95)
     expected = stats.ttest_ind(some.value[:3], some.value[3:], equal_var=False).confidence_interval(0.95)
     assert (low, high) == pytest.approx(tuple(expected), abs=0.0005)
 
@@ -61,7 +61,7 @@ def test_a_published_file_adds_nothing():
     assert fixed.pretraining == pytest.approx(own) and fixed.pretraining_degrees == pytest.approx(4)
     assert both.pretraining > fixed.pretraining
     alone = np.array([0, 3, 6, 9])
-    single = over_pretrainings(drawn(patients=0.01).columns(alone), SIDES[alone], NAMES[alone], 0)
+    single = over_pretrainings(components(drawn(patients=0.01).columns(alone), SIDES[alone], NAMES[alone]), 0)
     assert single.resampled == "patients"
 
 
@@ -69,8 +69,11 @@ def test_networks_as_a_sample_are_students_interval_of_their_differences():
     found = drawn(pretraining=0.0)
     raised = 0.03 * (NAMES == "resnet50") * (SIDES == 0)
     found = replace(found, value=found.value + raised, replicates=found.replicates + raised)
-    whole = over_pretrainings(found, SIDES, NAMES, seed=2, sample_of_networks=True)
-    assert whole.resampled == NETWORKS and over_pretrainings(found, SIDES, NAMES, 2).resampled == SOURCES
+    whole = over_pretrainings(components(found, SIDES, NAMES), seed=2, sample_of_networks=True)
+    assert (
+        whole.resampled == NETWORKS
+        and over_pretrainings(components(found, SIDES, NAMES), 2).resampled == SOURCES
+    )
     expected = stats.t.interval(0.95, 1, loc=0.065, scale=stats.sem([0.05, 0.08]))
     assert whole.interval(0.95) == pytest.approx(expected, rel=0.15)
 
@@ -84,12 +87,12 @@ def test_networks_as_a_sample_are_students_interval_of_their_differences():
 )
 def test_what_cannot_be_told_is_refused(keep, said):
     with pytest.raises(ValueError, match=said):
-        over_pretrainings(drawn().columns(np.array(keep)), SIDES[keep], NAMES[keep], 0)
+        components(drawn().columns(np.array(keep)), SIDES[keep], NAMES[keep])
 
 
 def test_one_network_is_no_sample():
     with pytest.raises(ValueError, match="one network is no sample"):
-        over_pretrainings(drawn(), SIDES, np.repeat("resnet50", 12), 0, sample_of_networks=True)
+        over_pretrainings(components(drawn(), SIDES, np.repeat("resnet50", 12)), 0, sample_of_networks=True)
 
 
 def test_covers_any_pretraining_where_patients_alone_do_not():

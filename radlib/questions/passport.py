@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import nn
 
 from radlib import compute
@@ -167,6 +168,9 @@ def passport_figure(study: Study, table: pd.DataFrame, source: str) -> Figure:
     figure, panels, _, _ = intervals(study, marks, "distance from what is stored (log scale)", sharex=True)
     for panel in panels:
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
     fits, far = {"color": COLOURS[0], "ls": ""}, {"color": UNDECIDED, "mfc": "white", "ls": ""}
     handles = [
         Line2D([], [], marker="o", label="fits", **fits),

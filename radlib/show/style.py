@@ -253,7 +253,7 @@ def forest(
 def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], what: str) -> None:
     """x is a difference, with the direction that favours each source; no title."""
     axes.set(title="", xlabel=f"difference in {what}")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     colours = source_colours(study)
     a, b = (source_title(study, source) for source in pair)
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8, "va": "bottom"}

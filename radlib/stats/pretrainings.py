@@ -29,53 +29,57 @@ _PRETRAININGS = 3  # number of these draws in the seeds of their generators
 
 @dataclass(frozen=True)
 class Components:
-    """Parts of the variance of a difference; the next study should spend on the largest.
+    """A difference over other test patients, and the parts of its variance; spend on the largest.
 
-    patients: of the bootstrap; pretraining: V, with degrees of freedom; network: what a sample of networks
-    adds, NaN for a single one.
+    networks: how many it averages. patients: of the bootstrap; pretraining: V, with its degrees of freedom;
+    network: what a sample of networks adds, NaN for a single one.
     """
 
+    difference: Estimate
+    networks: int
     patients: float
     pretraining: float
     pretraining_degrees: float
     network: float
 
 
-def over_pretrainings(
-    found: Estimate, sides: np.ndarray, networks: np.ndarray, seed: int, sample_of_networks: bool = False
-) -> Estimate:
-    """The difference a - b of the means over networks, of which each counts the same.
+def over_pretrainings(parts: Components, seed: int, sample_of_networks: bool = False) -> Estimate:
+    """The difference over other patients, other pretrainings and, if asked for, other networks.
 
-    Args:
-        found: AUC (or Dice) of k pretrained networks, resampled with the same patients.
-        sides: (k,) 0 for source a, 1 for b; networks: (k,) names. A source with one pretraining of every
-            network counts as fixed: of it the interval says "these weights".
+    A source with one pretraining of every network counts as fixed: of it the interval says "these weights".
+
     Raises:
-        ValueError: a network without weights of both sources, or once and elsewhere several times
-            pretrained on one source; one network as a sample of networks.
+        ValueError: one network as a sample of networks.
 
     >>> aucs, rng = np.array([0.8, 0.82, 0.81, 0.7, 0.74, 0.71]), np.random.default_rng(0)
     >>> runs = Estimate(aucs, aucs + rng.normal(0, 1e-3, (2000, 6)), patients=99)
-    >>> found = over_pretrainings(runs, np.repeat([0, 1], 3), np.full(6, "resnet50"), seed=0)
+    >>> parts = components(runs, np.repeat([0, 1], 3), np.full(6, "resnet50"))
+    >>> found = over_pretrainings(parts, seed=0)
     >>> round(found.value, 2), found.resampled, found.p_value() < 0.05
     (0.09, 'patients and pretrainings', True)
     """
-    known = components(found, sides, networks)
-    difference = _difference(found, sides, networks)
-    variance, degrees, held = known.pretraining, known.pretraining_degrees, SOURCES
+    difference, held = parts.difference, SOURCES
+    variance, degrees = parts.pretraining, parts.pretraining_degrees
     if sample_of_networks:
-        if np.isnan(known.network):
+        if parts.networks == 1:
             raise ValueError("one network is no sample of networks; give two or more")
-        variance, degrees, held = variance + known.network, len(np.unique(networks)) - 1, NETWORKS
+        variance, degrees, held = variance + parts.network, parts.networks - 1, NETWORKS
     if not variance:
         return replace(difference, resampled=held) if degrees else difference
     rng = np.random.default_rng([seed, _PRETRAININGS])
-    drawn = np.sqrt(variance) * rng.standard_t(degrees, len(found.replicates))
+    drawn = np.sqrt(variance) * rng.standard_t(degrees, len(difference.replicates))
     return replace(difference, replicates=difference.replicates + drawn, resampled=held)
 
 
 def components(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Components:
-    """What patients, pretraining and choice of networks add to the variance; as `over_pretrainings`.
+    """The difference a - b of the means over networks, of which each counts the same, and what it varies by.
+
+    Args:
+        found: AUC (or Dice) of k pretrained networks, resampled with the same patients.
+        sides: (k,) 0 for source a, 1 for b; networks: (k,) names.
+    Raises:
+        ValueError: a network without weights of both sources, or once and elsewhere several times
+            pretrained on one source.
 
     >>> aucs = np.array([0.8, 0.84, 0.7, 0.74])
     >>> runs = Estimate(aucs, np.tile(aucs, (9, 1)), patients=99)
@@ -97,8 +101,9 @@ def components(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Comp
             np.stack([one.replicates for one in each], axis=1),
         )
         between = max(_without_patients(values, draws) / len(each) - total, 0.0)
-    patients = float(_difference(found, sides, networks).replicates.var())
-    return Components(patients, total, total**2 / spare if spare else float(sum(degrees)), between)
+    difference = _difference(found, sides, networks)
+    patients, freedom = float(difference.replicates.var()), total**2 / spare if spare else float(sum(degrees))
+    return Components(difference, len(by_network), patients, total, freedom, between)
 
 
 def _of_source(by_network: list[Estimate], of_side: list[np.ndarray], side: int) -> tuple[float, int]:

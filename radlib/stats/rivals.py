@@ -16,7 +16,7 @@ from radlib.stats.delong import delong_of_components, run_components
 from radlib.stats.estimate import Estimate, students_interval
 from radlib.stats.folds import Folds, FoldScores, as_images
 from radlib.stats.means import bootstrap_mean_difference
-from radlib.stats.pretrainings import over_pretrainings
+from radlib.stats.pretrainings import components, over_pretrainings
 
 METHODS = {
     "reported": "patients, expanded percentile (reported)",
@@ -91,7 +91,8 @@ def _of_sources(
     found = list(bootstrap_mean_auc(each, resamples, seed).values())
     values, draws = [one.value for one in found], [one.replicates for one in found]
     columns = replace(found[0], value=np.array(values), replicates=np.stack(draws, axis=1))
-    return over_pretrainings(columns, np.array([side for side, _ in each]), np.tile(settings[first], 2), seed)
+    parts = components(columns, np.array([side for side, _ in each]), np.tile(settings[first], 2))
+    return over_pretrainings(parts, seed)
 
 
 def figure_intervals(

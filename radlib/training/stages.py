@@ -56,12 +56,13 @@ def stage_names(network: nn.Module) -> list[str]:
 @contextmanager
 def watched(network: nn.Module, said: dict[str, list[Tensor]]) -> Iterator[None]:
     """Collect what each stage says of every batch that passes, as its mean over places."""
-    hooks = []
+    hooks, prefix = [], getattr(network, "num_prefix_tokens", 0)  # class and register tokens are no places
     for name in stage_names(network):
 
         def keep(module: nn.Module, inputs: tuple, output: Tensor, name: str = name) -> None:
             # Channels come second in a map, last in a map of NHWC and in a list of tokens.
             last = output.ndim == 3 or getattr(network, "output_fmt", None) == "NHWC"
+            output = output[:, prefix:] if output.ndim == 3 else output
             places = tuple(range(1, output.ndim - 1)) if last else tuple(range(2, output.ndim))
             said.setdefault(name, []).append(output.float().mean(places).cpu())
 

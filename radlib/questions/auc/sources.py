@@ -160,11 +160,11 @@ def _rows(study: Study, pair: tuple[str, str], task: str, cells: _Cells) -> list
 def _row(study: Study, pair: tuple[str, str], task: str, cells: _Cells, sample: bool) -> dict:
     sides, networks = (cells.labels[name].to_numpy() for name in ("side", "network"))
     seed = seed_of(study.seed, "pretrainings", *pair, task)
-    found = over_pretrainings(cells.found, sides, networks, seed, sample)
     parts = components(cells.found, sides, networks)
+    found = over_pretrainings(parts, seed, sample)
     fewest = cells.labels.groupby(["side", "network"]).size().groupby("side").min()
     return {
-        "n_networks": len(set(networks)),
+        "n_networks": parts.networks,
         "pretrainings_a": fewest[0],
         "pretrainings_b": fewest[1],
         **difference_columns(study, found),
