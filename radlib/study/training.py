@@ -95,6 +95,9 @@ class Segment(_Learning):
     settings: list[SegmentSetting] = []
     epochs: dict[Literal["frozen", "all"], int] = {}
     batch_size: int = Field(16, ge=2)
+    replicates: int | None = Field(
+        None, ge=1, le=100, description="most pretrainings of each network that draw, the first; None: all"
+    )
     decoder: list[int] = Field(
         [256, 128, 64, 32, 16],
         min_length=5,
