@@ -62,7 +62,7 @@ DICE = Table(
         *interval_columns(LEAD[0], "by how much the better source beats it", "lead", "+.3f", *LEAD[1:]),
         common.RESAMPLED,
         Column("verdict", f"higher, lower, `{NOT_SHOWN}`, or `{BLIND}`", "verdict"),
-        SPOILT,
+        *common.hidden(SPOILT),
     ],
     index=4,
 )
