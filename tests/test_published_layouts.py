@@ -34,7 +34,12 @@ def prepared(study, layout: str, path: Path, corpus: bool = False, **options):
     name, of = ("radiology", study.corpora) if corpus else ("breast_us", study.tasks)
     entry = of[name].model_copy(update=update)
     # Most of these sets have no masks, and a task to be segmented must.
-    change = {"corpora" if corpus else "tasks": {name: entry}, "segment": Segment()}
+    change = {
+        "corpora": {},
+        "tasks": {},
+        "corpora" if corpus else "tasks": {name: entry},
+        "segment": Segment(),
+    }
     study = study.model_copy(update=change)
     return prepare(study, name, save=False, progress=lambda items, **_: items)
 
