@@ -268,6 +268,12 @@ def test_a_task_must_be_prepared_first(study):
         prepared(study, "films")
 
 
+def test_a_corpus_of_nothing_but_a_task_is_refused(study):
+    same = study.corpora["films"].model_copy(update={"path": "raw_task"})
+    with pytest.raises(UserError, match="corpus 'films' holds nothing but images of tasks; name another"):
+        prepared(study.model_copy(update={"corpora": {"films": same}}), "xray", "films")
+
+
 def test_thumbnails_are_of_the_images_that_a_task_keeps(study, tmp_path):
     save(tmp_path / "raw_task", [picture(0)], 31)  # a copy of the first with the other label
     (task,) = prepared(study, "xray")

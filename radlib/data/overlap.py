@@ -16,8 +16,8 @@ same picture by eye: correlations of 0.963 to 0.9998, and 4 times as near as the
 none passed 0.964 or was more than 1.6 times as near where it passed 0.95; 2.5 is the middle of the two. The
 larger a corpus, the nearer are strangers; a ratio takes that along, and 0.99 is far from it. The next match
 is another picture only if it is no copy of the best, by `SAME`: a corpus may hold a picture twice. Beside
-three corpora of 12 000 it finds sixteen radiographs, all in one, 3.6 times as near as the next or more; of all
-others none passed 0.964 or was more than 1.8 times as near where it passed 0.95.
+three corpora of 12 000 it finds sixteen radiographs, all in one, 3.6 times as near as the next or more; no
+other passed 0.964 or was more than 1.8 times as near where it passed 0.95.
 
 **What it cannot find**: other pictures of the same patient, copies that were cropped, turned or mirrored, and
 whatever a published checkpoint was trained on. All counts are lower bounds.

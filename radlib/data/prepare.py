@@ -21,6 +21,7 @@ from radlib.data.parts import LEFT_OUT, classes_of, with_parts
 from radlib.data.records import Chosen, choose_records, loader
 from radlib.data.splits import part_columns
 from radlib.datasets import Record
+from radlib.errors import UserError
 from radlib.progress import on_threads, progress
 from radlib.store import write_json
 from radlib.study import Study
@@ -57,8 +58,8 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
     """Prepare one corpus or task; with `save`, write `data/<dataset>/` whole or not at all.
 
     The same files and parameters give the same bytes. Without `save` nothing is written. UserError for files
-    missing or damaged, labels that are neither class, too few patients for the folds, a full disk, or a
-    corpus whose study has a task that is not prepared: its images are left out of the corpus.
+    missing or damaged, labels that are neither class, too few patients for the folds, a full disk, or, of a
+    corpus, which loses the images of tasks: a task that is not prepared, or no image left.
     """
     config = study.dataset(dataset)
     chosen = choose_records(study, dataset, progress)
@@ -70,6 +71,8 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
         scratch = _decode(study, dataset, chosen.records, shape, temporary, progress)
         if isinstance(config, Corpus):
             of_tasks = images_of_tasks(study, scratch.thumbnails, scratch.facts["twin"], progress)
+            if (of_tasks != "").all():
+                raise UserError(f"corpus '{dataset}' holds nothing but images of tasks; name another corpus")
             scratch.table["drop"] = scratch.table["drop"].where(scratch.table["drop"] != "", of_tasks)
         found = audit(
             scratch.table,
