@@ -97,7 +97,8 @@ class Study(Strict):
 
     # Under the study's name: another study may call another dataset, source or task the same.
     def dataset_dir(self, dataset: str) -> Path:
-        return self.root / "data" / self.name / dataset
+        kind = "tasks" if dataset in self.tasks else "corpora"
+        return self.root / "data" / self.name / kind / dataset
 
     def model_file(self, source: str, backbone: str, replicate: int = 0) -> Path:
         name = backbone if replicate == 0 else f"{backbone}.{replicate + 1}"
