@@ -232,8 +232,9 @@ def test_several_pretrainings_widen_the_interval_to_other_pretrainings(tmp_path)
     first = replace(located, runs={TASK: located.runs[TASK][located.runs[TASK]["replicate"] == 0]})
     these = compare_lesions.compare_found(study, [first])
     assert set(these["resampled"]) == {"patients"}
-    widths = [table["ci_high"] - table["ci_low"] for table in (every, these)]
-    assert (widths[0] > 3 * widths[1]).all()
+    for low, high in (("ci_low", "ci_high"), ("lead_low", "lead_high")):
+        widths = [table[high] - table[low] for table in (every, these)]
+        assert (widths[0] > 3 * widths[1]).all()
     row = every[(every["metric"] == "dice") & (every["source_a"] == "radiology")].iloc[0]
     images = located.images[TASK].merge(located.runs[TASK][["run", "source"]], on="run")
     means = images.groupby(["source", "image_id"])["dice"].mean()

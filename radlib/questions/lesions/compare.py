@@ -31,7 +31,6 @@ from radlib.training.results import SETTING, TRAINING, paired_runs, settings_by_
 
 NO_MASKS = "No task of this study has lesion masks, so there is nothing to compare here."
 METHOD = Column("method", "`localisation`: maps of classifiers; `segmentation`: U-Nets", "by", names=METHODS)
-METRIC = Column("metric", "the figure, mean over test images with a mask", "figure", names=METRICS)
 GAIN = ("relative_gain", "gain_low", "gain_high")
 LEAD = ("lead", "lead_low", "lead_high")
 LESS_IS_BETTER = "hausdorff95"
@@ -45,7 +44,7 @@ DICE = Table(
     [
         common.TASK,
         METHOD,
-        METRIC,
+        Column("metric", "the figure, mean over test images with a mask", "figure", names=METRICS),
         *common.PAIR,
         Column("mean_a", "mean after source a", "a", ".3f"),
         Column("mean_b", "mean after source b", "b", ".3f"),
@@ -53,7 +52,9 @@ DICE = Table(
         *interval_columns(GAIN[0], "(a - b) / b", "relative gain", "+.0%", *GAIN[1:]),
         Column("p_value", "two-sided, of no difference"),
         common.P_HOLM,
-        Column("wilcoxon_p", "Wilcoxon's signed-rank test of patients' differences", "p (Wilcoxon)", p_text),
+        Column(
+            "wilcoxon_p", "Wilcoxon's test of patients' differences, of these weights", "p (Wilcoxon)", p_text
+        ),
         *common.COUNTS[:2],
         Column("n_runs", "runs of both sides", "runs", common.COUNT),
         common.RESAMPLES,

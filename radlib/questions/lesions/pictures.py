@@ -53,11 +53,9 @@ def means_table(study: Study, found: Found) -> pd.DataFrame:
 def dice_by_source(study: Study, found: Found) -> Figure:
     """Dice of every test image, mean over the common runs: quartiles and range by source and guess."""
     tasks = found.compared_tasks(study)
-    figure, axes = plt.subplots(
-        1, len(tasks), figsize=(5.2 * len(tasks), 3.6), squeeze=False, sharex=True, layout="constrained"
-    )
+    figure, panels, _, _ = panel_rows(len(tasks), 2, (0, 0.3), (5.2, 3.3), sharey=False)
     colours = source_colours(study) | dict.fromkeys(BASELINES, "0.75")
-    for panel, task in zip(axes[0], tasks, strict=True):
+    for panel, task in zip(panels, tasks, strict=True):
         means = found.means_by_source(study, task)
         long = pd.concat([some.assign(of=name) for name, some in means.items()])
         boxes = {"palette": {name: colours[name] for name in means}, "whis": (0, 100), "width": 0.6}
