@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc
+from radlib.stats.bootstrap import bootstrap_delta, bootstrap_run_aucs, run_weights
 from radlib.stats.delong import delong_of_components, run_components
 from radlib.stats.estimate import Estimate, students_interval
 from radlib.stats.folds import Folds, FoldScores, as_images
@@ -44,6 +44,8 @@ def auc_intervals(
 ) -> dict[str, Interval]:
     """Interval of the difference of mean AUC by each of `METHODS` that this study allows.
 
+    Where a setting has several runs, by those alone that are asked about other trainings or pretrainings.
+
     Args:
         a, b: one entry per fold, run r of one side paired with run r of the other.
         settings, weights: (runs,) the setting of each run, and the pretrained network it started from; both
@@ -54,6 +56,8 @@ def auc_intervals(
     >>> sorted(set(METHODS) - set(found))
     ['both_levels', 'sources', 't_folds', 't_runs']
     """
+    if len(np.unique(settings)) < len(settings):
+        return _of_replicates(a, b, settings, weights, resamples, seed, confidence)
     # Ranks are what costs time: one pass serves both of DeLong's variances, BCa and the t-tests.
     by_run = [run_components(x) - run_components(y) for x, y in zip(a, b, strict=True)]
     components = [runs.mean(axis=0) for runs in by_run]
@@ -70,29 +74,38 @@ def auc_intervals(
     for name, folds in (("delong_patients", a), ("delong_images", images_a)):
         check = delong_of_components(folds, components, confidence)
         intervals[name] = (check.ci_low, check.ci_high)
-    if np.unique(weights, return_counts=True)[1].min() > 1:
-        both = bootstrap_delta(a, b, resamples, seed, [weights] * len(a))
-        intervals["both_levels"] = both.interval(confidence)
-    if len(np.unique(weights)) > len(np.unique(settings)):
-        intervals["sources"] = _of_sources((a, b), settings, weights, resamples, seed).interval(confidence)
     return intervals
 
 
-def _of_sources(
-    sides: tuple[Folds, Folds], settings: np.ndarray, weights: np.ndarray, resamples: int, seed: int
-) -> Estimate:
-    """The difference over other patients and pretrainings; every setting counts as a network of its own."""
-    _, first = np.unique(weights, return_index=True)
-    each = {
-        (side, name): [replace(fold, scores=fold.scores[weights == name]) for fold in folds]
-        for side, folds in enumerate(sides)
-        for name in weights[first]
-    }
-    found = list(bootstrap_mean_auc(each, resamples, seed).values())
-    values, draws = [one.value for one in found], [one.replicates for one in found]
-    columns = replace(found[0], value=np.array(values), replicates=np.stack(draws, axis=1))
-    parts = components(columns, np.array([side for side, _ in each]), np.tile(settings[first], 2))
-    return over_pretrainings(parts, seed)
+def _of_replicates(
+    a: Folds,
+    b: Folds,
+    settings: np.ndarray,
+    weights: np.ndarray,
+    resamples: int,
+    seed: int,
+    confidence: float,
+) -> dict[str, Interval]:
+    """Of the same resamples over patients alone, and with trainings or pretrainings; and the t-tests."""
+    pairs = zip(a, b, strict=True)
+    both = [replace(x, scores=np.concatenate([x.scores, y.scores])) for x, y in pairs]
+    runs = bootstrap_run_aucs(both, resamples, seed)
+    side = np.tile(np.repeat([0, 1], len(weights)), len(a))
+    deltas = runs.columns(side == 0) - runs.columns(side == 1)
+    intervals = _over_runs(deltas.mean_of_runs(), deltas.value.reshape(len(a), -1), confidence)
+    if np.unique(weights, return_counts=True)[1].min() > 1:
+        drawn = run_weights([weights] * len(a), resamples, seed), len(a) * len(np.unique(weights))
+        intervals["both_levels"] = deltas.mean_of_runs(*drawn).interval(confidence)
+    if len(np.unique(weights)) > len(np.unique(settings)):
+        # Every setting counts as a network of its own.
+        _, first = np.unique(weights, return_index=True)
+        own = np.tile(weights, 2 * len(a))
+        each = [runs.columns((side == x) & (own == w)).mean_of_runs() for x in (0, 1) for w in weights[first]]
+        values, draws = np.array([x.value for x in each]), np.stack([x.replicates for x in each], axis=1)
+        columns = replace(runs, value=values, replicates=draws)
+        parts = components(columns, np.repeat([0, 1], len(first)), np.tile(settings[first], 2))
+        intervals["sources"] = over_pretrainings(parts, seed).interval(confidence)
+    return intervals
 
 
 def figure_intervals(
@@ -151,15 +164,18 @@ def _shared(
 ) -> dict[str, Interval]:
     """What AUC and figures share; differences: (folds, runs)."""
     percentile, images = (replace(one, patients=None).interval(confidence) for one in (found, by_image))
-    # Student's intervals: of the folds' means, and of all runs as if they were independent.
-    samples = {"t_folds": differences.mean(axis=1), "t_runs": differences.ravel()}
-    return {
-        "reported": found.interval(confidence),
+    return _over_runs(found, differences, confidence) | {
         "percentile": percentile,
         "bca": bca(found.replicates, found.value, influence, patients, confidence),
         "images": images,
-        **{name: students_interval(x, confidence) for name, x in samples.items() if len(x) > 1},
     }
+
+
+def _over_runs(found: Estimate, differences: np.ndarray, confidence: float) -> dict[str, Interval]:
+    """The reported interval, and Student's: of the folds' means, and of all runs as if independent."""
+    samples = {"t_folds": differences.mean(axis=1), "t_runs": differences.ravel()}
+    tests = {name: students_interval(x, confidence) for name, x in samples.items() if len(x) > 1}
+    return {"reported": found.interval(confidence)} | tests
 
 
 def _influence(fold: FoldScores, components: np.ndarray) -> np.ndarray:
