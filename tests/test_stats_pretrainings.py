@@ -58,7 +58,7 @@ def test_a_published_file_adds_nothing():
     found = drawn().columns(keep)
     both, fixed = components(drawn(), SIDES, NAMES), components(found, SIDES[keep], NAMES[keep])
     own = drawn().value[:6].reshape(2, 3).var(axis=1, ddof=1).sum() / 3 / 4
-    assert fixed.pretraining == pytest.approx(own) and fixed.pretraining_degrees == pytest.approx(4)
+    assert fixed.pretraining == pytest.approx(own) and fixed.among_pretrainings.degrees == pytest.approx(4)
     assert both.pretraining > fixed.pretraining
     alone = np.array([0, 3, 6, 9])
     single = over_pretrainings(components(drawn(patients=0.01).columns(alone), SIDES[alone], NAMES[alone]), 0)

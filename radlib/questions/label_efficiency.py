@@ -8,7 +8,7 @@ corrected (Holm) over the tasks of a pair at a size. Sizes of one task share pat
 among one another.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -158,14 +158,13 @@ def _pair_rows(
         found, *curve = (x.mean_of_runs(weights, count) for x in (a - b, a, b))
         differences, curves = [*differences, found], [*curves, curve]
         rows.append(about | size | _row(study, some, found, curve) | tested(results.scores(task, some[0])))
-    spare = [row["n_runs"] - row["n_backbones"] * differences[0].folds for row in rows]
-    for row, found, own in zip(rows[:-1], differences, spare, strict=False):
-        row.update(_excess(study, found, differences[-1], own))
+    for row, found in zip(rows[:-1], differences, strict=False):
+        row.update(_excess(study, found, differences[-1]))
     if len(rows) < 2:
         return rows, []
     patients, (of_a, of_b) = list(sizes["n_train_patients"]), zip(*curves, strict=True)
     lost = {"diverged": next((row["diverged"] for row in rows if row["diverged"]), None)}
-    worth = worth_rows(study, patients, of_a, of_b, min(spare[:-1]))
+    worth = worth_rows(study, patients, of_a, of_b)
     return rows, [about | lost | row for row in worth]
 
 
@@ -189,16 +188,15 @@ def _row(study: Study, sides: list[pd.DataFrame], found: Estimate, curve: list[E
     }
 
 
-def _excess(study: Study, some: Estimate, most: Estimate, spare: int) -> dict[str, float]:
+def _excess(study: Study, some: Estimate, most: Estimate) -> dict[str, float]:
     """By how much more the sources differ than at the largest size, with an interval.
 
-    Resampled patients are the same at all sizes, so replicates can be subtracted. Of the two degrees of
-    freedom, of patients tested and of draws, the smaller one counts, which errs on the wide side.
+    Resampled patients are the same at all sizes, so replicates can be subtracted.
 
     What errs on the narrow side: with all patients there is one training for every fold and backbone, so the
     largest size enters without the variation of training, which several draws put into the smaller ones.
     """
-    excess = replace(some - most, degrees=min(some.patients - some.folds, spare))
+    excess = some - most
     return estimate_columns(study, excess, EXCESS) | {"excess_p": excess.p_value()}
 
 

@@ -5,7 +5,6 @@ source a has with n patients. Nothing is extrapolated beyond the sizes that were
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -44,19 +43,15 @@ WORTH = Table(
 )
 
 
-def worth_rows(
-    study: Study, sizes: Sequence[int], a: list[Estimate], b: list[Estimate], spare: int
-) -> list[dict]:
+def worth_rows(study: Study, sizes: Sequence[int], a: list[Estimate], b: list[Estimate]) -> list[dict]:
     """Of one pair: for every size, how many patients b needs for the AUC of a.
 
     Args:
-        sizes: training patients, ascending; a, b: the curves; spare: degrees of freedom of the draws of
-            patients, which count where they are fewer than those of the patients tested.
+        sizes: training patients, ascending; a, b: the curves.
     """
     rows = []
     for size, target in zip(sizes, a, strict=True):
         found = patients_to_reach(sizes, b, target)
-        found = replace(found, degrees=min(found.patients - found.folds, spare))
         ends = (found.value, *found.interval(study.compare.confidence))
         row = dict(zip(NEEDED, (within(number, sizes) for number in ends), strict=True))
         about = {"n_train_patients": size, "auc_a": target.value, "smallest": sizes[0], "largest": sizes[-1]}

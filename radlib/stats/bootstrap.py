@@ -10,8 +10,8 @@ and stratified resampling: Davison & Hinkley 1997, doi 10.1017/CBO9780511802843.
 **Other trainings.** With patients alone the trained runs are held fixed: the interval says how the result
 could vary with other test patients. Where every setting was trained with several seeds, the runs of each
 setting can be resampled too, within the fold, the same on both sides. Patients and runs are crossed, not
-nested; to resample both errs on the wide side, by the part of the variance that belongs to single
-combinations of patient and run (the pigeonhole bootstrap, Owen 2007, doi 10.1214/07-AOAS122).
+nested: to draw both at once would count twice what belongs to single combinations of patient and run (Owen
+2007, doi 10.1214/07-AOAS122). `radlib.stats.estimate` says how their variances are added.
 
 **How an AUC is computed.** With weights w = how often a patient is drawn, the AUC of a resample is
 

@@ -9,7 +9,7 @@ are too large for float32), and working space is at most about `WORK_BYTES` more
 import numpy as np
 from scipy.sparse import csc_array
 
-from radlib.stats.folds import FoldPatients, Folds, FoldScores
+from radlib.stats.folds import FoldPatients, Folds
 
 KERNEL_BYTES = 256 * 2**20
 WORK_BYTES = 64 * 2**20
