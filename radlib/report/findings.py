@@ -16,14 +16,9 @@ from radlib.questions.external import EXTERNAL, external_findings
 from radlib.questions.improvement import IMPROVEMENT, improvement_findings
 from radlib.questions.label_efficiency import EFFICIENCY, efficiency_findings
 from radlib.questions.labels_worth import WORTH, worth_findings
-from radlib.questions.lesions.compare import (
-    DICE,
-    RESIZE,
-    collapse_findings,
-    lesion_findings,
-    resize_findings,
-)
+from radlib.questions.lesions.compare import DICE, collapse_findings, lesion_findings
 from radlib.questions.lesions.measured import load_segmented
+from radlib.questions.lesions.resize import RESIZE, resize_findings
 from radlib.questions.matched_labels import MATCHED, matched_findings
 from radlib.questions.overlap import OVERLAP, overlap_findings
 from radlib.questions.passport import PASSPORT, passport_findings

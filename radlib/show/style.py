@@ -23,7 +23,7 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 COLOURS += ["#882255", "#999933", "#332288"]
 UNDECIDED = "#6E6E6E"
 BAND = "0.9"
-ON_ONE_LINE = 30  # characters of two sources above a panel
+ON_ONE_LINE = 20  # characters of two sources above a panel
 STAMP = "simulated images: shows the machinery, not evidence"
 plt.rcParams.update(
     {"axes.titlesize": 10, "figure.titlesize": 10, "legend.title_fontsize": 10}
