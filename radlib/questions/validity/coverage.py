@@ -125,13 +125,11 @@ def verdict(low: float, high: float, confidence: float, tolerance: float) -> str
 
 def cell_title(row: pd.Series) -> str:
     """`AUC 0.75, 50 + 50 patients, 5 folds`, or `3 seeds of 2 settings, SD 0.3`; of Dice all patients."""
-    for sd, number, word in (
-        ("pretraining_sd", "pretrainings", "networks"),
-        ("training_sd", "seeds", "settings"),
-    ):
+    replicated = {"pretraining_sd": ("pretrainings", "networks"), "training_sd": ("seeds", "settings")}
+    for sd, (number, each) in replicated.items():
         if row[sd] > 0:
-            word = word if row["settings"] > 1 else word[:-1]
-            return f"{row[number]} {number} of {row['settings']} {word}, SD {row[sd]:g}"
+            each = each if row["settings"] > 1 else each[:-1]
+            return f"{row[number]} {number} of {row['settings']} {each}, SD {row[sd]:g}"
     patients = f"{row['positive']} + {row['negative']}" if row["measure"] == "auc" else f"{row['positive']}"
     name = {"auc": "AUC", "dice": "Dice"}[row["measure"]]
     title = f"{name} {row['level']:g}, {patients} patients"
@@ -148,7 +146,7 @@ def of_truth(table: pd.DataFrame, truth: str) -> pd.DataFrame:
 
 
 def coverage_figure(study: Study, table: pd.DataFrame, truth: str = THESE) -> Figure:
-    """One panel per method, one line per kind of study with a difference, Wilson's interval around coverage."""
+    """A panel per method, a line per kind of study with a difference; around coverage Wilson's interval."""
     rows = of_truth(table, truth)
     rows = rows[(rows["true_delta"] != 0) & ~rows["method"].isin(NOT_DRAWN)]
     marks = rows.assign(
