@@ -1,16 +1,14 @@
 """Percentile intervals and p-values: against tables, and against each other."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
-from scipy.stats import t as student
 
-from radlib.stats.estimate import BOTH, Between, Estimate, resamples_needed
+from radlib.stats.estimate import Estimate, resamples_needed
 
 
 def interval(draws: np.ndarray, confidence: float, *sample, **named) -> tuple:
@@ -80,28 +78,17 @@ def test_too_few_resamples_or_patients_are_refused():
         interval(np.arange(2000.0), 0.95, 3)
 
 
-def few_replicates(common: float, degrees: int) -> Estimate:
-    """Variance 1 seen between replicates with these degrees of freedom; what patients make of all alike."""
-    rng, size = np.random.default_rng(3), 100_000
-    found = Estimate(0.5, 0.5 + math.sqrt(common + 0.2) * rng.standard_normal(size))
-    return found.over_replicates(Between(1, 0.2, degrees, degrees), rng.standard_normal(size), BOTH)
-
-
-@pytest.mark.parametrize("degrees", [1, 2, 6])
-def test_replicates_alone_give_students_interval(degrees):
-    found = few_replicates(0, degrees)
-    half = student.ppf(0.975, degrees)
-    assert found.interval(0.95) == pytest.approx((0.5 - half, 0.5 + half), rel=0.03)
-    assert replace(found, replicates=found.replicates - 0.5 + half).p_value() == pytest.approx(0.05, rel=0.05)
-
-
-def test_patients_beside_few_replicates_raise_the_degrees_of_freedom():
-    # 6 degrees: chi^2 of 3.828 at 30 % (tables), so that u counts 6 / 3.828.
-    degrees = 6 * (1 + 3 * 3.828 / 6) ** 2
-    half = 2 * student.ppf(0.975, degrees)
-    assert few_replicates(3, 6).interval(0.95) == pytest.approx((0.5 - half, 0.5 + half), rel=0.03)
-    same = Estimate(0.5, np.linspace(0, 1, 99)).over_replicates(Between(0, 0, 6, 6), np.zeros(99), BOTH)
-    assert same.resampled == BOTH and (same.replicates == np.linspace(0, 1, 99)).all()
+def test_other_degrees_of_freedom_change_the_quantile_alone():
+    """Student's t at 6 degrees of freedom as printed in tables; 20 patients in 2 folds set the spread."""
+    draws = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+    low, high = interval(draws, 0.95, 20, 2, degrees=6)
+    assert (-low, high) == pytest.approx((2.446912 * math.sqrt(20 / 18),) * 2, rel=3e-3)
+    assert interval(draws, 0.95, 20, 2, degrees=18) == interval(draws, 0.95, 20, 2)
+    for shift in (2.4, 2.5, 2.55, 2.6, 2.7):
+        excludes = interval(draws + shift, 0.95, 20, 2, degrees=6)[0] > 0
+        assert excludes == (p_value(draws + shift, 20, 2, degrees=6) < 0.05)
+    with pytest.raises(ValueError, match="and 1.0 degrees of freedom; use more patients or more seeds"):
+        interval(draws[:2000], 0.95, 20, 2, degrees=1)
 
 
 @pytest.mark.parametrize("scale", [1, 30])

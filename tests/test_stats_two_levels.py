@@ -101,7 +101,7 @@ def test_without_luck_the_interval_is_a_little_wider_than_that_of_one_level():
 
 def test_what_cannot_be_resampled_is_one_sentence():
     a, b, settings, _, _ = drawn(Design((20, 20), settings=2, seeds=2), 0)
-    with pytest.raises(ValueError, match="setting 1 has a single run in fold 0.*two seeds or more"):
+    with pytest.raises(ValueError, match="setting 1 in fold 0 has a single run, .*two seeds or more"):
         bootstrap_delta(a, b, 400, 0, [np.array([0, 0, 0, 1])])
     fewer = [FoldScores(b[0].labels, b[0].patients, b[0].scores[:3])]
     with pytest.raises(ValueError, match="fold 0 has 4 and 3 runs and settings of 4"):

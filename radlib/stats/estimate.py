@@ -12,13 +12,6 @@ one degree of freedom: df = n - folds. n counts the patients of the smaller clas
 at least the degrees of freedom of the smaller sample (Satterthwaite 1946, doi 10.2307/3002019), so this errs
 on the wide side. Where every replicate is the same (both sides separate the classes perfectly), an interval
 of percentiles has no width.
-
-**Other trainings or pretrainings.** Few of them say little of how they vary. The variance of their mean is a
-sum u + c: u is seen between them, and holds what patients make of single ones; c is what patients make of all
-alike, the bootstrap's variance less that part of u. Satterthwaite's degrees of freedom of the sum are
-d (1 + c / u)^2, d those of u. They take u for the true variance; seen with one or two degrees it is often far
-below it, so here it stands at the upper end of its one-sided 70 % interval (70 by simulation: 09_validity).
-Deviations of the replicates are multiplied by sqrt(degrees / chi^2): so they have the tails of Student's t.
 """
 
 import math
@@ -26,33 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import chdtri
 from scipy.stats import norm, sem
 from scipy.stats import t as student
 
 PATIENTS, BOTH = "patients", "patients and trainings"
-UPPER = 0.7  # of the interval of a variance that few replicates give
-_TAILS = 4  # seed of the order of chi^2, the same for all estimates, so that their replicates pair
 ROUNDING = 1e-12  # a replicate as small beside 1, or beside the largest replicate, is 0
-
-
-@dataclass(frozen=True)
-class Between:
-    """What a mean over replicates, of trainings or pretrainings, varies by from one set of them to the next.
-
-    seen: variance between them, of their mean; of_patients: the part of it that test patients make.
-    degrees: of freedom; count: of independent deviations, more than degrees where variances are summed.
-    """
-
-    seen: float
-    of_patients: float
-    degrees: float
-    count: float
-
-    @property
-    def own(self) -> float:
-        """Variance without the patients' part; not below 0."""
-        return max(self.seen - self.of_patients, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +33,7 @@ class Estimate:
     value: in the data, float or (k,); replicates: float64 (resamples,) or (resamples, k), NaN where a
         resample leaves the quantity undefined.
     patients: of the smaller class, None for plain percentiles; folds: in which they were resampled.
+    degrees: degrees of freedom of the quantile where they are not patients - folds.
     resampled: `PATIENTS` or `BOTH`.
 
     >>> normal = norm.ppf(np.arange(1, 2000) / 2000)
@@ -77,11 +49,12 @@ class Estimate:
     replicates: np.ndarray
     patients: int | None = None
     folds: int = 1
+    degrees: float | None = None
     resampled: str = PATIENTS
 
     @property
-    def sample(self) -> tuple[int | None, int]:
-        return self.patients, self.folds
+    def sample(self) -> tuple[int | None, int, float | None]:
+        return self.patients, self.folds, self.degrees
 
     def interval(self, confidence: float) -> tuple:
         """Expanded percentile interval: low and high, floats or (k,) each; NaN where a replicate is.
@@ -113,7 +86,7 @@ class Estimate:
             return min(2 * tail, 1.0)
         degrees = _degrees(self.patients, self.folds)
         quantile = norm.isf(tail) * math.sqrt(degrees / self.patients)
-        return float(2 * student.sf(quantile, degrees))
+        return float(2 * student.sf(quantile, self.degrees or degrees))
 
     def smallest_p(self) -> float:
         """The p-value if all replicates pointed one way: none can be smaller."""
@@ -189,34 +162,21 @@ class Estimate:
     def mean_of_runs(self, weights: np.ndarray | None = None, settings: int = 0) -> "Estimate":
         """The mean of the k quantities, each of one trained run; over other trainings too, given weights.
 
+        The variance is then a sum of two, the patients' and what the trainings add; its degrees of freedom
+        are Satterthwaite's, of patients less folds and of runs less settings.
+
         weights: (resamples, k) of `run_weights`; settings: how many the k runs have, counted in each fold.
         """
-        mean = replace(self, value=float(np.mean(self.value)), replicates=self.replicates.mean(axis=1))
+        value, of_patients = float(np.mean(self.value)), self.replicates.mean(axis=1)
         if weights is None:
-            return mean
-        shares = (weights - 1) / weights.shape[1]
-        covariance = np.cov(shares, rowvar=False)
-        seen, drawn = (np.mean((x @ covariance * x).sum(axis=-1)) for x in (self.value, self.replicates))
-        # A resample adds once more what patients make of single runs.
-        between = Between(float(seen), float(drawn - seen), *[weights.shape[1] - settings] * 2)
-        return mean.over_replicates(between, shares @ self.value, BOTH)
-
-    def over_replicates(self, between: "Between", drawn: np.ndarray, resampled: str) -> "Estimate":
-        """A mean of trainings or pretrainings over other ones too.
-
-        drawn: (resamples,) deviations, of variance `between.seen`, that other ones bring.
-        """
-        deviations = self.replicates - self.value
-        alone = deviations.var()
-        if between.seen <= ROUNDING * alone:
-            return replace(self, resampled=resampled)
-        common = max(alone - max(between.of_patients, 0.0), 0.0)
-        upper = between.seen * between.count / chdtri(between.count, UPPER)
-        degrees = min(between.degrees * (1 + common / upper) ** 2, 1e9)
-        order = np.random.default_rng(_TAILS).permutation(len(drawn))
-        tails = np.sqrt(degrees / chdtri(degrees, (order + 0.5) / len(order)))
-        deviations = deviations * math.sqrt(common / alone if alone else 0.0) + drawn
-        return replace(self, replicates=self.value + tails * deviations, resampled=resampled)
+            return replace(self, value=value, replicates=of_patients)
+        of_both = (self.replicates * weights).mean(axis=1)
+        alone = of_patients.var()
+        added = max(of_both.var() - alone, 0.0)
+        spare = self.patients - self.folds, weights.shape[1] - settings
+        terms = alone**2 / spare[0] + added**2 / spare[1]
+        degrees = float((alone + added) ** 2 / terms) if terms > 0 else float(spare[0])
+        return replace(self, value=value, replicates=of_both, degrees=degrees, resampled=BOTH)
 
     def __sub__(self, other: "Estimate") -> "Estimate":
         """The difference of two estimates whose replicate i is of the same resample."""
@@ -236,11 +196,14 @@ class Estimate:
         return half if np.median(self.replicates) < 0 else 1 - half
 
     def _too_few(self, confidence: float) -> str:
-        where = ""
+        where, more = "", "use more patients or fewer folds"
         if self.patients is not None:
             where = f" with {self.patients} patients in the smaller class over {self.folds} fold(s)"
+        if self.degrees is not None:
+            where += f" and {self.degrees:.1f} degrees of freedom"
+            more = "use more patients or more seeds"
         needed = resamples_needed(confidence, *self.sample)
-        remedy = f"take at least {needed}" if needed <= 100_000 else "use more patients or fewer folds"
+        remedy = f"take at least {needed}" if needed <= 100_000 else more
         return (
             f"{len(self.replicates)} resamples are too few for a {confidence:.0%} interval{where}; {remedy}"
         )
@@ -272,13 +235,15 @@ def independent_difference(a: Estimate, b: Estimate, confidence: float) -> Estim
     )
 
 
-def resamples_needed(confidence: float, patients: int | None = None, folds: int = 1) -> int:
+def resamples_needed(
+    confidence: float, patients: int | None = None, folds: int = 1, degrees: float | None = None
+) -> int:
     """Number of resamples with which an interval can be had at all (good ones take ten times as many).
 
     >>> resamples_needed(0.95), resamples_needed(0.95, patients=10)
     (40, 117)
     """
-    return math.ceil(1 / max(_tail(confidence, patients, folds), 1e-12))
+    return math.ceil(1 / max(_tail(confidence, patients, folds, degrees), 1e-12))
 
 
 def students_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
@@ -309,7 +274,7 @@ def _strongest(estimates: Sequence[Estimate], confidence: float) -> Estimate:
     return max(estimates, key=lambda one: resamples_needed(confidence, *one.sample))
 
 
-def _tail(confidence: float, patients: int | None, folds: int) -> float:
+def _tail(confidence: float, patients: int | None, folds: int, degrees: float | None) -> float:
     """Share of replicates below the interval, and above it."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1, for example 0.95")
@@ -317,7 +282,7 @@ def _tail(confidence: float, patients: int | None, folds: int) -> float:
     if patients is None:
         return tail
     df = _degrees(patients, folds)
-    return float(norm.sf(student.isf(tail, df) * math.sqrt(patients / df)))
+    return float(norm.sf(student.isf(tail, degrees or df) * math.sqrt(patients / df)))
 
 
 def _degrees(patients: int, folds: int) -> int:

@@ -1,4 +1,4 @@
-"""Intervals about sources of weights: over other test patients *and* other pretrainings of the same source.
+"""Intervals over other test patients *and* other pretrainings of the same sources, or other trainings.
 
 A source that was pretrained once gives a statement about these weights. With P pretrainings of each network,
 the mean AUC of a source varies from one set of pretrainings to the next by
@@ -6,9 +6,13 @@ the mean AUC of a source varies from one set of pretrainings to the next by
     u = sum over networks of s^2 / (P K^2),
 
 s^2 the variance between the P pretrainings of one of K networks. Test patients alone would make i of s^2: the
-mean of s^2 over resamples of patients, less s^2, for a resample adds what patients add once more. The degrees
-of freedom of u are K (P - 1) for one source and Welch-Satterthwaite's for two (Welch 1947, doi
-10.1093/biomet/34.1-2.28). `radlib.stats.estimate` says how the interval holds both patients and pretrainings.
+mean of s^2 over resamples of patients, less s^2, for a resample adds what patients add once more. So the
+variance of the mean is u + c, c that of the bootstrap of patients less their part of u. The degrees of
+freedom of u are d = K (P - 1) for one source and Welch's for two (1947, doi 10.1093/biomet/34.1-2.28), those
+of the sum d (1 + c / u)^2 (Satterthwaite 1946, doi 10.2307/3002019), which takes u for the true variance.
+Seen with one or two degrees it is often far below that, so here u stands at the upper end of its one-sided
+70 % interval (70 by simulation: 09_validity). Each replicate is multiplied by its own sqrt(degrees / chi^2),
+which gives them the tails of that Student's t. Of trainings, seeds are replicates and settings networks.
 
 Networks are fixed, or with `sample_of_networks` drawn from all networks that one might have taken: then u is
 the variance between the K differences over K, with K - 1 degrees of freedom, and adds never less.
@@ -17,12 +21,29 @@ the variance between the K differences over K, with K - 1 degrees of freedom, an
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import chdtri
 
-from radlib.stats.estimate import Between, Estimate
+from radlib.stats.estimate import BOTH, ROUNDING, Estimate
 
 SOURCES = "patients and pretrainings"
 NETWORKS = "patients, pretrainings and networks"
-_PRETRAININGS = 3  # number of these draws in the seeds of their generators
+UPPER = 0.7  # of the interval of a variance that few replicates give
+_REPLICATES = 3  # number of these draws in the seeds of their generators
+
+
+@dataclass(frozen=True)
+class Between:
+    """u, what patients make of it, its degrees of freedom, and the number of deviations that made it."""
+
+    seen: float
+    of_patients: float
+    degrees: float
+    count: float
+
+    @property
+    def own(self) -> float:
+        """u without the patients' part; not below 0."""
+        return max(self.seen - self.of_patients, 0.0)
 
 
 @dataclass(frozen=True)
@@ -38,17 +59,10 @@ class Components:
     among_networks: Between | None
 
     @property
-    def patients(self) -> float:
-        return float(self.difference.replicates.var())
-
-    @property
-    def pretraining(self) -> float:
-        return self.among_pretrainings.own
-
-    @property
     def network(self) -> float:
-        """What a sample of networks adds."""
-        return max(self.among_networks.own - self.pretraining, 0.0) if self.among_networks else np.nan
+        """Variance that a sample of networks adds."""
+        among = self.among_networks
+        return max(among.own - self.among_pretrainings.own, 0.0) if among else np.nan
 
 
 def over_pretrainings(parts: Components, seed: int, sample_of_networks: bool = False) -> Estimate:
@@ -74,9 +88,44 @@ def over_pretrainings(parts: Components, seed: int, sample_of_networks: bool = F
         between = few if parts.network > 0 else replace(between, degrees=few.degrees, count=few.count)
     if not between.degrees:
         return parts.difference
-    rng = np.random.default_rng([seed, _PRETRAININGS])
-    drawn = np.sqrt(between.seen) * rng.standard_normal(len(parts.difference.replicates))
-    return parts.difference.over_replicates(between, drawn, held)
+    return _over(parts.difference, between, seed, held)
+
+
+def over_trainings(runs: Estimate, settings: np.ndarray, seed: int) -> Estimate:
+    """The mean of k runs over other patients and other trainings; settings: (k,) names, of each fold its own.
+
+    ValueError: a setting with a single run.
+
+    >>> aucs = Estimate(np.array([0.1, 0.2]), np.tile([0.1, 0.2], (2000, 1)), patients=99)
+    >>> found = over_trainings(aucs, np.array(["x", "x"]), seed=0)
+    >>> round(found.value, 2), found.resampled, found.p_value() > 0.1
+    (0.15, 'patients and trainings', True)
+    """
+    names, counts = np.unique(settings, return_counts=True)
+    if counts.min() == 1:
+        raise ValueError(
+            f"setting {names[counts.argmin()]} has a single run, which says nothing of the variation between "
+            "trainings; train every setting with two seeds or more"
+        )
+    groups = [runs.columns(np.flatnonzero(settings == name)) for name in names]
+    shares = (counts / len(settings)) ** 2
+    parts = shares @ [_seen(one.value, one.replicates) for one in groups]
+    return _over(runs.mean_of_runs(), Between(*parts, *[len(settings) - len(names)] * 2), seed, BOTH)
+
+
+def _over(mean: Estimate, between: Between, seed: int, resampled: str) -> Estimate:
+    deviations, number = mean.replicates - mean.value, len(mean.replicates)
+    alone = deviations.var()
+    if between.seen <= ROUNDING * alone:
+        return replace(mean, resampled=resampled)
+    common = max(alone - max(between.of_patients, 0.0), 0.0)
+    upper = between.seen * between.count / chdtri(between.count, UPPER)
+    degrees = min(between.degrees * (1 + common / upper) ** 2, 1e9)
+    rng = np.random.default_rng([seed, _REPLICATES])
+    tails = np.sqrt(degrees / chdtri(degrees, (rng.permutation(number) + 0.5) / number))
+    drawn = np.sqrt(between.seen) * rng.standard_normal(number)
+    deviations = np.sqrt(common / alone if alone else 0.0) * deviations + drawn
+    return replace(mean, replicates=mean.value + tails * deviations, resampled=resampled)
 
 
 def components(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Components:
@@ -91,7 +140,7 @@ def components(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Comp
 
     >>> aucs = np.array([0.8, 0.84, 0.7, 0.74])
     >>> runs = Estimate(aucs, np.tile(aucs, (9, 1)), patients=99)
-    >>> round(components(runs, np.repeat([0, 1], 2), np.full(4, "resnet50")).pretraining, 6)
+    >>> round(components(runs, np.repeat([0, 1], 2), np.full(4, "resnet50")).among_pretrainings.own, 6)
     0.0008
     """
     by_network = [found.columns(np.flatnonzero(networks == name)) for name in np.unique(networks)]

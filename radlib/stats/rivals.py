@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from radlib.stats.bootstrap import bootstrap_delta, bootstrap_run_aucs, run_weights
+from radlib.stats.auc import aucs
+from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc
 from radlib.stats.delong import delong_of_components, run_components
 from radlib.stats.estimate import Estimate, students_interval
 from radlib.stats.folds import Folds, FoldScores, as_images
@@ -56,15 +57,24 @@ def auc_intervals(
     >>> sorted(set(METHODS) - set(found))
     ['both_levels', 'sources', 't_folds', 't_runs']
     """
+    found = bootstrap_delta(a, b, resamples, seed)
     if len(np.unique(settings)) < len(settings):
-        return _of_replicates(a, b, settings, weights, resamples, seed, confidence)
+        aucs_of = ([aucs(fold.scores, fold.labels) for fold in side] for side in (a, b))
+        intervals = _over_runs(found, np.subtract(*aucs_of), confidence)
+        if np.unique(weights, return_counts=True)[1].min() > 1:
+            both = bootstrap_delta(a, b, resamples, seed, [weights] * len(a))
+            intervals["both_levels"] = both.interval(confidence)
+        if len(np.unique(weights)) > len(np.unique(settings)):
+            sources = _of_sources((a, b), settings, weights, resamples, seed)
+            intervals["sources"] = sources.interval(confidence)
+        return intervals
     # Ranks are what costs time: one pass serves both of DeLong's variances, BCa and the t-tests.
     by_run = [run_components(x) - run_components(y) for x, y in zip(a, b, strict=True)]
     components = [runs.mean(axis=0) for runs in by_run]
     differences = [runs[:, fold.labels == 1].mean(axis=1) for runs, fold in zip(by_run, a, strict=True)]
     images_a, images_b = as_images(a), as_images(b)
     intervals = _shared(
-        bootstrap_delta(a, b, resamples, seed),
+        found,
         bootstrap_delta(images_a, images_b, resamples, seed),
         np.concatenate([_influence(*pair) / len(a) for pair in zip(a, components, strict=True)]),
         np.concatenate([fold.patients for fold in a]),
@@ -77,35 +87,21 @@ def auc_intervals(
     return intervals
 
 
-def _of_replicates(
-    a: Folds,
-    b: Folds,
-    settings: np.ndarray,
-    weights: np.ndarray,
-    resamples: int,
-    seed: int,
-    confidence: float,
-) -> dict[str, Interval]:
-    """Of the same resamples over patients alone, and with trainings or pretrainings; and the t-tests."""
-    pairs = zip(a, b, strict=True)
-    both = [replace(x, scores=np.concatenate([x.scores, y.scores])) for x, y in pairs]
-    runs = bootstrap_run_aucs(both, resamples, seed)
-    side = np.tile(np.repeat([0, 1], len(weights)), len(a))
-    deltas = runs.columns(side == 0) - runs.columns(side == 1)
-    intervals = _over_runs(deltas.mean_of_runs(), deltas.value.reshape(len(a), -1), confidence)
-    if np.unique(weights, return_counts=True)[1].min() > 1:
-        drawn = run_weights([weights] * len(a), resamples, seed), len(a) * len(np.unique(weights))
-        intervals["both_levels"] = deltas.mean_of_runs(*drawn).interval(confidence)
-    if len(np.unique(weights)) > len(np.unique(settings)):
-        # Every setting counts as a network of its own.
-        _, first = np.unique(weights, return_index=True)
-        own = np.tile(weights, 2 * len(a))
-        each = [runs.columns((side == x) & (own == w)).mean_of_runs() for x in (0, 1) for w in weights[first]]
-        values, draws = np.array([x.value for x in each]), np.stack([x.replicates for x in each], axis=1)
-        columns = replace(runs, value=values, replicates=draws)
-        parts = components(columns, np.repeat([0, 1], len(first)), np.tile(settings[first], 2))
-        intervals["sources"] = over_pretrainings(parts, seed).interval(confidence)
-    return intervals
+def _of_sources(
+    sides: tuple[Folds, Folds], settings: np.ndarray, weights: np.ndarray, resamples: int, seed: int
+) -> Estimate:
+    """The difference over other patients and pretrainings; every setting counts as a network of its own."""
+    _, first = np.unique(weights, return_index=True)
+    each = {
+        (side, name): [replace(fold, scores=fold.scores[weights == name]) for fold in folds]
+        for side, folds in enumerate(sides)
+        for name in weights[first]
+    }
+    found = list(bootstrap_mean_auc(each, resamples, seed).values())
+    values, draws = [one.value for one in found], [one.replicates for one in found]
+    columns = replace(found[0], value=np.array(values), replicates=np.stack(draws, axis=1))
+    parts = components(columns, np.array([side for side, _ in each]), np.tile(settings[first], 2))
+    return over_pretrainings(parts, seed)
 
 
 def figure_intervals(

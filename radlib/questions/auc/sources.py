@@ -168,8 +168,8 @@ def _row(study: Study, pair: tuple[str, str], task: str, cells: _Cells, sample: 
         "pretrainings_a": fewest[0],
         "pretrainings_b": fewest[1],
         **difference_columns(study, found),
-        "sd_patients": np.sqrt(parts.patients),
-        "sd_pretraining": np.sqrt(parts.pretraining),
+        "sd_patients": parts.difference.replicates.std(),
+        "sd_pretraining": np.sqrt(parts.among_pretrainings.own),
         "sd_networks": np.sqrt(parts.network),
         "diverged": diverged(*cells.runs),
     }
