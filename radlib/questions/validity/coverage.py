@@ -23,7 +23,7 @@ from radlib.study.questions import Cell
 THESE, ANY, ANY_SOURCE = "these trainings", "any training", "any pretraining"
 SPEAKS_OF = {ANY: "both_levels", ANY_SOURCE: "sources"}  # all other methods: of these trainings
 HOLDS, NARROW, WIDE = "holds", "too narrow", "too wide"
-NOT_DRAWN = ("percentile", "bca", "t_folds")  # near relatives of others; the table has them
+NOT_DRAWN = ("percentile", "t_folds")  # near relatives of others; the table has them
 # Of the coverage: 94 to 96 % for a 95 % interval of these trainings, 93 to 97 % of any.
 TOLERANCE = {THESE: 0.01, ANY: 0.02, ANY_SOURCE: 0.02}
 ENOUGH_PATIENTS = 50  # of each class, from which on the reported interval must hold
@@ -95,8 +95,8 @@ def _about(cell: Cell) -> dict:
 
 def _row(group: pd.DataFrame, truth: float | pd.Series, tests: bool, band: tuple[float, float]) -> dict:
     """tests: whether excluding 0 answers whether there is a difference."""
-    covered = _share((group["low"] <= truth) & (truth <= group["high"]))
-    rejected = _share((group["low"] > 0) | (group["high"] < 0)) if tests else (np.nan,) * 3
+    covered = wilson((group["low"] <= truth) & (truth <= group["high"]))
+    rejected = wilson((group["low"] > 0) | (group["high"] < 0)) if tests else (np.nan,) * 3
     return {
         "studies": len(group),
         **dict(zip(_COVERAGE, covered, strict=True)),
@@ -106,14 +106,9 @@ def _row(group: pd.DataFrame, truth: float | pd.Series, tests: bool, band: tuple
     }
 
 
-def _share(said: pd.Series) -> tuple[float, float, float]:
-    return said.mean(), *wilson(int(said.sum()), len(said))
-
-
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    low, high = proportion_confint(count, total, method="wilson")
-    return float(low), float(high)
+def wilson(said: pd.Series) -> tuple[float, float, float]:
+    """A share, and Wilson's 95 % interval of it."""
+    return said.mean(), *proportion_confint(said.sum(), len(said), method="wilson")
 
 
 def verdict(low: float, high: float, confidence: float, tolerance: float) -> str:
