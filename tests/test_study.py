@@ -76,6 +76,14 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
         ({"transfer.patience": {"top": 3}}, "patience names 'top', of which epochs has no entry"),
         ({"segment.patience": {"all": 3}}, "patience names 'all', of which epochs has no entry"),
         ({"segment.tasks": ["moon"]}, "'segment.tasks.0': names 'moon'; allowed: thyroid_us"),
+        (
+            {"segment.replicates": 0},
+            "'segment.replicates': Input should be greater than or equal to 1, got 0",
+        ),
+        (
+            {"segment.settings": [{"train": "frozen", "lr": 1, "backbones": ["moon"]}]},
+            "'segment.settings.0.backbones.0': names 'moon'; allowed: inception",
+        ),
         ({"segment.settings": []}, "'segment': tasks names tasks, but settings names no setting"),
         ({"segment.settings": [{"train": "top10", "lr": 1}]}, "'segment.settings.0.train': Input should be"),
         ({"tasks.thyroid_us": {**TASK, "train": ["half"]}}, "'tasks.thyroid_us.train.0': Input should be"),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
+from radlib.data.facts import THUMBNAIL
 from radlib.data.splits import PARTS, TEST_SHARE, VALIDATION_SHARE
 from radlib.networks import backbones
 from radlib.networks.features import count_views
@@ -103,9 +104,9 @@ def _expected(study: Study, dataset: str, folds: int) -> Counts:
 
 # What the stages do -----------------------------------------------------------------------------------------
 def packing(study: Study, dataset: str, counts: Counts) -> Piece:
-    """`data/<dataset>/`: packed images, masks, manifest."""
+    """`data/<dataset>/`: packed images, masks, manifest; of a task thumbnails, too."""
     config, total = study.dataset(dataset), counts.total
-    pixels = config.size**2 * (3 if config.colour else 1)
+    pixels = config.size**2 * (3 if config.colour else 1) + THUMBNAIL**2 * (dataset in study.tasks)
     return Piece(disk=total.images * (pixels + 2 * ROW_BYTES) + total.lesions * counts.mask_bytes)
 
 

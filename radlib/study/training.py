@@ -105,6 +105,9 @@ class Segment(_Learning):
     epochs: dict[Literal["frozen", "all"], Epochs] = {}
     patience: Patience = {}
     batch_size: int = Field(16, ge=2)
+    replicates: int | None = Field(
+        None, ge=1, le=100, description="most pretrainings of each network that draw, the first; None: all"
+    )
     decoder: list[int] = Field(
         [256, 128, 64, 32, 16],
         min_length=5,

@@ -33,7 +33,7 @@ from radlib.store import load_run, save_run
 from radlib.study import Run, Study
 
 # Of a section of the study: what says which runs there are, not how one is trained.
-WHICH = {"settings", "tasks", "seeds", "epochs", "patience", "strengths", "neighbours"}
+WHICH = {"settings", "tasks", "seeds", "replicates", "epochs", "patience", "strengths", "neighbours"}
 
 
 class RunGroup(ABC):
