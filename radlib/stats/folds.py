@@ -130,8 +130,7 @@ class FoldPatients:
     def drawn(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(b,) float64 each: positive and negative images in b resamples, of (b, patients) weights."""
         # Whole numbers, exact in float32.
-        positives, negatives = ((weights @ x.astype(np.float32)) for x in (self.positives, self.negatives))
-        return positives.astype(np.float64), negatives.astype(np.float64)
+        return tuple((weights @ x.astype(np.float32)).astype(float) for x in (self.positives, self.negatives))
 
 
 @dataclass(frozen=True, eq=False)
