@@ -56,6 +56,7 @@ class Study(Strict):
     similarity: Similarity = Similarity()
     compute: Compute = Compute()
     notes: list[str] = Field([], description="sentences the summary prints as they are")
+    history: list[str] = Field([], description="earlier results of the study, in sentences, the first first")
     root: Path = Field(Path(), exclude=True)
 
     @model_validator(mode="after")
@@ -138,6 +139,12 @@ class Study(Strict):
         return [name for name in self.trained_tasks if self.tasks[name].variant_of is None]
 
     @property
+    def claimed(self) -> str:
+        """The estimate that `compare.claim_by` asks for; the only averaged regime is the mean itself."""
+        regime = self.compare.claim_by
+        return "grid_mean" if (regime,) == self.transfer.averaged else regime
+
+    @property
     def trained_tasks(self) -> list[str]:
         """The tasks that networks are transferred to: all but the `external` sets of others."""
         external = {task.external for task in self.tasks.values()}
@@ -167,8 +174,11 @@ class Study(Strict):
         return [name for name in self.backbones if only is None or name in only]
 
     def replicates_of(self, source: str, backbone: str) -> int:
-        """How many pretrainings, or draws of random weights, a source has of a backbone; a file is one."""
-        if source in self.checkpoints:
+        """How many pretrainings, or draws of random weights, a source has of a backbone.
+
+        A file is one; and once is enough for what is compared beside the grid alone.
+        """
+        if source in self.checkpoints or source not in self.sources:
             return 1
         return self.backbones[backbone].replicates or self.pretrain.replicates
 
