@@ -86,7 +86,8 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
 
 def _auc(study: Study) -> None:
     results, regimes = load_results(study), load_regimes(study)
-    counting = counting_tasks(study, RANKING.read(study))
+    asked = study.compare.tasks_that_count != "all"
+    counting = counting_tasks(study, RANKING.read(study) if asked else RANKING.frame())
     found = auc.compare_sources(study, results, regimes, counting)
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
