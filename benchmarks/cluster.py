@@ -153,7 +153,7 @@ def study_in(root: Path, options: Compute, given: Study | None = None) -> Study:
     study = load_study(LONGER, here)
     study = study.model_copy(update={"root": root, "compute": options, "sources": [SOURCE, "random"]})
     if given is None:
-        for dataset in (SOURCE, TASK):
+        for dataset in [*study.tasks, SOURCE]:
             prepare(study, dataset)
     else:
         for folder in ("data", "models"):

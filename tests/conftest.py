@@ -14,6 +14,7 @@ import torch
 from hypothesis import settings
 
 from radlib import compute
+from radlib.data.facts import thumbnail
 from radlib.data.masks import pack
 from radlib.networks.tensor_files import read_header
 from radlib.study import Study, load_study
@@ -91,6 +92,7 @@ def write_packed(
     if masks is not None:
         np.save(folder / "masks.npy", pack(masks))
     np.save(folder / "images.npy", images)
+    np.save(folder / "thumbnails.npy", np.stack([thumbnail(pixels.squeeze()) for pixels in images]))
     manifest.to_parquet(folder / "manifest.parquet", index=False)
     meta = {
         "digest": f"{images.sum()}-{len(manifest)}",

@@ -62,7 +62,7 @@ def radimagenet(root: Path) -> Path:
         for folder in folders:
             for _ in range(count):
                 name = f"radiology_ai/{folder}/image{seed:03d}.png"
-                picture(root / name, seed)
+                picture(root / name, 1000 + seed)  # of no task
                 rows.append(f"{name},{folder.split('/')[-1]}")
                 seed += 1
         write_csv(root / f"RadiologyAI_{part}.csv", "filename,label", rows)

@@ -11,8 +11,8 @@ from radlib.data.images import open_packed
 from radlib.errors import UserError
 from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions
-from radlib.questions.lesions.compare import DICE, lesion_findings, lesion_forest
-from radlib.questions.lesions.pictures import chosen_cases, dice_by_source, overlays, thresholds_table
+from radlib.questions.lesions.compare import BLIND, DICE, lesion_findings, lesion_forest
+from radlib.questions.lesions.pictures import chosen_cases, dice_by_source, overlays
 from radlib.stats.dice import BASELINES, MAP_FIGURES
 from radlib.training.results import load_results
 from tests.conftest import write_packed
@@ -22,8 +22,11 @@ TASK = "thyroid_us"
 PAIR = ("radiology", "photographs")
 
 
-def fabricate_maps(study, dice: dict[str, float], seed: int = 0) -> None:
-    """Localisation of a task: mean figures by source, noise shared by runs; every fifth image without one."""
+def fabricate_maps(study, dice: dict[str, float], seed: int = 0, pretraining: float = 0.0) -> None:
+    """Localisation of a task: mean figures by source, noise shared by runs; every fifth image without one.
+
+    A pretraining adds N(0, pretraining^2) to a source's mean.
+    """
     rng = np.random.default_rng(seed)
     folder = study.result_dir(TASK)
     predictions = pd.read_parquet(folder / "predictions.parquet")
@@ -33,13 +36,19 @@ def fabricate_maps(study, dice: dict[str, float], seed: int = 0) -> None:
     images = images[np.arange(len(images)) % 5 > 0]
     shared = pd.Series(rng.normal(0, 0.05, len(images)), index=images["image_id"])
     tables = []
-    names = [*zip(runs["run"], runs["source"], runs["fold"], strict=True)]
-    names += [(name, name, fold) for name in BASELINES for fold in sorted(runs["fold"].unique())]
-    for run, source, fold in names:
+    names = [*zip(runs["run"], runs["source"], runs["fold"], runs["weights_digest"], strict=True)]
+    names += [(name, name, fold, "") for name in BASELINES for fold in sorted(runs["fold"].unique())]
+    luck = {name: rng.normal(0, pretraining) for name in runs["weights_digest"].unique()}
+    for run, source, fold, weights in names:
         some = images[images["fold"] == fold][["image_id", "patient_id", "fold"]].assign(
             run=run, threshold=0.3
         )
-        level = dice[source] + some["image_id"].map(shared) + rng.normal(0, 0.02, len(some))
+        level = (
+            dice[source]
+            + luck.get(weights, 0)
+            + some["image_id"].map(shared)
+            + rng.normal(0, 0.02, len(some))
+        )
         for figure in MAP_FIGURES:
             some[figure] = level.clip(0, 1)
         map = rng.random((3, 3)).astype(np.float16)
@@ -123,10 +132,8 @@ def test_findings_follow_the_numbers(planted):
     row = table[(table["metric"] == "dice") & (table["source_a"] == "radiology")].iloc[0]
     assert (found.value, found.low, found.high) == (row["delta"], row["ci_low"], row["ci_high"])
     assert found.verdict.startswith("higher; relative gain +") and found.verdict.endswith("published +65%")
-    (uncorrected,) = lesion_findings(study, table.assign(p_holm=0.06))
-    assert uncorrected.verdict.startswith("no difference shown;")
-    (blind,) = lesion_findings(study, table.assign(guess=0.9))
-    assert blind.verdict.startswith("neither finds the lesion: an ellipse in the middle has 0.900;")
+    # Random weights and photographs have 0.4 each, the ellipse 0.45.
+    assert (table["verdict"] == np.where(table["source_b"] == "random", BLIND, "higher")).all()
 
 
 def test_figures_show_what_the_tables_hold(planted):
@@ -144,8 +151,6 @@ def test_figures_show_what_the_tables_hold(planted):
     mean = located.means(TASK, runs)["dice"]
     assert (cases["best"], cases["worst"]) == (mean.idxmax(), mean.idxmin())
     assert mean[cases["median"]] == pytest.approx(mean.median(), abs=0.01)
-    thresholds = thresholds_table(study, located)
-    assert (thresholds == 0.3).all(axis=None) and len(thresholds) == 3
     maps = overlays(study, located, TASK, open_packed(study.dataset_dir(TASK)))
     titles = {axis.get_title() for axis in maps.axes}
     assert titles == {"Simulated radiology", "Simulated photographs", "Random weights"}
@@ -188,4 +193,63 @@ def test_several_seeds_hold_the_luck_of_training(planted, tmp_path):
     images = located.images[TASK].merge(located.runs[TASK][["run", "source"]], on="run")
     means = images.groupby(["source", "image_id"])["dice"].mean()
     assert row["delta"] == pytest.approx(means["radiology"].mean() - means["photographs"].mean())
-    assert row["ci_low"] < 0.1 < row["ci_high"] and row["n_runs"] == 16
+    assert row["ci_low"] < 0.1 < row["ci_high"] and row["n_runs"] == 32
+
+
+@pytest.mark.parametrize(
+    ("guess", "verdict"), [(0.48, "higher"), (0.4995, BLIND), (0.6, BLIND)], ids=["below", "as good", "above"]
+)
+def test_a_source_is_called_better_only_if_it_surely_beats_a_guess_that_never_looks(tmp_path, guess, verdict):
+    """The sources differ by 0.1 in all three; the better one has 0.5."""
+    study = make_study(tmp_path)
+    fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5})
+    level = {"radiology": 0.5, "photographs": 0.4, "random": 0.4, "whole_image": guess, "centred_blob": 0.3}
+    fabricate_maps(study, level)
+    located = lesions.load_localised(study, load_results(study))
+    table = compare_lesions.compare_found(study, [located])
+    dice = table[table["metric"] == "dice"].set_index("source_b").loc["photographs"]
+    assert dice["ci_low"] > 0.05 and dice["p_holm"] < 0.05, "the sources themselves differ"
+    assert dice["guess"] == pytest.approx(guess, abs=0.02), "the better of the two guesses"
+    assert dice["lead_low"] < 0.5 - guess < dice["lead_high"]
+    assert dice["verdict"] == verdict
+    (found,) = lesion_findings(study, table)
+    assert found.verdict.startswith(f"{verdict} ({dice['guess']:.3f})" if verdict == BLIND else "higher; ")
+    heads = [line for line in lesion_forest(study, table).axes[0].lines if line.get_marker() == "o"]
+    assert (heads[0].get_markerfacecolor() == "white") == (verdict == BLIND)
+    plt.close("all")
+
+
+def test_several_pretrainings_widen_the_interval_to_other_pretrainings(tmp_path):
+    study = make_study(tmp_path)
+    pretrain = study.pretrain.model_copy(update={"replicates": 3})
+    study = study.model_copy(update={"pretrain": pretrain})
+    fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5})
+    level = {"radiology": 0.5, "photographs": 0.4, "random": 0.4, "whole_image": 0.3, "centred_blob": 0.3}
+    fabricate_maps(study, level, pretraining=0.1)
+    located = lesions.load_localised(study, load_results(study))
+    every = compare_lesions.compare_found(study, [located])
+    assert set(every["resampled"]) == {"patients and pretrainings"}
+    first = replace(located, runs={TASK: located.runs[TASK][located.runs[TASK]["replicate"] == 0]})
+    these = compare_lesions.compare_found(study, [first])
+    assert set(these["resampled"]) == {"patients"}
+    widths = [table["ci_high"] - table["ci_low"] for table in (every, these)]
+    assert (widths[0] > 3 * widths[1]).all()
+    row = every[(every["metric"] == "dice") & (every["source_a"] == "radiology")].iloc[0]
+    images = located.images[TASK].merge(located.runs[TASK][["run", "source"]], on="run")
+    means = images.groupby(["source", "image_id"])["dice"].mean()
+    assert row["delta"] == pytest.approx(means["radiology"].mean() - means["photographs"].mean())
+    assert row["n_runs"] == 2 * len(located.runs[TASK]) / 3
+
+
+def test_a_published_file_is_one_beside_several_pretrainings(tmp_path):
+    study = make_study(tmp_path)
+    study = study.model_copy(update={"pretrain": study.pretrain.model_copy(update={"replicates": 2})})
+    fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5})
+    level = {"radiology": 0.5, "photographs": 0.4, "random": 0.4, "whole_image": 0.3, "centred_blob": 0.3}
+    fabricate_maps(study, level)
+    located = lesions.load_localised(study, load_results(study))
+    runs = located.runs[TASK]
+    file = replace(located, runs={TASK: runs[(runs["source"] != "photographs") | (runs["replicate"] == 0)]})
+    table = compare_lesions.compare_found(study, [file])
+    assert set(table["resampled"]) == {"patients and pretrainings"}
+    assert (table["n_runs"] == 3 * len(runs) / 6).all()

@@ -11,14 +11,9 @@ from radlib.data.images import open_packed
 from radlib.errors import UserError
 from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions
-from radlib.questions.lesions.compare import (
-    RESIZE,
-    collapse_findings,
-    lesion_findings,
-    resize_findings,
-    resize_forest,
-)
+from radlib.questions.lesions.compare import BLIND, collapse_findings, lesion_findings
 from radlib.questions.lesions.pictures import chosen_cases, overlays, random_predictions
+from radlib.questions.lesions.resize import ALL, RESIZE, compare_resize, resize_findings, resize_forest
 from radlib.stats.dice import MASK_FIGURES
 from radlib.study.training import Segment, SegmentSetting
 from radlib.training.results import RUN
@@ -31,7 +26,7 @@ IMAGES, GAIN = 120, 0.06  # letterboxing gains this much in Dice, in elongated i
 
 
 def study_of(root):
-    study = make_study(root)
+    study = make_study(root, backbones=("resnet50", "densenet121"))
     setting = SegmentSetting(train="frozen", lr=0.001)
     options = Segment(tasks=[TASK, VARIANT], settings=[setting], epochs={"frozen": 1})
     task = study.tasks[TASK]
@@ -59,7 +54,8 @@ def fabricate(study) -> None:
         runs, tables = [], []
         for run in study.segmentation_runs_of(task):
             about = {key: getattr(run, key) for key in ("task", "source", *RUN)}
-            figures = {"val_loss": 1.0, "val_dice": 0.5, "data_digest": task, "weights_digest": run.source}
+            figures = {"val_loss": 1.0, "val_dice": 0.5, "val_lost": 0.1, "diverged": False}
+            figures |= {"data_digest": task, "weights_digest": str(run.weights)}
             runs.append({"run": run.name, **about, **figures})
             some = np.flatnonzero(np.arange(IMAGES) // 2 % 2 == run.fold)
             gain = GAIN * (task == VARIANT) * (width[some] == 40)
@@ -95,33 +91,21 @@ def test_sources_are_compared_on_the_original_task_alone(planted):
 
 def test_letterbox_gain_is_found_where_it_was_planted(planted):
     study, found = planted
-    table = compare_lesions.compare_resize(study, [found])
+    table = compare_resize(study, [found])
     assert list(table) == RESIZE.names
-    every = table[(table["metric"] == "dice") & (table["source"] == compare_lesions.EVERY_SOURCE)]
-    every = every.set_index("aspect")
-    assert every.loc[compare_lesions.ALL, "delta"] == pytest.approx(GAIN / 3, abs=0.003)
+    every = table.set_index("aspect")
+    assert every.loc[ALL, "delta"] == pytest.approx(GAIN / 3, abs=0.003)
     long, square = every.loc["elongated third"], every.loc["nearly square third"]
     assert long["ci_low"] < GAIN < long["ci_high"] and long["aspect_low"] == long["aspect_high"] == 2
     assert square["ci_low"] < 0 < square["ci_high"] and square["aspect_high"] < 1.2
     assert (every["n_images"] == [IMAGES, IMAGES / 3, IMAGES / 3, IMAGES / 3]).all()
-    assert every["n_runs"].eq(3 * 2).all()
-    assert set(table["source"]) == {compare_lesions.EVERY_SOURCE, *study.sources}
+    assert every["n_runs"].eq(3 * 2 * 2).all()
     assert [f.verdict for f in resize_findings(study, table)] == ["higher", "higher"]
     shown = RESIZE.shown(study, table)
-    assert len(shown) == len(table) and "all sources" in shown.index.get_level_values("source")
+    assert len(shown) == len(table) == 4
     panel = resize_forest(study, table).axes[0]
     assert len(panel.get_yticklabels()) == 4
     plt.close("all")
-
-
-def test_square_images_are_said_to_be_square(planted, tmp_path):
-    study, found = planted
-    assert compare_lesions.square_tasks(study, found) == []
-    other = study.model_copy(update={"root": tmp_path})
-    manifest = open_packed(study.dataset_dir(TASK)).manifest.assign(width=20)
-    masks = [np.ones((20, 20), dtype=bool)] * IMAGES
-    write_packed(other.dataset_dir(TASK), np.zeros((IMAGES, 16, 16, 1), np.uint8), manifest, masks=masks)
-    assert compare_lesions.square_tasks(other, found) == [TASK]
 
 
 def test_other_images_under_the_same_name_are_refused(planted, tmp_path):
@@ -130,7 +114,7 @@ def test_other_images_under_the_same_name_are_refused(planted, tmp_path):
     images[VARIANT] = images[VARIANT][images[VARIANT]["image_id"] != "i000"]
     broken = lesions.Found(found.method, found.figures, found.runs, images)
     with pytest.raises(UserError, match="tested on different images or folds"):
-        compare_lesions.compare_resize(study, [broken])
+        compare_resize(study, [broken])
 
 
 def test_missing_segmentation_names_the_task(planted, tmp_path):
@@ -151,18 +135,68 @@ def test_pictures_show_masks_and_dice(planted):
     plt.close("all")
 
 
-def test_collapsed_networks_are_counted_and_the_difference_is_given_without_them(planted):
-    """Half of one source's networks draw nothing: what they miss is no difference of sources."""
+def spoil(found, source: str, backbone: str):
+    """The U-Nets of a source and network draw nothing in fold 0, neither in validation nor in the test."""
+    runs, images = found.runs[TASK].copy(), found.images[TASK].copy()
+    lost = (runs["source"] == source) & (runs["backbone"] == backbone) & (runs["fold"] == 0)
+    runs["val_lost"] = runs["val_lost"].mask(lost, 0.95)
+    runs["collapsed"] = lesions.collapsed(runs)
+    images["dice"] = images["dice"].mask(images["run"].isin(runs.loc[lost, "run"]), 0.0)
+    return replace(found, runs={TASK: runs}, images={TASK: images}), int(lost.sum())
+
+
+def test_collapsed_networks_are_counted_and_no_verdict_rests_on_them(planted, tmp_path):
+    """One of two networks of a source draws nothing: what it misses is no difference of sources."""
     study, found = planted
-    runs = found.runs[TASK]
-    lost = runs.loc[(runs["source"] == "photographs") & (runs["fold"] == 0), "run"]
-    images = found.images[TASK].copy()
-    images.loc[images["run"].isin(lost), "dice"] = 0.0
-    spoilt = replace(found, images={**found.images, TASK: images})
-    assert collapse_findings(study, found)[0].verdict == f"none, of {len(runs)}"
+    (none,) = collapse_findings(study, found)
+    assert none.verdict == f"none of {len(found.runs[TASK])}"
+    spoilt, count = spoil(found, "photographs", "resnet50")
     counted, without = collapse_findings(study, spoilt)
-    assert counted.verdict == f"{len(lost)} after Simulated photographs, of {len(runs)}"
-    (all_of_them,) = lesion_findings(study, compare_lesions.compare_found(study, [spoilt]))
-    assert all_of_them.value > 0.3 and without.value == pytest.approx(0.1, abs=0.02)
-    empty = images.assign(dice=1.0)
-    assert lesions.collapsed(empty) == [], "an image without a lesion, on which nothing is drawn"
+    of = len(found.runs[TASK]) // 3
+    assert counted.verdict == f"{count} of {of} after Simulated photographs"
+    table = compare_lesions.compare_found(study, [spoilt])
+    (all_of_them,) = lesion_findings(study, table)
+    assert all_of_them.value > 0.2
+    assert all_of_them.verdict == f"no verdict: {count} of {of} runs of photographs collapsed"
+    assert table["verdict"].str.startswith("no verdict").all(), "of both pairs and all figures"
+    assert without.value == pytest.approx(0.1, abs=0.02) and without.verdict == "higher"
+    assert without.subject.endswith("without settings that collapsed")
+    # Without the headline's sources in it, a collapse is counted, and their difference stands.
+    elsewhere, count = spoil(found, "random", "resnet50")
+    (counted,) = collapse_findings(study, elsewhere)
+    assert counted.verdict == f"{count} of {of} after Random weights"
+    (stands,) = lesion_findings(study, compare_lesions.compare_found(study, [elsewhere]))
+    assert stands.verdict == "higher"
+
+
+def test_letterboxing_has_no_verdict_where_networks_collapsed(planted):
+    study, found = planted
+    spoilt, _ = spoil(found, "photographs", "resnet50")
+    both = replace(found, runs={**found.runs, **spoilt.runs}, images={**found.images, **spoilt.images})
+    assert all("collapsed" in one.verdict for one in resize_findings(study, compare_resize(study, [both])))
+
+
+def test_unets_are_held_against_a_guess_that_never_looks(planted):
+    """Less is better of a distance: there the guess leads from below."""
+    study, found = planted
+    images = found.images[TASK]
+    guessed = images.drop_duplicates("image_id").assign(run="centred_blob", mask=None)
+    for level, verdict in ((0.4, {"higher", "lower"}), (0.7, {BLIND})):
+        guess = guessed.assign(dice=level, iou=level / (2 - level), hausdorff95=20 * (1 - level))
+        some = replace(found, images={TASK: pd.concat([images, guess], ignore_index=True)})
+        table = compare_lesions.compare_found(study, [some], [("radiology", "photographs")])
+        assert set(table["verdict"]) == verdict
+        lead = table.set_index("metric").loc["hausdorff95"]
+        assert lead["lead_low"] < 20 * (1 - level) - lead["mean_a"] < lead["lead_high"]
+
+
+def test_one_pretraining_drawn_of_several_is_these_weights(planted):
+    study, _ = planted
+    several = study.model_copy(update={"pretrain": study.pretrain.model_copy(update={"replicates": 3})})
+    assert {run.replicate for run in several.segmentation_runs_of(TASK)} == {0, 1, 2}
+    first = study.segment.model_copy(update={"replicates": 1})
+    once = several.model_copy(update={"segment": first})
+    assert once.segmentation_runs_of(TASK) == study.segmentation_runs_of(TASK)
+    more = several.model_copy(update={"segment": study.segment.model_copy(update={"replicates": 9})})
+    assert more.segmentation_runs_of(TASK) == several.segmentation_runs_of(TASK)
+    assert once.runs_of(TASK) == several.runs_of(TASK), "transfer has them all"

@@ -18,20 +18,20 @@ from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.questions import confounds
 from radlib.questions.auc.compute import compare_sources
 from radlib.questions.confounds import (
-    CHANGE,
     DIFFERENCE,
-    EVERY_TASK,
     FLATTENED,
     ONE_SIDED,
     OWN,
     ROC,
     SHARED,
+    SHIFT,
     Crossed,
     cells_figure,
     confounds_findings,
 )
 from radlib.seeds import seed_of
 from radlib.show.style import STAMP
+from radlib.show.table import MEAN
 from radlib.stats import bootstrap, pairs
 from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc, mean_auc
 from radlib.stats.folds import FoldScores, fold_patients, patient_weights
@@ -177,61 +177,61 @@ def test_changes_are_paired_differences_of_differences(crossed):
     ]
     seed = seed_of(study.seed, "bootstrap", "thyroid_us")
     own, shared = (bootstrap_delta(a, b, study.compare.resamples, seed) for a, b in sides)
-    row = cell(table, "thyroid_us", CHANGE, SHARED, ROC)
+    row = cell(table, "thyroid_us", SHIFT, SHARED, ROC)
     assert row["delta"] == pytest.approx(shared.value - own.value)
     draws = np.sort(shared.replicates - own.replicates)
     assert row["ci_low"] in draws and row["ci_high"] in draws
     assert row["ci_low"] < row["delta"] < row["ci_high"]
-    assert row["share"] == pytest.approx(row["delta"] / 0.04)
-    assert row["share_low"] == pytest.approx(row["ci_low"] / 0.04)
 
 
 def test_planted_handicap_is_found_in_the_source_that_has_it(crossed):
     _, _, table = crossed
-    changed = table[(table["what"] == CHANGE) & (table["preprocessing"] != OWN) & (table["metric"] == ROC)]
+    changed = table[(table["what"] == SHIFT) & (table["preprocessing"] != OWN) & (table["metric"] == ROC)]
     assert len(changed) == 2 * 3
     assert (changed["ci_low"] > 0).all(), "radiology gains on photographs wherever these are handicapped"
     assert (changed["b_high"] < 0).all()
     assert (changed[["a", "a_low", "a_high"]] == 0).all(axis=None)
 
 
-def test_mean_over_tasks_takes_those_with_a_published_gain(crossed):
+def test_one_sided_cell_has_the_handicap_of_that_side_alone(crossed):
+    """The shared preprocessing leaves radiology as it is, so both cells with it are one here."""
+    _, _, table = crossed
+    for task in ("thyroid_us", "breast_us", MEAN):
+        own, shared, alone = (cell(table, task, DIFFERENCE, p, ROC) for p in (OWN, SHARED, ONE_SIDED))
+        ends = ["delta", "ci_low", "ci_high"]
+        assert alone[ends].tolist() == pytest.approx(shared[ends].tolist())
+        assert alone["delta"] - own["delta"] == pytest.approx(
+            cell(table, task, SHIFT, ONE_SIDED, ROC)["delta"]
+        )
+        assert alone["ci_low"] > 0
+
+
+def test_mean_over_tasks_counts_each_the_same(crossed):
     parts, both, table = crossed
-    study = parts[0]
-    keys = (CHANGE, SHARED, FLATTENED)
+    keys = (SHIFT, SHARED, FLATTENED)
     rows = [cell(table, task, *keys) for task in ("thyroid_us", "breast_us")]
-    every = cell(table, EVERY_TASK, *keys)
+    every = cell(table, MEAN, *keys)
     assert every["n_tasks"] == 2 and every["n_patients"] == sum(row["n_patients"] for row in rows)
     assert every["delta"] == pytest.approx(np.mean([row["delta"] for row in rows]))
     narrow = every["ci_high"] - every["ci_low"]
     assert narrow < min(row["ci_high"] - row["ci_low"] for row in rows)
-    none = study.tasks["thyroid_us"].model_copy(update={"published_delta": None})
-    other = study.model_copy(update={"tasks": {**study.tasks, "thyroid_us": none}})
-    alone = confounds.compare_cells(other, both)
-    assert set(alone["task"]) == {"thyroid_us", "breast_us"}, "a mean over one task says nothing more"
-    assert np.isnan(cell(alone, "thyroid_us", *keys)["share"])
+    one = both.own, both.shared
+    single = [replace(r, predictions={"breast_us": r.predictions["breast_us"]}) for r in one]
+    alone = confounds.compare_cells(parts[0], Crossed(*single))
+    assert set(alone["task"]) == {"breast_us"} and len(confounds_findings(parts[0], alone)) == 3
 
 
-def test_gains_are_compared_with_pairs_of_the_published_kind_alone(crossed):
-    parts, both, _ = crossed
-    for headline, known in ((PAIR, True), (PAIR[::-1], False)):
-        compare = parts[0].compare.model_copy(update={"headline": headline})
-        study = parts[0].model_copy(update={"compare": compare})
-        table = confounds.compare_cells(study, both)
-        assert table["published"].notna().all() == table["share"].notna().any() == known
-        said = [found.verdict for found in confounds_findings(study, table)]
-        assert all(("of the published gain" in verdict) == known for verdict in said)
-
-
-def test_findings_give_the_change_and_its_share_of_the_published_gain(crossed):
+def test_findings_give_the_shift_by_each_choice_over_all_tasks(crossed):
     parts, _, table = crossed
     found = confounds_findings(parts[0], table)
-    assert [f.subject.split(" by ")[1].split(":")[0] for f in found] == [
-        "micro-averaged AUC", "one preprocessing for all", "both"]  # fmt: skip
-    row = cell(table, EVERY_TASK, CHANGE, SHARED, ROC)
-    assert (found[1].value, found[1].low, found[1].high) == (row["delta"], row["ci_low"], row["ci_high"])
-    share = f"{row['share']:+.0%} ({row['share_low']:+.0%} to {row['share_high']:+.0%})"
-    assert found[1].verdict.replace("−", "-") == f"higher; {share} of the published gain"
+    assert [f.subject.split(" by ")[1] for f in found] == [
+        f"micro-averaged AUC: {MEAN}",
+        f"the shared preprocessing for both: {MEAN}",
+        f"the shared preprocessing for Simulated photographs alone: {MEAN}",
+    ]
+    row = cell(table, MEAN, SHIFT, ONE_SIDED, ROC)
+    assert (found[2].value, found[2].low, found[2].high) == (row["delta"], row["ci_low"], row["ci_high"])
+    assert found[2].verdict == "higher"
     assert confounds_findings(parts[0], table.iloc[:0]) == []
 
 
@@ -243,27 +243,24 @@ def test_runs_that_diverged_leave_no_verdict_where_they_are_used(crossed):
     table = confounds.compare_cells(parts[0], both._replace(shared=shared))
     count = 2 * broken.sum()
     said = f"1 of {count} runs of photographs diverged"
-    assert cell(table, "breast_us", CHANGE, SHARED, ROC)["diverged"] == said
+    assert cell(table, "breast_us", SHIFT, SHARED, ROC)["diverged"] == said
     assert cell(table, "breast_us", DIFFERENCE, SHARED, ROC)["diverged"] == said
-    own = (table["what"] == DIFFERENCE) & (table["preprocessing"] == OWN) & (table["task"] != EVERY_TASK)
+    own = (table["what"] == DIFFERENCE) & (table["preprocessing"] == OWN) & (table["task"] != MEAN)
     assert table[own | (table["task"] == "thyroid_us")]["diverged"].isna().all()
     words = {one.verdict for one in confounds_findings(parts[0], table)}
     assert words == {f"no verdict: 1 of {2 * count} runs of photographs diverged"}
 
 
-def test_figure_draws_every_cell_with_its_interval(crossed, tmp_path):
+def test_figure_draws_every_cell_of_the_mean_with_its_interval(crossed, tmp_path):
     parts, _, table = crossed
-    for what, count in ((DIFFERENCE, 6), (CHANGE, 5)):
-        figure = cells_figure(parts[0], table, what)
-        assert STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
-        panel = figure.axes[0]
-        assert sum(line.get_marker() in list("os^") for line in panel.lines) == 3 * count
-        published = [lines.get_segments()[0][0][0] for lines in panel.collections]
-        assert published == pytest.approx([0.04] * 3)
-        drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
-        rows = table[table["what"] == what]
-        assert {tuple(ends) for ends in rows[["ci_low", "ci_high"]].round(9).to_numpy()} <= drawn
-        figure.savefig(tmp_path / f"{what}.png", dpi=40)
+    figure = cells_figure(parts[0], table)
+    assert STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+    (panel,) = figure.axes
+    drawn = {tuple(np.round(line.get_xdata(), 9)) for line in panel.lines if len(line.get_xdata()) == 2}
+    rows = table[(table["what"] == DIFFERENCE) & (table["task"] == MEAN)]
+    assert len(rows) == 6 == len(panel.get_yticks())
+    assert {tuple(ends) for ends in rows[["ci_low", "ci_high"]].round(9).to_numpy()} <= drawn
+    figure.savefig(tmp_path / "cells.png", dpi=40)
     plt.close("all")
 
 
@@ -324,7 +321,7 @@ def test_where_own_and_shared_are_one_nothing_is_trained_and_nothing_changes(stu
     both = confounds.cross(study)
     assert stored_runs(study) == before
     table = confounds.compare_cells(study, both)
-    changed = table[(table["what"] == CHANGE) & (table["metric"] == ROC)]
+    changed = table[(table["what"] == SHIFT) & (table["metric"] == ROC)]
     assert (changed[["a", "b", "delta", "ci_low", "ci_high"]] == 0).all(axis=None)
 
 

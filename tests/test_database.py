@@ -102,7 +102,9 @@ def test_the_folder_is_what_01_data_reads_and_no_patient_is_in_two_parts(tmp_pat
     corpus = small_study.corpora["radiology"].model_copy(
         update={"layout": "radimagenet", "path": str(out), "size": 16, "options": {}}
     )
-    study = small_study.model_copy(update={"corpora": {"radiology": corpus}, "segment": Segment()})
+    study = small_study.model_copy(
+        update={"corpora": {"radiology": corpus}, "tasks": {}, "segment": Segment()}
+    )
     prepared = prepare(study, "radiology", save=False, progress=silent)
     manifest = prepared.manifest
     assert len(manifest) == 24 and set(manifest["part_0"]) == {"train", "validation", "test"}
@@ -121,7 +123,9 @@ def test_a_patient_moved_to_another_part_by_hand_is_noticed(tmp_path, small_stud
     corpus = small_study.corpora["radiology"].model_copy(
         update={"layout": "radimagenet", "path": str(out), "size": 16, "options": {}}
     )
-    study = small_study.model_copy(update={"corpora": {"radiology": corpus}, "segment": Segment()})
+    study = small_study.model_copy(
+        update={"corpora": {"radiology": corpus}, "tasks": {}, "segment": Segment()}
+    )
     with pytest.raises(UserError, match=f"patient {train['patient_id'].iloc[0]} is in test and train"):
         prepare(study, "radiology", save=False, progress=silent)
     train.assign(patient_id="").to_csv(out / "RadiologyAI_train.csv", index=False)

@@ -17,20 +17,20 @@ from radlib.data.splits import nested_part
 from radlib.errors import UserError
 from radlib.networks.features import Features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
-from radlib.questions.label_curves import efficiency_figure
 from radlib.questions.label_efficiency import (
     BOTH,
-    CORRECTED,
     EFFICIENCY,
     FAMILY,
     TESTED,
-    Efficiency,
+    TREND,
+    efficiency_figure,
     efficiency_findings,
     label_efficiency,
 )
 from radlib.questions.verdicts import corrected, too_few_resamples
 from radlib.seeds import seed_of
 from radlib.show.style import STAMP, UNDECIDED, source_colours
+from radlib.show.table import MEAN
 from radlib.stats.bootstrap import bootstrap_delta, mean_auc
 from radlib.stats.folds import FoldScores
 from radlib.store import load_run
@@ -163,11 +163,12 @@ def test_all_patients_are_the_run_of_the_grid_and_a_second_call_computes_nothing
     expected = bootstrap_delta(a, b, 1000, seed_of(study.seed, "bootstrap", TASK))
     assert (whole["auc_a"], whole["auc_b"], whole["delta"]) == (mean_auc(a), mean_auc(b), expected.value)
     assert (whole["ci_low"], whole["ci_high"]) == expected.interval(0.95)
-    smallest = found.table.iloc[0]
-    assert smallest["excess"] == pytest.approx(smallest["delta"] - whole["delta"])
-    assert smallest["excess_low"] < smallest["excess"] < smallest["excess_high"]
-    assert math.isnan(whole["excess"])
-    assert whole["resampled"] == TESTED and math.isnan(whole["sd_draws"])
+    assert found.table[TREND[0]].isna().tolist() == [True, True, False]
+    slope = np.polyfit(np.log2(found.table["fraction"]), found.table["delta"], 1)[0]
+    assert whole["trend"] == pytest.approx(slope)
+    assert whole["trend_low"] < whole["trend"] < whole["trend_high"]
+    assert whole["p_depends"] == min(1, 2 * min(whole["p_trend"], whole["p_flat"]))
+    assert whole["resampled"] == TESTED
     again = label_efficiency(study)
     assert set((study.store_dir / "runs").rglob("*.parquet")) == stored | new
     pd.testing.assert_frame_equal(found.table, again.table)
@@ -197,18 +198,11 @@ def test_table_agrees_with_the_stored_runs(small_study):
     assert list(EFFICIENCY.read(study)) == EFFICIENCY.names
 
 
-def test_curve_rises_as_theory_says(small_study, monkeypatch):
-    """Two normal classes at distance d in p = 20 dimensions (SD 1): what n images of each are worth is known.
-
-    The difference of the two sample means has, on average, a product of d^2 with the true one and a squared
-    length of d^2 + 2 p / n. New images projected on it have the AUC Phi(d^2 / sqrt(2 (d^2 + 2 p / n))), and
-    no rule has more than Phi(d / sqrt(2)).
-    """
-    fractions = [0.02, 0.1, 1.0]
-    study = prepared(small_study, 2000, size=8, fractions=fractions, repeats=5)
+def planted(small_study, monkeypatch, distances: dict[str, float], images: int, parts: tuple[float, ...]):
+    """Two normal classes at a distance in 20 dimensions (SD 1); two independent images a patient."""
+    study = prepared(small_study, images, size=8, fractions=list(parts), repeats=5)
     options = study.transfer.model_copy(update={"epochs": {"frozen": 30, "top10": 1, "all": 1}})
     study = study.model_copy(update={"transfer": options})
-    distances = {"radiology": 2.0, "random": 1.0}
 
     def simulated(packed, weights, *_, **__):
         labels = packed.manifest["label"].to_numpy()
@@ -217,24 +211,36 @@ def test_curve_rises_as_theory_says(small_study, monkeypatch):
         return Features(torch.from_numpy(pooled).float()[np.newaxis], None)
 
     monkeypatch.setattr(transfer, "features_of", simulated)
-    found = label_efficiency(study)
-    for (source, distance), column in zip(distances.items(), ("auc_a", "auc_b"), strict=True):
-        curve = found.table.set_index("fraction")[column]
-        assert curve.is_monotonic_increasing, source
-        assert curve.max() < norm.cdf(distance / math.sqrt(2)) + 0.02
-        for fraction in fractions:
-            images = 2 * round(300 * fraction)
-            spread = math.sqrt(2 * (distance**2 + 2 * 20 / images))
-            assert curve[fraction] == pytest.approx(norm.cdf(distance**2 / spread), abs=0.04)
-    smallest, largest = found.table.iloc[0], found.table.iloc[-1]
-    assert smallest["sd_draws"] > 0.01
+    return label_efficiency(study).table
 
-    def truth(images: int) -> float:
-        aucs = [norm.cdf(d**2 / math.sqrt(2 * (d**2 + 2 * 20 / images))) for d in distances.values()]
-        return aucs[0] - aucs[1]
 
-    assert largest["ci_low"] < truth(600) < largest["ci_high"]
-    assert smallest["excess_low"] < truth(12) - truth(600) < smallest["excess_high"]
+def expected_auc(distance: float, images: float) -> float:
+    """Of the rule that projects on the difference of the means of `images` images of each class.
+
+    That difference has, on average, a product of d^2 with the true one and a squared length of d^2 + 2 p / n.
+    No rule has more than Phi(d / sqrt(2)).
+    """
+    return norm.cdf(distance**2 / math.sqrt(2 * (distance**2 + 2 * 20 / images)))
+
+
+def test_curve_and_trend_are_what_theory_says(small_study, monkeypatch):
+    parts, distances = (0.02, 0.1, 1.0), {"radiology": 2.0, "random": 1.0}
+    table = planted(small_study, monkeypatch, distances, 2000, parts).set_index("fraction")
+    truth = {part: [expected_auc(d, 2 * round(300 * part)) for d in distances.values()] for part in parts}
+    for number, column in enumerate(("auc_a", "auc_b")):
+        assert table[column].is_monotonic_increasing
+        assert table[column].tolist() == pytest.approx([truth[part][number] for part in parts], abs=0.04)
+    differences = [a - b for a, b in truth.values()]
+    slope = np.polyfit(np.log2(parts), differences, 1)[0]
+    last = table.loc[1.0]
+    assert last["ci_low"] < differences[-1] < last["ci_high"]
+    assert last["trend_low"] < slope < last["trend_high"] and last["p_depends"] < 0.05
+
+
+def test_sources_that_never_differ_show_no_dependence(small_study, monkeypatch):
+    table = planted(small_study, monkeypatch, {"radiology": 1.5, "random": 1.5}, 400, (0.1, 0.3, 1.0))
+    last = table.iloc[-1]
+    assert last["trend_low"] < 0 < last["trend_high"] and last["p_depends_holm"] > 0.05
 
 
 # What cannot be drawn -------------------------------------------------------------------------------------
@@ -271,126 +277,37 @@ def test_fractions_must_ascend(fractions):
         LabelEfficiency(fractions=fractions)
 
 
-# Words and figures ----------------------------------------------------------------------------------------
-def row(fraction: float, patients: int, low: float, high: float, holds: bool = True) -> dict:
-    """holds: whether what the interval says is so after Holm's correction."""
-    p = 0.01 if holds else 0.2
-    return {
-        "task": "thyroid_us", "source_a": "radiology", "source_b": "photographs", "fraction": fraction,
-        "n_train_patients": patients, "auc_a": 0.7 + (low + high) / 2, "auc_b": 0.7,
-        "delta": (low + high) / 2, "ci_low": low, "ci_high": high, "sd_draws": 0.05, "excess": math.nan,
-        "p_holm": p if low > 0 or high < 0 else 0.9, "p_tost_holm": p,
-        "resampled": BOTH if fraction < 1 else TESTED,
-    }  # fmt: skip
-
-
-FADING = [
-    row(0.1, 8, 0.05, 0.15), row(0.25, 20, -0.01, 0.07), row(0.5, 40, -0.009, 0.008), row(1, 80, -0.01, 0.01)
-]  # fmt: skip
-WORDS = [
-    (FADING, "no difference shown from 20 training patients on, equivalence from 40 on"),
-    (FADING[:2], "no difference shown from 20 training patients on, and no equivalence"),
-    (FADING[:1], "Simulated radiology is ahead from 8 training patients on"),
-    (FADING[2:], "no difference shown from 40 training patients on, equivalence from 40 on"),
-    (
-        [row(0.1, 8, -0.02, 0.1), row(0.5, 40, -0.09, -0.01), row(1, 80, -0.09, -0.03)],
-        "Simulated photographs is ahead from 40 training patients on",
-    ),
-    (
-        [row(0.1, 8, 0.05, 0.15), row(0.5, 40, 0.02, 0.09, holds=False), row(1, 80, 0.03, 0.09)],
-        "Simulated radiology is ahead from 80 training patients on",
-    ),
-    (
-        [row(0.1, 8, 0.05, 0.15, holds=False), row(0.5, 40, -0.1, -0.01, holds=False), row(1, 80, -0.1, 0.1)],
-        "no difference shown from 8 training patients on, and no equivalence",
-    ),
-    (
-        [row(0.5, 40, -0.1, 0.1), row(1, 80, -0.009, 0.008, holds=False)],
-        "no difference shown from 40 training patients on, and no equivalence",
-    ),
-]
-
-
-@pytest.mark.parametrize(("rows", "expected"), WORDS)
-def test_finding_says_from_which_size_on(tmp_path, rows, expected):
-    assert efficiency_findings(make_study(tmp_path), pd.DataFrame(rows))[0].verdict == expected
-
-
-def test_a_size_whose_runs_diverged_leaves_no_verdict(tmp_path):
-    lost = "3 of 24 runs of radiology diverged"
-    table = pd.DataFrame([row(0.1, 8, 0.05, 0.15) | {"diverged": lost}, *FADING[1:]])
-    (found,) = efficiency_findings(make_study(tmp_path), table)
-    assert found.verdict == f"no verdict: {lost}"
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "p", "expected"),
-    [
-        (0.01, 0.09, 0.04, "higher"),
-        (-0.09, -0.01, 0.04, "lower"),
-        (-0.09, -0.01, 0.06, "no difference shown"),
-        (-0.01, 0.09, 0.5, "no difference shown"),
-    ],
-)
-def test_finding_says_whom_little_data_favour(tmp_path, low, high, p, expected):
-    moved = {"excess": (low + high) / 2, "excess_low": low, "excess_high": high, "excess_p_holm": p}
-    table = pd.DataFrame([row(0.1, 8, -0.1, 0.1) | moved, FADING[-1]])
-    found = efficiency_findings(make_study(tmp_path), table)[1]
-    assert found.subject.endswith("fewest minus most patients") and found.verdict == expected
-
-
 # Several tasks --------------------------------------------------------------------------------------------
-def random_p(sizes: int, tasks: int) -> pd.DataFrame:
-    """True nulls: uniform p-values of one pair; a task lacks its excess at the size that is its largest."""
-    rng = np.random.default_rng(8)
-    cells = [(f"t{task}", size, "a", "b") for task in range(tasks) for size in range(sizes)]
-    table = pd.DataFrame(cells, columns=["task", "fraction", "source_a", "source_b"])
-    for name in ("p_value", "p_tost", "excess_p"):
-        table[name] = rng.random(len(table))
-    table.loc[(table["fraction"] == 0) & (table["task"] != "t1"), "excess_p"] = np.nan
-    return table
-
-
-def test_holm_runs_over_the_tasks_of_a_pair_and_size():
-    """Against statsmodels; and of true nulls one study in twenty claims something, not one in four.
-
-    Of 500 studies the Monte-Carlo error is 0.019 and 0.010; three of it are allowed.
-    """
-    both = random_p(500, 5)
-    table = pd.concat([both, both.iloc[:20].assign(source_b="c")], ignore_index=True)
-    table = corrected(table, FAMILY, CORRECTED)
-    for p, adjusted in (("p_value", "p_holm"), ("p_tost", "p_tost_holm"), ("excess_p", "excess_p_holm")):
-        for _, family in table[table["fraction"] < 20].groupby(["source_a", "source_b", "fraction"]):
-            given = family[p].notna()
-            expected = multipletests(family.loc[given, p], method="holm")[1]
-            np.testing.assert_allclose(family.loc[given, adjusted], expected)
-            assert family.loc[~given, adjusted].isna().all()
-    least = table[table["source_b"] == "b"].groupby("fraction")[["p_value", "p_holm"]].min()
-    wrong = (least < 0.05).mean()
-    assert wrong["p_value"] == pytest.approx(1 - 0.95**5, abs=0.06)
-    assert wrong["p_holm"] == pytest.approx(1 - (1 - 0.05 / 5) ** 5, abs=0.03)
-
-
-def test_p_values_agree_with_their_intervals_and_tasks_are_corrected_together(small_study):
-    study = prepared(small_study, 160)
-    alone = label_efficiency(study).table
+def test_tasks_are_corrected_together_and_their_mean_stands_beside_them(small_study):
+    """The second task lacks the smallest part; Holm against statsmodels."""
+    study = prepared(small_study, 160, fractions=[0.05, 0.1, 0.3, 1.0])
     other = "thyroid_us"
-    write_packed(study.dataset_dir(other), *two_classes(160, 32, folds=2, signal=2.0))
+    write_packed(study.dataset_dir(other), *two_classes(320, 32, folds=2, signal=2.0))
     both = study.label_efficiency.model_copy(update={"tasks": [TASK, other]})
     tasks = {task: study.tasks[TASK] for task in (TASK, other)}
     study = study.model_copy(update={"tasks": tasks, "label_efficiency": both})
     table = label_efficiency(study).table
-    for low, high, p in (("ci_low", "ci_high", "p_value"), ("excess_low", "excess_high", "excess_p")):
+    assert [len(table[table["task"] == task]) for task in (TASK, other, MEAN)] == [3, 4, 3]
+    for low, high, p in (("ci_low", "ci_high", "p_value"), ("trend_low", "trend_high", "p_trend")):
         some = table[table[p].notna()]
         assert (((some[low] > 0) | (some[high] < 0)) == (some[p] < 0.05)).all()
-    np.testing.assert_array_equal(alone["p_holm"], alone["p_value"])
-    for _, family in table.groupby("fraction"):
+    means, own = table[table["task"] == MEAN], table[table["task"] != MEAN]
+    for _, family in own.groupby("fraction"):
         expected = multipletests(family["p_value"], method="holm")[1]
         np.testing.assert_allclose(family["p_holm"], expected)
+    tested_for = own.dropna(subset="p_depends")
+    expected = multipletests(tested_for["p_depends"], method="holm")[1]
+    np.testing.assert_allclose(tested_for["p_depends_holm"], expected)
+    np.testing.assert_array_equal(means["p_holm"], means["p_value"])
+    for row in means.to_dict("records"):
+        parts = own[own["fraction"] == row["fraction"]]
+        assert row["delta"] == pytest.approx(parts["delta"].mean())
+        assert (row["n_patients"], row["n_runs"]) == (parts["n_patients"].sum(), parts["n_runs"].sum())
+        assert row["n_train_patients"] == parts["n_train_patients"].mean().round()
 
 
 def test_note_where_nothing_could_pass_the_correction(tmp_path):
-    cells = [("a", "b", 0.1, 0.03), ("a", "b", 0.1, 0.04), ("a", "b", 1.0, 0.01), ("a", "b", 1.0, 0.01)]
+    cells = [("a", "b", 1, part, p) for part, p in ((0.1, 0.03), (0.1, 0.04), (1.0, 0.01), (1.0, 0.01))]
     table = pd.DataFrame(cells, columns=[*FAMILY, "least_p"])
     (note,) = too_few_resamples(make_study(tmp_path), table, FAMILY)
     assert note.startswith(
@@ -399,36 +316,70 @@ def test_note_where_nothing_could_pass_the_correction(tmp_path):
     assert not too_few_resamples(make_study(tmp_path), table[table["fraction"] == 1], FAMILY)
 
 
-def test_table_for_readers_has_the_corrected_p_and_none_where_nothing_is_tested(tmp_path):
-    table = pd.DataFrame(FADING).reindex(columns=EFFICIENCY.names).assign(simulated=True)
-    table.loc[0, "excess_p_holm"] = 0.0004
-    shown = EFFICIENCY.shown(make_study(tmp_path), table)
-    assert list(shown["p (Holm)"]) == ["0.010", "0.900", "0.900", "0.900"]
-    assert list(shown["p of it (Holm)"]) == ["< 0.001", "", "", ""]
+def test_of_true_nulls_one_study_in_twenty_claims_something():
+    """Five tasks; of 500 studies the Monte-Carlo error is 0.019 and 0.010; three of it are allowed."""
+    p = np.random.default_rng(8).random((500, 5))
+    table = pd.DataFrame({"study": np.repeat(np.arange(500), 5), "p": p.ravel()})
+    table = corrected(table, ["study"], {"p": "p_holm"})
+    wrong = (table.groupby("study")[["p", "p_holm"]].min() < 0.05).mean()
+    assert wrong["p"] == pytest.approx(1 - 0.95**5, abs=0.06)
+    assert wrong["p_holm"] == pytest.approx(1 - (1 - 0.05 / 5) ** 5, abs=0.03)
 
 
-def test_figure_shows_the_table(tmp_path):
-    study = make_study(tmp_path)
-    table = pd.DataFrame(FADING)
-    curves = pd.DataFrame(
-        [
-            ("thyroid_us", source, r["fraction"], r["n_train_patients"], r["auc_a"], r["sd_draws"], n)
-            for source, n in (("radiology", 2), ("photographs", 1))
-            for r in FADING
-        ],
-        columns=["task", "source", "fraction", "n_train_patients", "auc", "sd_draws", "n_backbones"],
-    )
-    figure = efficiency_figure(study, Efficiency(table, curves, [], table), "thyroid_us")
-    aucs, differences = figure.axes
-    assert aucs.get_xscale() == differences.get_xscale() == "log"
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names[:2] == ["Simulated radiology", "Simulated photographs (1 of 2 networks)"]
-    dots = {tuple(np.round([*line.get_xdata(), *line.get_ydata()], 9)): line for line in differences.lines}
-    for _, r in table.iterrows():
-        assert (r["n_train_patients"], round(r["delta"], 9)) in dots
-        ends = (r["n_train_patients"],) * 2 + (round(r["ci_low"], 9), round(r["ci_high"], 9))
-        ahead = source_colours(study)["radiology"] if r["ci_low"] > 0 else UNDECIDED
-        assert dots[ends].get_color() == ahead
-        inside = dots[r["n_train_patients"], round(r["delta"], 9)].get_markerfacecolor()
-        assert inside == (ahead if ahead != UNDECIDED else "white"), "hollow: not after the correction"
+# Words and figures ----------------------------------------------------------------------------------------
+def rows(task: str, points: dict[int, tuple[float, float]], trend=(0.01, -0.01, 0.03), p=0.4) -> list[dict]:
+    """points: training patients -> both ends; a difference is shown where they exclude 0."""
+    found = []
+    for patients, (low, high) in points.items():
+        part = patients / max(points)
+        p_own = 0.01 if low > 0 or high < 0 else 0.9
+        about = {"task": task, "source_a": "radiology", "source_b": "photographs", "fraction": part}
+        about |= {"n_train_patients": patients, "delta": (low + high) / 2, "ci_low": low, "ci_high": high}
+        found.append(about | {"p_holm": p_own, "resampled": BOTH if part < 1 else TESTED})
+    found[-1] |= dict(zip(TREND, trend, strict=True)) | {"p_depends_holm": p}
+    return [dict.fromkeys(EFFICIENCY.names, math.nan) | row for row in found]
+
+
+FADING = {8: (0.05, 0.15), 20: (-0.01, 0.07), 40: (-0.009, 0.008), 80: (-0.01, 0.01)}
+
+
+@pytest.mark.parametrize(
+    ("trend", "p", "expected"),
+    [
+        ((0.02, 0.01, 0.03), 0.0004, "rises with the number of patients (p < 0.001)"),
+        ((-0.02, -0.03, -0.01), 0.04, "falls with the number of patients (p = 0.040)"),
+        ((0.01, -0.01, 0.03), 0.04, "depends on the number of patients (p = 0.040)"),
+        ((0.02, 0.01, 0.03), 0.06, "no dependence on the number of patients shown (p = 0.060)"),
+    ],
+)
+def test_finding_says_whether_the_difference_depends_on_the_size(tmp_path, trend, p, expected):
+    table = pd.DataFrame(rows("thyroid_us", FADING) + rows(MEAN, FADING, trend, p))
+    mean, task = efficiency_findings(make_study(tmp_path), table)
+    assert mean.verdict == expected and (mean.value, mean.low, mean.high) == trend
+    assert mean.subject.endswith(MEAN) and task.subject.endswith("Thyroid US")
+
+
+def test_a_size_whose_runs_diverged_leaves_no_verdict(tmp_path):
+    lost = "3 of 24 runs of radiology diverged"
+    table = pd.DataFrame(rows("thyroid_us", FADING)).assign(diverged=[lost, None, None, None])
+    (found,) = efficiency_findings(make_study(tmp_path), table)
+    assert found.verdict == f"no verdict: {lost}"
+
+
+def test_figure_shows_the_table_of_the_headline_pair(tmp_path):
+    study = make_study(tmp_path, ("thyroid_us", "breast_us"))
+    table = pd.DataFrame([row for task in ("thyroid_us", "breast_us", MEAN) for row in rows(task, FADING)])
+    others = table.assign(source_b="random", delta=0.5, ci_low=0.4, ci_high=0.6)
+    figure = efficiency_figure(study, pd.concat([table, others]))
+    assert [panel.get_title() for panel in figure.axes] == ["Thyroid US", "Breast US", MEAN]
+    for panel in figure.axes:
+        assert panel.get_xscale() == "log"
+        dots = {tuple(np.round([*line.get_xdata(), *line.get_ydata()], 9)): line for line in panel.lines}
+        for patients, (low, high) in FADING.items():
+            ends = (patients, patients, low, high)
+            ahead = source_colours(study)["radiology"] if low > 0 else UNDECIDED
+            assert dots[ends].get_color() == ahead
+            inside = dots[patients, round((low + high) / 2, 9)].get_markerfacecolor()
+            assert inside == (ahead if ahead != UNDECIDED else "white")
+        assert not any(0.5 in line.get_ydata() for line in panel.lines)
     assert STAMP in [text.get_text() for text in figure.findobj(matplotlib.text.Text)]

@@ -1,11 +1,9 @@
 """Learning curves read sideways: against scikit-learn's isotonic regression, and a planted factor of two."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from sklearn.isotonic import isotonic_regression
 
-from radlib.questions.label_curves import worth_figure
 from radlib.questions.labels_worth import WORTH, in_words, worth_findings, worth_rows
 from radlib.stats.curves import FEWER, NOT_REACHED, _rising, patients_to_reach
 from radlib.stats.estimate import Estimate
@@ -80,13 +78,3 @@ def test_what_lies_beyond_the_data_is_said_in_words(worth):
     assert 250 < float(found.value.replace(",", "")) <= 320
     WORTH.write(study, table)
     assert WORTH.read(study)["needed"].tolist() == pytest.approx(table["needed"].tolist(), rel=1e-4)
-
-
-def test_figure_draws_every_size_of_every_pair(worth):
-    study, table = worth
-    figure = worth_figure(study, table, "thyroid_us")
-    panels = [axes for axes in figure.axes if axes.get_title()]
-    marks = [[line for line in panel.lines if line.get_marker() not in ("None", "")] for panel in panels]
-    assert [len(own) for own in marks] == [5, 5]
-    assert {line.get_marker() for line in marks[0]} <= {"o", "^"} and marks[0][-1].get_marker() == "^"
-    plt.close("all")

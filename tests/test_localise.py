@@ -183,8 +183,9 @@ def test_baselines_never_look(study):
     packed = open_packed(study.dataset_dir(TASK))
     table = baselines(packed, [0])
     whole = table[table["run"] == "whole_image"]
-    for row, found in zip(whole["row"], whole["dice"], strict=True):
-        share = packed.masks[row].mean()
+    rows = packed.manifest.reset_index().set_index("image_id")["index"]
+    for name, found in zip(whole["image_id"], whole["dice"], strict=True):
+        share = packed.masks[rows[name]].mean()
         assert found == pytest.approx(2 * share / (1 + share))
     # Every lesion here is in the middle, where the ellipse is.
     assert table.groupby("run")["dice"].mean()["centred_blob"] > 0.6

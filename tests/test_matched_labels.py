@@ -1,6 +1,7 @@
 """Sources beside the grid: which runs are made and which reused, and what the sentence may say."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -14,6 +15,7 @@ from radlib.questions.auc.compute import compare_sources
 from radlib.questions.matched_labels import (
     MATCHED,
     SHARE,
+    WITHDRAWN,
     matched_figure,
     matched_findings,
     matched_labels,
@@ -23,6 +25,7 @@ from radlib.questions.matched_labels import (
     with_shares,
 )
 from radlib.seeds import seed_of
+from radlib.show.style import of_pair
 from radlib.show.table import MEAN
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate
@@ -31,7 +34,7 @@ from radlib.study.training import Setting
 from radlib.training import transfer
 from radlib.training.results import RUN, load_results
 from tests.conftest import SMALL, two_classes, write_packed
-from tests.fabricated import fabricate, make_study
+from tests.fabricated import fabricate, make_study, read_results
 
 matplotlib.use("Agg")
 TASK = "breast_us"
@@ -41,7 +44,7 @@ NONE = (np.nan,) * 3
 
 @pytest.fixture
 def study(small_study):
-    """Radiology and photographs in the grid, coarser photographs beside it; all are random weights."""
+    """Radiology and photographs in the grid, coarser photographs beside it; all are random numbers."""
     corpora = {**small_study.corpora, "coarse": small_study.corpora["photographs"]}
     part = MatchedLabels(
         sources=["photographs", "radiology", "coarse"], backbones=[SMALL], tasks=[TASK],
@@ -62,7 +65,7 @@ def study(small_study):
 def test_only_the_source_beside_the_grid_is_trained(study):
     grid = transfer.transfer(study, TASK)
     found = matched_labels(study)
-    assert found.computed == 2 * 2, "frozen and top10 on two folds, of one source"
+    assert found.computed == 2 * 2 * 2, "frozen and top10 on two folds, of one source and of random weights"
     assert found.reused == 2 * 2 * 2
     again = matched_labels(study)
     assert again.computed == 0
@@ -81,18 +84,19 @@ def test_only_the_source_beside_the_grid_is_trained(study):
 
 def test_table_holds_every_pair_and_the_mean_over_tasks(study):
     table = matched_labels(study).table
-    assert list(table) == MATCHED.names
+    assert list(table) == [*MATCHED.names[:13], WITHDRAWN, *MATCHED.names[13:]]
     pairs = list(zip(table["task"], table["source_a"], table["source_b"], strict=True))
-    assert pairs == [(task, *pair) for task in (TASK, MEAN) for pair in (FIRST, LEFT, ADDED)]
+    beside = [(source, "random") for source in FIRST]
+    assert pairs == [(task, *pair) for task in (TASK, MEAN) for pair in (FIRST, LEFT, ADDED, *beside)]
     whole, left, added = table["delta"].iloc[:3]
     assert whole == pytest.approx(left + added), "the three differences are of the same runs"
     MATCHED.write(study, table)
-    assert list(MATCHED.read(study)) == MATCHED.names
+    assert list(MATCHED.read(study)) == list(table)
     lines = [line for panel in matched_figure(study_of_matched(study), table).axes for line in panel.lines]
     drawn = {tuple(np.round(line.get_xdata(), 9)) for line in lines if len(line.get_xdata()) == 2}
     for _, row in table.iterrows():
         assert (round(row["ci_low"], 9), round(row["ci_high"], 9)) in drawn
-    assert len(matched_findings(study, table)) == 3
+    assert len(matched_findings(study, table)) == 5
 
 
 def test_part_of_the_study_holds_its_settings_alone(study):
@@ -122,7 +126,7 @@ def fabricated_pairs(tmp_path, seeds: list[int], strength: dict[str, float]):
     results = load_results(study)
     found = compare_sources(study, results)
     both = pd.concat([found.table, found.overall.assign(task=MEAN)], ignore_index=True)
-    table = with_shares(study, results, both[both["estimate"] == "grid_mean"])
+    table = with_shares(study, results, both[both["estimate"] == "grid_mean"].assign(diverged=None))
     return study, results, table[table["task"] != MEAN], table[table["task"] == MEAN]
 
 
@@ -166,6 +170,73 @@ def test_no_share_where_the_whole_is_not_shown(tmp_path):
     )
     assert overall.iloc[0]["ci_low"] < 0 < overall.iloc[0]["ci_high"]
     assert overall[SHARE].isna().all(axis=None) and list(overall["delta"].abs() > 0.02) == [False, True]
+    assert overall[WITHDRAWN].fillna("").tolist() == [
+        "",
+        "random weights may reach as much as Simulated radiology",
+    ]
+
+
+def of_four_sources(root, strength: dict[str, float], pretraining=0.0, **changes):
+    """A study whose `matched_labels` name three pretrained sources, and its finished runs; one network."""
+    corpus = {"path": "radlib/simulate", "layout": "simulated_photographs"}
+    corpora = {name: {**corpus, "title": name} for name in ("radiology", "photographs", "coarse")}
+    part = {
+        "sources": list(corpora), "backbones": ["resnet50"], "tasks": ["thyroid_us"],
+        "train": ["frozen"], "pairs": [list(FIRST), list(LEFT)],
+    }  # fmt: skip
+    changes |= {"corpora": corpora, "sources": [*corpora, "random"], "matched_labels": part}
+    whole = make_study(root, **changes)
+    fabricate(study_of_matched(whole), strength, pretraining=pretraining)
+    return whole
+
+
+def share_left(root, strength: dict[str, float]) -> pd.Series:
+    """The row of coarse − radiology, beside photographs − radiology."""
+    study = study_of_matched(of_four_sources(root, strength))
+    results = load_results(study)
+    table = compare_sources(study, results).table
+    table = table[table["estimate"] == "grid_mean"].assign(diverged=None)
+    (row,) = of_pair(with_shares(study, results, table), LEFT).to_dict("records")
+    return pd.Series(row)
+
+
+@pytest.mark.parametrize(
+    ("radiology", "photographs", "random", "expected"),
+    [
+        (1.0, 1.8, 0.2, None),
+        (0.6, 1.8, 0.6, "random weights may reach as much as radiology"),
+        (0.6, 1.8, 1.8, "random weights may reach as much as photographs"),
+        (1.4, 1.4, 0.2, "the first difference is not shown"),
+    ],
+)
+def test_share_is_withdrawn_where_random_weights_reach_as_much(
+    tmp_path, radiology, photographs, random, expected
+):
+    strength = {"radiology": radiology, "photographs": photographs, "random": random}
+    row = share_left(tmp_path, {**strength, "coarse": (radiology + photographs) / 2})
+    assert row[WITHDRAWN] == expected and np.isnan(row["share"]) == (expected is not None)
+    if expected is None:
+        assert 0 < row["share_low"] < row["share"] < row["share_high"]
+
+
+def test_several_pretrainings_all_take_part_and_have_an_interval_of_their_own(tmp_path, monkeypatch):
+    strength = {"radiology": 0.8, "photographs": 1.6, "coarse": 1.2, "random": 0.2}
+    three = {"size": 80, "epochs": 1, "replicates": 3}
+    study = of_four_sources(tmp_path, strength, pretraining=0.3, pretrain=three)
+
+    def stored(study, task):
+        runs, predictions = read_results(study, task)
+        return SimpleNamespace(runs=runs, predictions=predictions, computed=0, reused=len(runs))
+
+    monkeypatch.setattr("radlib.questions.matched_labels.transfer", stored)
+    found = matched_labels(study)
+    assert (found.table["n_runs"] == 3 * 2 * 2).all(), "pretrainings, folds and learning rates"
+    assert (found.sources[["pretrainings_a", "pretrainings_b"]] == 3).all(axis=None)
+    assert len(found.sources) == 4
+    pairs = ["source_a", "source_b"]
+    both = found.sources.merge(found.table[found.table["task"] == MEAN], on=pairs, suffixes=("", "_these"))
+    np.testing.assert_allclose(both["delta"], both["delta_these"])
+    assert (both["ci_high"] - both["ci_low"] > both["ci_high_these"] - both["ci_low_these"]).all()
 
 
 @pytest.mark.parametrize(
@@ -174,12 +245,17 @@ def test_no_share_where_the_whole_is_not_shown(tmp_path):
         ((0.05, 0.02, 0.08), (0.5, 0.19, 0.91), "higher; 50% (19% to 91%) of the first difference is left"),
         ((0.01, -0.02, 0.04), (0.1, -0.2, 0.4), "no difference shown; 10% (−20% to 40%) of the first"),
         ((-0.05, -0.08, -0.02), (-0.5, -0.9, -0.2), "lower; −50% (−90% to −20%) of the first"),
-        ((0.05, 0.02, 0.08), NONE, "higher"),
+        (
+            (0.05, 0.02, 0.08),
+            NONE,
+            "higher; no share of the first difference is given, for random weights may",
+        ),
     ],
 )
 def test_finding_says_what_is_left(study, left, share, expected):
     row = dict(zip(["delta", "ci_low", "ci_high", *SHARE], [*left, *share], strict=True))
-    table = pd.DataFrame([{"task": MEAN, "source_a": LEFT[0], "source_b": LEFT[1], **row}])
+    why = "random weights may reach as much as radiology" if np.isnan(share[0]) else None
+    table = pd.DataFrame([{"task": MEAN, "source_a": LEFT[0], "source_b": LEFT[1], WITHDRAWN: why, **row}])
     (found,) = matched_findings(study, table)
     assert found.verdict.startswith(expected) and (found.value, found.low, found.high) == left
 
@@ -197,9 +273,9 @@ def test_no_verdict_where_runs_diverged(study):
         patch.setattr("radlib.questions.matched_labels.transfer", with_one_lost)
         table = matched_labels(study).table
     said = "1 of 4 runs of coarse diverged"
-    assert list(table["diverged"].fillna("")) == 2 * ["", said, said]
+    assert list(table["diverged"].fillna("")) == 2 * ["", said, said, "", ""]
     assert [f.verdict.startswith(f"no verdict: {said}") for f in matched_findings(study, table)] == [
-        False, True, True,
+        False, True, True, False, False,
     ]  # fmt: skip
 
 

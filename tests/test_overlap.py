@@ -1,4 +1,4 @@
-"""Overlap: planted copies are found, nothing else is, and the difference without them is the hand's own."""
+"""Overlap: images of a task leave a corpus before anything is pretrained on it, and no other image does."""
 
 import io
 
@@ -7,18 +7,13 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
-from radlib.questions import overlap
-from radlib.questions.auc.compute import compare_sources
-from radlib.questions.overlap import OVERLAP, Matches, best_matches, judge, overlap_findings
-from radlib.seeds import seed_of
-from radlib.stats.bootstrap import bootstrap_delta
-from radlib.stats.folds import FoldScores
-from radlib.training.results import load_results
-from tests.conftest import write_packed
-from tests.fabricated import fabricate, make_study, read_results
+from radlib.data import overlap, prepare
+from radlib.data.figures import card
+from radlib.data.images import open_packed
+from radlib.data.overlap import best_matches, find, judge, thumbnails_of
+from radlib.errors import UserError
+from radlib.questions.overlap import OVERLAP, overlap_findings, overlap_table
 
-TASK = "thyroid_us"
-HEADLINE = ("radiology", "photographs")
 SIDE = 64
 
 
@@ -51,21 +46,14 @@ def alike(seed: int) -> np.ndarray:
     return (128 + 0.95 * common + 0.3 * own).clip(0, 255).astype(np.uint8)
 
 
-def packed_manifest(count: int, part: str = "train", side: int = SIDE) -> pd.DataFrame:
-    names = [f"image_{i:03d}" for i in range(count)]
-    return pd.DataFrame({"image_id": names, "patient_id": names, "label": 0, "class_name": "a", "width": side,
-                         "height": side, "sha256": "0", "has_mask": False, "part_0": part})  # fmt: skip
-
-
 def small(images: list[np.ndarray]) -> np.ndarray:
     """Thumbnails by Pillow alone, from (H, W, 1) or (H, W, 3)."""
     shown = [Image.fromarray(pixels.squeeze()).convert("L") for pixels in images]
     return np.stack([np.asarray(grey.resize((32, 32), Image.Resampling.BILINEAR)) for grey in shown])
 
 
-def found_in(task: list[np.ndarray], corpus: list[np.ndarray], parts="train") -> overlap.Found:
-    manifest = packed_manifest(len(corpus)).assign(part_0=parts)
-    return judge(best_matches(small(task), small(corpus)), small(corpus), manifest)
+def found_in(task: list[np.ndarray], corpus: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return find(small(task), small(corpus))
 
 
 # What is found --------------------------------------------------------------------------------------------
@@ -90,12 +78,12 @@ def test_a_changed_copy_is_found_among_pictures_that_look_alike(changed):
     planted = {3: 5, 17: 39}
     for place, original in planted.items():
         task[place] = changed(corpus[original])
-    matches = best_matches(small(task), small(corpus))
+    correlations, rows = best_matches(small(task), small(corpus))
     strangers = np.setdiff1d(np.arange(30), list(planted))
-    assert np.median(matches.correlations[strangers, 0]) > 0.9, "strangers that are as alike as radiographs"
-    found = found_in(task, corpus)
-    assert set(np.flatnonzero(found.seen)) == set(planted)
-    assert {place: matches.rows[place, 0] for place in planted} == planted
+    assert np.median(correlations[strangers, 0]) > 0.9, "strangers that are as alike as radiographs"
+    seen, held = found_in(task, corpus)
+    assert set(np.flatnonzero(seen)) == set(planted) and set(np.flatnonzero(held)) == set(planted.values())
+    assert {place: rows[place, 0] for place in planted} == planted
 
 
 def test_another_picture_is_not_found_however_alike():
@@ -104,9 +92,9 @@ def test_another_picture_is_not_found_however_alike():
     near = [
         (base + 0.3 * (picture(seed).astype(float) - 128)).clip(0, 255).astype(np.uint8) for seed in (1, 2)
     ]
-    matches = best_matches(small([near[0]]), small([alike(0), near[1], alike(7)]))
-    assert overlap.LIKELY < matches.correlations[0, 0] < overlap.SAME
-    assert not found_in([near[0]], [alike(0), near[1], alike(7)]).seen[0]
+    correlations, _ = best_matches(small([near[0]]), small([alike(0), near[1], alike(7)]))
+    assert overlap.LIKELY < correlations[0, 0] < overlap.SAME
+    assert not found_in([near[0]], [alike(0), near[1], alike(7)])[0].any()
 
 
 def blend(share: float, seed: int) -> np.ndarray:
@@ -117,213 +105,196 @@ def blend(share: float, seed: int) -> np.ndarray:
 def test_a_corpus_that_holds_a_picture_twice_does_not_hide_it():
     image, twice = blend(0.25, 1), [picture(0), as_jpeg(picture(0), 70)]
     others = [picture(seed) for seed in range(5, 10)]
-    correlations = best_matches(small([image]), small([*twice, *others])).correlations[0]
-    assert overlap.LIKELY < correlations[1] <= correlations[0] < overlap.SAME
-    found = found_in([image], [*twice, *others], ["validation", "train", *["train"] * 5])
-    assert found.seen[0] and found.training[0], "one of the two is learnt from"
-    assert not found_in([image], [*twice, *others], ["validation", "test", *["train"] * 5]).training[0]
-    four = [*[picture(0)] * 4, *others]
-    assert not found_in([image], four).seen[0], "what comes after its copies is not known"
-
-
-def test_only_the_training_part_was_learnt_from():
-    corpus = [picture(seed) for seed in range(3)]
-    found = found_in(corpus + [picture(9)], corpus, ["train", "validation", "test"])
-    assert found.seen.tolist() == [True, True, True, False]
-    assert found.training.tolist() == [True, False, False, False]
+    correlations, _ = best_matches(small([image]), small([*twice, *others]))
+    assert overlap.LIKELY < correlations[0, 1] <= correlations[0, 0] < overlap.SAME
+    seen, held = found_in([image], [*twice, *others])
+    assert seen[0] and held.tolist() == [True, True, *[False] * 5], "both leave the corpus"
+    assert not found_in([image], [*[picture(0)] * 4, *others])[0][0], "what comes after its copies is unknown"
 
 
 def test_images_of_hardly_any_contrast_are_alike_with_nothing():
     flat = np.full((SIDE, SIDE, 1), 7, dtype=np.uint8)
     nearly = flat.copy()
     nearly[:8, :8] = 9
-    assert not found_in([flat, nearly], [flat, nearly, picture(0)]).seen.any()
+    assert not found_in([flat, nearly], [flat, nearly, picture(0)])[0].any()
 
 
-@pytest.mark.parametrize(("size", "count"), [((7, 5), 23), ((4, 3), 2), ((2048, 4096), 23)])
-def test_pieces_give_what_all_at_once_gives(monkeypatch, size, count):
+@pytest.mark.parametrize(("size", "count"), [(5, 23), (3, 2), (4096, 23)])
+def test_pieces_of_a_corpus_give_what_all_at_once_gives(monkeypatch, size, count):
     """Against NumPy's own correlation; the corpus may be smaller than what is kept of it."""
-    monkeypatch.setattr(overlap, "_TASK", size[0])
-    monkeypatch.setattr(overlap, "_CORPUS", size[1])
+    monkeypatch.setattr(overlap, "_CORPUS", size)
     rng = np.random.default_rng(0)
     task, corpus = (rng.integers(0, 256, (n, 32, 32), dtype=np.uint8) for n in (18, count))
     whole = np.corrcoef(task.reshape(18, -1), corpus.reshape(count, -1))[:18, 18:]
     order = np.argsort(-whole, axis=1)[:, :4]
-    matches = best_matches(task, corpus)
+    correlations, rows = best_matches(task, corpus)
     kept = order.shape[1]
-    np.testing.assert_array_equal(matches.rows[:, :kept], order)
-    np.testing.assert_allclose(matches.correlations[:, :kept], np.take_along_axis(whole, order, 1), atol=1e-5)
-    assert (matches.rows[:, kept:] == -1).all() and (matches.correlations[:, kept:] == -1).all()
+    np.testing.assert_array_equal(rows[:, :kept], order)
+    np.testing.assert_allclose(correlations[:, :kept], np.take_along_axis(whole, order, 1), atol=1e-5)
+    assert (rows[:, kept:] == -1).all() and (correlations[:, kept:] == -1).all()
 
 
-def test_a_letterboxed_copy_is_found_in_a_stretched_corpus(tmp_path):
-    """A picture of 64 x 48 px: black borders above and below here, stretched there."""
-    wide = np.asarray(Image.fromarray(picture(0).squeeze()).crop((0, 8, 64, 56)))
-    boxed = np.zeros((SIDE, SIDE, 1), dtype=np.uint8)
-    boxed[8:56, :, 0] = wide
-    manifest = packed_manifest(1).assign(height=48)
-    write_packed(tmp_path / "boxed", boxed[np.newaxis], manifest, resize="letterbox")
-    write_packed(tmp_path / "squeezed", boxed[np.newaxis], manifest)
-    shown = {}
-    for name in ("boxed", "squeezed"):
-        packed = overlap.open_packed(tmp_path / name)
-        shown[name] = overlap.thumbnails(packed, tmp_path / f"{name}.small")
-    stretched = small([np.asarray(Image.fromarray(wide).resize((SIDE, SIDE), Image.Resampling.BILINEAR))])
-    assert best_matches(shown["boxed"], stretched).correlations[0, 0] > 0.99
-    assert best_matches(shown["squeezed"], stretched).correlations[0, 0] < 0.95
-
-
-# What it changes ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def study(tmp_path):
-    study = make_study(tmp_path)
-    fabricate(study, {"radiology": 1.6, "photographs": 0.8, "random": 0.0})
-    for number, corpus in enumerate(HEADLINE):
-        colour = 1 + 2 * number
-        images = np.stack([picture(1000 * (number + 1) + i, 48, colour) for i in range(30)])
-        parts = np.where(np.arange(30) % 3 == 0, "validation", "train")
-        write_packed(study.dataset_dir(corpus), images, packed_manifest(30, parts, 48))
-    return study
-
-
-def pack_task(study, planted: list[int]) -> pd.DataFrame:
-    """The fabricated test images; those numbered `planted` lie in the corpus radiology, in its order."""
-    tested = read_results(study, TASK)[1].drop_duplicates("image_id").reset_index(drop=True)
-    images = np.stack([picture(5000 + i) for i in range(len(tested))])
-    for original, place in enumerate(planted):
-        images[place] = as_jpeg(resized(picture(1000 + original, 48), SIDE))
-    columns = ["image_id", "patient_id", "label"]
-    manifest = packed_manifest(len(tested)).assign(**{name: tested[name] for name in columns})
-    write_packed(study.dataset_dir(TASK), images, manifest)
-    return tested
-
-
-def by_hand(study, seen: set[str], pair: tuple[str, str]):
-    """The difference and its interval from the stored predictions without some images."""
-    runs, rows = read_results(study, TASK)
-    rows = rows[~rows["image_id"].isin(seen)].merge(runs[["run", "source"]], on="run")
-    sides = []
-    for source in pair:
-        folds = []
-        for _, fold in rows[rows["source"] == source].groupby("fold"):
-            wide = fold.pivot(index="run", columns="image_id", values="score")
-            first = fold.drop_duplicates("image_id").set_index("image_id").loc[wide.columns]
-            folds.append(
-                FoldScores(first["label"].to_numpy(), first["patient_id"].to_numpy(), wide.to_numpy())
-            )
-        sides.append(folds)
-    options = study.compare
-    return bootstrap_delta(*sides, options.resamples, seed_of(study.seed, "bootstrap", TASK))
-
-
-def test_the_difference_without_them_is_the_hands_own(study):
-    planted = [2, 3, 40, 81, 90, 133]
-    tested = pack_task(study, planted)
-    results = load_results(study)
-    table = overlap.compare_overlap(study, results)
-    assert list(table) == OVERLAP.names
-    photographs, rows = (table[table["source"] == source] for source in ("photographs", "radiology"))
-    assert len(photographs) == 1 and photographs["n_found"].item() == 0
-    assert photographs[["source_a", "delta", "delta_without"]].isna().all(axis=None)
-
-    assert len(rows) == 1, "radiology is in one of the two pairs"
-    row = rows.iloc[0]
-    assert (row["source_a"], row["source_b"]) == HEADLINE
-    counts = ["n_images", "n_found", "n_found_training", "n_tested", "n_tested_found"]
-    assert row[counts].tolist() == [160, 6, 4, 160, 6], (
-        "the corpus' images 0 and 3 are of its validation part"
-    )
-    auc = compare_sources(study, results).table.query("estimate == 'grid_mean'").iloc[0]
-    for name in ("delta", "ci_low", "ci_high"):
-        assert row[name] == pytest.approx(auc[name], abs=1e-12)
-    hand = by_hand(study, set(tested["image_id"][planted]), HEADLINE)
-    assert row["delta_without"] == pytest.approx(hand.value, abs=1e-12)
-    ends = row["ci_low_without"], row["ci_high_without"]
-    assert ends == pytest.approx(hand.interval(0.95), abs=1e-12)
-    assert row["delta_without"] != row["delta"]
-    left = tested.drop(index=planted)
-    assert row["n_images_without"] == 154 and row["n_positive_without"] == left["label"].sum()
-    assert row["n_patients_without"] == left["patient_id"].nunique() == 79, "2 and 3 are one patient's"
-
-
-def test_trainings_are_resampled_where_05_auc_resamples_them(tmp_path):
-    study = make_study(tmp_path, transfer={
-        "settings": [{"train": "frozen", "lr": 0.01}], "epochs": {"frozen": 1, "top10": 1, "all": 1},
-        "seeds": [0, 1, 2, 3],
-    })  # fmt: skip
-    fabricate(study, {"radiology": 1.6, "photographs": 0.8, "random": 0.0})
-    for corpus in HEADLINE:
-        images = np.stack([picture(1000 + i, 48) for i in range(8)])
-        write_packed(study.dataset_dir(corpus), images, packed_manifest(8, side=48))
-    pack_task(study, [4, 100])
-    results = load_results(study)
-    auc = compare_sources(study, results).table.query("estimate == 'grid_mean'").iloc[0]
-    row = overlap.compare_overlap(study, results).iloc[0]
-    assert row["resampled"] == auc["resampled"] == "patients and trainings"
-    assert row[["ci_low", "ci_high"]].tolist() == auc[["ci_low", "ci_high"]].tolist()
-    assert row["ci_low_without"] < row["delta_without"] < row["ci_high_without"]
-
-
-def test_where_nothing_is_found_no_row_is_added_and_nothing_is_claimed(study):
-    pack_task(study, [])
-    table = overlap.compare_overlap(study, load_results(study))
-    assert list(table["source"]) == list(HEADLINE) and (table["n_found"] == 0).all()
-    (found,) = overlap_findings(study, table)
-    assert found.verdict == "none found"
-
-
-def test_a_class_that_vanishes_is_said_not_computed(study):
-    tested = read_results(study, TASK)[1].drop_duplicates("image_id").reset_index(drop=True)
-    positives = np.flatnonzero((tested["fold"] == 1) & (tested["label"] == 1))
-    corpus = np.stack([picture(2000 + i, 48) for i in range(len(positives))])
-    folder = study.dataset_dir("radiology")
-    np.save(folder / "images.npy", corpus)
-    packed_manifest(len(corpus), side=48).to_parquet(folder / "manifest.parquet", index=False)
-    images = np.stack([picture(5000 + i) for i in range(len(tested))])
-    images[positives] = [resized(pixels, SIDE) for pixels in corpus]
-    columns = ["image_id", "patient_id", "label"]
-    manifest = packed_manifest(len(tested)).assign(**{name: tested[name] for name in columns})
-    write_packed(study.dataset_dir(TASK), images, manifest)
-    table = overlap.compare_overlap(study, load_results(study))
-    row = table[table["source"] == "radiology"].iloc[0]
-    assert row["not_compared"] == "without them the test part of fold 1 lacks a class"
-    assert np.isnan(row["delta_without"]) and np.isfinite(row["delta"])
-    without = overlap_findings(study, table)[1]
-    assert np.isnan(without.value) and without.verdict.startswith(
-        "none can be given: without them the test part"
-    )
-
-
-# What is said ---------------------------------------------------------------------------------------------
-
-
-def test_findings_are_those_of_the_written_table(study):
-    pack_task(study, [2, 3, 40])
-    table = overlap.compare_overlap(study, load_results(study))
-    OVERLAP.write(study, table)
-    again = OVERLAP.read(study)
-    row = table.iloc[0]
-    found, without = overlap_findings(study, again)
-    assert found.subject == "Images of Thyroid US that lie in Simulated radiology"
-    assert found.verdict.startswith("3 of 160, ")
-    assert without.value == pytest.approx(row["delta_without"], abs=1e-5)
-    shown = OVERLAP.shown(study, again)
-    assert shown["a − b"].iloc[0].startswith(f"{row['delta']:+.3f} (") and shown["a − b"].iloc[1] == ""
-    assert set(shown["images are"]) == {"simulated"}
-
-
-def test_a_study_without_corpora_says_so(study):
-    pack_task(study, [])
-    table = overlap.compare_overlap(study.model_copy(update={"sources": ["random"]}), load_results(study))
-    assert table.empty and overlap_findings(study, table) == []
+def test_pieces_of_a_task_and_images_that_left_the_corpus(monkeypatch):
+    corpus = [alike(seed) for seed in range(20)]
+    task = [corpus[3], alike(50), as_jpeg(corpus[8]), alike(51), resized(corpus[8], 50)]
+    whole = found_in(task, corpus)
+    monkeypatch.setattr(overlap, "_TASK", 2)
+    for one, other in zip(whole, found_in(task, corpus), strict=True):
+        np.testing.assert_array_equal(one, other)
+    left = np.arange(20) != 8
+    seen, held = find(small(task), small(corpus), left)
+    assert np.flatnonzero(seen).tolist() == [0] and np.flatnonzero(held).tolist() == [3]
 
 
 def test_below_the_upper_threshold_what_else_is_near_decides():
     """Where the rest of the corpus is as near, 0.989 is no copy; where it is far, 0.951 is one."""
-    corpus = small([picture(seed) for seed in range(4)])
-    rows = np.tile(np.arange(4), (2, 1))
-    correlations = np.array([[0.989, 0.975, 0.97, 0.96], [0.951, 0.87, 0.8, 0.7]], dtype=np.float32)
-    found = judge(Matches(correlations, rows), corpus, packed_manifest(4))
-    assert found.seen.tolist() == [False, True]
+    corpus, rows = small([picture(seed) for seed in range(4)]), np.arange(4)
+    assert judge(np.array([0.989, 0.975, 0.97, 0.96]), rows, corpus).tolist() == []
+    assert judge(np.array([0.951, 0.87, 0.8, 0.7]), rows, corpus).tolist() == [0]
+
+
+# What a corpus loses --------------------------------------------------------------------------------------
+HELD = [*range(5), *[5] * 6]  # images of the task that lie in the corpus, number 5 six times
+
+
+def save(folder, images: list[np.ndarray], start: int = 0) -> None:
+    """Two classes, a and b, in turns."""
+    for number, pixels in enumerate(images, start):
+        file = folder / "ab"[number % 2] / f"{number:03d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.squeeze()).save(file)
+
+
+def planted(number: int, place: int) -> np.ndarray:
+    """An image of the task as another collection has it: smaller, darker, compressed; never twice alike."""
+    return (0.9 * as_jpeg(resized(picture(number), 44), 60 + place)).astype(np.uint8)
+
+
+@pytest.fixture
+def study(tmp_path, small_study):
+    """The corpus `films` holds 40 pictures of its own, eleven of the task, and one that is mirrored."""
+    save(tmp_path / "raw_task", [picture(number) for number in range(30)])
+    films = [picture(1000 + number, 48) for number in range(40)]
+    save(tmp_path / "raw_films", films)
+    save(tmp_path / "raw_films", [planted(number, place) for place, number in enumerate(HELD)], 40)
+    save(tmp_path / "raw_films", [picture(20)[:, ::-1]], 60)
+    corpus = small_study.corpora["radiology"].model_copy(
+        update={"layout": "folders", "path": "raw_films", "options": {}, "size": 32, "near_duplicate_bits": 0}
+    )
+    coarse = corpus.model_copy(update={"variant_of": "films", "groups": {"one": ["a"], "two": ["b"]}})
+    given = {
+        "layout": "folders",
+        "path": "raw_task",
+        "options": {},
+        "folds": 1,
+        "negative": "a",
+        "positive": "b",
+    }
+    task = small_study.tasks["breast_us"].model_copy(update=given)
+    return small_study.model_copy(
+        update={"corpora": {"films": corpus, "coarse": coarse}, "tasks": {"xray": task}, "sources": ["films"],
+                "segment": small_study.segment.model_copy(update={"tasks": []})}
+    )  # fmt: skip
+
+
+def prepared(study, *names: str) -> list:
+    return [prepare.prepare(study, name, progress=lambda items, **_: items) for name in names]
+
+
+def test_a_corpus_loses_the_images_of_a_task_and_says_so(study):
+    _, films = prepared(study, "xray", "films")
+    lost = films.dropped[films.dropped["reason"] == "image of task 'xray'"]["image_id"]
+    assert sorted(name[-7:-4] for name in lost) == [f"{40 + place:03d}" for place in range(len(HELD))]
+    kept = set(films.manifest["image_id"])
+    assert len(kept) == 41 and "a/060.png" in kept, "a mirrored copy is not found"
+    assert films.audit["reasons"] == {"image of task 'xray'": 11} and films.audit["listed"] == 52
+    assert "| excluded | image of task 'xray': 11 |" in card(study.corpora["films"], films)
+    task, left = thumbnails_of(study, "xray"), np.stack([small([one])[0] for one in films.images])
+    assert not find(task, left)[0].any(), "none is left"
+
+
+def test_a_variant_loses_the_same_images_and_keeps_the_others_in_the_same_parts(study):
+    _, films, coarse = prepared(study, "xray", "films", "coarse")
+    pd.testing.assert_frame_equal(films.dropped, coarse.dropped)
+    same = ["image_id", "patient_id", "part_0", "sha256"]
+    pd.testing.assert_frame_equal(films.manifest[same], coarse.manifest[same])
+    assert set(coarse.manifest["class_name"]) == {"one", "two"}
+
+
+def test_parts_are_those_of_a_corpus_that_never_held_them(study, tmp_path):
+    _, films = prepared(study, "xray", "films")
+    for file in (tmp_path / "raw_films").glob("?/0[45]?.png"):
+        file.unlink()
+    (without,) = prepared(study, "films")
+    assert without.audit["reasons"] == {} and without.meta["digest"] == films.meta["digest"]
+
+
+def test_where_nothing_is_found_nothing_changes(study, tmp_path, monkeypatch):
+    for file in (tmp_path / "raw_films").glob("?/0[45]?.png"):
+        file.unlink()
+    _, films = prepared(study, "xray", "films")
+    folder = study.dataset_dir("films")
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert "thumbnails.npy" not in files and len(films.manifest) == 41
+    monkeypatch.setattr(prepare, "images_of_tasks", lambda study, corpus, *_: np.full(len(corpus), ""))
+    prepared(study, "films")
+    assert files == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_borders_of_a_letterboxed_task_hide_nothing(study, tmp_path):
+    """Its thumbnails are of the pictures as published: 64 x 48 px in the task, squeezed in the corpus."""
+    wide = [picture(number)[8:56] for number in range(30)]
+    save(tmp_path / "raw_task", wide)
+    save(tmp_path / "raw_films", [resized_to(pixels, (50, 50)) for pixels in wide[:3]], 70)
+    boxed = study.tasks["xray"].model_copy(update={"resize": "letterbox"})
+    _, films = prepared(study.model_copy(update={"tasks": {"xray": boxed}}), "xray", "films")
+    lost = films.dropped["image_id"].str[-7:-4].tolist()
+    assert {"070", "071", "072"} <= set(lost)
+
+
+def resized_to(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels.squeeze()).resize(size, Image.Resampling.BICUBIC))
+
+
+def test_a_task_must_be_prepared_first(study):
+    with pytest.raises(
+        UserError, match="task 'xray' is not prepared, .* with dataset = 'xray' and save = True"
+    ):
+        prepared(study, "films")
+    assert not study.dataset_dir("films").exists()
+    prepared(study, "xray")
+    (study.dataset_dir("xray") / "thumbnails.npy").write_bytes(b"")
+    with pytest.raises(UserError, match="task 'xray' is not prepared"):
+        prepared(study, "films")
+
+
+def test_a_corpus_of_nothing_but_a_task_is_refused(study):
+    same = study.corpora["films"].model_copy(update={"path": "raw_task"})
+    with pytest.raises(UserError, match="corpus 'films' holds nothing but images of tasks; name another"):
+        prepared(study.model_copy(update={"corpora": {"films": same}}), "xray", "films")
+
+
+def test_thumbnails_are_of_the_images_that_a_task_keeps(study, tmp_path):
+    save(tmp_path / "raw_task", [picture(0)], 31)  # a copy of the first with the other label
+    (task,) = prepared(study, "xray")
+    stored = thumbnails_of(study, "xray")
+    assert (
+        len(task.manifest) == len(stored) == 29 and len(open_packed(study.dataset_dir("xray")).images) == 29
+    )
+    expected = small([picture(int(name[-7:-4])) for name in task.manifest["image_id"]])
+    np.testing.assert_array_equal(stored, expected)
+
+
+# What is said ---------------------------------------------------------------------------------------------
+def test_the_report_counts_what_each_corpus_lost(study):
+    prepared(study, "xray", "films", "coarse")
+    table = overlap_table(study)
+    assert table[["source", "task", "n_left_out"]].to_numpy().tolist() == [
+        ["films", "xray", 11],
+        ["coarse", "xray", 11],
+    ]
+    OVERLAP.write(study, table)
+    found = overlap_findings(study, OVERLAP.read(study))
+    assert [one.verdict for one in found] == ["11, before pretraining"] * 2
+    (none,) = overlap_findings(study, table.assign(n_left_out=0))
+    assert none.verdict == "none found" and overlap_findings(study, table[:0]) == []

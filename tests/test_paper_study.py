@@ -86,7 +86,7 @@ def cut(tmp_path) -> Study:
 
 
 def test_cut_study_runs_from_published_files_to_intervals(cut):
-    for dataset in [*cut.corpora, *cut.tasks]:
+    for dataset in [*cut.tasks, *cut.corpora]:
         prepare(cut, dataset)
     for name in cut.checkpoints:
         import_checkpoint(cut, name)
@@ -147,7 +147,7 @@ def test_public_part_of_the_study_goes_through_the_commands_of_the_readme(at_hom
         sum(run.source in ("radimagenet", "imagenet") for t in study.tasks for run in study.runs_of(t))
         == 1104
     )
-    found = {name: prepare(study, name) for name in [*study.corpora, *study.tasks]}
+    found = {name: prepare(study, name) for name in [*study.tasks, *study.corpora]}
     assert all(len(prepared.manifest) for prepared in found.values())
     assert all(stage.images is not None for stage in plan(study))
     lists = {name: not prepared.audit["own_folds"] for name, prepared in found.items()}

@@ -273,6 +273,7 @@ def test_same_files_give_the_same_bytes_and_nothing_else(own_data):
         "manifest.parquet",
         "masks.npy",
         "meta.json",
+        "thumbnails.npy",
     ]
     assert sorted(first) == expected
     assert sorted(p.name for p in folder.parent.iterdir()) == ["mine"]
@@ -392,7 +393,9 @@ def test_a_damaged_image_stops_before_anything_is_written(own_data):
 def test_a_full_disk_is_noticed_before_decoding(own_data, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(packing.shutil, "disk_usage", lambda _: usage(10, 10, 100))
-    with pytest.raises(UserError, match=r"no space left on the disk of .*data/\w+: about 1 MB are needed"):
+    with pytest.raises(
+        UserError, match=r"no space left on the disk of .*data/\w+/tasks: about 1 MB are needed"
+    ):
         prepare(own_data, "mine", progress=quiet)
 
 
@@ -453,7 +456,7 @@ def test_corpus_subset_is_balanced_and_chosen_before_decoding(tmp_path, small_st
         Image.fromarray(pixels).save(file)
     update = {"layout": "folders", "path": "raw", "options": {}, "size": 16, "max_images": 40}
     corpus = small_study.corpora["radiology"].model_copy(update=update)
-    study = small_study.model_copy(update={"corpora": {"radiology": corpus}})
+    study = small_study.model_copy(update={"corpora": {"radiology": corpus}, "tasks": {}})
     decoded = []
 
     def counted(items, **_):
@@ -471,7 +474,8 @@ def test_corpus_subset_is_balanced_and_chosen_before_decoding(tmp_path, small_st
 def test_photographs_are_counted_as_pictures_and_wordnet_ids_are_named(own_data):
     study = own_data
     config = study.corpora["photographs"]
-    prepared = prepare(study, "photographs", save=False, progress=quiet)
+    alone = study.model_copy(update={"tasks": {}})
+    prepared = prepare(alone, "photographs", save=False, progress=quiet)
     unit = unit_of(config, prepared)
     assert unit == "pictures" and unit_of(study.tasks["breast_us"], prepared) == "patients"
     assert class_counts(prepared, unit).columns.tolist() == ["pictures", "images"]

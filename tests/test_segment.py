@@ -95,7 +95,8 @@ def test_every_backbone_fits_whatever_its_sizes(small_study, backbone):
 
 def test_frozen_decoder_finds_bright_discs_and_figures_follow_from_the_masks(study):
     result = segment.segment(study, TASK, save=True)
-    table = pd.read_parquet(study.result_dir(TASK) / "segmentation.parquet")
+    written = pd.read_parquet(study.result_dir(TASK) / "segmentation.parquet")
+    table = written[written["run"].isin(result.runs["run"])]
     assert set(["run", "image_id", "patient_id", "fold", "dice", "iou", "hausdorff95", "resize"]) <= set(
         table
     )
@@ -120,6 +121,26 @@ def test_frozen_decoder_finds_bright_discs_and_figures_follow_from_the_masks(stu
         theirs = compute_hausdorff_distance(a, b, percentile=95).item()
         assert line.hausdorff95 == pytest.approx(theirs, abs=1e-4)
     assert (result.runs["best_epoch"] > 0).all() and not result.runs["diverged"].any()
+    assert (result.runs["val_lost"] < 0.5).all()
+    guessed = written[written["run"] == "centred_blob"].set_index("image_id")
+    assert sorted(guessed.index) == sorted(table["image_id"]), "images with an empty mask too"
+    empty = packed.manifest.loc[packed.manifest["empty_mask"], "image_id"]
+    assert (guessed["dice"].reindex(empty).dropna() == 0).all()
+    assert 0.2 < guessed["dice"].mean() < marked["dice"].mean()
+
+
+@pytest.mark.parametrize(
+    ("logit", "share"), [(-1.0, 1.0), (1.0, 1.0), (None, 0.0)], ids=["nothing", "everything", "the lesion"]
+)
+def test_a_network_that_draws_nothing_or_everything_has_lost_the_lesions(study, logit, share):
+    """Images with an empty mask, where drawing nothing is right, do not count."""
+    packed = open_packed(study.dataset_dir(TASK))
+    weights = load_weights(study, "random", SMALL)
+    group = segment.SegmentGroup(study, TASK, packed, weights, lambda done: None)
+    targets = group.pictures.targets.float()
+    logits = 2 * targets - 1 if logit is None else torch.full_like(targets, logit)
+    assert group.figures(logits, targets, group.pictures.rows)["val_lost"] == share
+    assert not group.pictures.targets.flatten(1).any(1).all()
 
 
 def test_finished_runs_are_reused_and_a_lost_one_comes_back_the_same(study):
@@ -142,7 +163,9 @@ def test_masks_of_test_images_play_no_part_in_training(study):
     other = study.model_copy(update={"root": study.root / "other"})
     write_packed(other.dataset_dir(TASK), images, manifest, masks=masks)
     second = segment.segment(other, TASK)
-    some, same = (r.predictions[r.predictions["fold"] == 0].reset_index() for r in (first, second))
+    some, same = (
+        r.predictions.dropna(subset="mask").query("fold == 0").reset_index() for r in (first, second)
+    )
     assert (some["mask"] == same["mask"]).all() and (some["dice"] > same["dice"]).sum() > 5
 
 

@@ -62,13 +62,15 @@ def test_interval_covers_the_truth_and_the_image_bootstrap_would_not():
     assert image_wise / 400 < 0.85
 
 
-def test_gain_is_relative_to_b_and_undefined_at_zero():
+def test_relative_gain_is_a_share_of_b_and_undefined_at_zero():
     a, b, ids, folds = figures(30, 3, 0.1)
     found = bootstrap_mean_difference(a, b, ids, folds, 500, 0)
-    assert found.gain.value == pytest.approx(found.mean_a / found.mean_b - 1)
-    assert found.gain.interval(0.95)[0] < found.gain.value < found.gain.interval(0.95)[1]
+    gain, low, high = found.difference.share_of(found.b, 0.95)
+    assert gain == pytest.approx(a.mean() / b.mean() - 1) and low < gain < high
+    ratios = found.a.replicates / found.b.replicates - 1
+    assert low == pytest.approx(np.quantile(ratios, 0.025), abs=0.03)
     nothing = bootstrap_mean_difference(a, 0 * b, ids, folds, 500, 0)
-    assert np.isnan([nothing.gain.value, *nothing.gain.interval(0.95), nothing.gain.p_value()]).all()
+    assert np.isnan(nothing.difference.share_of(nothing.b, 0.95)).all()
     same = bootstrap_mean_difference(a, a, ids, folds, 500, 0)
     assert same.difference.value == 0 and same.difference.p_value() == 1 and same.wilcoxon_p == 1
 
@@ -106,3 +108,24 @@ def test_one_training_of_each_setting_is_the_plain_bootstrap_and_several_widen_i
     )
     same = bootstrap_mean_difference(a[np.newaxis], b[np.newaxis], ids, folds, 2000, 0)
     np.testing.assert_array_equal(same.difference.replicates, one.difference.replicates)
+
+
+def test_other_pretrainings_add_what_their_means_vary_by():
+    """Three pretrainings of two networks; the other side is a file, of which there is one."""
+    a, b, ids, folds = figures(40, 3, 0.03)
+    of_pretraining = np.array([-0.05, 0, 0.05, -0.02, 0, 0.02])[:, np.newaxis]
+    names = np.array(["x", "y"])
+    networks = np.repeat(names, 3), names
+    found = bootstrap_mean_difference(a + of_pretraining, [b, b], ids, folds, 4000, 0, networks=networks)
+    fixed = bootstrap_mean_difference(a, b, ids, folds, 4000, 0)
+    assert found.difference.value == pytest.approx(fixed.difference.value)
+    assert found.difference.resampled == "patients and pretrainings"
+    # s^2 / P of each network over K^2, and t with K (P - 1) = 4 degrees has twice the variance of a normal.
+    added = 2 * (0.05**2 + 0.02**2) / 3 / 4
+    assert found.difference.replicates.var() == pytest.approx(
+        fixed.difference.replicates.var() + added, rel=0.2
+    )
+    assert found.wilcoxon_p == pytest.approx(fixed.wilcoxon_p)
+    files = bootstrap_mean_difference([a, a], [b, b], ids, folds, 4000, 0, networks=(names, names))
+    np.testing.assert_allclose(files.difference.replicates, fixed.difference.replicates)
+    assert files.difference.resampled == "patients"

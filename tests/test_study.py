@@ -63,7 +63,27 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             "'tasks.thyroid_us.folds': Input should be greater than or equal to 1",
         ),
         ({"transfer.epochs": {"frozen": 3}}, "'transfer': epochs has no entry for 'top10'"),
+        (
+            {"transfer.epochs.all": 0},
+            "'transfer.epochs.all': Input should be greater than or equal to 1, got 0",
+        ),
+        ({"transfer.patience": {"all": 0}}, "'transfer.patience.all': Input should be greater than or equal"),
+        ({"transfer.patience": {"all": 1.5}}, "'transfer.patience.all': Input should be a valid integer"),
+        (
+            {"transfer.patience": {"knn": 3}},
+            "patience.knn': Input should be 'frozen', 'top10', 'top' or 'all'",
+        ),
+        ({"transfer.patience": {"top": 3}}, "patience names 'top', of which epochs has no entry"),
+        ({"segment.patience": {"all": 3}}, "patience names 'all', of which epochs has no entry"),
         ({"segment.tasks": ["moon"]}, "'segment.tasks.0': names 'moon'; allowed: thyroid_us"),
+        (
+            {"segment.replicates": 0},
+            "'segment.replicates': Input should be greater than or equal to 1, got 0",
+        ),
+        (
+            {"segment.settings": [{"train": "frozen", "lr": 1, "backbones": ["moon"]}]},
+            "'segment.settings.0.backbones.0': names 'moon'; allowed: inception",
+        ),
         ({"segment.settings": []}, "'segment': tasks names tasks, but settings names no setting"),
         ({"segment.settings": [{"train": "top10", "lr": 1}]}, "'segment.settings.0.train': Input should be"),
         ({"tasks.thyroid_us": {**TASK, "train": ["half"]}}, "'tasks.thyroid_us.train.0': Input should be"),

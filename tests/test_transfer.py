@@ -16,6 +16,7 @@ from radlib.networks import features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.study.training import Setting
 from radlib.training import transfer
+from radlib.training.figures import learning_curves
 from radlib.training.results import load_results
 from tests.conftest import SMALL, two_classes, write_packed
 
@@ -199,6 +200,62 @@ def test_bfloat16_features_agree_with_float32(study, monkeypatch):
     assert not torch.equal(low, high)
     correlation = torch.corrcoef(torch.stack([low.flatten(), high.flatten()]))[0, 1]
     assert correlation > 0.999
+
+
+LOSSES = [1.0, 0.5, 0.6, 0.7, 0.4, 0.8]
+
+
+def fitted(study, train: str, epochs: int, patience: dict, monkeypatch):
+    """A network after a training whose validation losses are given, and what is said of it."""
+    changes = {"epochs": {train: epochs}, "patience": patience, "settings": [Setting(train=train, lr=0.01)]}
+    study, told = with_transfer(study, **changes), []
+    packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", SMALL)
+    group = transfer.TransferGroup(study, TASK, packed, weights, told.append)
+    run = next(run for run in study.runs_of(TASK) if run.source == "random")
+    part, _, _ = group.parts(run)
+    group.share(run)
+    told.clear()
+    losses = iter(LOSSES)
+    monkeypatch.setattr(group, "validate", lambda learner, rows: {"val_loss": next(losses), "val_auc": 0.5})
+    generator = group.start(run)
+    learner = group.learner(run, part)
+    best, history = group.fit(learner, run, part, part, generator)
+    assert [row["val_loss"] for row in history] == LOSSES[: best["last_epoch"]]
+    assert sum(told) == pytest.approx(80 * epochs * group.passes[train])
+    return learner.state_dict(), best
+
+
+@pytest.mark.parametrize("train", ["frozen", "all"])
+def test_patience_ends_a_run_and_keeps_what_a_run_of_that_length_keeps(study, train, monkeypatch):
+    """Losses have their minima in epochs 2 and 5: a patience of 2 ends in epoch 4, one of 3 never."""
+    early, said = fitted(study, train, 6, {train: 2}, monkeypatch)
+    assert (said["best_epoch"], said["last_epoch"], said["stopped_early"]) == (2, 4, True)
+    short, same = fitted(study, train, 4, {}, monkeypatch)
+    assert (same["best_epoch"], same["last_epoch"], same["stopped_early"]) == (2, 4, False)
+    torch.testing.assert_close(early, short, rtol=0, atol=0)
+    long, said = fitted(study, train, 6, {train: 3}, monkeypatch)
+    assert (said["best_epoch"], said["last_epoch"], said["stopped_early"]) == (5, 6, False)
+    assert not torch.equal(early["head.linear.weight"], long["head.linear.weight"])
+
+
+def test_patience_that_is_never_over_changes_no_number(study):
+    study = with_transfer(study, settings=[Setting(train="frozen", lr=0.01)], epochs={"frozen": 8})
+    first = transfer.transfer(with_transfer(study, patience={}), TASK)
+    second = transfer.transfer(with_transfer(study, patience={"frozen": 8}), TASK)
+    assert second.computed == len(first.runs) and (second.runs["last_epoch"] == 8).all()
+    assert not second.runs["stopped_early"].any()
+    for name in TABLES:
+        some, same = (without_times(getattr(done, name)).drop(columns="run") for done in (first, second))
+        pd.testing.assert_frame_equal(some, same, check_exact=True)
+
+
+def test_learning_curve_of_runs_that_stopped_shows_what_they_keep(study):
+    """The median over the runs that go on would fall where nothing is learnt any more."""
+    runs = pd.DataFrame({"run": ["a", "b", "c"], "source": "random", "train": "all"})
+    losses = {"a": [3.0, 1.0, 2.0, 2.0], "b": [5.0, 4.0, 4.5], "c": [6.0, 5.0, 5.5, 3.0, 2.5]}
+    rows = [(run, n, loss) for run, some in losses.items() for n, loss in enumerate(some, 1)]
+    axis = learning_curves(study, runs, pd.DataFrame(rows, columns=["run", "epoch", "val_loss"])).axes[0]
+    assert list(axis.lines[0].get_ydata()) == [5, 4, 4, 3, 2.5] and "so far" in axis.get_ylabel()
 
 
 def test_diverged_run_is_marked_and_scores_one_half(study):

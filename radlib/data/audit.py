@@ -45,7 +45,7 @@ def audit(
 
     Args:
         table: image_id, patient_id (None where unknown: then an image is its own patient), class_name, and
-            drop, why a picture was not read ("" if it was).
+            drop, why a picture is not to be used ("" if it is).
         facts: FACTS (n,). thumbnails: uint8 (n, 32, 32).
         near_bits: hashes that differ in at most so many bits are near-identical.
         certain: every patient_id given is of one person, not of a document or a file.

@@ -16,14 +16,16 @@ from radlib.data.audit import Audit, audit
 from radlib.data.facts import FACTS, THUMBNAIL, check_inverted, facts_of, odd_looks
 from radlib.data.images import Packed, open_packed, to_square
 from radlib.data.masks import Masks, pack
+from radlib.data.overlap import images_of_tasks
 from radlib.data.parts import LEFT_OUT, classes_of, with_parts
 from radlib.data.records import Chosen, choose_records, loader
 from radlib.data.splits import part_columns
 from radlib.datasets import Record
+from radlib.errors import UserError
 from radlib.progress import on_threads, progress
 from radlib.store import write_json
 from radlib.study import Study
-from radlib.study.datasets import Corpus
+from radlib.study.datasets import Corpus, Task
 
 _AHEAD = 64
 
@@ -56,16 +58,22 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
     """Prepare one corpus or task; with `save`, write `data/<dataset>/` whole or not at all.
 
     The same files and parameters give the same bytes. Without `save` nothing is written. UserError for files
-    missing or damaged, labels that are neither class, too few patients for the folds, or a full disk.
+    missing or damaged, labels that are neither class, too few patients for the folds, a full disk, or, of a
+    corpus, which loses the images of tasks: a task that is not prepared, or no image left.
     """
     config = study.dataset(dataset)
     chosen = choose_records(study, dataset, progress)
     shape = (len(chosen.records), config.size, config.size, 3 if config.colour else 1)
     folder = study.dataset_dir(dataset)
     # What is decoded is packed once more without what the audit drops: twice the space, and a little.
-    megabytes = (5 * int(np.prod(shape)) // 2 + shape[0] * THUMBNAIL**2) // 1_000_000 + 1
+    megabytes = (5 * int(np.prod(shape)) // 2 + 2 * shape[0] * THUMBNAIL**2) // 1_000_000 + 1
     with packing.whole_folder(folder, megabytes) if save else nullcontext() as temporary:
         scratch = _decode(study, dataset, chosen.records, shape, temporary, progress)
+        if isinstance(config, Corpus):
+            of_tasks = images_of_tasks(study, scratch.thumbnails, scratch.facts["twin"], progress)
+            if (of_tasks != "").all():
+                raise UserError(f"corpus '{dataset}' holds nothing but images of tasks; name another corpus")
+            scratch.table["drop"] = scratch.table["drop"].where(scratch.table["drop"] != "", of_tasks)
         found = audit(
             scratch.table,
             scratch.facts,
@@ -83,6 +91,8 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
         if temporary is None:
             masks = None if bits is None else Masks(bits, manifest)
             return Prepared(scratch.images[rows], masks, manifest, meta, dropped, report)
+        if isinstance(config, Task):
+            packing.write_rows(scratch.thumbnails, rows, temporary / "thumbnails.npy")
         _write(temporary, scratch.images, bits, rows, manifest)
         dropped.to_csv(temporary / "dropped.csv", index=False)
         write_json(report, temporary / "audit.json")

@@ -22,7 +22,15 @@ from radlib.data import batches
 from radlib.data.images import Packed, inner_box
 from radlib.errors import UserError
 from radlib.networks import backbones
-from radlib.stats.dice import BASELINES, MAP_FIGURES, best_threshold, centred_blob, map_figures
+from radlib.stats.dice import (
+    BASELINES,
+    MAP_FIGURES,
+    MASK_FIGURES,
+    best_threshold,
+    centred_blob,
+    map_figures,
+    mask_figures,
+)
 
 THRESHOLDS = tuple(float(t) for t in np.linspace(0.05, 0.95, 19).round(2))
 
@@ -93,24 +101,32 @@ def localise(
     return threshold, pd.DataFrame(rows, columns=MAP_FIGURES)
 
 
-def baselines(packed: Packed, folds: Sequence[int]) -> pd.DataFrame:
+def baselines(packed: Packed, folds: Sequence[int], drawn: bool = False) -> pd.DataFrame:
     """What somebody scores who never looks: the whole image, or a middle ellipse as large as the mean lesion.
 
     The size is the mean share of the frame over the fold's training masks.
 
+    Args:
+        drawn: measured as masks, on images with an empty mask too; else as maps.
     Returns:
-        columns run (a baseline's name), row, fold and `MAP_FIGURES`; every test image with a mask.
+        columns run (a baseline's name), image_id, patient_id, fold and `MAP_FIGURES`, or `MASK_FIGURES`;
+        every test image with a mask.
     """
-    shares = np.array([packed.masks[row].mean() for row in range(len(packed.manifest))])
-    has_mask = packed.manifest["has_mask"].to_numpy()
+    manifest = packed.manifest
+    shares = np.array([packed.masks[row].mean() for row in range(len(manifest))])
+    has_mask = manifest["has_mask"].to_numpy()
+    measured = has_mask | manifest["empty_mask"].to_numpy() if drawn else has_mask
     rows = []
     for fold in folds:
-        part = packed.manifest[f"part_{fold}"].to_numpy()
+        part = manifest[f"part_{fold}"].to_numpy()
         share = shares[has_mask & (part == "train")].mean()
-        for row in np.flatnonzero(has_mask & (part == "test")):
+        for row in np.flatnonzero(measured & (part == "test")):
             mask = packed.masks[row]
+            about = {**manifest.loc[row, ["image_id", "patient_id"]], "fold": fold}
             guesses = np.ones(mask.shape, dtype=bool), centred_blob(mask.shape, share)
             for name, region in zip(BASELINES, guesses, strict=True):
-                found = map_figures(region.astype(np.float32), mask, 0.5)
-                rows.append({"run": name, "row": row, "fold": fold, **found})
-    return pd.DataFrame(rows, columns=["run", "row", "fold", *MAP_FIGURES])
+                map = region.astype(np.float32)
+                figures = mask_figures(region, mask) if drawn else map_figures(map, mask, 0.5)
+                rows.append({"run": name, **about, **figures})
+    figures = MASK_FIGURES if drawn else MAP_FIGURES
+    return pd.DataFrame(rows, columns=["run", "image_id", "patient_id", "fold", *figures])

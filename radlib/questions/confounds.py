@@ -3,20 +3,20 @@
 
 The published scripts show every network the same preprocessing, whatever its weights were trained with, and
 flatten both columns of the softmax into one AUC (`both_columns` of `radlib.stats.folds`). Here frozen runs
-are made with either preprocessing on the same folds and seeds, and each is scored in both ways. What a cell
-adds to the difference of sources is a difference in differences: all cells see the same resampled patients,
-so it has an interval of its own.
+are made with either preprocessing on the same folds and seeds, and each is scored in both ways. What a choice
+shifts is a difference in differences: all cells see the same resampled patients, so it has an interval.
 
-Runs with the weights' own preprocessing are those of `04_transfer`; only the others are trained here.
+Runs with the weights' own preprocessing are those of `04_transfer`; only the others are trained here. Both
+are of the first pretraining of each network.
 """
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from radlib.data.images import Packed
 from radlib.errors import UserError, of_task
@@ -27,39 +27,24 @@ from radlib.progress import progress
 from radlib.questions.verdicts import diverged, estimate_columns
 from radlib.seeds import seed_of
 from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.style import COLOURS, intervals, legend_above, of_pair
-from radlib.show.table import ABOUT, ORIGIN, PAIR, TASK, Column, Table, cell, hidden, interval_columns
+from radlib.show.style import forest, of_pair
+from radlib.show.table import ABOUT, MEAN, ORIGIN, PAIR, TASK, Column, Table, hidden, interval_columns
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
 from radlib.study import Study
-from radlib.study.common import RANDOM
-from radlib.study.titles import ordered_pairs, pair_title, task_title
+from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
 from radlib.training.grid import carry_out
 from radlib.training.results import REMEDY, Results, check_results, load_results, paired_runs
 from radlib.training.transfer import TransferGroup
 
 OWN, SHARED, ONE_SIDED = "own", "shared", "one-sided"
-PREPROCESSINGS = {
-    OWN: "each weights' own",
-    SHARED: "the published one for both sources",
-    ONE_SIDED: "the published one for source b alone",
-}
 ROC, FLATTENED = "roc", "flattened"
-METRICS = {ROC: "ROC AUC of the positive class", FLATTENED: "micro-averaged AUC, of both columns"}
-CELLS = [(preprocessing, metric) for preprocessing in PREPROCESSINGS for metric in METRICS]
-CHOICES = {
-    (SHARED, ROC): "one preprocessing for all",
-    (OWN, FLATTENED): "micro-averaged AUC",
-    (SHARED, FLATTENED): "both",
-}
-DIFFERENCE, CHANGE = "difference", "change"
-EVERY_TASK = "tasks with a published gain"
+METRICS = {ROC: "ROC AUC", FLATTENED: "micro-averaged"}
+CELLS = list(product((OWN, SHARED, ONE_SIDED), METRICS))
+DIFFERENCE, SHIFT = "difference", "shift"
 NOTHING_ASKED = "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study."
 _A, _B, _DELTA = ("a", "a_low", "a_high"), ("b", "b_low", "b_high"), ("delta", "ci_low", "ci_high")
-_SHARE = ("share", "share_low", "share_high")
-_METRIC_TITLES = {ROC: "ROC", FLATTENED: "micro-averaged"}
-SHARE = interval_columns("share", "change as a part of the published gain", "part of it", "+.0%", *_SHARE[1:])
 CONFOUNDS = Table(
     "confounds.csv",
     "confounds",
@@ -67,15 +52,17 @@ CONFOUNDS = Table(
     [
         TASK,
         *PAIR,
-        Column("what", "the difference in a cell, or its change against the first cell"),
-        Column("preprocessing", "each weights' own, shared, or shown to source b alone", "preprocessing"),
-        Column("metric", "AUC of the positive class, or of both columns", "AUC", names=_METRIC_TITLES),
+        Column("what", "the difference in a cell, or its shift against the first cell"),
+        Column(
+            "preprocessing",
+            "each weights' own, one shared by both, or one-sided: shown to source b alone",
+            "preprocessing",
+        ),
+        Column("metric", "AUC of the positive class, or of both columns", "AUC", names=METRICS),
         *interval_columns("a", "source a", "a", ".3f", *_A[1:]),
         *interval_columns("b", "source b", "b", ".3f", *_B[1:]),
         *interval_columns("delta", "source a minus source b", "a − b"),
         Column("p_value", "two-sided, of 0"),
-        Column("published", "the published gain of the task", "published gain", "+.3f"),
-        *SHARE,
         *hidden(*ABOUT),
         *ORIGIN,
     ],
@@ -110,12 +97,13 @@ def pairs_of(study: Study) -> list[tuple[str, str]]:
 
 
 def crossed_part(study: Study) -> Study:
-    """The study cut down to what is crossed: frozen settings, and the sources of `pairs_of`."""
+    """The study cut down to what is crossed: frozen settings, sources of `pairs_of`, pretrained once."""
     settings = study.confounds.settings or [s for s in study.transfer.settings if s.train == "frozen"]
     named = {source for pair in pairs_of(study) for source in pair}
     sources = [source for source in study.sources if source in named]
     transfer = study.transfer.model_copy(update={"settings": settings})
-    return study.model_copy(update={"sources": sources, "transfer": transfer})
+    once = {name: net.model_copy(update={"replicates": 1}) for name, net in study.backbones.items()}
+    return study.model_copy(update={"sources": sources, "transfer": transfer, "backbones": once})
 
 
 class SharedGroup(TransferGroup):
@@ -152,12 +140,10 @@ def cross(study: Study) -> Crossed:
 
 
 def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
-    """`CONFOUNDS`: a row per task, pair and cell, and one for what each cell changes.
+    """`CONFOUNDS`: a row per task, pair and cell, and one for what each cell shifts; then means over tasks.
 
-    `difference` rows have the AUC of both sources and their difference in a cell. `change` rows have the same
-    minus the first cell (own preprocessing, ROC); `share` is that change as a part of the published gain, for
-    pairs that are of the published kind: the headline's first source against one that is not random.
-    Rows of `EVERY_TASK` are means over the tasks that have a published gain, if there are two.
+    `difference` rows have the AUC of both sources and their difference in a cell. `shift` rows have the same
+    minus the first cell (own preprocessing, ROC).
 
     Raises:
         UserError: too few patients or resamples for an interval.
@@ -168,13 +154,9 @@ def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
         for pair in pairs_of(study)
         if (found := _measure(study, crossed, task, pair)) is not None
     ]
-    gains = {task: study.tasks[task].published_delta for task in crossed.own.tasks}
-    rows = [row for found in measured for row in _rows(study, found, gains[found.task])]
-    for pair in pairs_of(study):
-        some = [m for m in measured if m.pair == pair and gains[m.task] is not None]
-        if len(some) > 1:
-            gain = float(np.mean([gains[m.task] for m in some]))
-            rows += _rows(study, _mean(study, some), gain, len(some))
+    of_pairs = [[one for one in measured if one.pair == pair] for pair in pairs_of(study)]
+    measured += [_mean(study, some) for some in of_pairs if len(some) > 1]
+    rows = [row for found in measured for row in _rows(study, found)]
     return CONFOUNDS.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
 
 
@@ -199,8 +181,8 @@ def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -
         found[DIFFERENCE, preprocessing, metric] = here = (a, b, a - b)
         if (preprocessing, metric) != CELLS[0]:
             first = found[DIFFERENCE, *CELLS[0]]
-            found[CHANGE, preprocessing, metric] = tuple(x - y for x, y in zip(here, first, strict=True))
-    counts = pd.Series({**tested(scores[OWN, "a"]), "n_runs": len(runs[OWN, "a"])})
+            found[SHIFT, preprocessing, metric] = tuple(x - y for x, y in zip(here, first, strict=True))
+    counts = pd.Series({"n_tasks": 1, **tested(scores[OWN, "a"]), "n_runs": len(runs[OWN, "a"])})
     return _Measured(task, pair, found, list(runs.values()), counts)
 
 
@@ -211,14 +193,12 @@ def _mean(study: Study, some: list[_Measured]) -> _Measured:
         of_tasks = zip(*(one.found[key] for one in some), strict=True)
         found[key] = tuple(mean_of(estimates, study.compare.confidence) for estimates in of_tasks)
     runs = [pd.concat(side) for side in zip(*(one.runs for one in some), strict=True)]
-    return _Measured(EVERY_TASK, some[0].pair, found, runs, sum(one.counts for one in some))
+    return _Measured(MEAN, some[0].pair, found, runs, sum(one.counts for one in some))
 
 
-def _rows(study: Study, measured: _Measured, published: float | None, n_tasks: int = 1) -> list[dict]:
+def _rows(study: Study, measured: _Measured) -> list[dict]:
     a, b = measured.pair
-    gain = published if a == study.compare.headline[0] and b != RANDOM else None
-    about = {"task": measured.task, "source_a": a, "source_b": b, "n_tasks": n_tasks, **measured.counts}
-    about["published"] = np.nan if gain is None else gain
+    about = {"task": measured.task, "source_a": a, "source_b": b, **measured.counts}
     of_all = [measured.runs[0::2], measured.runs[1::2]]
     rows = []
     for (what, preprocessing, metric), found in measured.found.items():
@@ -227,11 +207,7 @@ def _rows(study: Study, measured: _Measured, published: float | None, n_tasks: i
         row = {"what": what, "preprocessing": preprocessing, "metric": metric, "diverged": lost, **about}
         for names, one in zip((_A, _B, _DELTA), found, strict=True):
             row |= estimate_columns(study, one, names)
-        row["p_value"] = found[-1].p_value()
-        if what == CHANGE and gain:  # as a part of a gain that is known and not 0
-            value, *ends = (row[name] / gain for name in _DELTA)
-            row |= dict(zip(_SHARE, (value, *sorted(ends)), strict=True))
-        rows.append(row)
+        rows.append(row | {"p_value": found[-1].p_value()})
     return rows
 
 
@@ -258,46 +234,33 @@ def without_common_runs(study: Study, table: pd.DataFrame) -> list[str]:
     ]
 
 
-def cells_figure(study: Study, table: pd.DataFrame, what: str) -> Figure:
-    """The difference, or its change, in every cell: a panel per pair, a row per task; grey: published."""
-    some = table[table["what"] == what]
-    some = some.sort_values("task", key=lambda task: task == EVERY_TASK, kind="stable")
-    markers = dict(zip(PREPROCESSINGS, "os^", strict=True))
-    colours = dict(zip(METRICS, COLOURS, strict=False))
-    marks = some.assign(
-        panel=[pair_title(study, pair) for pair in zip(some["source_a"], some["source_b"], strict=True)],
-        row=[task_title(study, task).replace("tasks with", "mean over tasks\nwith") for task in some["task"]],
-        series=some["preprocessing"] + some["metric"],
-        value=some["delta"],
-        marker=some["preprocessing"].map(markers),
-        colour=some["metric"].map(colours),
-        reference=some["published"],
-    )
-    xlabel = "difference in AUC" if what == DIFFERENCE else "change of the difference in AUC"
-    figure = intervals(study, marks, xlabel, line=0).figure
-    shown = [name for name in PREPROCESSINGS if name in set(some["preprocessing"])]
-    grey = {"color": "0.35", "lw": 1.6, "ms": 5}
-    handles = [Line2D([], [], marker=markers[name], label=PREPROCESSINGS[name], **grey) for name in shown]
-    handles += [Line2D([], [], color=colours[name], lw=3, label=METRICS[name]) for name in METRICS]
-    handles.append(Line2D([], [], color="0.55", lw=2.5, label="published gain (other sources)"))
-    title = "What each cell changes" if what == CHANGE else "Difference of sources"
-    title = f"{title}, with {study.compare.confidence:.0%} interval over patients"
-    legend_above(figure, handles, 2, title)
-    return figure
+def of_all_tasks(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """The differences, or the shifts: means over tasks where there are some, else of the single task."""
+    rows = table[table["what"] == what]
+    return rows[rows["task"] == MEAN] if MEAN in set(rows["task"]) else rows
+
+
+def cells_figure(study: Study, table: pd.DataFrame) -> Figure:
+    """The difference in every cell, over all tasks: a panel per pair."""
+    some = of_all_tasks(table, DIFFERENCE)
+    cells = some["preprocessing"] + ", " + some["metric"].map(METRICS)
+    title = f"Preprocessing and metric, {task_title(study, some['task'].iloc[0])}"
+    return forest(study, some.assign(row=cells), title, hollow="covers no difference")
 
 
 def confounds_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """What each published choice changes, by pair: over all tasks with a published gain, else by task."""
+    """By how much each choice shifts a difference, by pair: over all tasks, else on the single one."""
     found = []
-    for pair, rows in table[table["what"] == CHANGE].groupby(["source_a", "source_b"], sort=False):
-        over = rows[rows["task"] == EVERY_TASK]
-        for row in (over if len(over) else rows).to_dict("records"):
-            choice = CHOICES.get((row["preprocessing"], row["metric"]))
-            subject = f"Change of the difference in AUC, {pair_title(study, pair)}, by {choice}"
-            verdict = direction(row["ci_low"], row["ci_high"]).replace("difference", "change")
-            if pd.notna(row["share"]):
-                verdict += f"; {cell(study, row, SHARE[0])} of the published gain"
-            if choice:
-                subject = f"{subject}: {task_title(study, row['task'])}"
-                found.append(finding_of(row, subject, verdict))
+    for row in of_all_tasks(table, SHIFT).to_dict("records"):
+        a, b = (source_title(study, row[side]) for side in ("source_a", "source_b"))
+        choice = {
+            (OWN, FLATTENED): "micro-averaged AUC",
+            (SHARED, ROC): "the shared preprocessing for both",
+            (ONE_SIDED, ROC): f"the shared preprocessing for {b} alone",
+        }.get((row["preprocessing"], row["metric"]))
+        if choice:
+            subject = f"Shift of the difference in AUC, {a} − {b}, by {choice}"
+            subject = f"{subject}: {task_title(study, row['task'])}"
+            word = direction(row["ci_low"], row["ci_high"]).replace("difference", "shift")
+            found.append(finding_of(row, subject, word))
     return found

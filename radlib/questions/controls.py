@@ -196,6 +196,7 @@ def _frozen_study(study: Study, task: str, about: Task) -> Study:
     changes = {
         "settings": [setting],
         "epochs": {"frozen": options.epochs},
+        "patience": {},
         "seeds": options.seeds,
         "views": 1,
     }

@@ -10,7 +10,7 @@ resampled too, they are drawn separately on both sides although the networks are
 their variation twice in the difference in differences, which errs on the wide side.
 
 A set is external only if nobody is in both. Patients are left out, and counted, whose images lie in the task,
-by the rule of `radlib.questions.overlap`, or who are named like one of its patients, where both sets name
+by the rule of `radlib.data.overlap`, or who are named like one of its patients, where both sets name
 theirs.
 """
 
@@ -22,10 +22,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from radlib.data.images import open_packed
+from radlib.data.overlap import find, thumbnails_of
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
 from radlib.questions.auc.compute import bootstrap_pair, what_is_resampled
-from radlib.questions.overlap import find_in_corpora
 from radlib.questions.verdicts import (
     corrected,
     difference_columns,
@@ -135,7 +135,7 @@ def only_outside(study: Study, task: str, scored: FoldPredictions) -> tuple[Fold
     name = study.tasks[task].external
     manifests = [open_packed(study.dataset_dir(one)).manifest for one in (task, name)]
     here, there = (manifest["patient_id"] for manifest in manifests)
-    copies = find_in_corpora(study, [task], [name])[task, name].seen
+    copies, _ = find(thumbnails_of(study, name), thumbnails_of(study, task))
     named = set(here) & set(there) if all(_names_patients(study, one) for one in (task, name)) else set()
     both = there.isin(named | set(there[copies]))
     counts = {"n_found": int(copies.sum()), "n_left_out": there[both].nunique(), "n_named": len(named)}

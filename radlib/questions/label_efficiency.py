@@ -1,17 +1,20 @@
-"""How many training patients until the source no longer matters? (14_label_efficiency)
+"""Does the difference between sources depend on the number of training patients? (14_label_efficiency)
 
-Sources are compared at every size. `excess` is by how much more they differ than at the largest size: what a
-claim about small data means.
-
-Every task is another chance to be wrong, so p-values of differences, of equivalence and of `excess` are
-corrected (Holm) over the tasks of a pair at a size. Sizes of one task share patients, and are not corrected
-among one another.
+Networks of the first pretraining of each source learn from parts of the training patients and are tested on
+the same ones. Two tests ask whether their difference depends on the part: one of its trend, the change with
+each doubling of patients, and one against any shape that is not flat. `p_depends` is the smaller p of both,
+doubled (Bonferroni), then corrected over the tasks of a pair (Holm); so are differences, at each size.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from radlib.errors import of_task
 from radlib.progress import progress
@@ -26,23 +29,24 @@ from radlib.questions.verdicts import (
 from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import NOT_SHOWN, Finding, direction, finding_of
-from radlib.show.table import Column, Table, hidden, interval_columns, p_text
+from radlib.show.findings import Finding, direction, finding_of
+from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, p_text
 from radlib.stats.bootstrap import bootstrap_run_aucs, run_weights
-from radlib.stats.estimate import Estimate
+from radlib.stats.curves import p_flat, per_doubling
+from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
 from radlib.study import Study
-from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
+from radlib.study.titles import ordered_pairs, pair_title, task_title
 from radlib.training.partial import part_sizes, trained
 from radlib.training.results import Results, paired_runs
 
 NO_TASKS = "This study names no task in `label_efficiency.tasks`, so there is nothing to train and no curve."
 TESTED, BOTH = "patients tested", "patients tested and patients drawn"
-EXCESS = ("excess", "excess_low", "excess_high")
+TREND = ("trend", "trend_low", "trend_high")
 EFFICIENCY = Table(
     "label_efficiency.csv",
     "label_efficiency",
-    "task, pair of sources and part of the patients",
+    "task, or mean over tasks, pair of sources and part of the patients",
     [
         common.TASK,
         *common.PAIR,
@@ -52,50 +56,59 @@ EFFICIENCY = Table(
         *common.DELTA,
         Column("p_value", "two-sided, of no difference"),
         common.P_HOLM,
-        Column("p_tost", "of two one-sided tests of equivalence"),
-        Column("p_tost_holm", "the same after Holm's correction"),
         common.RESAMPLED,
         *interval_columns(
-            EXCESS[0],
-            "difference in differences: this size minus the largest",
-            "more than with all",
-            low=EXCESS[1],
-            high=EXCESS[2],
+            TREND[0],
+            "change of the difference with each doubling of the patients; in the row of the largest part",
+            "with each doubling",
+            low=TREND[1],
+            high=TREND[2],
         ),
-        Column("excess_p", "two-sided, of no difference in differences"),
-        Column("excess_p_holm", "after Holm's correction", "p of it (Holm)", p_text),
-        Column("sd_draws", "SD of one training's difference over draws of patients", "SD over draws", ".3f"),
+        Column("p_trend", "two-sided, of no trend; there"),
+        Column("p_flat", "of one true difference at all sizes, against any other shape; there"),
+        Column("p_depends", "twice the smaller one of both: of no dependence on the number of patients"),
+        Column("p_depends_holm", "the same after Holm's correction over the tasks", "p of it (Holm)", p_text),
         Column("repeats", "draws"),
         common.RUNS,
         Column("n_backbones", "networks"),
         Column("lr", "learning rate; 0 of a probe"),
         Column("n_validation_patients", "validation patients"),
+        *hidden(common.N_TASKS),
         common.COUNTS[0],
         *hidden(*common.COUNTS[1:]),
         *common.ORIGIN,
     ],
     index=3,
 )
-_CELL = ["backbone", "fold"]
-_DRAW = ["fraction", *_CELL, "order"]
-FAMILY = ["source_a", "source_b", "fraction"]
-CORRECTED = {"p_value": "p_holm", "p_tost": "p_tost_holm", "excess_p": "excess_p_holm"}
+_DRAW = ["fraction", "backbone", "fold", "order"]
+PAIR = ["source_a", "source_b", "n_tasks"]  # a family of tests; a mean over tasks is one of its own
+FAMILY = [*PAIR, "fraction"]
+COUNTED = ["n_patients", "n_images", "n_positive"]
 
 # Comparison -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Efficiency:
-    """`table` (`EFFICIENCY`): a row per task, pair and fraction.
-
-    curves: task, source, fraction, n_train_patients, auc (over the backbones that the source has), sd_draws,
-    n_backbones. worth (`WORTH`): a row per task, pair and size.
-    """
+    """table (`EFFICIENCY`): a row per task, pair and fraction, then the means over tasks; worth (`WORTH`)."""
 
     table: pd.DataFrame
-    curves: pd.DataFrame
     notes: list[str]
     worth: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class _Size:
+    """Two sources with one part of the patients. row: its columns; curves: the AUC of each source.
+
+    degrees: of freedom, of patients tested or, where they are fewer, of draws, which errs on the wide side.
+    """
+
+    row: dict
+    sides: Sequence[pd.DataFrame]
+    curves: Sequence[Estimate]
+    difference: Estimate
+    degrees: float
 
 
 def label_efficiency(study: Study) -> Efficiency:
@@ -105,27 +118,30 @@ def label_efficiency(study: Study) -> Efficiency:
         UserError: data or weights are missing, no frozen setting has the rate, or too few draws or patients
             for an interval.
     """
-    rows, worth, curves, notes = [], [], [pd.DataFrame()], []
+    found, notes = {pair: [] for pair in ordered_pairs(study)}, []
     for task in study.label_efficiency.tasks:
         sizes, said = part_sizes(study, task)
         results = trained(study, task, list(sizes["fraction"]))
         notes += said
         drawn = _drawn(study, results, task)
-        for pair in progress(ordered_pairs(study), description=f"bootstrap of {task}"):
+        for pair in progress(found, description=f"bootstrap of {task}"):
             sides = paired_runs(results.runs, pair, _DRAW)
             if sides[0].empty:
                 notes.append(f"{task_title(study, task)}: {pair_title(study, pair)} has no runs in common")
             else:
-                compared, sideways = _pair_rows(study, results, task, pair, sides, sizes, drawn)
-                rows, worth = rows + compared, worth + sideways
-        curves.append(_curves(results.runs, sizes).assign(task=task))
-    table = pd.DataFrame(rows, columns=[*(column.name for column in EFFICIENCY.columns), "least_p"])
+                found[pair].append(_sizes(study, results, task, sides, sizes, drawn))
+    every = [sizes for of_pair in found.values() for sizes in of_pair]
+    means = [mean for some in found.values() if len(some) > 1 and (mean := _mean(study, some))]
+    rows = [row for sizes in [*every, *means] for row in _rows(study, sizes[0].row["task"], sizes)]
+    table = pd.DataFrame(rows, columns=[*EFFICIENCY.names, "least_p"])
     notes += too_few_resamples(study, table, FAMILY)
-    table = corrected(table, FAMILY, CORRECTED)
+    table = corrected(table, FAMILY, {"p_value": "p_holm"})
+    table = corrected(table, PAIR, {"p_depends": "p_depends_holm"})
     same = {"resamples": study.compare.resamples, "simulated": study.simulated}
     lr = study.label_efficiency.lr if study.label_efficiency.train == "frozen" else 0
+    worth = [row for sizes in every if len(sizes) > 1 for row in _worth(study, sizes)]
     table = EFFICIENCY.frame(table.to_dict("records"), lr=lr, **same)
-    return Efficiency(table, pd.concat(curves, ignore_index=True), notes, WORTH.frame(worth, **same))
+    return Efficiency(table, notes, WORTH.frame(worth, **same))
 
 
 @of_task
@@ -140,123 +156,160 @@ def _drawn(study: Study, results: Results, task: str) -> dict[tuple[str, float],
 
 
 @of_task
-def _pair_rows(
-    study: Study, results: Results, task: str, pair, sides: list[pd.DataFrame], sizes: pd.DataFrame, drawn
-) -> tuple[list[dict], list[dict]]:
-    """Rows of `EFFICIENCY` and of `WORTH`."""
-    rows, differences, curves = [], [], []
-    about = {"task": task, "source_a": pair[0], "source_b": pair[1]}
+def _sizes(
+    study: Study, results: Results, task: str, sides: Sequence[pd.DataFrame], sizes: pd.DataFrame, drawn
+) -> list[_Size]:
+    """Of one pair, in the order of `sizes`."""
+    found, seed = [], seed_of(study.seed, "bootstrap", task)
     for size in sizes.to_dict("records"):
         fraction = size["fraction"]
         some = [side[side["fraction"] == fraction].sort_values("fold", kind="stable") for side in sides]
-        a, b = (_of_runs(*drawn[own, fraction], runs) for own, runs in zip(pair, some, strict=True))
+        a, b = (_of_runs(*drawn[runs["source"].iloc[0], fraction], runs) for runs in some)
         # The same draws of patients for all sizes and pairs, as of the patients tested.
         settings = [group["backbone"].to_numpy() for _, group in some[0].groupby("fold")]
-        seed = seed_of(study.seed, "bootstrap", task)
         weights = run_weights(settings, study.compare.resamples, seed) if fraction < 1 else None
         count = sum(len(np.unique(names)) for names in settings)
-        found, *curve = (x.mean_of_runs(weights, count) for x in (a - b, a, b))
-        differences, curves = [*differences, found], [*curves, curve]
-        rows.append(about | size | _row(study, some, found, curve) | tested(results.scores(task, some[0])))
-    spare = [row["n_runs"] - row["n_backbones"] * differences[0].folds for row in rows]
-    for row, found, own in zip(rows[:-1], differences, spare, strict=False):
-        row.update(_excess(study, found, differences[-1], own))
-    if len(rows) < 2:
-        return rows, []
-    patients, (of_a, of_b) = list(sizes["n_train_patients"]), zip(*curves, strict=True)
-    lost = {"diverged": next((row["diverged"] for row in rows if row["diverged"]), None)}
-    worth = worth_rows(study, patients, of_a, of_b, min(spare[:-1]))
-    return rows, [about | lost | row for row in worth]
+        difference, *curves = (x.mean_of_runs(weights, count) for x in (a - b, a, b))
+        degrees = difference.patients - difference.folds
+        if fraction < 1:
+            degrees = min(degrees, len(some[0]) - count)
+        known = {"task": task, "n_tasks": 1, **size, **tested(results.scores(task, some[0]))}
+        found.append(_size(study, known, some, curves, difference, degrees))
+    return found
 
 
 def _of_runs(names: pd.Index, aucs: Estimate, runs: pd.DataFrame) -> Estimate:
     return aucs.columns(names.get_indexer(runs["run"]))
 
 
-def _row(study: Study, sides: list[pd.DataFrame], found: Estimate, curve: list[Estimate]) -> dict:
-    delta = sides[0].assign(delta=sides[0]["test_auc"] - sides[1]["test_auc"])
-    drawn = (sides[0]["fraction"] < 1).all()
-    return {
-        "auc_a": curve[0].value,
-        "auc_b": curve[1].value,
-        **difference_columns(study, found),
-        "resampled": BOTH if drawn else TESTED,
-        "sd_draws": _scatter(delta, "delta"),
-        "repeats": sides[0]["order"].nunique(),
-        "n_runs": len(sides[0]),
-        "n_backbones": sides[0]["backbone"].nunique(),
-        "diverged": diverged(*sides),
-    }
-
-
-def _excess(study: Study, some: Estimate, most: Estimate, spare: int) -> dict[str, float]:
-    """By how much more the sources differ than at the largest size, with an interval.
-
-    Resampled patients are the same at all sizes, so replicates can be subtracted. Of the two degrees of
-    freedom, of patients tested and of draws, the smaller one counts, which errs on the wide side.
-
-    What errs on the narrow side: with all patients there is one training for every fold and backbone, so the
-    largest size enters without the variation of training, which several draws put into the smaller ones.
-    """
-    excess = replace(some - most, degrees=min(some.patients - some.folds, spare))
-    return estimate_columns(study, excess, EXCESS) | {"excess_p": excess.p_value()}
-
-
-def _curves(runs: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
-    of_size = runs.groupby(["source", "fraction"])
-    curves = of_size.agg(auc=("test_auc", "mean"), n_backbones=("backbone", "nunique"))
-    curves["sd_draws"] = [_scatter(some, "test_auc") for _, some in of_size]
-    return curves.reset_index().merge(sizes[["fraction", "n_train_patients"]], on="fraction")
-
-
-def _scatter(runs: pd.DataFrame, column: str) -> float:
-    """SD over draws of one training, within fold and backbone (divisor n - 1); NaN where nothing is drawn."""
-    return float(np.sqrt(runs.groupby(_CELL)[column].var(ddof=1).mean()))
-
-
-# Findings -------------------------------------------------------------------------------------------------
-
-
-def efficiency_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """The headline pair, task by task: from which size on nothing is shown, and whom few patients favour."""
-    pair = tuple(study.compare.headline)
-    found = []
-    for task, rows in style.of_pair(table, pair).groupby("task", sort=False):
-        rows = rows.sort_values("fraction")
-        lost = rows["diverged"].dropna() if "diverged" in rows else []
-        first, last = (
-            {**row, "diverged": next(iter(lost), None)} for _, row in rows.iloc[[0, -1]].iterrows()
-        )
-        title = f"AUC, {pair_title(study, pair)}: {task_title(study, task)}"
-        sizes = f"{title}, {last['n_train_patients']:,} training patients"
-        found.append(finding_of(last, sizes, _from(study, rows)))
-        if pd.notna(first["excess"]):
-            shown = first["excess_p_holm"] < 1 - study.compare.confidence
-            word = direction(first["excess_low"], first["excess_high"]) if shown else NOT_SHOWN
-            found.append(finding_of(first, f"{title}, fewest minus most patients", word, EXCESS))
+def _mean(study: Study, tasks: list[list[_Size]]) -> list[_Size]:
+    """Mean over tasks, each counting the same, at every part that all of them have."""
+    found, confidence = [], study.compare.confidence
+    for fraction in sorted(set.intersection(*({s.row["fraction"] for s in sizes} for sizes in tasks))):
+        some = [size for sizes in tasks for size in sizes if size.row["fraction"] == fraction]
+        rows = pd.DataFrame([size.row for size in some])
+        known = {"task": MEAN, "fraction": fraction, **rows[["n_tasks", *COUNTED]].sum()}
+        known |= rows[["n_train_patients", "n_validation_patients"]].mean().round()
+        sides = [pd.concat(side) for side in zip(*(size.sides for size in some), strict=True)]
+        curves = [mean_of(of, confidence) for of in zip(*(size.curves for size in some), strict=True)]
+        difference = mean_of([size.difference for size in some], confidence)
+        degrees = min(size.degrees for size in some)
+        found.append(_size(study, known, sides, curves, difference, degrees))
     return found
 
 
-def _from(study: Study, rows: pd.DataFrame) -> str:
-    """After Holm's correction: from which size on a difference is shown or none, and equivalence."""
-    alpha, margin, last = 1 - study.compare.confidence, study.compare.equivalence, rows.iloc[-1]
-    shown = ((rows["ci_low"] > 0) | (rows["ci_high"] < 0)) & (rows["p_holm"] < alpha)
-    size = _from_size(rows, ~shown)
-    if size is None:
-        same = shown & (np.sign(rows["delta"]) == np.sign(last["delta"]))
-        ahead = source_title(study, last["source_a" if last["delta"] > 0 else "source_b"])
-        return f"{ahead} is ahead from {_from_size(rows, same)} training patients on"
-    within = (rows["ci_low"] >= -margin) & (rows["ci_high"] <= margin)
-    equal = _from_size(rows, within & (rows["p_tost_holm"] < alpha))
-    word = f"{NOT_SHOWN} from {size} training patients on"
-    return f"{word}, equivalence from {equal} on" if equal else f"{word}, and no equivalence"
+def _size(study: Study, known: dict, sides, curves, difference: Estimate, degrees: float) -> _Size:
+    a, b = sides
+    row = {
+        **known,
+        "source_a": a["source"].iloc[0],
+        "source_b": b["source"].iloc[0],
+        "auc_a": curves[0].value,
+        "auc_b": curves[1].value,
+        **difference_columns(study, difference),
+        "resampled": BOTH if known["fraction"] < 1 else TESTED,
+        "repeats": a["order"].nunique(),
+        "n_runs": len(a),
+        "n_backbones": a["backbone"].nunique(),
+        "diverged": diverged(a, b),
+    }
+    return _Size(row, sides, curves, difference, degrees)
 
 
-def _from_size(rows: pd.DataFrame, holds: pd.Series) -> int | None:
-    """The smallest number of training patients from which on all rows hold; None where the largest does not.
+@of_task
+def _rows(study: Study, task: str, sizes: list[_Size]) -> list[dict]:
+    """Of `EFFICIENCY`; that of the largest size has the trend, and both tests of no dependence on the size.
 
-    Args:
-        rows: of one task and pair, fractions ascending; holds: bool, one per row.
+    Resampled patients are the same at all sizes, so replicates can be subtracted. With all patients nothing
+    is drawn: the tests speak of these training patients, and take the training with all of them as given.
     """
-    held = rows["n_train_patients"][holds[::-1].cummin()[::-1]]
-    return int(held.iloc[0]) if len(held) else None
+    rows = [size.row for size in sizes]
+    if len(sizes) > 1:
+        parts, degrees = [row["fraction"] for row in rows], min(size.degrees for size in sizes)
+        differences = [size.difference for size in sizes]
+        trend = per_doubling(parts, differences, degrees)
+        p = {"p_trend": trend.p_value(), "p_flat": p_flat(differences, degrees)}
+        p["p_depends"] = min(1.0, 2 * np.nanmin(list(p.values())))
+        rows[-1] |= estimate_columns(study, trend, TREND) | p
+    return rows
+
+
+def _worth(study: Study, sizes: list[_Size]) -> list[dict]:
+    """Rows of `WORTH`."""
+    rows, degrees = [size.row for size in sizes], min(size.degrees for size in sizes)
+    about = {name: rows[0][name] for name in ("task", "source_a", "source_b")}
+    about["diverged"] = next((row["diverged"] for row in rows if row["diverged"]), None)
+    a, b = zip(*(size.curves for size in sizes), strict=True)
+    patients = [row["n_train_patients"] for row in rows]
+    return [about | row for row in worth_rows(study, patients, a, b, degrees)]
+
+
+# What it shows --------------------------------------------------------------------------------------------
+
+
+def efficiency_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """The headline pair, over all tasks and task by task: does its difference depend on the size?"""
+    pair, found = tuple(study.compare.headline), []
+    for task, rows in style.of_pair(table, pair).groupby("task", sort=False):
+        lost = rows["diverged"].dropna() if "diverged" in rows else []
+        for row in rows.dropna(subset=TREND[0]).to_dict("records"):
+            subject = "Difference in AUC, change with each doubling of the training patients"
+            subject = f"{subject}, {pair_title(study, pair)}: {task_title(study, task)}"
+            row["diverged"] = next(iter(lost), None)
+            found.append(finding_of(row, subject, _word(study, row), TREND))
+    return sorted(found, key=lambda one: not one.subject.endswith(MEAN))
+
+
+def _word(study: Study, row: dict) -> str:
+    word = "no dependence on the number of patients shown"
+    if row["p_depends_holm"] < 1 - study.compare.confidence:
+        shape = {"higher": "rises with", "lower": "falls with"}
+        word = shape.get(direction(row[TREND[1]], row[TREND[2]]), "depends on") + " the number of patients"
+    return f"{word} (p = {p_text(study, row['p_depends_holm'])})".replace("= <", "<")
+
+
+def efficiency_figure(study: Study, table: pd.DataFrame) -> Figure:
+    """The difference of the headline pair against the number of training patients: a panel per task."""
+    pair = tuple(study.compare.headline)
+    rows = style.of_pair(table, pair)
+    tasks = list(rows.groupby("task", sort=False))
+    figure, panels, lowest, first = style.panel_rows(
+        len(tasks), 3, (0.5, 1.5), (2.9 if len(tasks) > 1 else 6, 2.5)
+    )
+    for panel, (task, some) in zip(panels, tasks, strict=True):
+        _differences(panel, study, some)
+        panel.set_title(task_title(study, task))
+    for panel in lowest:
+        panel.set_xlabel("training patients")
+    for panel in first:
+        panel.set_ylabel("difference in AUC")
+    dot = {"color": style.UNDECIDED, "lw": 1.6, "ms": 5}
+    handles = [
+        *style.source_handles(study, pair, lw=1.6, marker="o"),
+        Line2D([], [], **dot, marker="o", mfc="white", label="neither ahead after Holm's correction"),
+        Line2D([], [], **dot, ls="", marker="s", label="all patients train: nothing is drawn"),
+        Line2D([], [], color=style.BAND, lw=8, label="too small to matter"),
+    ]
+    title = f"{pair_title(study, pair)}\n{study.compare.confidence:.0%} intervals; colour: the source ahead"
+    style.legend_above(figure, handles, 2, title)
+    style.mark_simulated(figure, study)
+    return figure
+
+
+def _differences(panel: Axes, study: Study, rows: pd.DataFrame) -> None:
+    """Of one task, on a log axis with a tick wherever there is a mark."""
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.axhspan(-study.compare.equivalence, study.compare.equivalence, color=style.BAND, lw=0, zorder=0)
+    panel.axhline(0, color="0.25", lw=1, zorder=1)
+    panel.plot(rows["n_train_patients"], rows["delta"], color="0.4", lw=1.2, zorder=3)
+    for row in rows.to_dict("records"):
+        mark = style.difference_mark(study, row, "o" if row["resampled"] == BOTH else "s")
+        x, colour = row["n_train_patients"], mark["colour"]
+        panel.plot([x, x], [row["ci_low"], row["ci_high"]], color=colour, lw=1.6, zorder=3)
+        face = colour if mark["filled"] else "white"
+        panel.plot(x, row["delta"], mark["marker"], color=colour, mfc=face, ms=5, zorder=4)
+    sizes = sorted(rows["n_train_patients"])
+    panel.set(xscale="log", xlim=(sizes[0] / 1.25, sizes[-1] * 1.25))
+    panel.xaxis.set(major_locator=FixedLocator(sizes), minor_locator=NullLocator())
+    panel.xaxis.set_major_formatter(FixedFormatter([f"{size:,.0f}" for size in sizes]))
+    panel.tick_params(labelsize=8)

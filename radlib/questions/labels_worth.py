@@ -45,18 +45,16 @@ WORTH = Table(
 
 
 def worth_rows(
-    study: Study, sizes: Sequence[int], a: list[Estimate], b: list[Estimate], spare: int
+    study: Study, sizes: Sequence[int], a: Sequence[Estimate], b: Sequence[Estimate], degrees: float
 ) -> list[dict]:
     """Of one pair: for every size, how many patients b needs for the AUC of a.
 
     Args:
-        sizes: training patients, ascending; a, b: the curves; spare: degrees of freedom of the draws of
-            patients, which count where they are fewer than those of the patients tested.
+        sizes: training patients, ascending; a, b: the curves; degrees: of freedom.
     """
     rows = []
     for size, target in zip(sizes, a, strict=True):
-        found = patients_to_reach(sizes, b, target)
-        found = replace(found, degrees=min(found.patients - found.folds, spare))
+        found = replace(patients_to_reach(sizes, b, target), degrees=degrees)
         ends = (found.value, *found.interval(study.compare.confidence))
         row = dict(zip(NEEDED, (within(number, sizes) for number in ends), strict=True))
         about = {"n_train_patients": size, "auc_a": target.value, "smallest": sizes[0], "largest": sizes[-1]}

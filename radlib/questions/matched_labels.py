@@ -7,6 +7,10 @@ that are in the grid too come from the store.
 
 All pairs of a task are drawn with the same seed, so that draw i is of the same patients in each of them (and
 of the same trainings, where pairs have the same settings): the two differences of a share vary together.
+
+Random weights are always compared with both sources of the difference to be explained. A share of it is given
+only where either is shown to be better than they are: the interval of its difference to random weights lies
+above 0. Else the difference is not between two things that pretraining taught, and `withdrawn` says so.
 """
 
 from dataclasses import dataclass
@@ -16,15 +20,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from radlib.questions.auc.compute import bootstrap_pair, compare_sources
+from radlib.questions.auc.sources import compare_pretrainings
 from radlib.questions.verdicts import diverged
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.style import forest
+from radlib.show.style import forest, of_pair
 from radlib.show.table import MEAN, Column, Table, interval_columns, number
 from radlib.stats.estimate import BOTH, Estimate, mean_of
 from radlib.study import Study
+from radlib.study.common import RANDOM, is_random
 from radlib.study.questions import MatchedLabels
-from radlib.study.titles import pair_title, task_title
+from radlib.study.titles import pair_title, source_title, task_title
 from radlib.training.results import RUN, Results, check_results, paired_runs, settings_by_fold
 from radlib.training.transfer import transfer
 
@@ -32,7 +38,7 @@ NO_SOURCES = (
     "This study names no sources in `matched_labels`: it holds no corpus under two labellings, so there is "
     "nothing to compare here."
 )
-SHARE = ["share", "share_low", "share_high"]
+SHARE, WITHDRAWN = ["share", "share_low", "share_high"], "withdrawn"
 MATCHED = Table(
     "matched_labels.csv",
     "matched_labels",
@@ -47,6 +53,7 @@ MATCHED = Table(
         *interval_columns(
             SHARE[0], "share of the first pair's difference that is left", "share left", ".0%", *SHARE[1:]
         ),
+        Column(WITHDRAWN, "why no share is given", "no share, for", rare=True),
         Column("n_tasks", "tasks averaged"),
         *common.COUNTS,
         common.RUNS,
@@ -61,11 +68,13 @@ Pair = tuple[str, str]
 class Matched:
     """table: `MATCHED`, a row per task and pair, then the mean over tasks of every pair.
 
+    sources: the means over tasks again, as `SOURCES`; no rows where all were pretrained once.
     study: with the sources, backbones, settings and pairs of `matched_labels` in place of the study's own.
     """
 
     study: Study
     table: pd.DataFrame
+    sources: pd.DataFrame
     notes: list[str]
     computed: int
     reused: int
@@ -83,15 +92,19 @@ def matched_labels(study: Study) -> Matched:
     found = compare_sources(within, results)
     both = [found.table.assign(n_tasks=1), found.overall.assign(task=MEAN)]
     table = pd.concat([some[some["estimate"] == "grid_mean"] for some in both], ignore_index=True)
-    lost = [diverged(*_sides(results, row)) for _, row in table.iterrows()]
-    table = MATCHED.frame(with_shares(within, results, table).assign(diverged=lost).to_dict("records"))
+    table["diverged"] = [diverged(*_sides(results, row)) for _, row in table.iterrows()]
+    table = MATCHED.frame(with_shares(within, results, table).to_dict("records"))
+    over = compare_pretrainings(within, {"grid_mean": results})
+    over = over[(over["task"] == MEAN) | (len(results.tasks) == 1)]
     computed, reused = (sum(getattr(one, name) for one in done.values()) for name in ("computed", "reused"))
-    return Matched(within, table, found.notes, computed, reused)
+    return Matched(within, table, over, found.notes, computed, reused)
 
 
 def study_of_matched(study: Study) -> Study:
-    """The study with the part that `matched_labels` names; all else is the same, seeds and paths too."""
+    """The study with the part that `matched_labels` names, and random weights; all else is the same."""
     part = study.matched_labels
+    beside = [(source, RANDOM) for source in part.pairs[0] if not is_random(source)]
+    pairs = list(dict.fromkeys([*part.pairs, *beside]))
     settings = [
         setting.model_copy(update={"backbones": own})
         for setting in study.transfer.settings
@@ -100,10 +113,10 @@ def study_of_matched(study: Study) -> Study:
     ]
     return study.model_copy(
         update={
-            "sources": part.sources,
+            "sources": list(dict.fromkeys([*part.sources, RANDOM])),
             "backbones": {name: study.backbones[name] for name in part.backbones},
             "transfer": study.transfer.model_copy(update={"settings": settings}),
-            "compare": study.compare.model_copy(update={"pairs": part.pairs, "headline": part.pairs[0]}),
+            "compare": study.compare.model_copy(update={"pairs": pairs, "headline": pairs[0]}),
         }
     )
 
@@ -118,10 +131,10 @@ def pairs_left(part: MatchedLabels) -> tuple[Pair, list[Pair]]:
 
 
 def with_shares(study: Study, results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the columns `SHARE`: NaN where a pair is no part of the first, or none can be given.
+    """The table with the columns `SHARE`, NaN where a pair is no part of the first, and `WITHDRAWN`.
 
     Args:
-        study: with `matched_labels`; table: rows of tasks, and of `MEAN` over them.
+        study: of `study_of_matched`; table: rows of tasks, and of `MEAN` over them, with `diverged`.
     """
     first, left = pairs_left(study.matched_labels)
     drawn: dict[Pair, dict[str, Estimate]] = {pair: {} for pair in (first, *left)}
@@ -133,12 +146,25 @@ def with_shares(study: Study, results: Results, table: pd.DataFrame) -> pd.DataF
         part, whole = (drawn.get(pair, {}) for pair in (_pair(row), first))
         if row["task"] != MEAN:
             part, whole = ({t: e for t, e in side.items() if t == row["task"]} for side in (part, whole))
-        share = (np.nan, np.nan, np.nan)
+        share, why = (np.nan,) * 3, None
         if _pair(row) in left and list(part) == list(whole):
+            why = _withdrawn(study, table[table["task"] == row["task"]], first)
             of_part, of_whole = (mean_of(list(side.values()), confidence) for side in (part, whole))
-            share = of_part.share_of(of_whole, confidence)
-        shares.append(share)
-    return pd.concat([table, pd.DataFrame(shares, columns=SHARE, index=table.index)], axis=1)
+            share = share if why else of_part.share_of(of_whole, confidence)
+            why = why or ("the first difference is not shown" if np.isnan(share[0]) else None)
+        shares.append((*share, why))
+    columns = pd.DataFrame(shares, columns=[*SHARE, WITHDRAWN], index=table.index)
+    return pd.concat([table, columns], axis=1)
+
+
+def _withdrawn(study: Study, rows: pd.DataFrame, first: Pair) -> str | None:
+    """Which side of the first difference is not shown to be better than random weights, of a task's rows."""
+    for source in first:
+        beside = of_pair(rows, (source, RANDOM))
+        shown = (beside["ci_low"] > 0) & beside["diverged"].isna()
+        if not is_random(source) and not shown.any():
+            return f"random weights may reach as much as {source_title(study, source)}"
+    return None
 
 
 def replicates(study: Study, results: Results, row: pd.Series) -> Estimate:
@@ -173,12 +199,14 @@ def matched_figure(study: Study, table: pd.DataFrame) -> Figure:
 
 
 def matched_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """Each pair over all tasks, and which share of the first one's difference is left."""
+    """Each pair over all tasks, and which share of the first difference is left, or why none is given."""
     found = []
     for row in table[table["task"] == MEAN].to_dict("records"):
         verdict = direction(row["ci_low"], row["ci_high"])
         if pd.notna(row["share"]):
             share, low, high = (number(row[name], ".0%") for name in SHARE)
             verdict += f"; {share} ({low} to {high}) of the first difference is left"
+        elif isinstance(why := row.get(WITHDRAWN), str):
+            verdict += f"; no share of the first difference is given, for {why}"
         found.append(finding_of(row, f"AUC, {pair_title(study, _pair(row))}: {MEAN}", verdict))
     return found

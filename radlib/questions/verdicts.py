@@ -80,10 +80,14 @@ def diverged(*sides: pd.DataFrame) -> str | None:
 
     Args:
         sides: for each source the runs that its mean is taken over, with the columns source and, if any of
-            them may have diverged, diverged.
+            them may have, diverged and (U-Nets) collapsed.
     """
-    counts = [(int(runs["diverged"].sum()) if "diverged" in runs else 0, runs) for runs in sides]
-    said = [f"{n} of {len(runs)} runs of {runs['source'].iloc[0]} diverged" for n, runs in counts if n]
+    said = [
+        f"{int(runs[fault].sum())} of {len(runs)} runs of {runs['source'].iloc[0]} {fault}"
+        for fault in ("diverged", "collapsed")
+        for runs in sides
+        if fault in runs and runs[fault].any()
+    ]
     return ", ".join(said) or None
 
 

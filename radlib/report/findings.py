@@ -16,14 +16,9 @@ from radlib.questions.external import EXTERNAL, external_findings
 from radlib.questions.improvement import IMPROVEMENT, improvement_findings
 from radlib.questions.label_efficiency import EFFICIENCY, efficiency_findings
 from radlib.questions.labels_worth import WORTH, worth_findings
-from radlib.questions.lesions.compare import (
-    DICE,
-    RESIZE,
-    collapse_findings,
-    lesion_findings,
-    resize_findings,
-)
+from radlib.questions.lesions.compare import DICE, collapse_findings, lesion_findings
 from radlib.questions.lesions.measured import load_segmented
+from radlib.questions.lesions.resize import RESIZE, resize_findings
 from radlib.questions.matched_labels import MATCHED, matched_findings
 from radlib.questions.overlap import OVERLAP, overlap_findings
 from radlib.questions.passport import PASSPORT, passport_findings
@@ -51,14 +46,14 @@ QUESTIONS = {
         (CALIBRATION, calibration_findings, "08_beyond_the_mean#calibration-table"),
     ],
     "Do the intervals cover the true value?": [(VALIDITY, validity_findings, "09_validity#all")],
-    "Can preprocessing and metric explain the published gain?": [
+    "By how much do preprocessing and metric shift a difference?": [
         (CONFOUNDS, confounds_findings, "10_confounds#differences-table")
     ],
     "What can be had without looking at the content?": [
         (SHORTCUTS, shortcuts_findings, "10_confounds#shortcuts-table")
     ],
     "Has a source seen the test images?": [(OVERLAP, overlap_findings, "10_confounds#overlap")],
-    "How many training patients until the source stops mattering?": [
+    "Does a difference depend on the number of training patients?": [
         (EFFICIENCY, efficiency_findings, "14_label_efficiency#table"),
         (WORTH, worth_findings, "14_label_efficiency#worth"),
     ],

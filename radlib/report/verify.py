@@ -26,8 +26,9 @@ from radlib.questions.auc.sources import SOURCES, compare_pretrainings
 from radlib.questions.calibration import CALIBRATION
 from radlib.questions.improvement import IMPROVEMENT, improvement_table
 from radlib.questions.lesions import compare as lesions
-from radlib.questions.lesions.compare import DICE, RESIZE
+from radlib.questions.lesions.compare import DICE
 from radlib.questions.lesions.measured import lesion_tasks, load_localised, load_segmented
+from radlib.questions.lesions.resize import RESIZE, compare_resize
 from radlib.questions.ranking import RANKS
 from radlib.questions.start import RANKING, counting_tasks
 from radlib.questions.validity.coverage import VALIDITY, coverage_table
@@ -99,7 +100,7 @@ def _dice(study: Study) -> None:
     located = load_localised(study, load_results(study, lesion_tasks(study)))
     methods = [found for found in (located, load_segmented(study)) if found.tasks]
     DICE.write(study, lesions.compare_found(study, methods))
-    RESIZE.write(study, lesions.compare_resize(study, methods))
+    RESIZE.write(study, compare_resize(study, methods))
 
 
 def _beyond(study: Study) -> None:

@@ -56,7 +56,7 @@ def complete(study: Study) -> dict[str, Any]:
     # what a task's runs read beside its own images and all weights: its external set
     paths = {name: study.tasks[name].external or "" for name in study.trained_tasks}
     transferred = {
-        name: f"data/{study.name}/{other}" if other else study.tasks[name].path
+        name: f"data/{study.name}/tasks/{other}" if other else study.tasks[name].path
         for name, other in paths.items()
     }
     values = {

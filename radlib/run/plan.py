@@ -159,8 +159,9 @@ def _how(devices: int) -> str:
     kind = "graphics card" if compute.device().type == "cuda" else "processor core"
     return (
         f"Device time is that of one {kind} like this machine's, calibrated just now; wall time is with "
-        f"{devices} such device{'s' * (devices > 1)} and nothing else on them. Disk is what stays; memory is "
-        "what one process reads in every epoch: 06_segment needs it, 04_transfer waits for the disk without."
+        f"{devices} such device{'s' * (devices > 1)} and nothing else on them. Runs that may stop early "
+        "count with their most epochs. Disk is what stays; memory is what one process reads in every epoch: "
+        "06_segment needs it, 04_transfer waits for the disk without."
     )
 
 

@@ -23,7 +23,7 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 COLOURS += ["#882255", "#999933", "#332288"]
 UNDECIDED = "#6E6E6E"
 BAND = "0.9"
-ON_ONE_LINE = 30  # characters of two sources above a panel
+ON_ONE_LINE = 20  # characters of two sources above a panel
 STAMP = "simulated images: shows the machinery, not evidence"
 plt.rcParams.update(
     {"axes.titlesize": 10, "figure.titlesize": 10, "legend.title_fontsize": 10}
@@ -133,7 +133,7 @@ def banded(axes: Axes, x: pd.Series, value: pd.Series, low: pd.Series, high: pd.
 
 
 # Intervals ------------------------------------------------------------------------------------------------
-_MARK = {"series": "", "marker": "o", "filled": True, "reference": np.nan}
+_MARK = {"series": "", "marker": "o", "filled": True}
 
 
 def intervals(
@@ -148,8 +148,7 @@ def intervals(
 
     Args:
         marks: `panel`, `row`, `value`, `ci_low`, `ci_high` and `colour`; where wanted `series`, whose marks
-            stand side by side in a row, `marker`, `filled`, and `reference`: what else the value is to be
-            seen against, as a grey line.
+            stand side by side in a row, `marker` and `filled`.
         line: where a vertical line stands, in the middle of one scale for all panels if at 0.
         across: most panels in a row.
     """
@@ -158,7 +157,7 @@ def intervals(
     places = dict(zip(series, np.linspace(-0.32, 0.32, len(series)) if len(series) > 1 else [0], strict=True))
     size = (3.4 if len(names) > 1 else 6, 1.1 + max(0.34, 0.16 * (len(series) + 1)) * len(rows))
     found = panel_rows(len(names), across, (2.2, 0.8), size, sharex)
-    limit = span(marks[["value", "ci_low", "ci_high", "reference"]].to_numpy(dtype=float))
+    limit = span(marks[["value", "ci_low", "ci_high"]].to_numpy(dtype=float))
     for panel, name in zip(found.panels, names, strict=True):
         row_axis(quiet(panel), rows)
         panel.set_title(name)
@@ -169,9 +168,6 @@ def intervals(
         some = marks[marks["panel"] == name]
         for mark in some.to_dict("records"):
             draw_mark(panel, mark, rows.index(mark["row"]) + places[mark["series"]])
-        for (row, reference), same in some.dropna(subset="reference").groupby(["row", "reference"]):
-            y = rows.index(row) + same["series"].map(places)
-            panel.vlines(reference, y.min() - 0.13, y.max() + 0.13, color="0.55", lw=2.5, zorder=1)
     for panel in found.lowest:
         panel.set_xlabel(xlabel)
     mark_simulated(found.figure, study)

@@ -1,13 +1,62 @@
-"""A learning curve read sideways: how many training patients reach a given AUC?"""
+"""Curves over the number of training patients: do they depend on it, and how many reach a given AUC?"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.stats import f as fisher
 
 from radlib.stats.estimate import Estimate
 
 FEWER, NOT_REACHED = 0.0, np.inf
+
+
+def per_doubling(sizes: Sequence[int], curve: Sequence[Estimate], degrees: float) -> Estimate:
+    """By how much a curve changes with each doubling: its slope on log2 of the size, by least squares.
+
+    Args:
+        sizes: two or more; curve: the figure at each, replicate i of all being of the same resample;
+        degrees: of freedom of the interval.
+
+    >>> points = [Estimate(level, np.full(9, level), patients=30) for level in (0.09, 0.07, 0.05)]
+    >>> round(per_doubling([10, 20, 40], points, degrees=29).value, 3)
+    -0.02
+    """
+    logs = np.log2(sizes)
+    weights = (logs - logs.mean()) / ((logs - logs.mean()) ** 2).sum()
+    value = float(sum(w * point.value for w, point in zip(weights, curve, strict=True)))
+    draws = sum(w * point.replicates for w, point in zip(weights, curve, strict=True))
+    return replace(min(curve, key=_spare), value=value, replicates=draws, degrees=degrees)
+
+
+def p_flat(curve: Sequence[Estimate], degrees: float) -> float:
+    """p of the hypothesis that a curve has one true value at all sizes, against any other shape.
+
+    Hotelling's T^2 of the differences to the last point (1931, doi 10.1214/aoms/1177732979), with the
+    covariance of their replicates, which is widened for few patients as an expanded percentile interval is.
+    For two points it is the t-test of their difference. NaN where there are more differences than degrees of
+    freedom; 1 where no replicate differs from another.
+
+    >>> noise = np.random.default_rng(0).normal(0, 0.01, (3, 2000))
+    >>> curve = [Estimate(level, level + x, patients=99) for level, x in zip((0.04, 0, 0), noise)]
+    >>> p_flat(curve, degrees=40) < 0.05, p_flat(curve[1:], degrees=40) > 0.5
+    (True, True)
+    """
+    values, draws = np.array([x.value for x in curve]), np.stack([x.replicates for x in curve])
+    moved, few = values[:-1] - values[-1], min(curve, key=_spare)
+    covariance = np.atleast_2d(np.cov(draws[:-1] - draws[-1])) * few.patients / (few.patients - few.folds)
+    if not np.isfinite(covariance).all():
+        return np.nan
+    rank = int(np.linalg.matrix_rank(covariance))
+    left = degrees - rank + 1
+    if rank == 0 or left <= 0:
+        return np.nan if rank else 1.0
+    squared = float(moved @ np.linalg.pinv(covariance, hermitian=True) @ moved)
+    return float(fisher.sf(squared * left / (degrees * rank), rank, left))
+
+
+def _spare(one: Estimate) -> int:
+    return one.patients - one.folds
 
 
 def patients_to_reach(sizes: Sequence[int], curve: Sequence[Estimate], target: Estimate) -> Estimate:

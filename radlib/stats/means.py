@@ -1,8 +1,9 @@
 """Paired, patient-clustered bootstrap of a mean over images, such as the mean Dice.
 
 Patients are drawn as in `radlib.stats.bootstrap`, within each fold, of one class; given settings, the
-trainings of each setting are drawn with them. The mean over the drawn images is a ratio of two sums that both
-vary; it is taken anew in every resample.
+trainings of each setting are drawn with them; given networks, other pretrainings of them are covered, as in
+`radlib.stats.pretrainings`. The mean over the drawn images is a ratio of two sums that both vary; it is taken
+anew in every resample.
 """
 
 from dataclasses import dataclass, replace
@@ -14,20 +15,19 @@ from scipy.stats import wilcoxon
 from radlib.stats.bootstrap import run_weights
 from radlib.stats.estimate import Estimate
 from radlib.stats.folds import check_disjoint, draw_counts
+from radlib.stats.pretrainings import components, over_pretrainings
 
 
 @dataclass(frozen=True, eq=False)
 class MeanDifference:
-    """Means of two sides, their difference a - b, and the relative gain (a - b) / b.
+    """Means of two sides, and their difference a - b.
 
-    gain: NaN where b's mean is 0, in the data or in a resample.
     wilcoxon_p: of the patients' mean differences, as a check by another method.
     """
 
-    mean_a: float
-    mean_b: float
+    a: Estimate
+    b: Estimate
     difference: Estimate
-    gain: Estimate
     wilcoxon_p: float
 
 
@@ -39,18 +39,21 @@ def bootstrap_mean_difference(
     resamples: int,
     seed: int,
     settings: np.ndarray | None = None,
+    networks: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> MeanDifference:
     """Compare two figures of the same images, such as Dice, by their means over images.
 
     Args:
-        a, b: (n,) float, one figure per image and side; with settings, (R, n), one per training and image.
+        a, b: (n,) float, one figure per image and side; with settings, (R, n), one per training and image;
+            with networks, (k, n), one per pretrained network and image.
         patients: (n,) ids; folds: (n,) the fold in which the image is tested.
         settings: (R,) the setting of each training, at least two of each, if these are to be resampled.
+        networks: (k,) of each side, the name of each pretrained network, every name as often as the others.
 
     >>> dice, patients = np.linspace(0.4, 0.8, 30), np.arange(30) // 2
     >>> found = bootstrap_mean_difference(dice + 0.05, dice, patients, patients % 3, 1000, seed=0)
-    >>> round(found.difference.value, 3), round(found.gain.value, 3), found.difference.patients
-    (0.05, 0.083, 15)
+    >>> round(found.a.value, 3), round(found.difference.value, 3), found.difference.patients
+    (0.65, 0.05, 15)
     """
     a, b = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (a, b))
     _check(a.mean(axis=0) - b.mean(axis=0), patients, folds)
@@ -58,21 +61,25 @@ def bootstrap_mean_difference(
     images, fold_of = np.bincount(of_image).astype(np.float64), np.asarray(folds)[first]
     sums = [np.array([np.bincount(of_image, run) for run in side]) for side in (a, b)]
     both = _run_means(np.concatenate(sums), images, fold_of, resamples, seed)
-    side_of = np.tile(np.repeat([0, 1], len(a)), both.folds)
+    side_of = np.tile(np.repeat([0, 1], [len(a), len(b)]), both.folds)
     sides = [both.columns(side_of == side) for side in (0, 1)]
     trainings = ()
     if settings is not None:
         weights = run_weights([settings] * both.folds, resamples, seed)
         trainings = weights, both.folds * len(np.unique(settings))
-    difference, *means = (x.mean_of_runs(*trainings) for x in (sides[0] - sides[1], *sides))
+    means = [side.mean_of_runs(*trainings) for side in sides]
+    if networks is None:
+        difference = (sides[0] - sides[1]).mean_of_runs(*trainings)
+    else:
+        values, draws = both.value.reshape(both.folds, -1), both.replicates.reshape(resamples, both.folds, -1)
+        each = replace(both, value=values.mean(axis=0), replicates=draws.mean(axis=1))
+        parts = components(each, side_of[: len(each.value)], np.concatenate(networks))
+        difference = over_pretrainings(parts, seed)
     difference = replace(difference, value=float(a.mean() - b.mean()))
-    gains = _gain(*(mean.replicates for mean in means))
-    value = float(_gain(*(mean.value for mean in means))) if np.isfinite(gains).all() else np.nan
-    gain = replace(difference, value=value, replicates=gains)
     # Signed-rank test of patients (Wilcoxon 1945, doi 10.2307/3001968); 1 where all differences are 0.
-    by_patient = (sums[0] - sums[1]).mean(axis=0) / images
+    by_patient = (sums[0].mean(axis=0) - sums[1].mean(axis=0)) / images
     p = float(wilcoxon(by_patient).pvalue) if by_patient.any() else 1.0
-    return MeanDifference(means[0].value, means[1].value, difference, gain, p)
+    return MeanDifference(*means, difference, p)
 
 
 def _run_means(
@@ -93,11 +100,6 @@ def _run_means(
     value = len(found) * np.concatenate(found) / images.sum()
     replicates = len(found) * np.concatenate(totals, axis=1) / drawn[:, np.newaxis]
     return Estimate(value, replicates, len(images), len(found))
-
-
-def _gain(a, b):
-    """(a - b) / b; NaN where b is 0."""
-    return np.divide(a - b, b, out=np.full(np.shape(b), np.nan), where=np.asarray(b) != 0)
 
 
 def _check(figures: np.ndarray, patients: np.ndarray, folds: np.ndarray) -> None:

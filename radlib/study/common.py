@@ -9,8 +9,9 @@ from annotated_types import Ge, Gt, Len
 from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, ValidationInfo
 from pydantic_core import ErrorDetails
 
-Train = Literal["frozen", "top10", "top", "all", "logistic", "knn"]
+Trained = Literal["frozen", "top10", "top", "all"]
 PROBES = ("logistic", "knn")  # read stored features, and train by no gradient: no rate, epochs or seed
+Train = Literal[Trained, "logistic", "knn"]
 Resize = Literal["stretch", "letterbox"]
 RANDOM = "random"
 

@@ -100,7 +100,7 @@ class Confounds(Strict):
 
 
 class LabelEfficiency(Strict):
-    """Frozen runs on parts of the training patients: from which size on does the source no longer matter?"""
+    """Frozen runs on parts of the training patients: does a difference depend on their number?"""
 
     tasks: Each[common.ComparedName] = []
     backbones: Each[common.BackboneName] = Field([], description="none named: all of the study")
@@ -124,7 +124,8 @@ class MatchedLabels(Strict):
     """Sources set against each other beside the grid, to tell what images show from how they are labelled.
 
     The first of `pairs` is the difference to be explained. Pairs with the same second source show what is
-    left of it when labels are matched, pairs with the same first source what its finer labels add.
+    left of it when labels are matched, pairs with the same first source what its finer labels add. Random
+    weights are always set beside both sources of the first pair.
     """
 
     sources: Each[common.WeightsName] = Field([], description="they need not be among the study's")

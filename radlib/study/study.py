@@ -98,7 +98,8 @@ class Study(Strict):
 
     # Under the study's name: another study may call another dataset, source or task the same.
     def dataset_dir(self, dataset: str) -> Path:
-        return self.root / "data" / self.name / dataset
+        kind = "tasks" if dataset in self.tasks else "corpora"
+        return self.root / "data" / self.name / kind / dataset
 
     def model_file(self, source: str, backbone: str, replicate: int = 0) -> Path:
         name = backbone if replicate == 0 else f"{backbone}.{replicate + 1}"
@@ -197,9 +198,9 @@ class Study(Strict):
 
     def segmentation_runs_of(self, task: str) -> list[Run]:
         """Every run of a task in segmentation, likewise."""
-        return self._runs(task, self.segment.settings)
+        return self._runs(task, self.segment.settings, self.segment.replicates)
 
-    def _runs(self, task: str, settings: list) -> list[Run]:
+    def _runs(self, task: str, settings: list, most: int | None = None) -> list[Run]:
         cost = {"top10": 1, "top": 2, "all": 3}
         return [
             Run(task, source, backbone, setting.train, setting.lr, fold, seed, replicate)
@@ -207,7 +208,7 @@ class Study(Strict):
             for backbone in (setting.backbones or self.backbones)
             for source in self.sources
             if backbone in self.backbones_of(source)
-            for replicate in range(self.replicates_of(source, backbone))
+            for replicate in range(self.replicates_of(source, backbone))[:most]
             for fold in range(self.tasks[task].folds)
             for seed in self.transfer.seeds[: 1 if setting.train in PROBES else None]
         ]

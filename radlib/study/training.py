@@ -8,10 +8,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from radlib.study.common import PROBES, BackboneName, Each, Strict, TaskName, Train
+from radlib.study.common import PROBES, BackboneName, Each, Strict, TaskName, Train, Trained
 
 Strength = Annotated[float, Field(gt=0)]
 Neighbours = Annotated[int, Field(ge=1)]
+Epochs = Annotated[int, Field(ge=1)]
+Patience = Annotated[
+    dict[Trained, Epochs],
+    Field(description="epochs without a lower validation loss that end a run; `epochs` is then the most"),
+]
 
 
 class Backbone(Strict):
@@ -50,6 +55,9 @@ class _Learning(Strict):
         for setting in self.settings:
             if setting.train not in (*PROBES, *self.epochs):
                 raise ValueError(f"epochs has no entry for '{setting.train}'")
+        for regime in self.patience:
+            if regime not in self.epochs:
+                raise ValueError(f"patience names '{regime}', of which epochs has no entry")
         for a, b in combinations(self.settings, 2):
             disjoint = a.backbones and b.backbones and not set(a.backbones) & set(b.backbones)
             if (a.train, a.lr) == (b.train, b.lr) and not disjoint:
@@ -60,7 +68,8 @@ class _Learning(Strict):
 
 class Transfer(_Learning):
     settings: list[Setting] = Field(min_length=1)
-    epochs: dict[Train, int] = Field({}, description="epochs for each of frozen, top10, top and all")
+    epochs: dict[Trained, Epochs] = Field({}, description="of each regime that trains by gradient")
+    patience: Patience = {}
     batch_size: int = Field(32, ge=2)
     dropout: float = Field(0.5, ge=0, lt=1)
     views: int = Field(2, ge=1, description="stored views per image: the image itself and augmented ones")
@@ -93,8 +102,12 @@ class Segment(_Learning):
     tasks: Each[TaskName] = Field([], description="tasks with lesion masks")
     size: int = Field(96, ge=32, le=1024, description="input side, px; the Inceptions need at least 75")
     settings: list[SegmentSetting] = []
-    epochs: dict[Literal["frozen", "all"], int] = {}
+    epochs: dict[Literal["frozen", "all"], Epochs] = {}
+    patience: Patience = {}
     batch_size: int = Field(16, ge=2)
+    replicates: int | None = Field(
+        None, ge=1, le=100, description="most pretrainings of each network that draw, the first; None: all"
+    )
     decoder: list[int] = Field(
         [256, 128, 64, 32, 16],
         min_length=5,

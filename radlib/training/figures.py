@@ -57,7 +57,8 @@ def learning_curves(
 ) -> Figure:
     """Validation loss by epoch, or by what a probe chooses among, one panel per regime.
 
-    Median over runs with the range of the middle half.
+    Median over runs with the range of the middle half. Where runs stopped at different epochs the lowest loss
+    so far is shown, which is what a run that has stopped keeps: the last to stop would be those that improve.
     """
     table = _with_titles(study, history.merge(runs[["run", "source", "train"]], on="run"))
     regimes = [regime for regime in TRAIN if regime in set(table["train"])]
@@ -65,9 +66,11 @@ def learning_curves(
     for axis, regime in zip(axes[0], regimes, strict=True):
         some = table[table["train"] == regime]
         band = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"lw": 0, "alpha": 0.15}}
-        x = "choice" if regime in CHOICES else "epoch"
+        x, shown = "choice" if regime in CHOICES else "epoch", loss
+        if x == "epoch" and some.groupby("run")[x].max().nunique() > 1:
+            some, shown = _lowest_so_far(some), f"lowest {loss} so far"
         sns.lineplot(some, x=x, y="val_loss", marker="o", ax=axis, **band, **_colours(study, some))
-        axis.set(ylabel=loss, title=f"{TRAIN[regime]}:\nmedian, middle half of runs")
+        axis.set(ylabel=shown, title=f"{TRAIN[regime]}:\nmedian, middle half of runs")
         if x == "choice":
             axis.set(xscale="log", xlabel=CHOICES[regime])
         else:
@@ -77,6 +80,12 @@ def learning_curves(
     legend_above(figure, source_handles(study, runs["source"], marker="o", ms=5))
     mark_simulated(figure, study)
     return figure
+
+
+def _lowest_so_far(history: pd.DataFrame) -> pd.DataFrame:
+    """The same up to the last epoch of the longest run."""
+    wide = history.pivot(index="epoch", columns=["run", "source"], values="val_loss")
+    return wide.cummin().ffill().unstack().rename("val_loss").reset_index()
 
 
 def runs_by_setting(study: Study, runs: pd.DataFrame) -> Figure:

@@ -33,7 +33,7 @@ from radlib.store import load_run, save_run
 from radlib.study import Run, Study
 
 # Of a section of the study: what says which runs there are, not how one is trained.
-WHICH = {"settings", "tasks", "seeds", "epochs", "strengths", "neighbours"}
+WHICH = {"settings", "tasks", "seeds", "replicates", "epochs", "patience", "strengths", "neighbours"}
 
 
 class RunGroup(ABC):
@@ -116,7 +116,8 @@ class RunGroup(ABC):
 
     def digest(self, run: Run) -> str:
         """Of all that determines a run's result; how networks are trained does not determine a probe's."""
-        how = (self.options.epochs.get(run.train), self.options.model_dump(exclude=WHICH))
+        lengths = self.options.epochs.get(run.train), self.options.patience.get(run.train)
+        how = (*lengths, self.options.model_dump(exclude=WHICH))
         if run.train in self.probes:
             how = getattr(self.options, self.probes[run.train])
         return digest_of(
@@ -171,29 +172,38 @@ class RunGroup(ABC):
     ) -> tuple[dict[str, float], list[dict[str, float]]]:
         """Adam at a constant rate; ends with the weights of the lowest validation loss (as published).
 
+        The rate follows no schedule, which would be laid out for the most epochs: a run that stops early is
+        the beginning of the one that goes on.
+
         Returns:
-            `best_epoch` (from 1; 0 where training diverged) with its validation figures; those of all epochs.
+            `best_epoch` (from 1; 0 where training diverged) with its validation figures, `last_epoch`, and
+            whether the run `stopped_early`, for want of a lower loss; the figures of all epochs.
         """
-        epochs, batch_size = self.options.epochs[run.train], self.options.batch_size
+        options, images = self.options, len(self.packed.manifest) * self.passes[run.train]
+        epochs, patience = options.epochs[run.train], options.patience.get(run.train, math.inf)
         trained = [p for p in learner.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=run.lr, fused=True)
         best, kept, history = {"best_epoch": 0, "val_loss": math.inf, **self.diverged}, {}, []
         for epoch in range(epochs):
             learner.train()
             total = 0.0
-            for rows in batches.shuffled(train, batch_size, generator):
+            for rows in batches.shuffled(train, options.batch_size, generator):
                 loss = self.loss_of(learner, rows, epoch, generator)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
                 total += loss.detach().double() * len(rows)
-                self.advance(len(self.packed.manifest) * self.passes[run.train] * len(rows) / len(train))
+                self.advance(images * len(rows) / len(train))
             figures = self.validate(learner, validation)
             history.append({"epoch": epoch + 1, "train_loss": float(total) / len(train), **figures})
             if figures["val_loss"] < best["val_loss"]:
                 best, kept = {"best_epoch": epoch + 1, **figures}, _trained_state(learner)
+            stopped = epoch + 1 - best["best_epoch"] >= patience
+            if stopped:
+                self.advance(images * (epochs - epoch - 1))
+                break
         learner.load_state_dict(kept, strict=False)
-        return best, history
+        return {**best, "last_epoch": epoch + 1, "stopped_early": stopped}, history
 
     def loss_of(self, learner: nn.Module, rows: np.ndarray, epoch: int, generator) -> Tensor:
         with compute.autocast():

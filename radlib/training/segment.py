@@ -4,8 +4,12 @@ The loss is cross-entropy plus soft Dice loss. A pixel is lesion where its proba
 IoU and the 95 % Hausdorff distance are measured in the image's own pixels. A mask that the publisher left
 empty says "no lesion here": predicting none counts 1 in Dice and IoU and 0 px in distance; predicting any
 counts 0, and the diagonal of the image.
+
+A U-Net may *collapse*: it draws nothing, or everything, whatever it is shown. `val_lost` is the share of the
+validation images with a lesion on which its mask misses the lesion whole or fills the frame.
 """
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +23,7 @@ from radlib import compute
 from radlib.data.images import Packed, open_packed
 from radlib.data.parts import check_masks
 from radlib.machines.workers import Advance
-from radlib.networks.localise import resized
+from radlib.networks.localise import baselines, resized
 from radlib.networks.segmenters import FrozenSegmenter, WholeSegmenter, encoded, pictures_of
 from radlib.networks.weights import Weights
 from radlib.stats.dice import dices, mask_figures
@@ -27,17 +31,23 @@ from radlib.store import write_table
 from radlib.study import Run, Study
 from radlib.training.grid import Finished, RunGroup, carry_out
 
+WHOLE = 0.95  # share of the frame beyond which a mask fills it
+
 
 def segment(study: Study, task: str, save: bool = False) -> Finished:
     """Train every U-Net of a task that the store does not hold yet, and gather the tables.
 
     Returns:
-        predictions with `MASK_FIGURES` and the mask in the image's own pixels, as bits.
+        predictions with `MASK_FIGURES` and the mask in the image's own pixels, as bits; and, without a
+        mask, what the guesses of `baselines` have.
     Raises:
         UserError: data or weights are missing or damaged, the task has no masks, or a part of a fold none.
     """
-    check_masks(open_packed(study.dataset_dir(task)).manifest, task)
-    done = carry_out(study, task, study.segmentation_runs_of(task), SegmentGroup, f"segment {task}")
+    packed, runs = open_packed(study.dataset_dir(task)), study.segmentation_runs_of(task)
+    check_masks(packed.manifest, task)
+    done = carry_out(study, task, runs, SegmentGroup, f"segment {task}")
+    guessed = baselines(packed, sorted(done.runs["fold"].unique()), drawn=True)
+    done = replace(done, predictions=pd.concat([done.predictions, guessed], ignore_index=True))
     if save:
         write_table(done.runs, study.result_dir(task) / "segmentation_runs.parquet")
         write_table(done.predictions, study.result_dir(task) / "segmentation.parquet")
@@ -50,7 +60,7 @@ class SegmentGroup(RunGroup):
     section, folder = "segment", "segmentation"
     stored = ("frozen",)
     passes = {"frozen": 1.5, "all": 5.0}
-    diverged = {"val_dice": 0.0}
+    diverged = {"val_dice": 0.0, "val_lost": 1.0}
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         super().__init__(study, task, packed, weights, advance)
@@ -85,8 +95,11 @@ class SegmentGroup(RunGroup):
         return cross_entropy + DiceLoss(BINARY_MODE)(logits[:, None], targets[:, None])
 
     def figures(self, logits: Tensor, targets: Tensor, rows: np.ndarray) -> dict[str, float]:
-        found = dices((logits > 0).numpy(), targets.bool().numpy())
-        return {"val_dice": float(found.mean())}
+        drawn, lesions = (logits > 0).numpy(), targets.bool().numpy()
+        found = dices(drawn, lesions)
+        lost = (found == 0) | (drawn.mean(axis=(1, 2)) > WHOLE)
+        lost = lost[lesions.any(axis=(1, 2))]
+        return {"val_dice": float(found.mean()), "val_lost": float(lost.mean()) if lost.size else 0.0}
 
     def test(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
         logits = torch.nan_to_num(self.answers(learner, test)[0]).numpy()

@@ -74,8 +74,7 @@ def _localisation(packed: Packed, done: Finished) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     found = done.predictions.dropna(subset="dice").merge(done.runs[["run", "threshold"]], on="run")
     guessed = baselines(packed, sorted(done.runs["fold"].unique()))
-    about = packed.manifest[["image_id", "patient_id"]].iloc[guessed["row"]].reset_index(drop=True)
-    return pd.concat([found, guessed.join(about)], ignore_index=True)[columns]
+    return pd.concat([found, guessed], ignore_index=True)[columns]
 
 
 class TransferGroup(RunGroup):

@@ -1,6 +1,5 @@
 """How well lesions were found, read from `results/<task>/`: by class-activation maps, and by U-Nets."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from radlib.stats.dice import BASELINES, MAP_FIGURES, MASK_FIGURES
 from radlib.study import Study
 from radlib.training.results import (
     REMEDY,
-    TRAINING,
+    SETTING,
     Results,
     asked_for,
     check_one_version,
@@ -29,6 +28,7 @@ METRICS = {
     "hausdorff95": "95% Hausdorff distance (px)",
 }
 METHODS = {"localisation": "class-activation maps", "segmentation": "U-Nets"}
+COLLAPSED = 0.9  # share of the validation images with a lesion beyond which a U-Net that loses them collapsed
 _IMAGE = ["run", "image_id", "patient_id", "fold"]
 
 
@@ -59,14 +59,13 @@ class Found:
         about = {"patient_id": "first", "fold": "first"}
         return some.groupby("image_id").agg(about | dict.fromkeys(self.figures, "mean"))
 
-    def by_training(self, task: str, runs: pd.DataFrame, figure: str) -> pd.DataFrame:
-        """One figure, image by training: indexed by image_id like `means`; columns (*TRAINING, seed)."""
-        training = [*TRAINING, "seed"]
-        some = self.images[task].merge(runs[["run", *training]], on="run")
-        return some.pivot(index="image_id", columns=training, values=figure)
+    def kept_apart(self, task: str, runs: pd.DataFrame, figure: str, by: list[str]) -> pd.DataFrame:
+        """One figure, by image (rows, as of `means`) and by what columns of `runs` say (columns)."""
+        some = self.images[task].merge(runs[["run", *by]], on="run")
+        return some.pivot_table(index="image_id", columns=by, values=figure)
 
     def baselines(self, task: str) -> dict[str, pd.DataFrame]:
-        """`means` of the guesses of somebody who never looks; of maps alone."""
+        """`means` of the guesses of somebody who never looks."""
         known = [name for name in BASELINES if name in set(self.images[task]["run"])]
         return {name: self.means(task, pd.DataFrame({"run": [name]})) for name in known}
 
@@ -107,8 +106,10 @@ def load_segmented(study: Study) -> Found:
     runs, images = {}, {}
     for task in study.segment.tasks:
         folder = study.result_dir(task)
-        stored = read_result(folder / "segmentation_runs.parquet", task, ["run", "val_loss", "val_dice"])
-        runs[task] = asked_for(study.segmentation_runs_of(task), stored, ["val_loss", "val_dice"])
+        figures = ["val_loss", "val_dice", "val_lost"]
+        stored = read_result(folder / "segmentation_runs.parquet", task, ["run", "diverged", *figures])
+        asked = asked_for(study.segmentation_runs_of(task), stored, figures)
+        runs[task] = asked.assign(collapsed=collapsed(asked))
         path = folder / "segmentation.parquet"
         images[task] = read_result(path, task, [*_IMAGE, *MASK_FIGURES])
         _check_complete(path, runs[task], images[task], MASK_FIGURES)
@@ -123,20 +124,18 @@ def _check_complete(path: Path, runs: pd.DataFrame, images: pd.DataFrame, figure
         raise UserError(f"{path} lacks {len(missing)} of the runs or some of their figures; {REMEDY}")
 
 
-def collapsed(images: pd.DataFrame) -> list[str]:
-    """U-Nets that found nothing of any lesion: on no test image does their mask touch the annotator's.
+def collapsed(runs: pd.DataFrame) -> pd.Series:
+    """Whether a U-Net draws (nearly) nothing of use on validation images: see `radlib.training.segment`.
 
-    An image without a lesion has a Dice of 1 where nothing is drawn, which is no success of theirs.
-
-    Args:
-        images: a row per run and test image, with `dice`.
+    Those that diverged are counted as such.
     """
-    touched = ((images["dice"] > 0) & (images["dice"] < 1)).groupby(images["run"]).any()
-    missed = (images["dice"] == 0).groupby(images["run"]).any()
-    return list(touched.index[missed & ~touched])
+    return (runs["val_lost"] >= COLLAPSED) & ~runs["diverged"].astype(bool)
 
 
-def without(found: Found, task: str, runs: Iterable[str]) -> Found:
-    """One task without some runs."""
-    kept = found.runs[task][~found.runs[task]["run"].isin(runs)]
-    return replace(found, runs={task: kept}, images={task: found.images[task]})
+def sound(found: Found, sources: tuple[str, str]) -> Found:
+    """Some sources' runs of the settings in which no network of theirs collapsed, in any fold."""
+    kept = {}
+    for task, runs in found.runs.items():
+        some = runs[runs["source"].isin(sources)]
+        kept[task] = some[~some.groupby(SETTING)["collapsed"].transform("any")]
+    return replace(found, runs=kept)

@@ -50,18 +50,6 @@ def means_table(study: Study, found: Found) -> pd.DataFrame:
     return table.rename(columns=METRICS).set_index(["task", "of"]).round(3)
 
 
-def thresholds_table(study: Study, found: Found) -> pd.DataFrame:
-    """Quartiles of the runs' thresholds by task and source, for readers."""
-    chosen = [
-        found.runs[task][["run", "source"]]
-        .merge(images.groupby("run")["threshold"].first(), on="run")
-        .assign(task=task_title(study, task))
-        for task, images in found.images.items()
-    ]
-    table = pd.concat(chosen).groupby(["task", "source"])["threshold"].quantile([0.25, 0.5, 0.75]).unstack()
-    return table.set_axis(["lower quartile", "median", "upper quartile"], axis=1).round(2)
-
-
 def dice_by_source(study: Study, found: Found) -> Figure:
     """Dice of every test image, mean over the common runs: quartiles and range by source and guess."""
     tasks = found.compared_tasks(study)
