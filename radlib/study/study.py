@@ -175,13 +175,11 @@ class Study(Strict):
         return [name for name in self.backbones if only is None or name in only]
 
     def replicates_of(self, source: str, backbone: str) -> int:
-        """How many pretrainings, or draws of random weights, a source has of a backbone.
-
-        A file is one; and once is enough for what is compared beside the grid alone.
-        """
-        if source in self.checkpoints or source not in self.sources:
+        """How many pretrainings, or draws of random weights, a source has of a backbone; a file is one."""
+        if source in self.checkpoints:
             return 1
-        return self.backbones[backbone].replicates or self.pretrain.replicates
+        own = self.corpora[source].replicates if source in self.corpora else None
+        return own or self.backbones[backbone].replicates or self.pretrain.replicates
 
     def weights_of(self, source: str) -> list[tuple[str, int]]:
         """(backbone, replicate) of all first weights that a source has."""
