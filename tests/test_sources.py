@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from radlib.questions.auc.compute import compare_sources
-from radlib.questions.auc.show import headline_sentence, resampled_sentence
+from radlib.questions.auc.compute import OVERALL, compare_sources
+from radlib.questions.auc.show import auc_findings, auc_forest, headline_sentence, resampled_sentence
 from radlib.questions.auc.sources import (
     FIXED,
     SAMPLE,
@@ -17,6 +17,8 @@ from radlib.questions.auc.sources import (
     sources_forest,
     variance_table,
 )
+from radlib.questions.start import TASKS
+from radlib.report.summary import headline_figure
 from radlib.show.table import MEAN
 from radlib.study.training import Backbone
 from radlib.training.results import load_results
@@ -117,9 +119,19 @@ def test_the_claim_covers_other_pretrainings_and_only_tasks_that_count(study, re
     assert claim["resampled"] == "patients and pretrainings" and claim["n_tasks"] == 1
     assert claim["delta"] == pytest.approx(row(table, "a")["delta"]) == pytest.approx(row(only)["delta"])
     assert "3 pretrainings of each" in resampled_sentence(study, overall, only)
-    none = compare_sources(study, results, counting=[]).overall
-    assert claim_of(study, none, compare_pretrainings(study, {"grid_mean": results}, [])) is None
-    assert "no task counts" in headline_sentence(study, none)
+    none, sources = (
+        compare_sources(study, results, counting=[]),
+        compare_pretrainings(study, {"grid_mean": results}, []),
+    )
+    assert claim_of(study, none.overall, sources) is None
+    assert "no task counts" in headline_sentence(study, none.overall)
+    assert {one.subject[-1] for one in auc_findings(study, none.table, none.overall)} >= {"a", "b"}
+    OVERALL.write(study, none.overall)
+    OVERALL.shown(study, OVERALL.read(study))
+    tasks = TASKS.frame([{"task": task, "counts": "no"} for task in "ab"])
+    labels = [label.get_text() for label in headline_figure(study, sources, tasks).axes[0].get_yticklabels()]
+    assert len(labels) == 2 and all("does not count" in label for label in labels)
+    auc_forest(study, none.table, none.overall)
 
 
 def test_parts_of_the_variance_add_up(study, table):

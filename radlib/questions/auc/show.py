@@ -254,9 +254,13 @@ def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> li
     headline = tuple(study.compare.headline)
 
     def of(rows: pd.DataFrame, verdict: str, where: Callable[[dict], str]) -> list[Finding]:
-        pair = pair_title(study, tuple(rows[["source_a", "source_b"]].iloc[0]))
         return [
-            finding_of(row, f"AUC, {pair}: {where(row)}", row[verdict]) for row in rows.to_dict("records")
+            finding_of(
+                row,
+                f"AUC, {pair_title(study, (row['source_a'], row['source_b']))}: {where(row)}",
+                row[verdict],
+            )
+            for row in rows.to_dict("records")
         ]
 
     found = of(
