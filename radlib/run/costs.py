@@ -8,8 +8,6 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import groupby
-from operator import attrgetter
 from typing import NamedTuple
 
 import pandas as pd
@@ -180,12 +178,6 @@ def segmentation(study: Study, runs: list[Run], counts: Counts) -> Piece:
         steps += _passes(_UNETS[run.train], backbone, size, epochs * masked.train, scored)
         files += RUN_BYTES + masked.test * (ROW_BYTES + counts.mask_bytes)
     return Piece(steps, 2 * files, 2 * images * (2 * _encoder(backbone, size) + size**2))
-
-
-def run_groups(runs: list[Run]) -> list[list[Run]]:
-    """Runs that share weights and features, which one process computes."""
-    shared = attrgetter("weights")
-    return [list(group) for _, group in groupby(sorted(runs, key=shared), key=shared)]
 
 
 def _passes(net: str, backbone: str, size: int, trained: int, scored: int) -> Counter[Step]:
