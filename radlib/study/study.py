@@ -98,7 +98,7 @@ class Study(Strict):
 
     # Under the study's name: another study may call another dataset, source or task the same.
     def dataset_dir(self, dataset: str) -> Path:
-        kind = "tasks" if dataset in self.tasks else "corpora"
+        kind = "corpora" if dataset in self.corpora else "tasks"  # controls have a corpus for a task
         return self.root / "data" / self.name / kind / dataset
 
     def model_file(self, source: str, backbone: str, replicate: int = 0) -> Path:
