@@ -87,7 +87,7 @@ def _of_headline(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) ->
     for row in mean_rows(study, pretrained, pair).to_dict("records"):
         if row["networks"] != SAMPLE:
             marker, name = (
-                ("D", row["networks"]) if row["networks"] == FIXED else ("o", f"all, {row['networks']}")
+                ("D", row["networks"]) if row["networks"] == FIXED else ("o", f"{row['networks']}, {MEAN}")
             )
             marks.append(difference_mark(study, row | {"row": name}, marker) | {"begins": marker == "D"})
     return marks
