@@ -282,10 +282,10 @@ def test_tasks_are_corrected_together_and_their_mean_stands_beside_them(small_st
     """The second task lacks the smallest part; Holm against statsmodels."""
     study = prepared(small_study, 160, fractions=[0.05, 0.1, 0.3, 1.0])
     other = "thyroid_us"
-    write_packed(study.dataset_dir(other), *two_classes(320, 32, folds=2, signal=2.0))
     both = study.label_efficiency.model_copy(update={"tasks": [TASK, other]})
     tasks = {task: study.tasks[TASK] for task in (TASK, other)}
     study = study.model_copy(update={"tasks": tasks, "label_efficiency": both})
+    write_packed(study.dataset_dir(other), *two_classes(320, 32, folds=2, signal=2.0))
     table = label_efficiency(study).table
     assert [len(table[table["task"] == task]) for task in (TASK, other, MEAN)] == [3, 4, 3]
     for low, high, p in (("ci_low", "ci_high", "p_value"), ("trend_low", "trend_high", "p_trend")):

@@ -167,7 +167,8 @@ def test_report_is_complete_and_says_simulated(killed_and_resumed):
     contract = f"{names} {counts}".split()
     assert set(contract) <= set(auc.columns)
     assert auc["simulated"].all()  # of the pictures of my_task the sources are not
-    assert set(auc["estimate"]) == {"grid_mean", "best_by_validation", "logistic", "knn"}
+    regimes = {"frozen", "top10", "all", "logistic", "knn"}
+    assert set(auc["estimate"]) == {"grid_mean", "best_by_validation", *regimes}
     dice = pd.read_csv(report / "dice.csv")
     assert set(dice["method"]) == {"localisation", "segmentation"} and dice["simulated"].all()
     assert (auc["ci_low"] <= auc["delta"]).all() and (auc["delta"] <= auc["ci_high"]).all()

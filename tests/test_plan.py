@@ -97,10 +97,10 @@ def test_plan_counts_what_the_stages_then_do(study, passes):
     for stage, found in zip(list(stages.values())[2:], done, strict=True):
         assert steps_of(stage) == found, stage.name
     assert [stage.runs for stage in stages.values()] == [0, 0, 1, 2 * 2 * 5, 2 * 2 * 1]
-    packed = [study.dataset_dir(TASK) / f"{name}.npy" for name in ("images", "masks")]
+    packed = [study.dataset_dir(TASK) / f"{name}.npy" for name in ("images", "masks", "thumbnails")]
     tables = 40 * 2 * costs.ROW_BYTES
     written = sum(file.stat().st_size for file in packed)
-    assert written == stages[f"01_data {TASK}"].disk - tables + 2 * 128, "two headers of 128 bytes"
+    assert written == stages[f"01_data {TASK}"].disk - tables + 3 * 128, "three headers of 128 bytes"
     features = sum(piece.memory for piece in stages[f"04_transfer {TASK}"].pieces)
     assert size_on_disk(study.store_dir / "features") == pytest.approx(features, rel=0.02)
     models = size_on_disk(study.store_dir / "pretrain") + study.model_file("radiology", SMALL).stat().st_size

@@ -11,9 +11,13 @@ from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc import show
 from radlib.questions.auc.show import auc_forest, model_figure, roc_curves, setting_map
+from radlib.questions.auc.sources import compare_pretrainings
+from radlib.questions.start import TASKS
 from radlib.report.summary import PUBLISHED, headline_figure
 from radlib.show.style import STAMP, UNDECIDED, difference_mark, draw_mark, of_pair, source_colours
+from radlib.show.table import MEAN
 from radlib.stats.models import mixed_model
+from radlib.study.titles import task_title
 from radlib.training.results import load_results
 from tests.fabricated import fabricate, make_study
 
@@ -47,7 +51,7 @@ def all_figures(study, results, found):
     yield roc_curves(study, show.roc_bands(study, results, points=11))
     yield setting_map(study, show.setting_deltas(study, results))
     yield model_figure(study, mixed_model(results.runs, "photographs"))
-    yield headline_figure(study, found.table, found.overall)
+    yield headline(study, results)
 
 
 def test_effects_are_named_as_everywhere_else(compared):
@@ -132,16 +136,31 @@ def test_interval_takes_the_colour_of_the_source_ahead_after_the_correction(
     assert to_rgb(mark.get_markerfacecolor()) == to_rgb("white" if colour is None else expected), "filled"
 
 
+def headline(study, results):
+    """Of three networks' tasks that all count, beside a shortcut classifier 0.1 below."""
+    pretrained = compare_pretrainings(study, {"grid_mean": results})
+    ends = {"under": -0.1, "under_low": -0.2, "under_high": 0.0}
+    tasks = TASKS.frame([{"task": task, "counts": "yes", **ends} for task in (*results.tasks, MEAN)])
+    return headline_figure(study, pretrained, tasks)
+
+
+def test_headline_shows_what_else_could_be_started_from_and_the_shortcut_classifier(compared):
+    study, results, _ = compared
+    labels = [label.get_text() for label in headline(study, results).axes[0].get_yticklabels()]
+    assert [task_title(study, task) for task in results.tasks] == labels[: len(results.tasks)]
+    assert "Random weights" in " ".join(labels) and labels[-1] == "shortcut classifier"
+
+
 def test_headline_marks_published_values_as_other_data(compared):
-    study, _, found = compared
-    figure = headline_figure(study, found.table, found.overall)
+    study, results, _ = compared
+    figure = headline(study, results)
     diamonds = drawn_points(figure.axes[0], "d")
     assert [line.get_xdata()[0] for line in diamonds] == [0.04, 0.04]
     assert PUBLISHED[False][0] in texts(figure) and PUBLISHED[True][0] not in texts(figure)
     same = study.tasks["breast_us"].model_copy(update={"same_data_as_published": True})
     none = study.tasks["thyroid_us"].model_copy(update={"published_delta": None})
     other = study.model_copy(update={"tasks": {"thyroid_us": none, "breast_us": same}})
-    figure = headline_figure(other, found.table, found.overall)
+    figure = headline(other, results)
     assert len(drawn_points(figure.axes[0], "d")) == 1
     assert PUBLISHED[True][0] in texts(figure) and PUBLISHED[False][0] not in texts(figure)
 

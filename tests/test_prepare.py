@@ -471,6 +471,12 @@ def test_corpus_subset_is_balanced_and_chosen_before_decoding(tmp_path, small_st
     assert shares.to_dict() == {"train": 30, "test": 6, "validation": 4}
 
 
+def test_a_corpus_that_a_control_makes_a_task_keeps_its_folder(small_study):
+    control = small_study.model_copy(update={"tasks": {"radiology": small_study.tasks["breast_us"]}})
+    assert control.dataset_dir("radiology") == small_study.dataset_dir("radiology")
+    assert small_study.dataset_dir("radiology").parent != small_study.dataset_dir("breast_us").parent
+
+
 def test_photographs_are_counted_as_pictures_and_wordnet_ids_are_named(own_data):
     study = own_data
     config = study.corpora["photographs"]

@@ -19,7 +19,7 @@ from radlib.study.training import Setting, Transfer
 from radlib.training import transfer
 from radlib.training.partial import trained
 from radlib.training.probes import NeighbourProbe
-from radlib.training.results import load_probes, load_results
+from radlib.training.results import load_regimes, load_results
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
 
 TASK = "breast_us"
@@ -101,11 +101,11 @@ def test_means_over_settings_take_no_probe(study):
     assert options.averaged == ("frozen",) and study.transfer.averaged == ("logistic",)
     transfer.transfer(both, TASK, save=True)
     assert set(load_results(both).runs["train"]) == {"frozen"}
-    assert {probe: set(found.runs["train"]) for probe, found in load_probes(both).items()} == {
+    assert {probe: set(found.runs["train"]) for probe, found in load_regimes(both).items()} == {
         "logistic": {"logistic"}, "knn": {"knn"},
     }  # fmt: skip
     alone = both.model_copy(update={"transfer": study.transfer})
-    assert set(load_results(alone).runs["train"]) == {"logistic"} and set(load_probes(alone)) == {"knn"}
+    assert set(load_results(alone).runs["train"]) == {"logistic"} and set(load_regimes(alone)) == {"knn"}
 
 
 def test_features_that_are_no_numbers_count_as_diverged(study, monkeypatch):

@@ -5,14 +5,20 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from radlib.questions.auc.compute import OVERALL, compare_sources
+from radlib.questions.auc.show import auc_findings, auc_forest, headline_sentence, resampled_sentence
 from radlib.questions.auc.sources import (
     FIXED,
     SAMPLE,
     SOURCES,
+    claim_of,
     compare_pretrainings,
     sources_findings,
     sources_forest,
+    variance_table,
 )
+from radlib.questions.start import TASKS
+from radlib.report.summary import headline_figure
 from radlib.show.table import MEAN
 from radlib.study.training import Backbone
 from radlib.training.results import load_results
@@ -61,7 +67,8 @@ def test_the_value_is_the_mean_over_networks_of_scikit_learns_auc(study, results
                 means.setdefault((task, network), []).append(sign * np.mean(aucs))
     expected = np.mean([sum(values) for values in means.values()])
     assert row(table)["delta"] == pytest.approx(expected)
-    assert row(table, "a", "resnet50")["delta"] == pytest.approx(sum(means["a", "resnet50"]))
+    of_resnet = np.mean([sum(means[task, "resnet50"]) for task in results.tasks])
+    assert row(table, networks="resnet50")["delta"] == pytest.approx(of_resnet)
 
 
 def test_networks_pretrained_once_are_left_out(table):
@@ -87,18 +94,56 @@ def test_a_good_pretraining_is_good_on_all_tasks(table):
     assert row(table)["sd_patients"] < 0.85 * np.mean([row(table, task)["sd_patients"] for task in "ab"])
 
 
-def test_without_replicates_there_is_nothing_to_say(tmp_path):
+def test_without_replicates_intervals_are_of_these_weights(tmp_path):
     study = make_study(tmp_path, ["a"])
     fabricate(study, STRENGTH)
-    table = compare_pretrainings(study, {"grid_mean": load_results(study)})
-    assert table.empty and not sources_findings(study, table)
+    results = load_results(study)
+    table, overall = (
+        compare_pretrainings(study, {"grid_mean": results}),
+        compare_sources(study, results).overall,
+    )
+    assert set(table["resampled"]) == {"patients"}
+    ours, same = row(table, networks="resnet50"), claim_of(study, overall, table)
+    assert (ours["delta"], ours["ci_low"]) == pytest.approx((same["delta"], same["ci_low"]))
+    assert same["resampled"] == "patients" and "variation between test patients" in resampled_sentence(
+        study, overall, table
+    )
     SOURCES.write(study, table)
-    assert SOURCES.read(study).empty
+    assert len(SOURCES.read(study)) == len(table)
+
+
+def test_the_claim_covers_other_pretrainings_and_only_tasks_that_count(study, results, table):
+    overall = compare_sources(study, results, counting=["a"]).overall
+    only = compare_pretrainings(study, {"grid_mean": results}, ["a"])
+    claim = claim_of(study, overall, only)
+    assert claim["resampled"] == "patients and pretrainings" and claim["n_tasks"] == 1
+    assert claim["delta"] == pytest.approx(row(table, "a")["delta"]) == pytest.approx(row(only)["delta"])
+    assert "3 pretrainings of each" in resampled_sentence(study, overall, only)
+    none, sources = (
+        compare_sources(study, results, counting=[]),
+        compare_pretrainings(study, {"grid_mean": results}, []),
+    )
+    assert claim_of(study, none.overall, sources) is None
+    assert "no task counts" in headline_sentence(study, none.overall)
+    assert {one.subject[-1] for one in auc_findings(study, none.table, none.overall)} >= {"a", "b"}
+    OVERALL.write(study, none.overall)
+    OVERALL.shown(study, OVERALL.read(study))
+    tasks = TASKS.frame([{"task": task, "counts": "no"} for task in "ab"])
+    labels = [label.get_text() for label in headline_figure(study, sources, tasks).axes[0].get_yticklabels()]
+    assert len(labels) == 2 and all("does not count" in label for label in labels)
+    auc_forest(study, none.table, none.overall)
+
+
+def test_parts_of_the_variance_add_up(study, table):
+    shown, found = variance_table(study, table), row(table)
+    assert list(shown.index) == ["test patients", "pretrainings and trainings", "networks"][: len(shown)]
+    total = sum(found[f"sd_{part}"] ** 2 for part in ("patients", "pretraining", "networks"))
+    assert shown["share of the variance"].iloc[0] == f"{found['sd_patients'] ** 2 / total:.0%}"
 
 
 def test_figure_and_findings_say_what_the_table_holds(study, table):
     found = sources_findings(study, table)
     assert len(found) == 4 and any(one.value == row(table)["delta"] for one in found)
-    figure = sources_forest(study, table, "grid_mean")
+    figure = sources_forest(study, table)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert set(labels) == {"resnet50", "densenet121", FIXED, SAMPLE}

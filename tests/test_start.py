@@ -19,25 +19,27 @@ TASKS = ("thyroid_us", "breast_us")
 STRENGTH = {"radiology": 1.9, "photographs": 1.9, "random": 0.6}
 
 
-def ranked(root, strength=STRENGTH, border=0, tasks=TASKS):
+def ranked(root, strength=STRENGTH, border=0, tasks=TASKS, count="all"):
     """Fabricated logistic runs; the images' brightness tells the label as well as `border` grey levels do."""
     settings = [{"train": "logistic"}, {"train": "frozen", "lr": 0.01}]
     study = make_study(root, tasks, transfer={"settings": settings, "epochs": {"frozen": 1}})
+    study = study.model_copy(update={"compare": study.compare.model_copy(update={"tasks_that_count": count})})
     fabricate(study, strength, seed=1)
     rng = np.random.default_rng(0)
     for task in tasks:
         tested = read_results(study, task)[1].drop_duplicates("image_id")[
             ["image_id", "patient_id", "label", "fold"]
         ]
+        step = border[task] if isinstance(border, dict) else border
         images = rng.normal(
-            110 + border * tested["label"].to_numpy()[:, None, None, None], 5, (len(tested), 16, 16, 1)
+            110 + step * tested["label"].to_numpy()[:, None, None, None], 5, (len(tested), 16, 16, 1)
         )
         parts = {f"part_{fold}": np.where(tested["fold"] == fold, "test", "train") for fold in (0, 1)}
         manifest = tested.drop(columns="fold").assign(
             class_name="", width=16, height=16, has_mask=False, **parts
         )
         write_packed(study.dataset_dir(task), images.clip(0, 255).astype(np.uint8), manifest)
-    return study, rank_weights(study)
+    return study, rank_weights(study).weights
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,28 @@ def test_where_brightness_says_as_much_no_weights_beat_it(tmp_path):
 def test_without_the_regime_nothing_is_ranked(tmp_path):
     study = make_study(tmp_path)
     fabricate(study, STRENGTH)
-    assert rank_weights(study).empty
+    found = rank_weights(study)
+    assert found.weights.empty and found.tasks.empty and start.counting_tasks(study, found.weights)
+
+
+def test_only_tasks_on_which_a_network_beats_the_shortcut_classifier_count(tmp_path):
+    """Of two tasks that networks learn alike, brightness tells the label of one."""
+    study, table = ranked(tmp_path, border={"thyroid_us": 60, "breast_us": 0}, count="above_shortcut")
+    assert start.counting_tasks(study, table) == ["breast_us"] and MEAN not in set(table["task"])
+    assert set(start.answer_of(study, table)["task"]) == {"breast_us"}
+    every = study.model_copy(update={"compare": study.compare.model_copy(update={"tasks_that_count": "all"})})
+    assert start.counting_tasks(every, table) == list(TASKS)
+    tasks = rank_weights(study).tasks.set_index("task")
+    assert dict(tasks["counts"]) == {"thyroid_us": "no", "breast_us": "yes"}
+    assert tasks["auc_shortcut"]["thyroid_us"] > 0.95 > 0.7 > tasks["auc_shortcut"]["breast_us"]
+    base = table.query("task == 'breast_us' and source == 'photographs'").iloc[0]
+    assert tasks["under"]["breast_us"] == pytest.approx(-base["over_shortcut"])
+
+
+def test_a_task_that_no_network_learns_counts_for_nothing(tmp_path):
+    study, table = ranked(tmp_path, dict.fromkeys(STRENGTH, 0.0), count="above_shortcut")
+    assert start.counting_tasks(study, table) == []
+    assert set(rank_weights(study).tasks["counts"]) == {"no"}
 
 
 @pytest.mark.parametrize("truth", [[0.8] * 5, [0.8, 0.8, 0.79, 0.7, 0.6]])

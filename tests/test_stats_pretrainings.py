@@ -8,8 +8,8 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from radlib.questions.validity.simulate import Batch, simulate_study
-from radlib.stats.estimate import Estimate
-from radlib.stats.pretrainings import NETWORKS, SOURCES, components, over_pretrainings
+from radlib.stats.estimate import BOTH, Estimate
+from radlib.stats.pretrainings import NETWORKS, SOURCES, components, over_pretrainings, over_trainings
 from radlib.study.questions import Cell
 
 SIDES = np.repeat([0, 1], 6)
@@ -41,7 +41,7 @@ def test_without_patients_it_is_students_interval_of_two_means():
 
 def test_what_patients_make_of_it_is_not_counted_twice():
     found = [
-        components(drawn(seed, of_each=0.01, pretraining=0.02), SIDES, NAMES).pretraining
+        components(drawn(seed, of_each=0.01, pretraining=0.02), SIDES, NAMES).among_pretrainings.own
         for seed in range(300)
     ]
     # Of each source and network tau^2 / 3; four of them over K^2 = 4. The cut at 0 adds a little.
@@ -56,10 +56,13 @@ def test_what_patients_make_of_it_is_not_counted_twice():
 def test_a_published_file_adds_nothing():
     keep = np.r_[0:6, 6, 9]
     found = drawn().columns(keep)
-    both, fixed = components(drawn(), SIDES, NAMES), components(found, SIDES[keep], NAMES[keep])
+    both, fixed = (
+        components(*some).among_pretrainings
+        for some in ((drawn(), SIDES, NAMES), (found, SIDES[keep], NAMES[keep]))
+    )
     own = drawn().value[:6].reshape(2, 3).var(axis=1, ddof=1).sum() / 3 / 4
-    assert fixed.pretraining == pytest.approx(own) and fixed.pretraining_degrees == pytest.approx(4)
-    assert both.pretraining > fixed.pretraining
+    assert fixed.own == pytest.approx(own) and fixed.degrees == pytest.approx(4)
+    assert both.own > fixed.own
     alone = np.array([0, 3, 6, 9])
     single = over_pretrainings(components(drawn(patients=0.01).columns(alone), SIDES[alone], NAMES[alone]), 0)
     assert single.resampled == "patients"
@@ -76,6 +79,36 @@ def test_networks_as_a_sample_are_students_interval_of_their_differences():
     )
     expected = stats.t.interval(0.95, 1, loc=0.065, scale=stats.sem([0.05, 0.08]))
     assert whole.interval(0.95) == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 7])
+def test_trainings_alone_are_students_interval_of_paired_differences(seeds):
+    values = np.random.default_rng(seeds).normal(0.05, 0.02, seeds)
+    found = Estimate(values, np.tile(values, (100_000, 1)), patients=10**6)
+    low, high = over_trainings(found, np.full(seeds, "x"), seed=4).interval(0.95)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.03 * (expected.high - expected.low))
+
+
+def test_patients_beside_few_trainings_raise_the_degrees_of_freedom():
+    """Two settings of four seeds: what patients make of all, SD 0.03, and of each run, variance 2e-4."""
+    rng, names = np.random.default_rng(5), np.repeat(["x", "y"], 4)
+    values = 0.05 + 0.04 * stats.norm.ppf((np.arange(8) + 0.5) / 8)
+    draws = 0.03 * rng.standard_normal((200_000, 1)) + np.sqrt(2e-4) * rng.standard_normal((200_000, 8))
+    found = over_trainings(Estimate(values, values + draws, patients=10**6), names, seed=6)
+    seen, common = values.reshape(2, 4).var(axis=1, ddof=1).mean() / 8, 0.03**2
+    upper = seen * 6 / 3.828  # chi^2 of 6 degrees of freedom at 30 %, from tables
+    half = stats.t.ppf(0.975, 6 * (1 + common / upper) ** 2) * np.sqrt(seen + common)
+    assert found.interval(0.95) == pytest.approx((0.05 - half, 0.05 + half), abs=0.02 * half)
+    assert found.resampled == BOTH
+
+
+def test_equal_trainings_add_nothing():
+    found = Estimate(np.full(4, 0.1), 0.1 + drawn(patients=0.01).replicates[:, :1].repeat(4, axis=1))
+    over = over_trainings(found, np.full(4, "x"), seed=0)
+    np.testing.assert_allclose(over.replicates, found.replicates[:, 0])
+    with pytest.raises(ValueError, match="setting y has a single run, .* train every setting with two seeds"):
+        over_trainings(found, np.array(["x", "x", "x", "y"]), seed=0)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from radlib.stats.bootstrap import bootstrap_delta, mean_auc, run_weights
+from radlib.stats.bootstrap import bootstrap_delta, bootstrap_run_aucs, mean_auc, run_weights
+from radlib.stats.estimate import BOTH, PATIENTS
 from radlib.stats.folds import FoldScores, fold_patients, patient_weights
 from radlib.stats.simulation import Design, draw_latent, level_of, scores, true_difference
 from tests.fabricated import covers
@@ -28,24 +30,32 @@ def drawn(design: Design, seed: int, delta: float = 0.08):
 
 
 def test_equals_a_loop_over_scikit_learn():
+    """The resampled patients one by one; variances group by group; what is drawn, from the replicates."""
     a, b, settings, _, _ = drawn(Design((20, 16), folds=2, settings=2, seeds=3, training_sd=0.3), 0)
-    found = bootstrap_delta(a, b, 200, 4, settings)
-    expected = np.zeros(30)
+    found = bootstrap_delta(a, b, 1000, 4, settings)
+    deltas = np.zeros((31, 12))  # the data, and 30 resamples
     for number in range(2):
         patients = fold_patients(a[number])
-        patient_counts, *_ = patient_weights(patients, 200, 4, number, 200)
-        run_counts = run_weights(settings, 200, 4)[:, 6 * number : 6 * (number + 1)]
-        for i in range(30):
-            images = np.repeat(
-                np.arange(len(a[number].labels)), patient_counts[i, patients.of_image].astype(int)
-            )
+        counts, *_ = patient_weights(patients, 1000, 4, number, 1000)
+        for i, drawn_often in enumerate([np.ones_like(counts[0]), *counts[:30]]):
+            often = drawn_often[patients.of_image].astype(int)
+            images = np.repeat(np.arange(len(a[number].labels)), often)
             labels = a[number].labels[images]
             for run in range(6):
-                delta = roc_auc_score(labels, a[number].scores[run, images])
-                delta -= roc_auc_score(labels, b[number].scores[run, images])
-                expected[i] += run_counts[i, run] * delta / 12
-    np.testing.assert_allclose(found.replicates[:30], expected, rtol=0, atol=1e-12)
-    assert found.value == pytest.approx(mean_auc(a) - mean_auc(b))
+                pair = [roc_auc_score(labels, side[number].scores[run, images]) for side in (a, b)]
+                deltas[i, 6 * number + run] = pair[0] - pair[1]
+    assert found.value == pytest.approx(deltas[0].mean()) == pytest.approx(mean_auc(a) - mean_auc(b))
+    alone = bootstrap_delta(a, b, 1000, 4)
+    np.testing.assert_allclose(alone.replicates[:30], deltas[1:].mean(axis=1), rtol=0, atol=1e-12)
+    assert found.resampled == BOTH and alone.resampled == PATIENTS
+    # Median and quartiles: the SD of the sum of what is seen between seeds and what patients make of all.
+    each = bootstrap_run_aucs(a, 1000, 4).replicates - bootstrap_run_aucs(b, 1000, 4).replicates
+    np.testing.assert_allclose(each[:30], deltas[1:], rtol=0, atol=1e-12)
+    seen = deltas[0].reshape(4, 3).var(axis=1, ddof=1).mean() / 12
+    of_patients = each.reshape(-1, 4, 3).var(axis=2, ddof=1).mean() / 12 - seen
+    sd = np.sqrt(alone.replicates.var() - of_patients + seen)
+    quartiles = np.diff(np.quantile(found.replicates, [0.25, 0.75]))
+    assert quartiles / sd == pytest.approx(2 * stats.t.ppf(0.75, 12), rel=0.08)
 
 
 @pytest.mark.parametrize("seeds", [2, 3])
@@ -91,11 +101,8 @@ def test_without_luck_the_interval_is_a_little_wider_than_that_of_one_level():
 
 def test_what_cannot_be_resampled_is_one_sentence():
     a, b, settings, _, _ = drawn(Design((20, 20), settings=2, seeds=2), 0)
-    with pytest.raises(ValueError, match="setting 1 has a single run in fold 0.*two seeds or more"):
+    with pytest.raises(ValueError, match="setting 1 in fold 0 has a single run, .*two seeds or more"):
         bootstrap_delta(a, b, 400, 0, [np.array([0, 0, 0, 1])])
     fewer = [FoldScores(b[0].labels, b[0].patients, b[0].scores[:3])]
     with pytest.raises(ValueError, match="fold 0 has 4 and 3 runs and settings of 4"):
         bootstrap_delta(a, fewer, 400, 0, settings)
-    a, b, settings, _, _ = drawn(Design((60, 60), settings=1, seeds=2, training_sd=2.0), 0)
-    with pytest.raises(ValueError, match="degrees of freedom; .*(more patients or more seeds|take at least)"):
-        bootstrap_delta(a, b, 400, 0, settings).interval(0.95)

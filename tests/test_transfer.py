@@ -255,7 +255,7 @@ def test_learning_curve_of_runs_that_stopped_shows_what_they_keep(study):
     losses = {"a": [3.0, 1.0, 2.0, 2.0], "b": [5.0, 4.0, 4.5], "c": [6.0, 5.0, 5.5, 3.0, 2.5]}
     rows = [(run, n, loss) for run, some in losses.items() for n, loss in enumerate(some, 1)]
     axis = learning_curves(study, runs, pd.DataFrame(rows, columns=["run", "epoch", "val_loss"])).axes[0]
-    assert list(axis.lines[0].get_ydata()) == [5, 4, 4, 3, 2.5] and "so far" in axis.get_ylabel()
+    assert list(axis.lines[0].get_ydata()) == [5, 4, 4, 3, 2.5] and "so far" in axis.get_title()
 
 
 def test_diverged_run_is_marked_and_scores_one_half(study):

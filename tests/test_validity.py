@@ -25,7 +25,7 @@ from radlib.questions.validity.simulate import Batch, design_of, simulate, simul
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.means import bootstrap_mean_difference
-from radlib.stats.rivals import auc_intervals, bca, figure_intervals
+from radlib.stats.rivals import METHODS, auc_intervals, figure_intervals
 from radlib.stats.simulation import Design, draw_latent, figures, level_of, scores, true_difference
 from radlib.study import load_study
 from radlib.study.questions import Cell, Validity
@@ -145,19 +145,6 @@ def test_methods_by_patient_and_by_image_agree_where_each_patient_has_one_image(
     assert dice["images"] == dice["percentile"]
 
 
-def test_bca_is_scipys():
-    values = np.random.default_rng(5).lognormal(size=40)
-    expected = stats.bootstrap(
-        (values,), np.mean, n_resamples=3000, method="BCa", rng=np.random.default_rng(6)
-    )
-    influence = (values - values.mean()) / 40
-    found = bca(expected.bootstrap_distribution, values.mean(), influence, np.arange(40), 0.95)
-    assert found == pytest.approx(tuple(expected.confidence_interval), rel=1e-3)
-    halves = np.r_[influence, influence] / 2
-    again = bca(expected.bootstrap_distribution, values.mean(), halves, np.tile(np.arange(40), 2), 0.95)
-    assert again == pytest.approx(found)
-
-
 # Counting -------------------------------------------------------------------------------------------------
 
 
@@ -255,7 +242,7 @@ def test_monte_carlo_error_is_wilsons():
     n, p, z = 200, 0.9, stats.norm.ppf(0.975)
     middle, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     expected = (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
-    assert validity.wilson(180, n) == pytest.approx(expected)
+    assert validity.wilson(pd.Series(np.arange(n) < 180)) == pytest.approx((p, *expected))
 
 
 # Words, figure, files -------------------------------------------------------------------------------------
@@ -270,9 +257,15 @@ def test_words_and_figure_follow_the_table(simulated):
     figure = coverage_figure(study, table)
     panel = next(p for p in figure.axes if "reported" in p.get_title())
     dots = sorted(line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o")
-    reported = table[(table["method"] == "reported") & (table["truth"] == THESE) & (table["true_delta"] != 0)]
+    drawn = (table["method"] == "reported") & (table["true_delta"] != 0)
+    reported = table[drawn & (table["training_sd"] == 0)]
     assert dots == pytest.approx(sorted(reported["coverage"]))
-    plt.close(figure)
+    figure = coverage_figure(study, table, ANY)
+    titles = [panel.get_title().replace("\n", " ") for panel in figure.axes if panel.get_title()]
+    assert titles == [METHODS["reported"], METHODS["both_levels"]]
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["3 seeds of 2 settings, SD 0.4"]
+    plt.close("all")
 
 
 def test_table_is_written(simulated):

@@ -8,6 +8,7 @@ from statsmodels.stats.weightstats import ttost_paired
 from radlib.errors import UserError, of_task
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.show import headline_sentence, resampled_sentence
+from radlib.questions.auc.sources import SOURCES, claim_of
 from radlib.questions.verdicts import verdict
 from radlib.report.summary import limits
 from radlib.seeds import seed_of
@@ -174,7 +175,10 @@ def test_one_seed_holds_patients_alone_and_says_so(tmp_path):
     assert set(found.table["resampled"]) == {PATIENTS} == set(found.overall["resampled"])
     text = resampled_sentence(study, found.overall)
     assert "**not between trainings** (1 seed per setting)" in text
-    assert any("Another training, with another seed" in s for s in limits(study, found.overall))
+    assert any(
+        "Another training, with another seed" in s
+        for s in limits(study, claim_of(study, found.overall, SOURCES.frame()))
+    )
 
 
 def test_several_seeds_hold_the_luck_of_training(tmp_path):
@@ -195,7 +199,9 @@ def test_several_seeds_hold_the_luck_of_training(tmp_path):
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(expected.interval(0.95), abs=0.005)
     text = resampled_sentence(study, found.overall)
     assert "**between test patients and between trainings** (2 seeds per setting)" in text
-    assert not any("Another training" in s for s in limits(study, found.overall))
+    assert not any(
+        "Another training" in s for s in limits(study, claim_of(study, found.overall, SOURCES.frame()))
+    )
 
 
 def test_a_few_repeated_trainings_are_not_resampled(tmp_path):

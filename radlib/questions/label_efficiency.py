@@ -273,7 +273,9 @@ def efficiency_figure(study: Study, table: pd.DataFrame) -> Figure:
     pair = tuple(study.compare.headline)
     rows = style.of_pair(table, pair)
     tasks = list(rows.groupby("task", sort=False))
-    figure, panels, lowest, first = style.panel_rows(len(tasks), 3, (0.5, 1.3), (2.9, 2.5))
+    figure, panels, lowest, first = style.panel_rows(
+        len(tasks), 3, (0.5, 1.5), (2.9 if len(tasks) > 1 else 6, 2.5)
+    )
     for panel, (task, some) in zip(panels, tasks, strict=True):
         _differences(panel, study, some)
         panel.set_title(task_title(study, task))
@@ -288,10 +290,8 @@ def efficiency_figure(study: Study, table: pd.DataFrame) -> Figure:
         Line2D([], [], **dot, ls="", marker="s", label="all patients train: nothing is drawn"),
         Line2D([], [], color=style.BAND, lw=8, label="too small to matter"),
     ]
-    title = (
-        f"{pair_title(study, pair)}, {study.compare.confidence:.0%} intervals; in colour: the source ahead"
-    )
-    style.legend_above(figure, handles, 3, title)
+    title = f"{pair_title(study, pair)}\n{study.compare.confidence:.0%} intervals; colour: the source ahead"
+    style.legend_above(figure, handles, 2, title)
     style.mark_simulated(figure, study)
     return figure
 

@@ -68,7 +68,7 @@ Pair = tuple[str, str]
 class Matched:
     """table: `MATCHED`, a row per task and pair, then the mean over tasks of every pair.
 
-    sources: the means over tasks again, as `SOURCES`; no rows where all were pretrained once.
+    sources: the means over tasks again, as `SOURCES`, over other pretrainings where there were several.
     study: with the sources, backbones, settings and pairs of `matched_labels` in place of the study's own.
     """
 

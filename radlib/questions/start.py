@@ -1,11 +1,16 @@
-"""Which weights should one start from? (08_beyond_the_mean, and the top of the summary)
+"""Which weights should one start from, and which tasks do networks learn at all? (05_auc, and the summary)
 
 What is ranked is one file of weights, a source and a backbone, for that is what somebody takes; by the
 regime `compare.rank_by`, the logistic probe unless the study says otherwise. Which came first is seen in the
 same data as by how much, so "behind" is not read from the interval of a difference to the first: it is
 claimed of weights outside the confidence set for the best (`Estimate.p_best`). That the classifier that never
 looks (`radlib.questions.shortcuts`) is beaten is claimed after Holm's correction over the weights.
+
+A task on which no weights are shown to beat it, nor an AUC of 0.5, tells sources apart by chance or by how
+images were made. Where `compare.tasks_that_count` says so, it is shown and enters no mean over tasks.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,7 +26,7 @@ from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of, unless_diverged
-from radlib.show.table import MEAN, Column, Table, interval_columns, p_text
+from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, p_text
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.study import Study
@@ -36,9 +41,10 @@ FIRST, TOGETHER, BEHIND = "first", "not told apart from the first", "behind the 
 SHORTCUT, NONE_BEATS = "shortcut classifier", "no weights are shown to beat it"
 _AUC, _OVER = ("auc", "ci_low", "ci_high"), ("over_shortcut", "over_low", "over_high")
 _DELTA = ("delta", "delta_low", "delta_high")
+_SHORTCUT, _UNDER = ("auc_shortcut", "shortcut_low", "shortcut_high"), ("under", "under_low", "under_high")
 RANKING = Table(
     "ranking.csv",
-    "beyond",
+    "auc",
     "task and weights, a source and a backbone",
     [
         common.TASK,
@@ -60,34 +66,108 @@ RANKING = Table(
     ],
     index=2,
 )
+TASKS = Table(
+    "tasks.csv",
+    "auc",
+    "task: is it learnt at all? and their mean",
+    [
+        common.TASK,
+        Column("counts", "in means over tasks, as `compare.tasks_that_count` asks", "counts"),
+        *interval_columns("auc_shortcut", "of the shortcut classifier", SHORTCUT, ".3f", *_SHORTCUT[1:]),
+        Column(
+            "source",
+            "of the weights that beat it most surely",
+            "weights that beat it most surely",
+            source_title,
+        ),
+        Column("backbone", "their network", "network"),
+        Column("auc", "their AUC", "AUC", ".3f"),
+        *interval_columns("over_shortcut", "their AUC minus its AUC", "minus shortcut", "+.3f", *_OVER[1:]),
+        Column(
+            "p_shortcut_holm",
+            "of no difference, after Holm's correction over the weights",
+            "p (Holm)",
+            p_text,
+        ),
+        Column("source_b", "the second source of the headline"),
+        *hidden(*interval_columns("under", "its AUC minus the mean of source b", "", "+.3f", *_UNDER[1:])),
+        common.COUNTS[0],
+        *common.ORIGIN,
+    ],
+    index=1,
+)
 
 
-def rank_weights(study: Study) -> pd.DataFrame:
-    """`RANKING`: a row per task (and their mean, where there are several) and weights, the best first.
+@dataclass(frozen=True)
+class Ranked:
+    """weights: `RANKING`, by task and for their mean, the best first; tasks: `TASKS`."""
+
+    weights: pd.DataFrame
+    tasks: pd.DataFrame
+
+
+def rank_weights(study: Study) -> Ranked:
+    """Every task, and the mean over those that count; without rows where no run is of `compare.rank_by`.
 
     Raises:
         UserError: results or data are missing, or too few patients or resamples for an interval.
     """
-    regime, found, counts = study.compare.rank_by, {}, {}
+    regime = study.compare.rank_by
     results = load_results(study, regimes=[regime])
     drawn = draw_tasks(study, results) if results.tasks else {}
     weights = list(results.runs[["source", "backbone"]].drop_duplicates().itertuples(index=False, name=None))
+    same = {"resamples": study.compare.resamples, "simulated": study.simulated}
+    found, counts, ranked = {}, {}, [RANKING.frame([])]
+
+    def rank(task: str, runs: pd.DataFrame) -> None:
+        rows = _rows(study, runs, weights, found[task])
+        table = RANKING.frame(rows, task=task, n_patients=counts[task], regime=regime, **same)
+        ranked.append(corrected(table, ["task"], {"p_shortcut": "p_shortcut_holm"}))
+
     for task, draws in progress(drawn.items(), description="shortcuts"):
         own = [draws.runs.query("source == @s and backbone == @b") for s, b in weights]
         means = [draws.mean(draws.aucs.columns(place), place) for place in map(draws.columns, own)]
         found[task], counts[task] = [*means, _shortcut(study, results, task)], draws.n_patients
-    if len(found) > 1:
-        found[MEAN] = [mean_of(of, study.compare.confidence) for of in zip(*found.values(), strict=True)]
-        counts[MEAN] = sum(counts.values())
-    rows = []
-    for task, estimates in found.items():
-        runs = results.runs if task == MEAN else results.of_task(task)
-        rows += [
-            {"task": task, "n_patients": counts[task], **row}
-            for row in _rows(study, runs, weights, estimates)
-        ]
-    table = RANKING.frame(rows, regime=regime, resamples=study.compare.resamples, simulated=study.simulated)
-    return corrected(table, ["task"], {"p_shortcut": "p_shortcut_holm"})
+        rank(task, results.of_task(task))
+    counting = counting_tasks(study, pd.concat(ranked)) if found else []
+    if len(counting) > 1:
+        each = zip(*map(found.get, counting), strict=True)
+        found[MEAN] = [mean_of(of, study.compare.confidence) for of in each]
+        counts[MEAN] = sum(map(counts.get, counting))
+        rank(MEAN, results.runs[results.runs["task"].isin(counting)])
+    table = pd.concat(ranked[min(1, len(found)) :], ignore_index=True)
+    rows = [_task_row(study, task, table, weights, found[task], [*counting, MEAN]) for task in found]
+    return Ranked(table, TASKS.frame(rows, **same))
+
+
+def _task_row(study: Study, task: str, table, weights: list[tuple], found: list, counting: list[str]) -> dict:
+    """What the shortcut classifier reaches, beside the weights that beat it most surely and beside side b."""
+    some = table[table["task"] == task]
+    best = some.sort_values(["p_shortcut_holm", "over_shortcut"], ascending=[True, False]).iloc[0]
+    base = [
+        mean for (source, _), mean in zip(weights, found, strict=False) if source == study.compare.headline[1]
+    ]
+    row = best.reindex(
+        ["task", "source", "backbone", "auc", *_OVER, "p_shortcut_holm", "n_patients", "diverged"]
+    )
+    row = {**row, "counts": "yes" if task in counting else "no", "source_b": study.compare.headline[1]}
+    row |= estimate_columns(study, found[-1], _SHORTCUT)
+    if base:
+        row |= estimate_columns(study, found[-1] - _together(base).mean_of_runs(), _UNDER)
+    return row
+
+
+def counting_tasks(study: Study, table: pd.DataFrame) -> list[str]:
+    """The tasks of which means over tasks are taken, as `compare.tasks_that_count` asks.
+
+    Args:
+        table: `RANKING`, of every task.
+    """
+    if study.compare.tasks_that_count == "all":
+        return study.compared_tasks
+    alpha = 1 - study.compare.confidence
+    beats = (table["p_shortcut_holm"] < alpha) & (table["over_shortcut"] > 0) & (table["ci_low"] > 0.5)
+    return [task for task in study.compared_tasks if task in set(table["task"][beats])]
 
 
 @of_task
@@ -126,9 +206,10 @@ def _together(means: list[Estimate]) -> Estimate:
 
 
 # What it shows --------------------------------------------------------------------------------------------
-def answer_of(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that answer: the mean over tasks, or the only task."""
-    return table[table["task"] == (MEAN if MEAN in set(table["task"]) else table["task"].iloc[0])]
+def answer_of(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that answer: the mean over tasks, or the only task that counts."""
+    only = [*counting_tasks(study, table), table["task"].iloc[0]][0]
+    return table[table["task"] == (MEAN if MEAN in set(table["task"]) else only)]
 
 
 def weights_title(study: Study, row: dict) -> str:
@@ -138,7 +219,7 @@ def weights_title(study: Study, row: dict) -> str:
 
 def start_figure(study: Study, table: pd.DataFrame) -> Figure:
     """By how much each weights' AUC is below the first's; the shortcut classifier as a square."""
-    rows = answer_of(table).fillna(dict.fromkeys(_DELTA, 0)).to_dict("records")
+    rows = answer_of(study, table).fillna(dict.fromkeys(_DELTA, 0)).to_dict("records")
     colours = style.source_colours(study)
     marks = [
         {
@@ -168,7 +249,7 @@ def start_figure(study: Study, table: pd.DataFrame) -> Figure:
 
 def start_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The first, who cannot be told apart from it, and whether any weights beat the shortcut classifier."""
-    rows = answer_of(table)
+    rows = answer_of(study, table)
     first, alpha = rows.iloc[0].to_dict(), 1 - study.compare.confidence
     together = rows[rows["verdict"] == TOGETHER].to_dict("records")
     names = "; ".join(weights_title(study, row) for row in together[:5])

@@ -26,7 +26,7 @@ from radlib.questions.ranking import RANKS, ranking_findings
 from radlib.questions.robustness import ROBUSTNESS, robustness_findings
 from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
 from radlib.questions.similarity import SIMILARITY, similarity_findings
-from radlib.questions.start import RANKING
+from radlib.questions.start import RANKING, TASKS
 from radlib.questions.validity.coverage import VALIDITY, validity_findings
 from radlib.show.findings import Finding
 from radlib.study import Study
@@ -70,7 +70,7 @@ QUESTIONS = {
     "Does it hold in another hospital?": [(EXTERNAL, external_findings, "13_external#table")],
 }
 _OF_QUESTIONS = [table for parts in QUESTIONS.values() for table, _, _ in parts]
-TABLES = [RANKING, AUC, OVERALL, *_OF_QUESTIONS, CONTROLS]
+TABLES = [RANKING, TASKS, AUC, OVERALL, *_OF_QUESTIONS, CONTROLS]
 MOST = 6  # findings of one question on the first page; its notebook has the others
 DICTIONARY = Path("docs/tables.md")
 _HEAD = """# The tables of a report

@@ -43,6 +43,15 @@ def is_committed(root: Path, name: str) -> bool:
     return text is None or _digest(nbformat.reads(text, as_version=4)) == _digest(here)
 
 
+def plan_of(study: Study) -> str:
+    """`commit 0123abcd of 2026-11-28`, the last that changed the study's file; empty where none holds it."""
+    file = f"studies/{study.name}.yaml"
+    here = (study.root / "params.yaml").read_text(encoding="utf-8")
+    if (_git(study.root, "show", f"HEAD:./{file}") or "").strip() != here.strip():
+        return ""
+    return _git(study.root, "log", "-1", "--format=commit %h of %cs", "--", file) or ""
+
+
 # What is different ----------------------------------------------------------------------------------------
 
 

@@ -8,40 +8,116 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from radlib.errors import UserError
+from radlib.questions.auc.sources import FIXED, SAMPLE, mean_rows
 from radlib.questions.patients import patients_sentence
-from radlib.show.style import forest, of_pair, signed, span
-from radlib.show.table import number
+from radlib.questions.start import SHORTCUT
+from radlib.show.style import (
+    BAND,
+    UNDECIDED,
+    difference_axis,
+    difference_mark,
+    intervals,
+    legend_above,
+    of_pair,
+    signed,
+    span,
+)
+from radlib.show.table import MEAN, number
 from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.common import PROBES
-from radlib.study.titles import counted, pair_title, source_title, task_title
+from radlib.study.titles import ESTIMATES, counted, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
 """Whether the data are the same -> what the figure says, and its colour."""
 
 
-def headline_figure(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> Figure:
-    """Headline pair: every task and their mean; published differences as open diamonds."""
-    pair = tuple(study.compare.headline)
-    tasks, mean = (of_pair(some, pair, "grid_mean") for some in (table, overall))
-    titles = [task_title(study, task) for task in tasks["task"]]
-    mean = mean.assign(row=f"mean over {counted(mean['n_tasks'].iloc[0], 'task')}")
-    rows = pd.concat([tasks.assign(row=titles), mean[mean["n_tasks"] > 1]])
+def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> Figure:
+    """The headline pair by task and network, and what else is higher or lower than its second source.
+
+    Published differences are open diamonds.
+
+    Args:
+        pretrained: `SOURCES`; tasks: `TASKS`.
+    """
+    pair, base = tuple(study.compare.headline), study.compare.headline[1]
+    marks = [*_of_headline(study, pretrained, tasks), *_beside(study, pretrained, tasks)]
+    rows = [mark["row"] for mark in marks]
     diamond = {"color": "none", "marker": "d", "mfc": "white", "mew": 1.3}
-    published = [task for task in map(study.tasks.get, tasks["task"]) if task.published_delta is not None]
-    words = [PUBLISHED[same] for same in sorted({task.same_data_as_published for task in published})]
+    titles = {task: _counted_title(study, task, tasks) for task in study.compared_tasks}
+    published = {
+        task: study.tasks[task]
+        for task, title in titles.items()
+        if study.tasks[task].published_delta is not None and title in rows
+    }
+    words = [PUBLISHED[same] for same in sorted({t.same_data_as_published for t in published.values()})]
     handles = [Line2D([], [], mec=edge, label=label, **diamond) for label, edge in words]
-    figure = forest(study, rows, pair_title(study, pair), band=True, handles=handles)
-    (panel,) = figure.axes
-    for task in published:
-        _, edge = PUBLISHED[task.same_data_as_published]
-        place = titles.index(task.title) + 0.24  # below the line, lest it hides the mark
-        panel.plot(task.published_delta, place, mec=edge, ms=7, zorder=5, **diamond)
-    deltas = pd.Series([task.published_delta for task in published], dtype=float)
-    limit = span(rows["ci_low"], rows["ci_high"], deltas)
+    figure, (panel,), _, _ = intervals(study, pd.DataFrame(marks).assign(panel=""), "", line=0)
+    difference_axis(panel, study, pair, "AUC")
+    panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
+    for y, mark in enumerate(marks):
+        beside = {"transform": panel.get_yaxis_transform(), "va": "center"}  # right of the axes
+        panel.text(1.01, y, signed(mark), fontsize=7, color="0.35", **beside)
+        if mark.get("begins"):
+            panel.axhline(y - 0.55, color="0.75", lw=0.8)
+    for task, one in published.items():
+        _, edge = PUBLISHED[one.same_data_as_published]
+        place = rows.index(titles[task]) + 0.24  # below the line, lest it hides the mark
+        panel.plot(one.published_delta, place, mec=edge, ms=7, zorder=5, **diamond)
+    deltas = pd.Series([one.published_delta for one in published.values()], dtype=float)
+    table = pd.DataFrame(marks)
+    limit = span(table["ci_low"], table["ci_high"], deltas)
     panel.set_xlim(-limit, limit)
+    what = f"AUC minus that of {source_title(study, base)}, {ESTIMATES[study.claimed]}"
+    said = "(hollow: the interval covers no difference; band: too small to matter)"
+    legend_above(figure, handles, title=f"{what}, {study.compare.confidence:.0%} interval\n{said}")
     return figure
+
+
+def _of_headline(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list[dict]:
+    """A mark per task, per network and for the mean of both."""
+    pair = tuple(study.compare.headline)
+    rows = of_pair(pretrained, pair, study.claimed)
+    of_tasks = rows[rows["task"] != MEAN].groupby("task", sort=False).last().reset_index()
+    marks = [
+        difference_mark(study, row | {"row": _counted_title(study, row["task"], tasks)})
+        for row in of_tasks.to_dict("records")
+    ]
+    for row in mean_rows(study, pretrained, pair).to_dict("records"):
+        if row["networks"] != SAMPLE:
+            marker, name = (
+                ("D", row["networks"]) if row["networks"] == FIXED else ("o", f"{row['networks']}, {MEAN}")
+            )
+            marks.append(difference_mark(study, row | {"row": name}, marker) | {"begins": marker == "D"})
+    return marks
+
+
+def _counted_title(study: Study, task: str, tasks: pd.DataFrame) -> str:
+    out = set(tasks["task"][tasks["counts"] == "no"])
+    return task_title(study, task) + (" (does not count)" if task in out else "")
+
+
+def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list[dict]:
+    """Every other source, and the shortcut classifier, minus the second source of the headline."""
+    a, base = study.compare.headline
+    marks = []
+    for source in study.sources:
+        rows = [mean_rows(study, pretrained, pair) for pair in ((source, base), (base, source))]
+        if source in (a, base) or all(some.empty for some in rows):
+            continue
+        row = next(some[some["networks"] != SAMPLE].iloc[-1].to_dict() for some in rows if len(some))
+        if row["source_b"] != base:
+            row |= {"delta": -row["delta"], "ci_low": -row["ci_high"], "ci_high": -row["ci_low"]}
+        row |= {"source_a": source, "source_b": base}
+        where = "" if row["networks"] == FIXED else f", {row['networks']}"
+        marks.append(difference_mark(study, row | {"row": source_title(study, source) + where}))
+    shortcut = tasks[tasks["task"] == MEAN].dropna(subset="under")
+    for row in shortcut.to_dict("records"):
+        ends = {"delta": row["under"], "ci_low": row["under_low"], "ci_high": row["under_high"]}
+        ends |= {"row": SHORTCUT, "value": row["under"], "colour": UNDECIDED, "marker": "s"}
+        marks.append(ends | {"filled": row["under_low"] > 0 or row["under_high"] < 0})
+    return [mark | {"begins": place == 0} for place, mark in enumerate(marks)]
 
 
 def beside_published(study: Study, table: pd.DataFrame) -> pd.DataFrame | None:
@@ -97,15 +173,18 @@ def _named(folder: Path) -> bool:
     return audit["patients_published"] or audit["patients_guessed"]
 
 
-def limits(study: Study, overall: pd.DataFrame) -> list[str]:
-    """What the study cannot say, from how it was set up: the limits that apply, the gravest first."""
-    row = of_pair(overall, tuple(study.compare.headline), "grid_mean").iloc[0]
+def limits(study: Study, claim: dict | None) -> list[str]:
+    """What the study cannot say, from how it was set up: the limits that apply, the gravest first.
+
+    Args:
+        claim: of `radlib.questions.auc.sources.claim_of`.
+    """
     trainings = (
         "Intervals cover the variation between test patients alone. Another training, with another seed, may "
         "give another difference: `09_validity` shows how often such intervals cover that of any training."
     )
     said = [
-        trainings if row["resampled"] == PATIENTS and study.transfer.averaged[0] not in PROBES else "",
+        trainings if claim and claim["resampled"] == PATIENTS and study.claimed not in PROBES else "",
         _pretrainings(study),
         _seen(study),
         patients_sentence(study),
@@ -124,9 +203,13 @@ def _pretrainings(study: Study) -> str:
         return "There is one set of weights of each source, so the study speaks of these weights."
     most = {source_title(study, source): study.corpora[source].max_images for source in here}
     cut = "; ".join(f"{title} to {images:,} images" for title, images in most.items() if images)
+    short = f"{counted(study.pretrain.epochs, 'epoch')}{f', cut down ({cut})' if cut else ''}"
+    times = max(study.replicates_of(source, name) for source in here for name in study.backbones_of(source))
+    if times == 1:
+        return f"Each source was pretrained once, so the study speaks of these weights, not of it: {short}."
     return (
-        "Each source was pretrained once, so the study speaks of these weights, not of the source: "
-        f"{counted(study.pretrain.epochs, 'epoch')}{f', cut down ({cut})' if cut else ''}."
+        f"Each source was pretrained {times} times, for {short}: other images, more of them, or longer "
+        "training may give another difference. Published files are one pretraining each."
     )
 
 

@@ -30,13 +30,14 @@ from radlib.questions.lesions.compare import DICE
 from radlib.questions.lesions.measured import lesion_tasks, load_localised, load_segmented
 from radlib.questions.lesions.resize import RESIZE, compare_resize
 from radlib.questions.ranking import RANKS
+from radlib.questions.start import RANKING, counting_tasks
 from radlib.questions.validity.coverage import VALIDITY, coverage_table
 from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive, origin
 from radlib.report.agreement import DIFFERENT, FAILED, MISSING, NOT_COMPUTED, WITHIN, Verdict
 from radlib.study import Study, load_study
 from radlib.study.titles import aligned
-from radlib.training.results import load_probes, load_results
+from radlib.training.results import load_regimes, load_results
 
 _NOT_KEPT = "the report keeps no predictions to compute it from; make study STUDY={} makes one that does"
 _TOLERATED = {
@@ -85,12 +86,14 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
 
 
 def _auc(study: Study) -> None:
-    results, probes = load_results(study), load_probes(study)
-    found = auc.compare_sources(study, results, probes)
+    results, regimes = load_results(study), load_regimes(study)
+    asked = study.compare.tasks_that_count != "all"
+    counting = counting_tasks(study, RANKING.read(study) if asked else RANKING.frame())
+    found = auc.compare_sources(study, results, regimes, counting)
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
     NEXT.write(study, next_study(study, results))
-    SOURCES.write(study, compare_pretrainings(study, {"grid_mean": results, **probes}))
+    SOURCES.write(study, compare_pretrainings(study, {"grid_mean": results, **regimes}, counting))
 
 
 def _dice(study: Study) -> None:
@@ -129,6 +132,11 @@ def _from_predictions(report: Path, study: Study) -> list[Verdict]:
     kept = archive.is_kept(report)
     if kept:
         archive.restore(report, study)
+    if (
+        report / RANKING.file
+    ).is_file():  # which tasks count is told from images, so it is taken as committed
+        study.report_dir.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(report / RANKING.file, study.report_dir / RANKING.file)
     found = []
     for write, tables in WAYS.items():
         failed = _failed(write, study) if kept else (MISSING, _NOT_KEPT.format(report.name))

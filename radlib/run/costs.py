@@ -8,13 +8,12 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import groupby
-from operator import attrgetter
 from typing import NamedTuple
 
 import pandas as pd
 import torch
 
+from radlib.data.facts import THUMBNAIL
 from radlib.data.splits import PARTS, TEST_SHARE, VALIDATION_SHARE
 from radlib.networks import backbones
 from radlib.networks.features import count_views
@@ -105,9 +104,9 @@ def _expected(study: Study, dataset: str, folds: int) -> Counts:
 
 # What the stages do -----------------------------------------------------------------------------------------
 def packing(study: Study, dataset: str, counts: Counts) -> Piece:
-    """`data/<dataset>/`: packed images, masks, manifest."""
+    """`data/<dataset>/`: packed images, masks, manifest; of a task thumbnails, too."""
     config, total = study.dataset(dataset), counts.total
-    pixels = config.size**2 * (3 if config.colour else 1)
+    pixels = config.size**2 * (3 if config.colour else 1) + THUMBNAIL**2 * (dataset in study.tasks)
     return Piece(disk=total.images * (pixels + 2 * ROW_BYTES) + total.lesions * counts.mask_bytes)
 
 
@@ -179,12 +178,6 @@ def segmentation(study: Study, runs: list[Run], counts: Counts) -> Piece:
         steps += _passes(_UNETS[run.train], backbone, size, epochs * masked.train, scored)
         files += RUN_BYTES + masked.test * (ROW_BYTES + counts.mask_bytes)
     return Piece(steps, 2 * files, 2 * images * (2 * _encoder(backbone, size) + size**2))
-
-
-def run_groups(runs: list[Run]) -> list[list[Run]]:
-    """Runs that share weights and features, which one process computes."""
-    shared = attrgetter("weights")
-    return [list(group) for _, group in groupby(sorted(runs, key=shared), key=shared)]
 
 
 def _passes(net: str, backbone: str, size: int, trained: int, scored: int) -> Counter[Step]:

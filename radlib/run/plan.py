@@ -21,6 +21,7 @@ from radlib.run.calibration import calibrate
 from radlib.run.costs import Piece, Step
 from radlib.study import Study
 from radlib.study.titles import aligned
+from radlib.training.grid import grouped
 
 LEFT_OUT = (
     "Left out: reading and decoding the downloads (01_data, which while it packs needs 2.5 times a "
@@ -71,11 +72,11 @@ def plan(study: Study) -> list[Stage]:
         stages.append(Stage(f"02_pretrain {name}", images, pieces, found.known, len(pieces), group))
     for name in study.trained_tasks:
         found, runs = counts[name], study.runs_of(name)
-        pieces = [costs.transfer(study, some, found) for some in costs.run_groups(runs)]
+        pieces = [costs.transfer(study, some, found) for some in grouped(runs)]
         stages.append(Stage(f"04_transfer {name}", found.total.images, pieces, found.known, len(runs)))
     for name in study.segment.tasks:
         found, runs = counts[name], study.segmentation_runs_of(name)
-        pieces = [costs.segmentation(study, some, found) for some in costs.run_groups(runs)]
+        pieces = [costs.segmentation(study, some, found) for some in grouped(runs)]
         stages.append(Stage(f"06_segment {name}", found.total.masked, pieces, found.known, len(runs)))
     return stages
 

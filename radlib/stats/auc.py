@@ -111,7 +111,7 @@ def checked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
                 "score; split so that each test part holds all classes"
             )
         return scores, labels.astype(np.int64)
-    if not np.isin(labels, (0, 1)).all():
+    if not ((labels == 0) | (labels == 1)).all():
         raise ValueError(
             f"labels must be 0 or 1, got {np.unique(labels)[:5].tolist()}; check the label column"
         )

@@ -9,8 +9,8 @@ and stratified resampling: Davison & Hinkley 1997, doi 10.1017/CBO9780511802843.
 
 **Other trainings.** With patients alone the trained runs are held fixed: the interval says how the result
 could vary with other test patients. Where every setting was trained with several seeds, the runs of each
-setting can be resampled too, within the fold, the same on both sides. Patients and runs are crossed, not
-nested; to resample both errs on the wide side, by the part of the variance that belongs to single
+setting vary, too: `radlib.stats.pretrainings` says how their variance and that of patients are added. To draw
+both at once (`run_weights`) keeps replicates of several means paired, but counts twice what belongs to single
 combinations of patient and run (the pigeonhole bootstrap, Owen 2007, doi 10.1214/07-AOAS122).
 
 **How an AUC is computed.** With weights w = how often a patient is drawn, the AUC of a resample is
@@ -48,6 +48,7 @@ from radlib.stats.folds import (
     smaller_class,
 )
 from radlib.stats.pairs import WORK_BYTES, count_pairs
+from radlib.stats.pretrainings import over_trainings
 
 RUNS = 2  # number of the draws of runs in the seeds of their generators, beside the two strata of patients
 # Of (b, patients) float32 weights, (b, k) float64; and how much memory each of b resamples takes.
@@ -119,10 +120,7 @@ def bootstrap_mean_auc(
         return _aucs([side[number] for side in sides.values()], patients, flattened)
 
     found = mean_of_folds(folds, resampled(folds, aucs_of, resamples, seed))
-    return {
-        name: replace(found.columns(place), value=mean_auc(side, flattened))
-        for place, (name, side) in enumerate(sides.items())
-    }
+    return {name: found.columns(place) for place, name in enumerate(sides)}
 
 
 def bootstrap_run_aucs(folds: Folds, resamples: int, seed: int) -> Estimate:
@@ -206,8 +204,8 @@ def bootstrap_delta(
                 "both sides must pair, so finish what is missing"
             )
     deltas = bootstrap_run_aucs(a, resamples, seed) - bootstrap_run_aucs(b, resamples, seed)
-    n_settings = sum(len(np.unique(names)) for names in settings)
-    return deltas.mean_of_runs(run_weights(settings, resamples, seed), n_settings)
+    cells = [f"{name} in fold {number}" for number, names in enumerate(settings) for name in names]
+    return over_trainings(deltas, np.array(cells), seed)
 
 
 def run_weights(settings: Sequence[np.ndarray], resamples: int, seed: int) -> np.ndarray:
@@ -215,7 +213,7 @@ def run_weights(settings: Sequence[np.ndarray], resamples: int, seed: int) -> np
 
     With m runs of a setting, m draws with replacement would give a variance too small by (m - 1) / m, half of
     it for two seeds. So m - 1 are drawn, which puts it right (Rao & Wu 1988, doi
-    10.1080/01621459.1988.10478591). settings: per fold, (runs,) the setting of each run.
+    10.1080/01621459.1988.10478591). settings: per fold, (runs,) the setting of each run, each of two or more.
 
     >>> run_weights([np.array(["x", "x", "y", "y"])], 3, seed=0).sum(axis=1)
     array([4., 4., 4.])
@@ -225,11 +223,6 @@ def run_weights(settings: Sequence[np.ndarray], resamples: int, seed: int) -> np
         rng = np.random.default_rng([seed, number, RUNS])
         for name in np.unique(names):
             own = np.flatnonzero(names == name)
-            if len(own) < 2:
-                raise ValueError(
-                    f"setting {name} has a single run in fold {number}, which says nothing of the variation "
-                    "between trainings; train every setting with two seeds or more"
-                )
             drawn = draw_counts(rng, resamples, len(own), draws=len(own) - 1)
             weights[number][:, own] = drawn * len(own) / (len(own) - 1)
     return np.concatenate(weights, axis=1)

@@ -129,7 +129,8 @@ class FoldPatients:
 
     def drawn(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(b,) float64 each: positive and negative images in b resamples, of (b, patients) weights."""
-        return weights @ self.positives.astype(np.float64), weights @ self.negatives.astype(np.float64)
+        # Whole numbers, exact in float32.
+        return tuple((weights @ x.astype(np.float32)).astype(float) for x in (self.positives, self.negatives))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from radlib.stats.bootstrap import run_weights
 from radlib.stats.estimate import Estimate
 from radlib.stats.folds import check_disjoint, draw_counts
-from radlib.stats.pretrainings import components, over_pretrainings
+from radlib.stats.pretrainings import components, over_pretrainings, over_trainings
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +62,14 @@ def bootstrap_mean_difference(
     both = _run_means(np.concatenate(sums), images, fold_of, resamples, seed)
     side_of = np.tile(np.repeat([0, 1], [len(a), len(b)]), both.folds)
     sides = [both.columns(side_of == side) for side in (0, 1)]
-    trainings = ()
     if settings is not None:
-        weights = run_weights([settings] * both.folds, resamples, seed)
-        trainings = weights, both.folds * len(np.unique(settings))
-    means = [side.mean_of_runs(*trainings) for side in sides]
-    if networks is None:
-        difference = (sides[0] - sides[1]).mean_of_runs(*trainings)
+        cells = np.array([f"{name} in fold {fold}" for fold in range(both.folds) for name in settings])
+        means = [over_trainings(side, cells, seed) for side in sides]
+        difference = over_trainings(sides[0] - sides[1], cells, seed)
     else:
+        means = [side.mean_of_runs() for side in sides]
+        difference = means[0] - means[1]
+    if networks is not None:
         values, draws = both.value.reshape(both.folds, -1), both.replicates.reshape(resamples, both.folds, -1)
         each = replace(both, value=values.mean(axis=0), replicates=draws.mean(axis=1))
         parts = components(each, side_of[: len(each.value)], np.concatenate(networks))

@@ -7,8 +7,9 @@ are too large for float32), and working space is at most about `WORK_BYTES` more
 """
 
 import numpy as np
+from scipy.sparse import csc_array
 
-from radlib.stats.folds import FoldPatients, Folds, FoldScores
+from radlib.stats.folds import FoldPatients, Folds
 
 KERNEL_BYTES = 256 * 2**20
 WORK_BYTES = 64 * 2**20
@@ -27,7 +28,7 @@ class KernelPairs:
         # A resample draws `n_with_positives` patients with positives, so no product exceeds this bound.
         exact = largest * patients.n_with_positives < FLOAT32_INTEGERS
         dtype = np.float32 if exact else np.float64
-        self.kernel = np.concatenate([_pair_counts(fold, patients, dtype) for fold in folds], axis=1)
+        self.kernel = np.concatenate(_pair_counts(folds, patients, dtype)).T
         self.bytes_each = 8 * (4 * patients.count + 2 * self.kernel.shape[1])
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
@@ -71,30 +72,32 @@ def count_pairs(folds: Folds, patients: FoldPatients) -> KernelPairs | SortedPai
     return KernelPairs(folds, patients) if kernel else SortedPairs(folds, patients)
 
 
-def _pair_counts(fold: FoldScores, patients: FoldPatients, dtype: type) -> np.ndarray:
-    """(patients with positives, patients with negatives): twice the rightly ordered pairs, over all runs."""
-    by_patient = np.argsort(patients.of_image, kind="stable")
-    labels = fold.labels[by_patient]
-    positives, negatives = by_patient[labels == 1], by_patient[labels == 0]
-    counts = np.zeros(
-        (patients.n_with_positives, patients.count - patients.first_with_negatives), dtype=dtype
-    )
-    columns = _starts(patients.of_image[negatives])
-    low = fold.scores[:, np.newaxis, negatives]
-    step = max(1, BLOCK_BYTES // (fold.runs * len(negatives)))
-    for start in range(0, len(positives), step):
-        images = positives[start : start + step]
-        high = fold.scores[:, images, np.newaxis]
-        pairs = (high > low).sum(axis=0) + (high >= low).sum(axis=0)
-        row_starts = _starts(patients.of_image[images])
-        rows = patients.of_image[images][row_starts]
-        counts[rows] += np.add.reduceat(np.add.reduceat(pairs, columns, axis=1), row_starts, axis=0)
-    return counts
+def _pair_counts(folds: Folds, patients: FoldPatients, dtype: type) -> list[np.ndarray]:
+    """(patients with negatives, patients with positives): twice the rightly ordered pairs, over all runs."""
+    positive, width = folds[0].labels == 1, patients.count - patients.first_with_negatives
+    of_negative = patients.of_image[~positive] - patients.first_with_negatives
+    by_positive = _sums(patients.of_image[positive], patients.n_with_positives, dtype)
+    step = max(1, BLOCK_BYTES // (4 * len(by_positive.data)))
+    blocks = [slice(start, start + step) for start in range(0, len(of_negative), step)]
+    by_negative = [_sums(of_negative[block], width, dtype) for block in blocks]
+    found = []
+    for fold in folds:
+        high, low = fold.scores[:, positive, np.newaxis], fold.scores[:, np.newaxis, ~positive]
+        counts = np.zeros((width, patients.n_with_positives), dtype=dtype)
+        for block, sums in zip(blocks, by_negative, strict=True):
+            pairs = np.zeros((high.shape[1], sums.shape[1]), dtype=np.min_scalar_type(2 * fold.runs))
+            for above, below in zip(high, low[..., block], strict=True):
+                # Booleans as bytes: to add them is several times faster than to sum them.
+                pairs += (above > below).view(np.uint8)
+                pairs += (above >= below).view(np.uint8)
+            counts += sums @ (by_positive @ pairs.astype(dtype)).T
+        found.append(counts)
+    return found
 
 
-def _starts(groups: np.ndarray) -> np.ndarray:
-    """Where each group begins in an array in which groups lie together."""
-    return np.flatnonzero(np.r_[True, np.diff(groups) != 0])
+def _sums(groups: np.ndarray, count: int, dtype: type) -> csc_array:
+    """(count, n) with which a product adds up n rows by group."""
+    return csc_array((np.ones(len(groups), dtype), groups, np.arange(len(groups) + 1)), (count, len(groups)))
 
 
 def _lookup(

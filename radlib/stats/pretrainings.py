@@ -1,46 +1,68 @@
-"""Intervals about sources of weights: over other test patients *and* other pretrainings of the same source.
+"""Intervals over other test patients *and* other pretrainings of the same sources, or other trainings.
 
 A source that was pretrained once gives a statement about these weights. With P pretrainings of each network,
 the mean AUC of a source varies from one set of pretrainings to the next by
 
-    V = sum over networks of tau^2 / (P K^2),   tau^2 = max(s^2 - i, 0),
+    u = sum over networks of s^2 / (P K^2),
 
-s^2 the variance between the P pretrainings of one of K networks, and i what test patients alone would make of
-it: the mean of s^2 over resamples of patients, less s^2, for a resample adds what patients add once more. The
-patients' part of the difference, i included, is in the bootstrap of patients already. What pretraining adds
-is drawn from Student's t with the degrees of freedom of V, K (P - 1) for one source and Welch-Satterthwaite's
-for two (1946, doi 10.2307/3002019), and added to the replicates; the sum of both distributions is that of
-Behrens and Fisher (Fisher 1935, doi 10.1111/j.1469-1809.1935.tb02120.x), which errs on the wide side.
+s^2 the variance between the P pretrainings of one of K networks. Test patients alone would make i of s^2: the
+mean of s^2 over resamples of patients, less s^2, for a resample adds what patients add once more. So the
+variance of the mean is u + c, c that of the bootstrap of patients less their part of u. The degrees of
+freedom of u are d = K (P - 1) for one source and Welch's for two (1947, doi 10.1093/biomet/34.1-2.28), those
+of the sum d (1 + c / u)^2 (Satterthwaite 1946, doi 10.2307/3002019), which takes u for the true variance.
+Seen with one or two degrees it is often far below that, so here u stands at the upper end of its one-sided
+70 % interval (70 by simulation: 09_validity). Each replicate is multiplied by its own sqrt(degrees / chi^2),
+which gives them the tails of that Student's t. Of trainings, seeds are replicates and settings networks.
 
-Networks are fixed, or with `sample_of_networks` drawn from all networks that one might have taken: then V is
-the variance between the K differences over K, with K - 1 degrees of freedom, and never less than the above.
+Networks are fixed, or with `sample_of_networks` drawn from all networks that one might have taken: then u is
+the variance between the K differences over K, with K - 1 degrees of freedom, and adds never less.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import chdtri
 
-from radlib.stats.estimate import Estimate
+from radlib.stats.estimate import BOTH, ROUNDING, Estimate
 
 SOURCES = "patients and pretrainings"
 NETWORKS = "patients, pretrainings and networks"
-_PRETRAININGS = 3  # number of these draws in the seeds of their generators
+UPPER = 0.7  # of the interval of a variance that few replicates give
+_REPLICATES = 3  # number of these draws in the seeds of their generators
+
+
+@dataclass(frozen=True)
+class Between:
+    """u, what patients make of it, its degrees of freedom, and the number of deviations that made it."""
+
+    seen: float
+    of_patients: float
+    degrees: float
+    count: float
+
+    @property
+    def own(self) -> float:
+        """u without the patients' part; not below 0."""
+        return max(self.seen - self.of_patients, 0.0)
 
 
 @dataclass(frozen=True)
 class Components:
     """A difference over other test patients, and the parts of its variance; spend on the largest.
 
-    networks: how many it averages. patients: of the bootstrap; pretraining: V, with its degrees of freedom;
-    network: what a sample of networks adds, NaN for a single one.
+    networks: how many it averages. among_networks: None for a single one.
     """
 
     difference: Estimate
     networks: int
-    patients: float
-    pretraining: float
-    pretraining_degrees: float
-    network: float
+    among_pretrainings: Between
+    among_networks: Between | None
+
+    @property
+    def network(self) -> float:
+        """Variance that a sample of networks adds."""
+        among = self.among_networks
+        return max(among.own - self.among_pretrainings.own, 0.0) if among else np.nan
 
 
 def over_pretrainings(parts: Components, seed: int, sample_of_networks: bool = False) -> Estimate:
@@ -58,17 +80,52 @@ def over_pretrainings(parts: Components, seed: int, sample_of_networks: bool = F
     >>> round(found.value, 2), found.resampled, found.p_value() < 0.05
     (0.09, 'patients and pretrainings', True)
     """
-    difference, held = parts.difference, SOURCES
-    variance, degrees = parts.pretraining, parts.pretraining_degrees
+    between, held = parts.among_pretrainings, SOURCES
     if sample_of_networks:
         if parts.networks == 1:
             raise ValueError("one network is no sample of networks; give two or more")
-        variance, degrees, held = variance + parts.network, parts.networks - 1, NETWORKS
-    if not variance:
-        return replace(difference, resampled=held) if degrees else difference
-    rng = np.random.default_rng([seed, _PRETRAININGS])
-    drawn = np.sqrt(variance) * rng.standard_t(degrees, len(difference.replicates))
-    return replace(difference, replicates=difference.replicates + drawn, resampled=held)
+        few, held = parts.among_networks, NETWORKS
+        between = few if parts.network > 0 else replace(between, degrees=few.degrees, count=few.count)
+    if not between.degrees:
+        return parts.difference
+    return _over(parts.difference, between, seed, held)
+
+
+def over_trainings(runs: Estimate, settings: np.ndarray, seed: int) -> Estimate:
+    """The mean of k runs over other patients and other trainings; settings: (k,) names, of each fold its own.
+
+    ValueError: a setting with a single run.
+
+    >>> aucs = Estimate(np.array([0.1, 0.2]), np.tile([0.1, 0.2], (2000, 1)), patients=99)
+    >>> found = over_trainings(aucs, np.array(["x", "x"]), seed=0)
+    >>> round(found.value, 2), found.resampled, found.p_value() > 0.1
+    (0.15, 'patients and trainings', True)
+    """
+    names, counts = np.unique(settings, return_counts=True)
+    if counts.min() == 1:
+        raise ValueError(
+            f"setting {names[counts.argmin()]} has a single run, which says nothing of the variation between "
+            "trainings; train every setting with two seeds or more"
+        )
+    groups = [runs.columns(np.flatnonzero(settings == name)) for name in names]
+    shares = (counts / len(settings)) ** 2
+    parts = shares @ [_seen(one.value, one.replicates) for one in groups]
+    return _over(runs.mean_of_runs(), Between(*parts, *[len(settings) - len(names)] * 2), seed, BOTH)
+
+
+def _over(mean: Estimate, between: Between, seed: int, resampled: str) -> Estimate:
+    deviations, number = mean.replicates - mean.value, len(mean.replicates)
+    alone = deviations.var()
+    if between.seen <= ROUNDING * alone:
+        return replace(mean, resampled=resampled)
+    common = max(alone - max(between.of_patients, 0.0), 0.0)
+    upper = between.seen * between.count / chdtri(between.count, UPPER)
+    degrees = min(between.degrees * (1 + common / upper) ** 2, 1e9)
+    rng = np.random.default_rng([seed, _REPLICATES])
+    tails = np.sqrt(degrees / chdtri(degrees, (rng.permutation(number) + 0.5) / number))
+    drawn = np.sqrt(between.seen) * rng.standard_normal(number)
+    deviations = np.sqrt(common / alone if alone else 0.0) * deviations + drawn
+    return replace(mean, replicates=mean.value + tails * deviations, resampled=resampled)
 
 
 def components(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Components:
@@ -83,52 +140,46 @@ def components(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Comp
 
     >>> aucs = np.array([0.8, 0.84, 0.7, 0.74])
     >>> runs = Estimate(aucs, np.tile(aucs, (9, 1)), patients=99)
-    >>> round(components(runs, np.repeat([0, 1], 2), np.full(4, "resnet50")).pretraining, 6)
+    >>> round(components(runs, np.repeat([0, 1], 2), np.full(4, "resnet50")).among_pretrainings.own, 6)
     0.0008
     """
     by_network = [found.columns(np.flatnonzero(networks == name)) for name in np.unique(networks)]
     of_side = [sides[networks == name] for name in np.unique(networks)]
-    variances, degrees = zip(*(_of_source(by_network, of_side, side) for side in (0, 1)), strict=True)
-    total = sum(variances)
-    spare = sum(v**2 / d for v, d in zip(variances, degrees, strict=True) if d)
-    between = np.nan
+    a, b = (_of_source(by_network, of_side, side) for side in (0, 1))
+    seen = a.seen + b.seen
+    spare = sum(one.seen**2 / one.degrees for one in (a, b) if one.degrees)
+    count = a.count + b.count
+    between = Between(seen, a.of_patients + b.of_patients, seen**2 / spare if spare else count, count)
+    among = None
     if len(by_network) > 1:
-        each = [
-            _difference(one, own, np.zeros(len(own))) for one, own in zip(by_network, of_side, strict=True)
-        ]
-        values, draws = (
-            np.array([one.value for one in each]),
-            np.stack([one.replicates for one in each], axis=1),
-        )
-        between = max(_without_patients(values, draws) / len(each) - total, 0.0)
-    difference = _difference(found, sides, networks)
-    patients, freedom = float(difference.replicates.var()), total**2 / spare if spare else float(sum(degrees))
-    return Components(difference, len(by_network), patients, total, freedom, between)
+        pairs = zip(by_network, of_side, strict=True)
+        each = [_difference(one, own, np.zeros(len(own))) for one, own in pairs]
+        draws = np.stack([one.replicates for one in each], axis=1)
+        among = Between(*_seen(np.array([one.value for one in each]), draws), *[len(each) - 1] * 2)
+    return Components(_difference(found, sides, networks), len(by_network), between, among)
 
 
-def _of_source(by_network: list[Estimate], of_side: list[np.ndarray], side: int) -> tuple[float, int]:
-    """V of one source, and its degrees of freedom."""
-    own = [
-        found.columns(np.flatnonzero(sides == side)) for found, sides in zip(by_network, of_side, strict=True)
-    ]
+def _of_source(by_network: list[Estimate], of_side: list[np.ndarray], side: int) -> Between:
+    pairs = zip(by_network, of_side, strict=True)
+    own = [found.columns(np.flatnonzero(sides == side)) for found, sides in pairs]
     counts = [len(one.value) for one in own]
     if min(counts) == 0:
         raise ValueError(f"a network has no weights of source {'ab'[side]}; leave it out on both sides")
     if max(counts) == 1:
-        return 0.0, 0
+        return Between(0.0, 0.0, 0, 0)
     if min(counts) == 1:
         raise ValueError(
             f"source {'ab'[side]} has one pretraining of some network and several of others; pretrain it "
             "again or report it apart"
         )
-    parts = [_without_patients(one.value, one.replicates) / len(one.value) for one in own]
-    return sum(parts) / len(own) ** 2, sum(count - 1 for count in counts)
+    parts = np.sum([_seen(one.value, one.replicates) for one in own], axis=0) / len(own) ** 2
+    return Between(*parts.tolist(), *[sum(counts) - len(own)] * 2)
 
 
-def _without_patients(values: np.ndarray, draws: np.ndarray) -> float:
-    """Variance between (n,) values, less what patients in (resamples, n) draws make of it; not below 0."""
-    seen = float(values.var(ddof=1))
-    return max(2 * seen - float(draws.var(axis=1, ddof=1).mean()), 0.0)
+def _seen(values: np.ndarray, draws: np.ndarray) -> tuple[float, float]:
+    """Variance of the mean of (n,) values, and what patients make of it in (resamples, n) draws."""
+    seen = values.var(ddof=1) / len(values)
+    return float(seen), float(draws.var(axis=1, ddof=1).mean() / len(values) - seen)
 
 
 def _difference(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Estimate:

@@ -8,22 +8,20 @@ trainings, and between pretrainings, too.
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
-from scipy.stats import norm
 
+from radlib.stats.auc import aucs
 from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc
 from radlib.stats.delong import delong_of_components, run_components
 from radlib.stats.estimate import Estimate, students_interval
-from radlib.stats.folds import Folds, FoldScores, as_images
+from radlib.stats.folds import Folds, as_images
 from radlib.stats.means import bootstrap_mean_difference
 from radlib.stats.pretrainings import components, over_pretrainings
 
 METHODS = {
     "reported": "patients, expanded percentile (reported)",
-    "both_levels": "patients and seeds, expanded percentile",
+    "both_levels": "patients and trainings (reported where there are several)",
     "sources": "patients and pretrainings (reported of sources with several)",
     "percentile": "patients, percentile",
-    "bca": "patients, BCa",
     "delong_patients": "DeLong by patient (Obuchowski)",
     "delong_images": "DeLong by image",
     "images": "images, percentile",
@@ -44,37 +42,40 @@ def auc_intervals(
 ) -> dict[str, Interval]:
     """Interval of the difference of mean AUC by each of `METHODS` that this study allows.
 
+    Where a setting has several runs, by those alone that are asked about other trainings or pretrainings.
+
     Args:
         a, b: one entry per fold, run r of one side paired with run r of the other.
         settings, weights: (runs,) the setting of each run, and the pretrained network it started from; both
             levels where these have two runs or more, sources where a setting has several of them.
 
+    >>> from radlib.stats.folds import FoldScores
     >>> a, b = (FoldScores(np.arange(20) % 2, np.arange(20), [np.arange(20) ** x % 7]) for x in (1, 2))
     >>> found = auc_intervals([a], [b], np.array([0]), np.array([0]), resamples=500, seed=0, confidence=0.95)
     >>> sorted(set(METHODS) - set(found))
     ['both_levels', 'sources', 't_folds', 't_runs']
     """
-    # Ranks are what costs time: one pass serves both of DeLong's variances, BCa and the t-tests.
+    found = bootstrap_delta(a, b, resamples, seed)
+    if len(np.unique(settings)) < len(settings):
+        aucs_of = ([aucs(fold.scores, fold.labels) for fold in side] for side in (a, b))
+        intervals = _shared(found, np.subtract(*aucs_of), confidence)
+        if np.unique(weights, return_counts=True)[1].min() > 1:
+            both = bootstrap_delta(a, b, resamples, seed, [weights] * len(a))
+            intervals["both_levels"] = both.interval(confidence)
+        if len(np.unique(weights)) > len(np.unique(settings)):
+            sources = _of_sources((a, b), settings, weights, resamples, seed)
+            intervals["sources"] = sources.interval(confidence)
+        return intervals
+    # Ranks are what costs time: one pass serves both of DeLong's variances and the t-tests.
     by_run = [run_components(x) - run_components(y) for x, y in zip(a, b, strict=True)]
     components = [runs.mean(axis=0) for runs in by_run]
     differences = [runs[:, fold.labels == 1].mean(axis=1) for runs, fold in zip(by_run, a, strict=True)]
     images_a, images_b = as_images(a), as_images(b)
-    intervals = _shared(
-        bootstrap_delta(a, b, resamples, seed),
-        bootstrap_delta(images_a, images_b, resamples, seed),
-        np.concatenate([_influence(*pair) / len(a) for pair in zip(a, components, strict=True)]),
-        np.concatenate([fold.patients for fold in a]),
-        np.stack(differences),
-        confidence,
-    )
+    by_image = bootstrap_delta(images_a, images_b, resamples, seed)
+    intervals = _shared(found, np.stack(differences), confidence, by_image)
     for name, folds in (("delong_patients", a), ("delong_images", images_a)):
         check = delong_of_components(folds, components, confidence)
         intervals[name] = (check.ci_low, check.ci_high)
-    if np.unique(weights, return_counts=True)[1].min() > 1:
-        both = bootstrap_delta(a, b, resamples, seed, [weights] * len(a))
-        intervals["both_levels"] = both.interval(confidence)
-    if len(np.unique(weights)) > len(np.unique(settings)):
-        intervals["sources"] = _of_sources((a, b), settings, weights, resamples, seed).interval(confidence)
     return intervals
 
 
@@ -116,53 +117,19 @@ def figure_intervals(
         bootstrap_mean_difference(*means, units, folds, resamples, seed).difference
         for units in (patients, np.arange(len(patients)))
     )
-    difference = means[0] - means[1]
-    influence = (difference - difference.mean()) / len(difference)
     by_fold = np.stack([(a - b)[:, folds == number].mean(axis=1) for number in np.unique(folds)])
-    return _shared(found, by_image, influence, patients, by_fold, confidence)
-
-
-def bca(
-    draws: np.ndarray, estimate: float, influence: np.ndarray, patients: np.ndarray, confidence: float
-) -> Interval:
-    """Bias-corrected and accelerated percentile interval (Efron 1987, doi 10.1080/01621459.1987.10478410).
-
-    Args:
-        draws: (resamples,) of the patient bootstrap; estimate: from the data.
-        influence, patients: (n,) influence of each image, summed by patient for the acceleration.
-    """
-    below = ((draws < estimate).sum() + (draws == estimate).sum() / 2) / len(draws)
-    bias = norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
-    by_patient = np.bincount(np.unique(patients, return_inverse=True)[1], influence)
-    spread = (by_patient**2).sum()
-    acceleration = (by_patient**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
-    ends = bias + norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = np.quantile(draws, norm.cdf(bias + ends / (1 - acceleration * ends)))
-    return float(low), float(high)
+    return _shared(found, by_fold, confidence, by_image)
 
 
 def _shared(
-    found: Estimate,
-    by_image: Estimate,
-    influence: np.ndarray,
-    patients: np.ndarray,
-    differences: np.ndarray,
-    confidence: float,
+    found: Estimate, differences: np.ndarray, confidence: float, by_image: Estimate | None = None
 ) -> dict[str, Interval]:
-    """What AUC and figures share; differences: (folds, runs)."""
-    percentile, images = (replace(one, patients=None).interval(confidence) for one in (found, by_image))
+    """The reported interval, and others of what AUC and figures share; differences: (folds, runs)."""
     # Student's intervals: of the folds' means, and of all runs as if they were independent.
     samples = {"t_folds": differences.mean(axis=1), "t_runs": differences.ravel()}
+    plain = {"percentile": found, "images": by_image} if by_image else {}
     return {
         "reported": found.interval(confidence),
-        "percentile": percentile,
-        "bca": bca(found.replicates, found.value, influence, patients, confidence),
-        "images": images,
+        **{name: replace(one, patients=None).interval(confidence) for name, one in plain.items()},
         **{name: students_interval(x, confidence) for name, x in samples.items() if len(x) > 1},
     }
-
-
-def _influence(fold: FoldScores, components: np.ndarray) -> np.ndarray:
-    """(n,) influence of each image on the fold's difference of AUC."""
-    by_class = pd.Series(components).groupby(fold.labels)
-    return ((components - by_class.transform("mean")) / by_class.transform("size")).to_numpy()

@@ -27,11 +27,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _known(kind: str) -> AfterValidator:
-    """Names of a kind that `Study.names` lists; asked when the study is known, see `load_study`."""
+def _known(kind: str, *others: str) -> AfterValidator:
+    """Names of a kind that `Study.names` lists, or others; asked when the study is known (`load_study`)."""
 
     def check(name: str, info: ValidationInfo) -> str:
-        known = info.context[kind] if info.context else [name]
+        known = [*others, *info.context[kind]] if info.context else [name]
         if name not in known:
             raise ValueError(f"names '{name}'; allowed: {', '.join(known)}")
         return name
@@ -77,6 +77,7 @@ CorpusName = Annotated[str, _known("corpora")]
 TaskName = Annotated[str, _known("tasks")]
 ComparedName = Annotated[str, _known("compared tasks")]
 TrainUsed = Annotated[Train, _known("settings")]
+Claimed = Annotated[str, _known("settings", "grid_mean")]
 Pair = Annotated[tuple[SourceName, SourceName], AfterValidator(_two)]
 AnyPair = Annotated[tuple[str, str], AfterValidator(_two)]
 

@@ -40,6 +40,12 @@ def check_sections(study: Study) -> None:
                     )
     _check_confounds(study)
     check_places(study)
+    ranked = any(setting.train == study.compare.rank_by for setting in study.transfer.settings)
+    if study.compare.tasks_that_count == "above_shortcut" and not ranked:
+        raise ValueError(
+            f"compare.tasks_that_count asks which tasks are learnt by '{study.compare.rank_by}' "
+            "(compare.rank_by), which is no setting of transfer; name one that is"
+        )
 
 
 def _check_external(name: str, task: Task, other: Task) -> None:

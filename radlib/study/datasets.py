@@ -63,6 +63,9 @@ class Corpus(Dataset):
     variant_of: common.CorpusName | None = Field(
         None, description="a corpus with the same images under other labels"
     )
+    replicates: int | None = Field(
+        None, ge=1, le=100, description="pretrainings of each backbone on it; None: as the backbone says"
+    )
 
 
 class Task(Dataset):

@@ -18,7 +18,17 @@ class Compare(Strict):
     resamples: int = Field(2000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     equivalence: float = Field(0.01, gt=0, lt=1, description="differences in AUC below it do not matter")
-    rank_by: common.TrainUsed = Field("logistic", description="regime by which 07 says where to start from")
+    claim_by: common.Claimed = Field(
+        "grid_mean",
+        description="what the summary's claim is of: one regime, or the mean over the settings that train by "
+        "gradient",
+    )
+    rank_by: common.TrainUsed = Field("logistic", description="regime by which 05 says where to start from")
+    tasks_that_count: Literal["all", "above_shortcut"] = Field(
+        "all",
+        description="in means over tasks; above_shortcut: those on which some network, by rank_by, is shown "
+        "to beat both the classifier that never looks and an AUC of 0.5",
+    )
 
 
 class Cell(Strict):

@@ -56,6 +56,7 @@ class Study(Strict):
     similarity: Similarity = Similarity()
     compute: Compute = Compute()
     notes: list[str] = Field([], description="sentences the summary prints as they are")
+    history: list[str] = Field([], description="earlier results of the study, in sentences, the first first")
     root: Path = Field(Path(), exclude=True)
 
     @model_validator(mode="after")
@@ -97,7 +98,7 @@ class Study(Strict):
 
     # Under the study's name: another study may call another dataset, source or task the same.
     def dataset_dir(self, dataset: str) -> Path:
-        kind = "tasks" if dataset in self.tasks else "corpora"
+        kind = "corpora" if dataset in self.corpora else "tasks"  # controls have a corpus for a task
         return self.root / "data" / self.name / kind / dataset
 
     def model_file(self, source: str, backbone: str, replicate: int = 0) -> Path:
@@ -139,6 +140,12 @@ class Study(Strict):
         return [name for name in self.trained_tasks if self.tasks[name].variant_of is None]
 
     @property
+    def claimed(self) -> str:
+        """The estimate that `compare.claim_by` asks for; the only averaged regime is the mean itself."""
+        regime = self.compare.claim_by
+        return "grid_mean" if (regime,) == self.transfer.averaged else regime
+
+    @property
     def trained_tasks(self) -> list[str]:
         """The tasks that networks are transferred to: all but the `external` sets of others."""
         external = {task.external for task in self.tasks.values()}
@@ -171,7 +178,8 @@ class Study(Strict):
         """How many pretrainings, or draws of random weights, a source has of a backbone; a file is one."""
         if source in self.checkpoints:
             return 1
-        return self.backbones[backbone].replicates or self.pretrain.replicates
+        own = self.corpora[source].replicates if source in self.corpora else None
+        return own or self.backbones[backbone].replicates or self.pretrain.replicates
 
     def weights_of(self, source: str) -> list[tuple[str, int]]:
         """(backbone, replicate) of all first weights that a source has."""

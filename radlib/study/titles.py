@@ -4,19 +4,18 @@ import pandas as pd
 
 from radlib.study import Study
 
-ESTIMATES = {
-    "grid_mean": "mean over the settings",
-    "best_by_validation": "setting chosen by validation",
-    "logistic": "logistic probe",
-    "knn": "nearest neighbours",
-}
 TRAIN = {
     "frozen": "frozen",
     "top10": "top 10 layers",
     "top": "last stage",
     "all": "all layers",
-    "logistic": ESTIMATES["logistic"],
-    "knn": ESTIMATES["knn"],
+    "logistic": "logistic probe",
+    "knn": "nearest neighbours",
+}
+ESTIMATES = {
+    "grid_mean": "mean over the settings",
+    "best_by_validation": "setting chosen by validation",
+    **TRAIN,
 }
 
 

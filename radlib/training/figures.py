@@ -66,11 +66,11 @@ def learning_curves(
     for axis, regime in zip(axes[0], regimes, strict=True):
         some = table[table["train"] == regime]
         band = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"lw": 0, "alpha": 0.15}}
-        x, shown = "choice" if regime in CHOICES else "epoch", loss
+        x, shown = "choice" if regime in CHOICES else "epoch", "median, middle half of runs"
         if x == "epoch" and some.groupby("run")[x].max().nunique() > 1:
-            some, shown = _lowest_so_far(some), f"lowest {loss} so far"
+            some, shown = _lowest_so_far(some), "lowest so far; median, middle half"
         sns.lineplot(some, x=x, y="val_loss", marker="o", ax=axis, **band, **_colours(study, some))
-        axis.set(ylabel=shown, title=f"{TRAIN[regime]}:\nmedian, middle half of runs")
+        axis.set(ylabel=loss, title=f"{TRAIN[regime]}:\n{shown}")
         if x == "choice":
             axis.set(xscale="log", xlabel=CHOICES[regime])
         else:

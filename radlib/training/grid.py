@@ -8,7 +8,7 @@ import copy
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -65,6 +65,10 @@ class RunGroup(ABC):
         views = options.views if any(run.train not in cls.probes for run in runs) else 1
         trained = sum(options.epochs.get(run.train, 1) * cls.passes[run.train] for run in runs)
         return len(packed.manifest) * (reads * count_views(kind, views) + trained)
+
+    def cost(self, run: Run) -> float:
+        """What an epoch of a run, or a whole probe, adds."""
+        return len(self.packed.manifest) * self.passes[run.train]
 
     # What kinds of runs differ in -----------------------------------------------------------------------
     @abstractmethod
@@ -170,40 +174,45 @@ class RunGroup(ABC):
     def fit(
         self, learner: nn.Module, run: Run, train: np.ndarray, validation: np.ndarray, generator
     ) -> tuple[dict[str, float], list[dict[str, float]]]:
-        """Adam at a constant rate; ends with the weights of the lowest validation loss (as published).
-
-        The rate follows no schedule, which would be laid out for the most epochs: a run that stops early is
-        the beginning of the one that goes on.
+        """End with the weights of the lowest validation loss (as published).
 
         Returns:
-            `best_epoch` (from 1; 0 where training diverged) with its validation figures, `last_epoch`, and
-            whether the run `stopped_early`, for want of a lower loss; the figures of all epochs.
+            `best_epoch` (from 1; 0 where training diverged) with its figures, `last_epoch`, and whether the
+            run `stopped_early`, for want of a lower loss; the figures of all epochs.
         """
-        options, images = self.options, len(self.packed.manifest) * self.passes[run.train]
-        epochs, patience = options.epochs[run.train], options.patience.get(run.train, math.inf)
+        patience = self.options.patience.get(run.train, math.inf)
+        best, kept, history = {"best_epoch": 0, "val_loss": math.inf, **self.diverged}, {}, []
+        for epoch, about in enumerate(self.epochs(learner, run, train, generator), 1):
+            about |= self.validate(learner, validation)
+            history.append({"epoch": epoch, **about})
+            if about["val_loss"] < best["val_loss"]:
+                best, kept = {"best_epoch": epoch, **about}, _changed_state(learner)
+            if epoch - best["best_epoch"] >= patience:
+                self.advance(self.cost(run) * (self.options.epochs[run.train] - epoch))
+                break
+        learner.load_state_dict(kept, strict=False)
+        last = len(history)
+        return {**best, "last_epoch": last, "stopped_early": last - best["best_epoch"] >= patience}, history
+
+    def epochs(self, learner: nn.Module, run: Run, train: np.ndarray, generator) -> Iterator[dict]:
+        """Train with Adam at a constant rate, and say after each epoch what it was like.
+
+        A schedule of the rate would be laid out for the most epochs; without one a run that stops early is
+        the beginning of the run that goes on.
+        """
         trained = [p for p in learner.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=run.lr, fused=True)
-        best, kept, history = {"best_epoch": 0, "val_loss": math.inf, **self.diverged}, {}, []
-        for epoch in range(epochs):
+        for epoch in range(self.options.epochs[run.train]):
             learner.train()
             total = 0.0
-            for rows in batches.shuffled(train, options.batch_size, generator):
+            for rows in batches.shuffled(train, self.options.batch_size, generator):
                 loss = self.loss_of(learner, rows, epoch, generator)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
                 total += loss.detach().double() * len(rows)
-                self.advance(images * len(rows) / len(train))
-            figures = self.validate(learner, validation)
-            history.append({"epoch": epoch + 1, "train_loss": float(total) / len(train), **figures})
-            if figures["val_loss"] < best["val_loss"]:
-                best, kept = {"best_epoch": epoch + 1, **figures}, _trained_state(learner)
-            stopped = epoch + 1 - best["best_epoch"] >= patience
-            if stopped:
-                self.advance(images * (epochs - epoch - 1))
-                break
-        learner.load_state_dict(kept, strict=False)
-        return {**best, "last_epoch": epoch + 1, "stopped_early": stopped}, history
+                self.advance(self.cost(run) * len(rows) / len(train))
+            yield {"train_loss": float(total) / len(train)}
 
     def loss_of(self, learner: nn.Module, rows: np.ndarray, epoch: int, generator) -> Tensor:
         with compute.autocast():
@@ -228,11 +237,10 @@ class RunGroup(ABC):
         return logits, targets
 
 
-def _trained_state(learner: nn.Module) -> dict[str, Tensor]:
-    """A copy of what training changes: trained parameters and batch-norm statistics."""
-    names = {n for n, p in learner.named_parameters() if p.requires_grad}
-    names |= {n for n, _ in learner.named_buffers() if "running" in n}
-    return {k: copy.deepcopy(v) for k, v in learner.state_dict().items() if k in names}
+def _changed_state(learner: nn.Module) -> dict[str, Tensor]:
+    """A copy of what training may change: trained parameters, and buffers such as batch-norm statistics."""
+    frozen = {name for name, p in learner.named_parameters() if not p.requires_grad}
+    return {k: copy.deepcopy(v) for k, v in learner.state_dict().items() if k not in frozen}
 
 
 @dataclass(frozen=True)
@@ -256,7 +264,7 @@ def carry_out(
     runs = sorted(runs, key=attrgetter("weights"))
     on_cluster = study.compute.backend == "ray"
     packed, key = group_type.opened(study, task), _part_of if on_cluster else attrgetter("weights")
-    parts = [list(group) for _, group in groupby(sorted(runs, key=key), key=key)]
+    parts = grouped(runs, key)
     cost = {part[0]: group_type.cost_of(study, packed, part) for part in parts}
     total, longest_first = sum(cost.values()), sorted(parts, key=lambda part: -cost[part[0]])
     pieces = [((group_type, study, task), part) for part in longest_first]
@@ -269,6 +277,11 @@ def carry_out(
     stored = {run: (path, new) for run, path, new in done}
     results = [load_run(stored[run][0]) for run in runs]
     return _gathered(results, sum(new for _, new in stored.values()))
+
+
+def grouped(runs: list[Run], key: Callable = attrgetter("weights")) -> list[list[Run]]:
+    """Runs that have something in common, such as weights and features."""
+    return [list(group) for _, group in groupby(sorted(runs, key=key), key=key)]
 
 
 def _complete(piece: tuple[tuple, list[Run]], advance: Advance) -> list[tuple[Run, Path, bool]]:
@@ -286,8 +299,7 @@ def _each_run(shared: tuple, runs: list[Run], advance: Advance) -> Iterator[tupl
         if missing:
             save_run(path, *group.compute(run))
         else:
-            epochs = group.options.epochs.get(run.train, 1)
-            advance(len(group.packed.manifest) * epochs * group.passes[run.train])
+            advance(group.cost(run) * group.options.epochs.get(run.train, 1))
         yield run, path, missing
 
 

@@ -12,7 +12,6 @@ from radlib.errors import UserError, of_task
 from radlib.stats.auc import aucs, by_patient
 from radlib.stats.folds import FoldScores
 from radlib.study import Run, Study
-from radlib.study.common import PROBES
 
 SETTING = ["backbone", "train", "lr"]
 REMEDY = "run dvc repro to compute it again"
@@ -107,10 +106,14 @@ def load_results(
     return check_results(study, ((task, *_read(study.result_dir(task), task)) for task in names), regimes)
 
 
-def load_probes(study: Study) -> dict[str, Results]:
-    """By regime: the results of every probe that no mean over settings takes; errors as `load_results`."""
-    used = {setting.train for setting in study.transfer.settings} - set(study.transfer.averaged)
-    return {probe: load_results(study, regimes=[probe]) for probe in PROBES if probe in used}
+def load_regimes(study: Study) -> dict[str, Results]:
+    """The results of every regime by itself; one that is all that means over settings take is left out.
+
+    Errors as `load_results`.
+    """
+    used = dict.fromkeys(setting.train for setting in study.transfer.settings)
+    by_itself = [regime for regime in used if (regime,) != study.transfer.averaged]
+    return {regime: load_results(study, regimes=[regime]) for regime in by_itself}
 
 
 def _read(folder: Path, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,7 +1,7 @@
 """Transfer to one task: every run of the grid, each stored as it finishes."""
 
 import copy
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -155,31 +155,26 @@ class TransferGroup(RunGroup):
         learner = StageLearner if run.train == "top" else WholeLearner
         return learner(self.packed, self.weights, network, self.size, self.kind, head)
 
-    def fit(self, learner, run: Run, train, validation, generator) -> tuple[dict, list[dict]]:
-        """Of a probe: history has a row per candidate, with its `choice`, in place of epochs.
+    def epochs(self, learner, run: Run, train: np.ndarray, generator) -> Iterator[dict]:
+        """Of a probe: its candidates, each with its `choice`, in place of epochs.
 
-        Where a feature is no number the run counts as diverged, as one with that loss does.
+        Raises: UserError where the training part of a probe has one label.
         """
         if run.train not in self.probes:
-            return super().fit(learner, run, train, validation, generator)
-        best, kept, history = {"best_epoch": 0, "val_loss": math.inf, **self.diverged}, {}, []
+            yield from super().epochs(learner, run, train, generator)
+            return
         labels = self.labels[train].cpu().numpy().astype(int)
         if len(np.unique(labels)) < 2:
             raise UserError(
                 f"task '{run.task}', fold {run.fold}: all {len(train)} training images have the label "
                 f"{labels[0]}, from which '{run.train}' learns nothing; use fewer folds or more patients"
             )
-        finite = torch.isfinite(self.features.pooled[0][np.concatenate([train, validation])]).all()
-        for number, choice in enumerate(learner.choices(self.options, train) if finite else [], 1):
-            learner.fit(train, labels, choice)
-            figures = self.validate(learner, validation)
-            history.append({"epoch": number, "choice": choice, **figures})
-            if figures["val_loss"] < best["val_loss"]:
-                best = {"best_epoch": number, "choice": choice, **figures}
-                kept = copy.deepcopy(learner.state_dict())
-        self.advance(len(self.packed.manifest) * self.passes[run.train])
-        learner.load_state_dict(kept, strict=False)
-        return best, history
+        seen = np.concatenate(self.parts(run)[:2])  # what it learns from and is chosen by
+        if torch.isfinite(self.features.pooled[0][seen]).all():
+            for choice in learner.choices(self.options, train):
+                learner.fit(train, labels, choice)
+                yield {"choice": choice}
+        self.advance(self.cost(run))
 
     def answer(self, learner, rows, epoch, generator) -> tuple[Tensor, Tensor]:
         return learner(rows, epoch, generator), self.labels[rows]

@@ -5,15 +5,16 @@
 likes best; its interval is conditional on that choice. They are two different numbers. Test patients choose
 nothing: over all folds together they would, because who is tested in one fold validates in another.
 
-Probes (`logistic`, `knn`) are estimates of their own and enter neither: adding one moves no published mean.
-In a study without a setting that trains by gradient the first probe is what `grid_mean` averages.
+Every regime is an estimate of its own beside them. Probes (`logistic`, `knn`) enter neither mean: adding one
+moves no published mean. In a study without a setting that trains by gradient the first probe is what
+`grid_mean` averages.
 
 Where every setting was trained with several seeds, the interval of `grid_mean` covers the variation between
 trainings beside that between patients; `resampled` says which. That of `best_by_validation` holds
 patients alone: a single setting has few trainings to tell how they vary.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -31,13 +32,14 @@ from radlib.stats.delong import delong_difference
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate, mean_of
 from radlib.stats.folds import FoldScores, tested
 from radlib.study import Study
+from radlib.study.common import PROBES
 from radlib.study.titles import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
 from radlib.training.results import SETTING, Results, paired_runs, settings_by_fold, trained_again
 
 ESTIMATE = Column(
     "estimate",
     "`grid_mean`: mean over the settings that train by gradient; `best_by_validation`: of the one chosen "
-    "among them; `logistic`, `knn`: of that probe",
+    "among them; else: of the settings of that regime",
     "estimate",
     names=ESTIMATES,
 )
@@ -91,12 +93,16 @@ class _Compared:
 
 
 def compare_sources(
-    study: Study, results: Results, probes: Mapping[str, Results] | None = None
+    study: Study,
+    results: Results,
+    regimes: Mapping[str, Results] | None = None,
+    counting: Collection[str] | None = None,
 ) -> Comparison:
     """Every task x pair x estimate, Holm across the tasks of a pair and estimate, and the mean over tasks.
 
     Args:
-        probes: of `load_probes`; each is an estimate by its name.
+        regimes: of `load_regimes`; each is an estimate by its name.
+        counting: the tasks of which means over tasks are taken (`radlib.questions.start`); None: all.
     Raises:
         UserError: too few patients or resamples for an interval; the headline pair has no runs in common.
     """
@@ -112,22 +118,25 @@ def compare_sources(
             chosen = [chosen_runs(side) for side in sides]
             compared.append(_compared(study, results, task, sides, "grid_mean", both))
             compared.append(_compared(study, results, task, chosen, "best_by_validation", False))
-    for probe, some in (probes or {}).items():
+    for regime, some in (regimes or {}).items():
         for task, pair in product(some.tasks, ordered_pairs(study)):
             sides = paired_runs(some.of_task(task), pair)
             if len(sides[0]):
-                compared.append(_compared(study, some, task, sides, probe, False))
+                both = regime not in PROBES and what_is_resampled(some, pair) == BOTH
+                compared.append(_compared(study, some, task, sides, regime, both))
     table = pd.DataFrame([one.row for one in compared])
     if table.empty or of_pair(table, study.compare.headline).empty:
         raise UserError("the sources of compare.headline have no setting in common; choose another pair")
     table = corrected(table, _FAMILY, {"p_value": "p_holm", "p_tost": "p_tost_holm"})
     table["verdict"] = verdicts(study, table, "p_value", "p_tost")
     table["verdict_holm"] = verdicts(study, table, "p_holm", "p_tost_holm")
-    families = table.groupby(_FAMILY, sort=False).groups.values()
+    families = table[table["task"].isin(table["task"] if counting is None else counting)]
+    families = families.groupby(_FAMILY, sort=False).groups.values()
     overall = pd.DataFrame([_overall_row(study, [compared[i] for i in rows]) for rows in families])
-    overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
+    if len(overall):
+        overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
     notes += too_few_resamples(study, table, _FAMILY)
-    return Comparison(table[AUC.names], overall[OVERALL.names], notes)
+    return Comparison(table[AUC.names], overall.reindex(columns=OVERALL.names), notes)
 
 
 @of_task

@@ -14,6 +14,7 @@ from scipy.stats import probplot
 from radlib.errors import UserError
 from radlib.progress import progress
 from radlib.questions.auc.compute import AUC, OVERALL
+from radlib.questions.auc.sources import SOURCES, SOURCES_TOO, claim_of
 from radlib.questions.patients import unit
 from radlib.questions.verdicts import BETTER, BETTER_BY_LITTLE, EQUIVALENT, UNDECIDED, WORSE, WORSE_BY_LITTLE
 from radlib.seeds import seed_of
@@ -39,6 +40,7 @@ from radlib.study.titles import (
 from radlib.training.results import SETTING, Results, headline_runs, paired_runs
 
 BAND_RESAMPLES = 500
+THAT_COUNT = "a task counts where some network is shown to beat the shortcut classifier and an AUC of 0.5"
 _CLAIMS = {
     BETTER: "AUC was higher with {a} than with {b} by {size}",
     WORSE: "AUC was lower with {a} than with {b} by {size}",
@@ -72,7 +74,7 @@ def of_estimate(table: pd.DataFrame, estimate: str) -> pd.DataFrame:
 
 def auc_of_sources(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Mean AUC by task and source, each from the pair in which it has most runs; fewer runs are said."""
-    some = of_estimate(table, "grid_mean")
+    some = of_estimate(table, study.claimed)
     sides = [some[["task", f"source_{s}", "n_runs", f"auc_{s}"]].to_numpy() for s in "ab"]
     long = pd.DataFrame(np.concatenate(sides), columns=["task", "source", "runs", "auc"])
     long = long.sort_values("runs", kind="stable").drop_duplicates(["task", "source"], keep="last")
@@ -202,10 +204,16 @@ def _term_title(study: Study, term: str) -> str:
     return re.sub(r"\w+\[(\w+)\]", r"\1", named).replace(" - ", " − ")
 
 
-def headline_sentence(study: Study, overall: pd.DataFrame, estimate: str = "grid_mean") -> str:
-    """`AUC was lower with A than with B by 0.033 (95 % CI 0.022 to 0.044), mean over 5 tasks, ...`"""
-    row = style.of_pair(overall, tuple(study.compare.headline), estimate).iloc[0]
+def headline_sentence(study: Study, overall: pd.DataFrame, pretrained: pd.DataFrame | None = None) -> str:
+    """`AUC was lower with A than with B by 0.033 (95 % CI 0.022 to 0.044), mean over 5 tasks, ...`
+
+    Args:
+        overall: `OVERALL`; pretrained: `SOURCES`, without which the claim is of these weights.
+    """
+    row = claim_of(study, overall, SOURCES.frame() if pretrained is None else pretrained)
     a, b = (source_title(study, source) for source in study.compare.headline)
+    if row is None:
+        return f"**No claim about {a} and {b}**: no task counts ({THAT_COUNT})."
     value, low, high = row["delta"], row["ci_low"], row["ci_high"]
     directed = (BETTER, WORSE, BETTER_BY_LITTLE, WORSE_BY_LITTLE)
     signed = "" if row["verdict"] in directed else "+"
@@ -216,15 +224,21 @@ def headline_sentence(study: Study, overall: pd.DataFrame, estimate: str = "grid
         verdict=row["verdict"], a=a, b=b, size=f"{value:{signed}.3f} ({ends})"
     )
     scope = f"{MEAN.replace('tasks', counted(row['n_tasks'], 'task'))}, {row['n_patients']:,} tested"
-    return f"**{claim}**, {scope} {unit(study)}.".replace("-0", "−0")
+    return f"**{claim}**, {ESTIMATES[study.claimed]}, {scope} {unit(study)}.".replace("-0", "−0")
 
 
-def resampled_sentence(study: Study, table: pd.DataFrame) -> str:
-    """What the intervals of a table of AUC cover."""
-    held = style.of_pair(table, tuple(study.compare.headline), "grid_mean")["resampled"].iloc[0]
-    if study.transfer.averaged[0] in PROBES:
+def resampled_sentence(study: Study, overall: pd.DataFrame, pretrained: pd.DataFrame | None = None) -> str:
+    """What the interval of the claim covers; arguments as of `headline_sentence`."""
+    row = claim_of(study, overall, SOURCES.frame() if pretrained is None else pretrained)
+    held, seeds = row["resampled"] if row else PATIENTS, counted(len(study.transfer.seeds), "seed")
+    if held == SOURCES_TOO:
+        times = counted(int(max(row["pretrainings_a"], row["pretrainings_b"])), "pretraining")
+        return (
+            "The interval covers other test patients and other pretrainings of the same networks "
+            f"({times} of each)."
+        )
+    if study.compare.claim_by in PROBES or study.transfer.averaged[0] in PROBES:
         return "Intervals cover the variation between test patients; a probe's training draws nothing."
-    seeds = counted(len(study.transfer.seeds), "seed")
     if held == PATIENTS:
         words = "Intervals cover the variation between test patients, **not between trainings**"
         return f"{words} ({seeds} per setting)."
@@ -240,17 +254,21 @@ def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> li
     headline = tuple(study.compare.headline)
 
     def of(rows: pd.DataFrame, verdict: str, where: Callable[[dict], str]) -> list[Finding]:
-        pair = pair_title(study, tuple(rows[["source_a", "source_b"]].iloc[0]))
         return [
-            finding_of(row, f"AUC, {pair}: {where(row)}", row[verdict]) for row in rows.to_dict("records")
+            finding_of(
+                row,
+                f"AUC, {pair_title(study, (row['source_a'], row['source_b']))}: {where(row)}",
+                row[verdict],
+            )
+            for row in rows.to_dict("records")
         ]
 
     found = of(
         style.of_pair(overall, headline), "verdict", lambda row: f"{MEAN}, {ESTIMATES[row['estimate']]}"
     )
-    of_tasks = style.of_pair(table, headline, "grid_mean")
+    of_tasks = style.of_pair(table, headline, study.claimed)
     found += of(of_tasks, "verdict_holm", lambda row: task_title(study, row["task"]))
-    for pair, rows in of_estimate(overall, "grid_mean").groupby(["source_a", "source_b"], sort=False):
+    for pair, rows in of_estimate(overall, study.claimed).groupby(["source_a", "source_b"], sort=False):
         found += of(rows, "verdict", lambda row: MEAN) if pair != headline else []
     # How often DeLong and the bootstrap come to the same conclusion, over all rows of the table.
     ends = [("ci_low", "ci_high"), ("delong_ci_low", "delong_ci_high")]

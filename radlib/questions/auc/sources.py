@@ -2,13 +2,14 @@
 
 `auc.csv` speaks of the weights at hand. Where sources were pretrained several times, these intervals speak of
 the sources: they cover other patients and other pretrainings, of the same networks or of networks as a
-sample (`radlib.stats.pretrainings`). A checkpoint is one file, and its side stays "these weights".
+sample (`radlib.stats.pretrainings`). A checkpoint is one file, and its side stays "these weights"; so do both
+sides where everything was pretrained once.
 
-Averaged are the networks of which each source pretrained here has several; the others are left out. A mean
-over tasks has each pretraining's own mean over tasks, for a good pretraining may be good on all of them.
+Averaged are the networks of which each source pretrained here has several, if there are any. A mean over
+tasks has each pretraining's own mean over tasks, for a good pretraining may be good on all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,19 +23,18 @@ from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
-from radlib.show.table import MEAN, Column, Table
+from radlib.show.table import MEAN, Column, Table, number
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.pretrainings import SOURCES as SOURCES_TOO
 from radlib.stats.pretrainings import components, over_pretrainings
 from radlib.study import Study
+from radlib.study.common import PROBES
 from radlib.study.titles import ESTIMATES, ordered_pairs, pair_title, task_title
 from radlib.training.results import SETTING, Results
 
-ONCE = (
-    "No source of this study was pretrained several times (`pretrain.replicates`), so every interval speaks "
-    "of these weights, and none of a source."
-)
 FIXED, SAMPLE = "mean over these networks", "mean over a sample of networks"
+NONE_SHOWN = "covers no difference"
 SOURCES = Table(
     "sources.csv",
     "auc",
@@ -81,11 +81,14 @@ class _Cells:
         return _Cells(self.found.columns(np.flatnonzero(own)), self.labels[own], runs)
 
 
-def compare_pretrainings(study: Study, regimes: Mapping[str, Results]) -> pd.DataFrame:
-    """`SOURCES`: every regime, pair, task and their mean; no rows where all were pretrained once.
+def compare_pretrainings(
+    study: Study, regimes: Mapping[str, Results], counting: Collection[str] | None = None
+) -> pd.DataFrame:
+    """`SOURCES`: every regime, pair, task and their mean, which is of every network by itself, too.
 
     Args:
         regimes: name of the estimate -> the finished runs that it averages.
+        counting: the tasks of which the mean over tasks is taken; None: all.
     Raises:
         UserError: too few patients or resamples for an interval.
     """
@@ -97,13 +100,14 @@ def compare_pretrainings(study: Study, regimes: Mapping[str, Results]) -> pd.Dat
                 continue
             cells = {task: _cells(study, results, task, pair, networks) for task in results.tasks}
             cells = {task: one for task, one in cells.items() if one is not None}
-            same = [one for one in cells.values() if one.labels.equals(next(iter(cells.values())).labels)]
-            if len(same) == len(cells) > 1:
-                found = mean_of([one.found for one in same], study.compare.confidence)
-                runs = [pd.concat(side) for side in zip(*(one.runs for one in same), strict=True)]
-                cells[MEAN] = _Cells(found, same[0].labels, runs)
+            some = [one for task, one in cells.items() if counting is None or task in counting]
+            if some and all(one.labels.equals(some[0].labels) for one in some):
+                found = mean_of([one.found for one in some], study.compare.confidence)
+                runs = [pd.concat(side) for side in zip(*(one.runs for one in some), strict=True)]
+                cells[MEAN] = _Cells(found, some[0].labels, runs)
             about = {"estimate": estimate, "source_a": pair[0], "source_b": pair[1]}
-            rows += [about | row for task, one in cells.items() for row in _rows(study, pair, task, one)]
+            for task, one in cells.items():
+                rows += [about | row for row in _rows(study, pair, task, one)]
     same = {"resamples": study.compare.resamples, "simulated": study.simulated}
     table = pd.DataFrame(rows)
     if rows:
@@ -112,12 +116,11 @@ def compare_pretrainings(study: Study, regimes: Mapping[str, Results]) -> pd.Dat
 
 
 def _networks(study: Study, pair: tuple[str, str]) -> list[str]:
-    """Networks that both sources have, several times where they can be had several times."""
+    """Networks that both sources have; of them those that can be had several times and are, if any."""
     able = [source for source in pair if source not in study.checkpoints]
-    common_ones = [name for name in study.backbones_of(pair[0]) if name in study.backbones_of(pair[1])]
-    return [
-        name for name in common_ones if able and all(study.replicates_of(source, name) > 1 for source in able)
-    ]
+    shared = [name for name in study.backbones_of(pair[0]) if name in study.backbones_of(pair[1])]
+    several = [name for name in shared if all(study.replicates_of(source, name) > 1 for source in able)]
+    return several if able and several else shared
 
 
 @of_task
@@ -145,11 +148,11 @@ def _cells(
 
 
 def _rows(study: Study, pair: tuple[str, str], task: str, cells: _Cells) -> list[dict]:
-    """The mean over networks, fixed and as a sample, and every network by itself."""
+    """The mean over networks; of the mean over tasks every network, and networks as a sample, too."""
     names = list(dict.fromkeys(cells.labels["network"]))
-    asked = [(name, name, False) for name in names]
+    asked = [(name, name, False) for name in names if task == MEAN or len(names) == 1]
     if len(names) > 1:
-        asked += [(FIXED, None, False), (SAMPLE, None, True)]
+        asked += [(FIXED, None, False), *([(SAMPLE, None, True)] if task == MEAN else [])]
     return [
         {"task": task, "networks": title} | _row(study, pair, task, cells.of(name), sample)
         for title, name, sample in asked
@@ -168,28 +171,74 @@ def _row(study: Study, pair: tuple[str, str], task: str, cells: _Cells, sample: 
         "pretrainings_a": fewest[0],
         "pretrainings_b": fewest[1],
         **difference_columns(study, found),
-        "sd_patients": np.sqrt(parts.patients),
-        "sd_pretraining": np.sqrt(parts.pretraining),
+        "sd_patients": parts.difference.replicates.std(),
+        "sd_pretraining": np.sqrt(parts.among_pretrainings.own),
         "sd_networks": np.sqrt(parts.network),
         "diverged": diverged(*cells.runs),
     }
 
 
-def sources_forest(study: Study, table: pd.DataFrame, estimate: str) -> Figure:
-    """The mean over tasks of each pair: of each network, and over these networks or a sample of networks."""
-    rows = table[(table["estimate"] == estimate) & (table["task"] == MEAN)]
-    rows = rows.assign(row=rows["networks"])
-    title = "Mean over tasks, other pretrainings included"
-    return style.forest(study, rows, title, band=True, hollow="covers no difference")
+def claim_of(study: Study, overall: pd.DataFrame, pretrained: pd.DataFrame) -> dict | None:
+    """The row of the headline by `compare.claim_by`; over other pretrainings where there are several.
+
+    Args:
+        overall: `OVERALL`, pretrained: `SOURCES`.
+    Returns:
+        the row of `overall`, with the difference of `pretrained`; None where no task counts.
+    """
+    pair = tuple(study.compare.headline)
+    rows = style.of_pair(overall, pair, study.claimed).to_dict("records")
+    of_sources = mean_rows(study, pretrained, pair)
+    of_sources = of_sources[(of_sources["networks"] != SAMPLE) & (of_sources["resampled"] == SOURCES_TOO)]
+    if rows and len(of_sources):
+        rows[0] |= of_sources.iloc[-1].drop("simulated").to_dict()
+    return rows[0] if rows else None
+
+
+def mean_rows(study: Study, pretrained: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
+    """The mean over tasks by `compare.claim_by`: each network, these networks, a sample of networks."""
+    rows = style.of_pair(pretrained, pair, study.claimed)
+    return rows[rows["task"] == MEAN]
+
+
+def variance_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
+    """What the headline's difference varies by, and what it would take to halve it; for readers."""
+    rows = mean_rows(study, pretrained, tuple(study.compare.headline))
+    row = rows[rows["networks"] != SAMPLE].iloc[-1]
+    drawn = "pretrainings" if study.compare.claim_by in PROBES else "pretrainings and trainings"
+    parts = {
+        "test patients": (row["sd_patients"], "four times as many test patients"),
+        drawn: (row["sd_pretraining"], "four times as many pretrainings"),
+        "networks": (row["sd_networks"], "four times as many networks"),
+    }
+    known = {part: (sd, cure) for part, (sd, cure) in parts.items() if sd > 0}
+    total = sum(sd**2 for sd, _ in known.values())
+    table = pd.DataFrame(
+        [(part, number(sd, ".4f"), f"{sd**2 / total:.0%}", cure) for part, (sd, cure) in known.items()],
+        columns=["varies by", "standard error", "share of the variance", "halved by"],
+    )
+    return table.set_index("varies by")
+
+
+def sources_forest(study: Study, table: pd.DataFrame) -> Figure:
+    """By `compare.claim_by`, the mean over tasks: each network, these networks, a sample of networks."""
+    rows = table[(table["estimate"] == study.claimed) & (table["task"] == MEAN)]
+    title = f"Mean over tasks, {ESTIMATES[study.claimed]}"
+    return style.forest(study, rows.assign(row=rows["networks"]), title, band=True, hollow=NONE_SHOWN)
+
+
+def regimes_forest(study: Study, table: pd.DataFrame) -> Figure:
+    """Every regime and mean over settings: the mean over tasks and these networks."""
+    rows = table[(table["task"] == MEAN) & (table["networks"] != SAMPLE)]
+    rows = rows.groupby(["source_a", "source_b", "estimate"], sort=False).last().reset_index()
+    rows = rows.assign(row=rows["estimate"].map(ESTIMATES))
+    return style.forest(study, rows, "Mean over tasks, by regime", band=True, hollow=NONE_SHOWN)
 
 
 def sources_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline pair in every regime: its difference over other pretrainings, and what it varies by."""
-    mine = style.of_pair(table, tuple(study.compare.headline)) if len(table) else table
-    found = []
-    for row in mine.to_dict("records"):
-        if row["task"] != (MEAN if MEAN in set(mine["task"]) else row["task"]):
-            continue
+    mine, found = style.of_pair(table, tuple(study.compare.headline)), []
+    for row in mine[mine["task"] == MEAN].to_dict("records"):
         title = f"AUC over other pretrainings, {pair_title(study, tuple(study.compare.headline))}, "
         subject = f"{title}{ESTIMATES[row['estimate']]}, {row['networks']}: {task_title(study, row['task'])}"
         found.append(finding_of(row, subject, row["verdict"], ("delta", "ci_low", "ci_high"), "+.3f"))
