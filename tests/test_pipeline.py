@@ -280,9 +280,9 @@ def test_missing_downloads_stop_before_anything_is_computed(inside_copy):
         choose("open", str(inside_copy / "nothing"))
     empty = inside_copy / "empty"
     empty.mkdir()
-    with pytest.raises(UserError, match="'radiology' of study 'open' is not at data/raw/medical-mnist.zip"):
+    with pytest.raises(UserError, match="'radiology' of study 'open' is not at data/raw/radiology-open.zip"):
         choose("open", str(empty))
-    for name in ("medical-mnist.zip", "tiny-imagenet-200.zip"):
+    for name in ("radiology-open.zip", "medical-mnist.zip", "tiny-imagenet-200.zip"):
         (empty / name).touch()
     (empty / "ddti_thyroid").mkdir()
     with pytest.raises(UserError, match="'thyroid_us' .* is not at data/raw/ddti_thyroid .or it is empty"):

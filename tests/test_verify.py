@@ -225,7 +225,7 @@ def test_scores_that_moved_between_patients_change_the_table(copy):
     found = verdicts_of(said)
     assert not holds and found["auc.csv"].startswith("different")
     # The cell named is of an interval, its p-value or what follows from them; no AUC and no difference moved.
-    parts = ("ci_low", "ci_high", "_p in", "p_value", "p_holm", "tost")
+    parts = ("ci_low", "ci_high", "_p in", "p_value", "p_holm", "tost", "verdict")
     assert any(part in found["auc.csv"] for part in parts), found["auc.csv"]
     assert "does not follow" not in said
 

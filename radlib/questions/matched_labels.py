@@ -95,7 +95,7 @@ def matched_labels(study: Study) -> Matched:
     table["diverged"] = [diverged(*_sides(results, row)) for _, row in table.iterrows()]
     table = MATCHED.frame(with_shares(within, results, table).to_dict("records"))
     over = compare_pretrainings(within, {"grid_mean": results})
-    over = over[(over["task"] == MEAN) | (len(results.tasks) == 1)]
+    over = over[over["task"] == MEAN]
     computed, reused = (sum(getattr(one, name) for one in done.values()) for name in ("computed", "reused"))
     return Matched(within, table, over, found.notes, computed, reused)
 
