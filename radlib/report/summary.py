@@ -112,7 +112,8 @@ def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list
         row |= {"source_a": source, "source_b": base}
         where = "" if row["networks"] == FIXED else f", {row['networks']}"
         marks.append(difference_mark(study, row | {"row": source_title(study, source) + where}))
-    shortcut = tasks[tasks["task"] == MEAN].dropna(subset="under")
+    counting = tasks[tasks["counts"] == "yes"]  # the mean is the last, or there is a single task
+    shortcut = counting[-1:].dropna(subset="under")
     for row in shortcut.to_dict("records"):
         ends = {"delta": row["under"], "ci_low": row["under_low"], "ci_high": row["under_high"]}
         ends |= {"row": SHORTCUT, "value": row["under"], "colour": UNDECIDED, "marker": "s"}

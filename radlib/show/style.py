@@ -213,15 +213,14 @@ def forest(
     band: bool = False,
     across: int = 2,
     hollow: str = "not shown after Holm's correction",
-    handles: Sequence[Line2D] = (),
 ) -> Figure:
     """Differences with their intervals: a panel per pair on one scale, a row per word of `row`.
 
     Args:
-        table: `row` (its label; one that begins with "mean" is a diamond below a line), `source_a`,
-            `source_b`, `delta`, `ci_low`, `ci_high`, and `p_holm` or `p_value` where there are some.
+        table: `row` (its label; those that begin with "mean" are diamonds, below a line),
+            `source_a`, `source_b`, `delta`, `ci_low`, `ci_high`, and `p_holm` or `p_value` where there are some.
         what: the figure that is subtracted; band: whether to show the region of equivalence;
-            hollow: what a hollow mark means; handles: of the legend, for marks that the caller adds.
+            hollow: what a hollow mark means.
     """
     records = table.assign(panel=table["source_a"] + " " + table["source_b"]).to_dict("records")
     of_means = [row["row"].startswith("mean") for row in records]
@@ -238,11 +237,11 @@ def forest(
         for _, row in some.iterrows():
             beside = {"transform": panel.get_yaxis_transform(), "va": "center"}  # right of the axes
             panel.text(1.01, rows.index(row["row"]), signed(row), fontsize=7, color="0.35", **beside)
-        if rows[-1].startswith("mean"):
-            panel.axhline(len(rows) - 1.55, color="0.75", lw=0.8)
+        if means := [row for row in rows if row.startswith("mean")]:
+            panel.axhline(rows.index(means[0]) - 0.55, color="0.75", lw=0.8)
     said = f"(hollow: {hollow}{'; band: too small to matter' if band else ''})"
     title = f"{title}: difference in {what} and {study.compare.confidence:.0%} interval\n{said}"
-    legend_above(figure, handles, title=title)
+    legend_above(figure, (), title=title)
     return figure
 
 

@@ -311,10 +311,7 @@ def _part_of(run: Run) -> tuple:
 
 def _gathered(results: list[tuple[dict, pd.DataFrame]], computed: int) -> Finished:
     records = [dict(record) for record, _ in results]
-    history = [
-        pd.DataFrame(record.pop("history")).assign(run=record["run"], fold=record["fold"])
-        for record in records
-    ]
+    history = [pd.DataFrame(r.pop("history")).assign(run=r["run"], fold=r["fold"]) for r in records]
     return Finished(
         runs=pd.DataFrame(records),
         history=pd.concat(history, ignore_index=True),

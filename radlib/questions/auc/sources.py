@@ -25,7 +25,7 @@ from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
 from radlib.show.table import MEAN, Column, Table, number
 from radlib.stats.bootstrap import bootstrap_mean_auc
-from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.estimate import PATIENTS, Estimate, mean_of
 from radlib.stats.pretrainings import SOURCES as SOURCES_TOO
 from radlib.stats.pretrainings import components, over_pretrainings
 from radlib.study import Study
@@ -94,11 +94,12 @@ def compare_pretrainings(
     """
     rows = []
     for estimate, results in regimes.items():
+        known: dict[tuple, Estimate] = {}
         for pair in progress(ordered_pairs(study), description=f"pretrainings, {estimate}"):
             networks = _networks(study, pair)
             if not networks:
                 continue
-            cells = {task: _cells(study, results, task, pair, networks) for task in results.tasks}
+            cells = {task: _cells(study, results, task, pair, networks, known) for task in results.tasks}
             cells = {task: one for task, one in cells.items() if one is not None}
             some = [one for task, one in cells.items() if counting is None or task in counting]
             if some and all(one.labels.equals(some[0].labels) for one in some):
@@ -125,9 +126,13 @@ def _networks(study: Study, pair: tuple[str, str]) -> list[str]:
 
 @of_task
 def _cells(
-    study: Study, results: Results, task: str, pair: tuple[str, str], networks: list[str]
+    study: Study, results: Results, task: str, pair: tuple[str, str], networks: list[str], known: dict
 ) -> _Cells | None:
-    """None where the sources have no setting of these networks in common on a task."""
+    """None where the sources have no setting of these networks in common on a task.
+
+    Args:
+        known: runs -> their mean AUC, of pairs that had the same ones; it grows.
+    """
     keys, runs = [*SETTING, "fold", "seed"], results.of_task(task)
     runs = runs[runs["backbone"].isin(networks)]
     sides = [runs[runs["source"] == source] for source in pair]
@@ -136,12 +141,16 @@ def _cells(
     if shared.empty:
         return None
     each = {
-        (number, network, replicate): results.scores(task, own)
+        (number, network, replicate): own
         for number, side in enumerate(sides)
         for (network, replicate), own in side.groupby(["backbone", "replicate"])
     }
-    seed = seed_of(study.seed, "bootstrap", task)
-    found = list(bootstrap_mean_auc(each, study.compare.resamples, seed).values())
+    names = [(task, *own["run"]) for own in each.values()]
+    new = {name: own for name, own in zip(names, each.values(), strict=True) if name not in known}
+    if new:
+        scores = {name: results.scores(task, own) for name, own in new.items()}
+        known |= bootstrap_mean_auc(scores, study.compare.resamples, seed_of(study.seed, "bootstrap", task))
+    found = [known[name] for name in names]
     values, draws = np.array([x.value for x in found]), np.stack([x.replicates for x in found], axis=1)
     labels = pd.DataFrame(list(each), columns=["side", "network", "replicate"])
     return _Cells(replace(found[0], value=values, replicates=draws), labels, sides)
@@ -179,20 +188,21 @@ def _row(study: Study, pair: tuple[str, str], task: str, cells: _Cells, sample: 
 
 
 def claim_of(study: Study, overall: pd.DataFrame, pretrained: pd.DataFrame) -> dict | None:
-    """The row of the headline by `compare.claim_by`; over other pretrainings where there are several.
+    """The row of the headline by `compare.claim_by`, each network counting the same; None: no task counts.
 
     Args:
-        overall: `OVERALL`, pretrained: `SOURCES`.
-    Returns:
-        the row of `overall`, with the difference of `pretrained`; None where no task counts.
+        overall: `OVERALL`, whose own difference stands where its interval covers other trainings and that of
+            `pretrained`, `SOURCES`, covers no other pretrainings.
     """
     pair = tuple(study.compare.headline)
     rows = style.of_pair(overall, pair, study.claimed).to_dict("records")
     of_sources = mean_rows(study, pretrained, pair)
-    of_sources = of_sources[(of_sources["networks"] != SAMPLE) & (of_sources["resampled"] == SOURCES_TOO)]
-    if rows and len(of_sources):
+    of_sources = of_sources[of_sources["networks"] != SAMPLE]
+    if not rows or of_sources.empty:
+        return rows[0] if rows else None
+    if rows[0]["resampled"] == PATIENTS or of_sources["resampled"].iloc[-1] == SOURCES_TOO:
         rows[0] |= of_sources.iloc[-1].drop("simulated").to_dict()
-    return rows[0] if rows else None
+    return rows[0]
 
 
 def mean_rows(study: Study, pretrained: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
@@ -236,9 +246,9 @@ def regimes_forest(study: Study, table: pd.DataFrame) -> Figure:
 
 
 def sources_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """The headline pair in every regime: its difference over other pretrainings, and what it varies by."""
+    """The headline pair in every regime, over other pretrainings; none where all were pretrained once."""
     mine, found = style.of_pair(table, tuple(study.compare.headline)), []
-    for row in mine[mine["task"] == MEAN].to_dict("records"):
+    for row in mine[(mine["task"] == MEAN) & (mine["resampled"] != PATIENTS)].to_dict("records"):
         title = f"AUC over other pretrainings, {pair_title(study, tuple(study.compare.headline))}, "
         subject = f"{title}{ESTIMATES[row['estimate']]}, {row['networks']}: {task_title(study, row['task'])}"
         found.append(finding_of(row, subject, row["verdict"], ("delta", "ci_low", "ci_high"), "+.3f"))
