@@ -218,7 +218,7 @@ def forest(
 
     Args:
         table: `row` (its label; those that begin with "mean" are diamonds, below a line),
-            `source_a`, `source_b`, `delta`, `ci_low`, `ci_high`, and `p_holm` or `p_value` where there are some.
+            `source_a`, `source_b`, `delta`, `ci_low`, `ci_high`, and `p_holm` or `p_value` if there are some.
         what: the figure that is subtracted; band: whether to show the region of equivalence;
             hollow: what a hollow mark means.
     """
