@@ -146,3 +146,15 @@ def test_covers_any_pretraining_where_patients_alone_do_not():
     }
     # Of 100 studies 91 % to 99 % are within the simulation's error of 95 %.
     assert 0.9 < inside["sources"] <= 0.993 and inside["reported"] < 0.8
+
+
+def test_few_patients_widen_their_own_part_alone():
+    """Four networks, hardly any patients: the interval is Student's with three degrees, not its far tail."""
+    rng = np.random.default_rng(1)
+    values = np.r_[0.6 + np.array([-0.082, 0.117, -0.043, 0.030]), np.full(4, 0.6)]
+    draws = values + rng.normal(0, 0.002, (4000, 8))
+    found = Estimate(values, draws, patients=6, folds=2)
+    parts = components(found, np.repeat([0, 1], 4), np.tile(list("abcd"), 2))
+    low, high = over_pretrainings(parts, seed=0, sample_of_networks=True).interval(0.95)
+    half = stats.t.isf(0.025, 3) * np.std([-0.082, 0.117, -0.043, 0.030], ddof=1) / 2
+    assert (high - low) / 2 == pytest.approx(half, rel=0.1)

@@ -84,7 +84,7 @@ class Estimate:
         tail = (beyond + 1) / (len(self.replicates) + 1)
         if tail >= 0.5 or self.patients is None:
             return min(2 * tail, 1.0)
-        degrees = _degrees(self.patients, self.folds)
+        degrees = degrees_left(self.patients, self.folds)
         quantile = norm.isf(tail) * math.sqrt(degrees / self.patients)
         return float(2 * student.sf(quantile, self.degrees or degrees))
 
@@ -281,11 +281,12 @@ def _tail(confidence: float, patients: int | None, folds: int, degrees: float | 
     tail = (1 - confidence) / 2
     if patients is None:
         return tail
-    df = _degrees(patients, folds)
+    df = degrees_left(patients, folds)
     return float(norm.sf(student.isf(tail, degrees or df) * math.sqrt(patients / df)))
 
 
-def _degrees(patients: int, folds: int) -> int:
+def degrees_left(patients: int, folds: int) -> int:
+    """Degrees of freedom of resampled patients; ValueError where there are none."""
     if patients <= folds:
         raise ValueError(
             f"{patients} patients in the smaller class over {folds} folds leave no degree of freedom for an "

@@ -9,7 +9,7 @@ s^2 the variance between the P pretrainings of one of K networks. Test patients 
 mean of s^2 over resamples of patients, less s^2, for a resample adds what patients add once more. So the
 variance of the mean is u + c, c that of the bootstrap of patients less their part of u. The degrees of
 freedom of u are d = K (P - 1) for one source and Welch's for two (1947, doi 10.1093/biomet/34.1-2.28), those
-of the sum d (1 + c / u)^2 (Satterthwaite 1946, doi 10.2307/3002019), which takes u for the true variance.
+of the sum, with those of patients, are Satterthwaite's (1946, doi 10.2307/3002019); he takes u for the truth.
 Seen with one or two degrees it is often far below that, so here u stands at the upper end of its one-sided
 70 % interval (70 by simulation: 09_validity). Each replicate is multiplied by its own sqrt(degrees / chi^2),
 which gives them the tails of that Student's t. Of trainings, seeds are replicates and settings networks.
@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import chdtri
 
-from radlib.stats.estimate import BOTH, ROUNDING, Estimate
+from radlib.stats.estimate import BOTH, ROUNDING, Estimate, degrees_left
 
 SOURCES = "patients and pretrainings"
 NETWORKS = "patients, pretrainings and networks"
@@ -119,13 +119,18 @@ def _over(mean: Estimate, between: Between, seed: int, resampled: str) -> Estima
     if between.seen <= ROUNDING * alone:
         return replace(mean, resampled=resampled)
     common = max(alone - max(between.of_patients, 0.0), 0.0)
+    # What `Estimate.interval` does for few patients is done here for their part alone.
+    left = np.inf if mean.patients is None else degrees_left(mean.patients, mean.folds)
+    common *= 1.0 if mean.patients is None else mean.patients / left
     upper = between.seen * between.count / chdtri(between.count, UPPER)
-    degrees = min(between.degrees * (1 + common / upper) ** 2, 1e9)
+    spare = (upper / (common + upper)) ** 2 / between.degrees + (common / (common + upper)) ** 2 / left
+    degrees = min(1 / spare, 1e9)
     rng = np.random.default_rng([seed, _REPLICATES])
     tails = np.sqrt(degrees / chdtri(degrees, (rng.permutation(number) + 0.5) / number))
     drawn = np.sqrt(between.seen) * rng.standard_normal(number)
     deviations = np.sqrt(common / alone if alone else 0.0) * deviations + drawn
-    return replace(mean, replicates=mean.value + tails * deviations, resampled=resampled)
+    draws = mean.value + tails * deviations
+    return replace(mean, replicates=draws, patients=None, folds=1, resampled=resampled)
 
 
 def components(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Components:

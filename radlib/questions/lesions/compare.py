@@ -118,7 +118,7 @@ def _rows(
             **difference_columns(study, result.difference),
             **dict(zip(GAIN, result.difference.share_of(result.b, study.compare.confidence), strict=True)),
             "wilcoxon_p": result.wilcoxon_p,
-            "n_patients": result.difference.patients,
+            "n_patients": about["patient_id"].nunique(),
             "n_images": len(about),
             "n_runs": sum(map(len, sides)),
             "diverged": diverged(*sides),

@@ -89,7 +89,7 @@ def _by_aspect(study: Study, task: str, means: list[pd.DataFrame], groups: pd.Da
                 "mean_letterbox": found.a.value,
                 "mean_stretch": found.b.value,
                 **difference_columns(study, found.difference),
-                "n_patients": found.difference.patients,
+                "n_patients": some[0]["patient_id"].nunique(),
                 "n_images": int(chosen.sum()),
             }
         )
