@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from sklearn.metrics import recall_score
+from scipy.special import softmax
+from sklearn.metrics import log_loss, recall_score
 
 from radlib.data.images import open_packed
 from radlib.errors import UserError
@@ -62,6 +63,24 @@ def test_interrupted_training_resumes_to_the_same_weights(study, monkeypatch):
     rows = np.flatnonzero(packed.manifest["part_0"] == "train")
     found = load_weights(study, "radiology", SMALL).preprocessing
     assert found == channel_statistics(packed.images, rows)
+
+
+def test_every_class_is_equally_likely_at_first(study, monkeypatch):
+    """A uniform guess has a log loss of log(classes); timm's own classifier begins far above it."""
+    monkeypatch.setattr(module._Training, "_epoch", lambda self, number, advance: None)
+    packed = open_packed(study.dataset_dir("radiology"))
+    training = module._Training(packed, SMALL, study.pretrain, 0, module.ALONE)
+    scores, labels = training._scores(training.rows["validation"])
+    assert log_loss(labels, softmax(scores, axis=1), labels=range(training.classes)) == pytest.approx(
+        np.log(training.classes)
+    )
+
+
+def test_a_backbone_has_its_own_epochs(study, monkeypatch):
+    own = {SMALL: study.backbones[SMALL].model_copy(update={"epochs": 2})}
+    found = pretrain(study.model_copy(update={"backbones": own}), "radiology")[SMALL]
+    assert study.pretrain.epochs == 3 and list(found.history["epoch"]) == [1, 2]
+    assert found.summary["epochs"] == 2
 
 
 def with_replicates(study, number: int):

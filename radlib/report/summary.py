@@ -204,7 +204,9 @@ def _pretrainings(study: Study) -> str:
         return "There is one set of weights of each source, so the study speaks of these weights."
     most = {source_title(study, source): study.corpora[source].max_images for source in here}
     cut = "; ".join(f"{title} to {images:,} images" for title, images in most.items() if images)
-    short = f"{counted(study.pretrain.epochs, 'epoch')}{f', cut down ({cut})' if cut else ''}"
+    epochs = {study.pretrain_of(name).epochs for source in here for name in study.backbones_of(source)}
+    length = f"{min(epochs)} to " * (len(epochs) > 1) + counted(max(epochs), "epoch")
+    short = f"{length}{f', cut down ({cut})' if cut else ''}"
     times = max(study.replicates_of(source, name) for source in here for name in study.backbones_of(source))
     if times == 1:
         return f"Each source was pretrained once, so the study speaks of these weights, not of it: {short}."

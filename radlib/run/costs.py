@@ -117,7 +117,7 @@ def importing(backbone: str) -> Piece:
 
 def pretraining(study: Study, backbone: str, counts: Counts) -> Piece:
     """One backbone on one corpus. The store keeps the network with the two moments of its optimiser, too."""
-    epochs, images = study.pretrain.epochs, counts.folds[0].images
+    epochs, images = study.pretrain_of(backbone).epochs, counts.folds[0].images
     scored = epochs * images.validation + images.test
     steps = _passes("whole", backbone, study.pretrain.size, epochs * images.train, scored)
     return Piece(steps, disk=4 * importing(backbone).disk)

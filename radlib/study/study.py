@@ -174,6 +174,11 @@ class Study(Strict):
         only = self.corpora[source].backbones if source in self.corpora else None
         return [name for name in self.backbones if only is None or name in only]
 
+    def pretrain_of(self, backbone: str) -> Pretrain:
+        """How a backbone is pretrained, on whichever corpus: some networks need more epochs than others."""
+        own = self.backbones[backbone].epochs or self.pretrain.epochs
+        return self.pretrain.model_copy(update={"epochs": own})
+
     def replicates_of(self, source: str, backbone: str) -> int:
         """How many pretrainings, or draws of random weights, a source has of a backbone; a file is one."""
         if source in self.checkpoints:

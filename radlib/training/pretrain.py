@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from radlib import compute
@@ -50,20 +50,22 @@ def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrai
         UserError: the corpus has not been prepared, a backbone is not understood or cannot be shown images of
             that size, or more processes should share a batch than it has images for.
     """
-    options, machines = study.pretrain, study.compute
+    size, machines = study.pretrain.size, study.compute
     packed, each = open_packed(study.dataset_dir(source)), study.weights_of(source)
     for backbone in study.backbones_of(source):
         backbones.check(backbone)
-        backbones.check_size(backbone, options.size)
+        backbones.check_size(backbone, size)
     pieces = [(study, source, *one, save) for one in each]
-    total = int((packed.manifest["part_0"] == "train").sum()) * options.epochs * len(pieces)
+    epochs = sum(study.pretrain_of(backbone).epochs for backbone, _ in each)
+    total = int((packed.manifest["part_0"] == "train").sum()) * epochs
     description, folder = f"pretrain on {source}", study.store_dir / "pretrain"
     if machines.backend != "ray":
         results = work(pretrain_backbone, pieces, machines.workers, total, description)
-    elif 2 * machines.together > options.batch_size:
+    elif 2 * machines.together > study.pretrain.batch_size:
+        batch = study.pretrain.batch_size
         raise UserError(
-            f"compute.together: {machines.together} processes cannot share batches of {options.batch_size} "
-            f"images; at most {options.batch_size // 2} can, or raise pretrain.batch_size"
+            f"compute.together: {machines.together} processes cannot share batches of {batch} images; at most "
+            f"{batch // 2} can, or raise pretrain.batch_size"
         )
     else:
         results = together(pretrain_backbone, pieces, machines, total, description, folder)
@@ -78,12 +80,13 @@ def pretrain_backbone(
     study, source, backbone, replicate, save = piece
     packed = open_packed(study.dataset_dir(source))
     computed_by = (code_digest(__name__), compute.precision(), compute.device().type)
+    options = study.pretrain_of(backbone)
     # Without the number of replicates: one more leaves the others as they are.
-    options = study.pretrain.model_dump(exclude={"replicates"})
-    key = digest_of(computed_by, packed.digest, backbone, replicate, options, study.seed)
+    said = options.model_dump(exclude={"replicates"})
+    key = digest_of(computed_by, packed.digest, backbone, replicate, said, study.seed)
     # By name: a changed column of the data does not deal out other first weights, nor does the source.
     seed = replicate_seed(replicate, study.seed, "pretrain", backbone)
-    training = _Training(packed, backbone, study.pretrain, seed, team)
+    training = _Training(packed, backbone, options, seed, team)
     training.run(study.store_dir / "pretrain" / f"{key}.pt", advance)
     result = training.result(source, replicate)
     if save and team.leads:
@@ -107,6 +110,10 @@ class _Training:
         self.preprocessing = channel_statistics(packed.images, self.rows["train"])
         compute.start_run(seed)
         self.model = backbones.create(backbone, self.classes)
+        # Every class is equally likely at first. Some of timm's networks draw a classifier as for a thousand
+        # classes; with few, its first outputs are so large that epochs go by before they have shrunk.
+        for parameter in self.model.get_classifier().parameters():
+            nn.init.zeros_(parameter)
         self.model = self.model.to(compute.device(), memory_format=torch.channels_last)
         self.network = team.network(self.model)
         self.optimizer = torch.optim.AdamW(
