@@ -64,8 +64,8 @@ def pretrain(study: Study, source: str, save: bool = False) -> dict[str, Pretrai
     elif 2 * machines.together > study.pretrain.batch_size:
         batch = study.pretrain.batch_size
         raise UserError(
-            f"compute.together: {machines.together} processes cannot share batches of {batch} images; at most "
-            f"{batch // 2} can, or raise pretrain.batch_size"
+            f"compute.together: {machines.together} processes cannot share batches of {batch} images; "
+            f"at most {batch // 2} can, or raise pretrain.batch_size"
         )
     else:
         results = together(pretrain_backbone, pieces, machines, total, description, folder)
