@@ -166,9 +166,6 @@ def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as exc:
         raise UserError(f"{path} cannot be read ({exc}); delete it and {REMEDY}") from exc
-    # Written before sources could have several pretrainings: each has one.
-    if "source" in table and "replicate" not in table:
-        table["replicate"] = 0
     missing = [c for c in columns if c not in table]
     if missing:
         raise UserError(f"{path} lacks the column {missing[0]}; {REMEDY}")
@@ -283,10 +280,10 @@ def paired_runs(
     runs: pd.DataFrame, pair: tuple[str, str], keys: list[str] = RUN
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The runs of both sources of which both have the `keys`, in one order."""
-    sides = [runs[runs["source"] == source] for source in pair]
-    common = sides[0][keys].merge(sides[1][keys], on=keys).sort_values(keys)
-    a, b = (common.merge(side, on=keys, how="left", validate="one_to_one") for side in sides)
-    return a, b
+    a, b = (runs[runs["source"] == source] for source in pair)
+    places = [side[keys].assign(**{name: range(len(side))}) for side, name in ((a, "at_a"), (b, "at_b"))]
+    both = places[0].merge(places[1], on=keys, validate="one_to_one").sort_values(keys)
+    return a.iloc[both["at_a"]].reset_index(drop=True), b.iloc[both["at_b"]].reset_index(drop=True)
 
 
 def headline_runs(study: Study, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
