@@ -42,10 +42,11 @@ def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame)
         pretrained: `SOURCES`; tasks: `TASKS`.
     """
     pair, base = tuple(study.compare.headline), study.compare.headline[1]
-    marks = [*_of_headline(study, pretrained, tasks), *_beside(study, pretrained, tasks)]
+    counting = set(study.compared_tasks) - set(tasks["task"][tasks["counts"] == "no"])
+    titles = {task: task_title(study, task, counting) for task in study.compared_tasks}
+    marks = [*_of_headline(study, pretrained, titles), *_beside(study, pretrained, tasks)]
     rows = [mark["row"] for mark in marks]
     diamond = {"color": "none", "marker": "d", "mfc": "white", "mew": 1.3}
-    titles = {task: _counted_title(study, task, tasks) for task in study.compared_tasks}
     published = {
         task: study.tasks[task]
         for task, title in titles.items()
@@ -75,14 +76,13 @@ def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame)
     return figure
 
 
-def _of_headline(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list[dict]:
+def _of_headline(study: Study, pretrained: pd.DataFrame, titles: dict[str, str]) -> list[dict]:
     """A mark per task, per network and for the mean of both."""
     pair = tuple(study.compare.headline)
     rows = of_pair(pretrained, pair, study.claimed)
     of_tasks = rows[rows["task"] != MEAN].groupby("task", sort=False).last().reset_index()
     marks = [
-        difference_mark(study, row | {"row": _counted_title(study, row["task"], tasks)})
-        for row in of_tasks.to_dict("records")
+        difference_mark(study, row | {"row": titles[row["task"]]}) for row in of_tasks.to_dict("records")
     ]
     for row in mean_rows(study, pretrained, pair).to_dict("records"):
         if row["networks"] != SAMPLE:
@@ -91,11 +91,6 @@ def _of_headline(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) ->
             )
             marks.append(difference_mark(study, row | {"row": name}, marker) | {"begins": marker == "D"})
     return marks
-
-
-def _counted_title(study: Study, task: str, tasks: pd.DataFrame) -> str:
-    out = set(tasks["task"][tasks["counts"] == "no"])
-    return task_title(study, task) + (" (does not count)" if task in out else "")
 
 
 def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list[dict]:

@@ -161,6 +161,7 @@ def intervals(
     for panel, name in zip(found.panels, names, strict=True):
         row_axis(quiet(panel), rows)
         panel.set_title(name)
+        panel.xaxis.set_major_locator(MaxNLocator(4 if len(names) > 1 else 6))
         if line is not None:
             panel.axvline(line, color="0.25", lw=1, zorder=1)
         if line == 0:
@@ -248,7 +249,6 @@ def forest(
 def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], what: str) -> None:
     """x is a difference, with the direction that favours each source; no title."""
     axes.set(title="", xlabel=f"difference in {what}")
-    axes.xaxis.set_major_locator(MaxNLocator(4))
     colours = source_colours(study)
     a, b = (source_title(study, source) for source in pair)
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8, "va": "bottom"}

@@ -1,5 +1,7 @@
 """How sources, settings and pairs are called wherever a reader sees them."""
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from radlib.study import Study
@@ -32,9 +34,16 @@ def pair_title(study: Study, pair: tuple[str, str]) -> str:
     return f"{source_title(study, pair[0])} − {source_title(study, pair[1])}"
 
 
-def task_title(study: Study, task: str) -> str:
-    """A task's title; what is no task stays as it is, as 'mean over tasks'."""
-    return study.tasks[task].title if task in study.tasks else task
+def task_title(study: Study, task: str, counting: Collection[str] | None = None) -> str:
+    """A task's title; what is no task stays as it is, as 'mean over tasks'.
+
+    Args:
+        counting: tasks of which means are taken; a task that is not among them says so. None: all count.
+    """
+    if task not in study.tasks:
+        return task
+    left_out = counting is not None and task not in counting
+    return study.tasks[task].title + (" (does not count)" if left_out else "")
 
 
 def setting_title(backbone: str, train: str, lr: float) -> str:

@@ -1,7 +1,7 @@
 """What 05_auc and the summary show of the differences in AUC: tables, figures, findings, the headline."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -134,11 +134,19 @@ def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
 
 
 def auc_forest(
-    study: Study, table: pd.DataFrame, overall: pd.DataFrame, estimate: str = "grid_mean"
+    study: Study,
+    table: pd.DataFrame,
+    overall: pd.DataFrame,
+    estimate: str = "grid_mean",
+    counting: Collection[str] | None = None,
 ) -> Figure:
-    """Difference of every task with its interval, one panel per pair, the mean over tasks as a diamond."""
+    """Difference of every task with its interval, one panel per pair, the mean over tasks as a diamond.
+
+    Args:
+        counting: as of `compare_sources`.
+    """
     tasks = of_estimate(table, estimate)
-    tasks = tasks.assign(row=[task_title(study, task) for task in tasks["task"]])
+    tasks = tasks.assign(row=[task_title(study, task, counting) for task in tasks["task"]])
     means = of_estimate(overall, estimate).assign(row=MEAN)
     rows = pd.concat([tasks, means[means["n_tasks"] > 1]])  # of one task, the mean says the same again
     return style.forest(study, rows, ESTIMATES[estimate].capitalize(), band=True)
