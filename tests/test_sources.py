@@ -13,6 +13,7 @@ from radlib.questions.auc.sources import (
     SOURCES,
     claim_of,
     compare_pretrainings,
+    regimes_forest,
     sources_findings,
     sources_forest,
     variance_table,
@@ -139,6 +140,17 @@ def test_parts_of_the_variance_add_up(study, table):
     assert list(shown.index) == ["test patients", "pretrainings and trainings", "networks"][: len(shown)]
     total = sum(found[f"sd_{part}"] ** 2 for part in ("patients", "pretraining", "networks"))
     assert shown["share of the variance"].iloc[0] == f"{found['sd_patients'] ** 2 / total:.0%}"
+
+
+def test_a_regime_of_one_task_says_on_which(study, table):
+    costly = table[table["task"] == "b"].assign(estimate="all", delta=0.123)
+    both = pd.concat([table, costly], ignore_index=True)
+    labels = [text.get_text() for text in regimes_forest(study, both).axes[0].get_yticklabels()]
+    assert labels == ["mean over the settings", "all layers, b"]
+    assert [one.value for one in sources_findings(study, both) if "all layers" in one.subject] == [0.123]
+    alone = table[table["task"] != "b"]  # then no task need be named
+    labels = [text.get_text() for text in regimes_forest(study, alone).axes[0].get_yticklabels()]
+    assert labels == ["mean over the settings"]
 
 
 def test_figure_and_findings_say_what_the_table_holds(study, table):

@@ -238,17 +238,30 @@ def sources_forest(study: Study, table: pd.DataFrame) -> Figure:
 
 
 def regimes_forest(study: Study, table: pd.DataFrame) -> Figure:
-    """Every regime and mean over settings: the mean over tasks and these networks."""
-    rows = table[(table["task"] == MEAN) & (table["networks"] != SAMPLE)]
-    rows = rows.groupby(["source_a", "source_b", "estimate"], sort=False).last().reset_index()
-    rows = rows.assign(row=rows["estimate"].map(ESTIMATES))
+    """Every regime and mean over settings: the mean over tasks and these networks.
+
+    A regime that was run on one task alone, as costly ones are, says on which.
+    """
+    rows = _by_regime(table)
+    rows = rows[rows["networks"] != SAMPLE]
+    rows = rows.groupby(["source_a", "source_b", "estimate", "task"], sort=False).last().reset_index()
+    where = ["" if task == MEAN else f", {task_title(study, task)}" for task in rows["task"]]
+    rows = rows.assign(row=rows["estimate"].map(ESTIMATES) + where)
     return style.forest(study, rows, "Mean over tasks, by regime", band=True, hollow=NONE_SHOWN)
+
+
+def _by_regime(table: pd.DataFrame) -> pd.DataFrame:
+    """The means over tasks; of a regime that was run on one of several tasks, its rows there."""
+    of_tasks = table[table["task"] != MEAN]
+    several = of_tasks.groupby("estimate")["task"].nunique() > 1
+    averaged = table["estimate"].map(several) | (of_tasks["task"].nunique() == 1)
+    return table[(table["task"] == MEAN) == averaged]
 
 
 def sources_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline pair in every regime, over other pretrainings; none where all were pretrained once."""
-    mine, found = style.of_pair(table, tuple(study.compare.headline)), []
-    for row in mine[(mine["task"] == MEAN) & (mine["resampled"] != PATIENTS)].to_dict("records"):
+    mine, found = _by_regime(style.of_pair(table, tuple(study.compare.headline))), []
+    for row in mine[mine["resampled"] != PATIENTS].to_dict("records"):
         title = f"AUC over other pretrainings, {pair_title(study, tuple(study.compare.headline))}, "
         subject = f"{title}{ESTIMATES[row['estimate']]}, {row['networks']}: {task_title(study, row['task'])}"
         found.append(finding_of(row, subject, row["verdict"], ("delta", "ci_low", "ci_high"), "+.3f"))
