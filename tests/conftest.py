@@ -1,9 +1,13 @@
 """Small studies in temporary folders: real code on tiny inputs."""
 
+# ruff: noqa: E402 - before any library counts the processor's cores
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers, two cores; their children likewise
+
 import ast
 import importlib
 import json
-import os
 from pathlib import Path
 
 import grimp
@@ -21,7 +25,8 @@ from radlib.study import Study, load_study
 from radlib.study.training import Compute
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SMALL = "tf_efficientnet_lite0"
+SMALL = "test_efficientnet"
+LITE0 = "tf_efficientnet_lite0"  # the smallest that has a `top10`
 settings.register_profile("busy", deadline=None)  # a busy computer is no failure
 settings.load_profile("busy")
 
@@ -62,6 +67,16 @@ def small_study(tmp_path) -> Study:
     """The smoke study below a temporary folder, computed in this process; every source is pretrained once."""
     study = load_study({"pretrain.replicates": 1}, path=REPOSITORY / "studies" / "smoke.yaml")
     return study.model_copy(update={"root": tmp_path, "compute": Compute(workers=1)})
+
+
+def with_lite0(study: Study) -> Study:
+    """The study on the smallest network that has a `top10`, which takes the place of `top`."""
+    options = study.transfer
+    settings = [s.model_copy(update={"train": s.train.replace("top", "top10")}) for s in options.settings]
+    epochs = {train.replace("top", "top10"): count for train, count in options.epochs.items()}
+    changed = options.model_copy(update={"settings": settings, "epochs": epochs})
+    backbones = {LITE0: study.backbones[SMALL]}
+    return study.model_copy(update={"backbones": backbones, "transfer": changed})
 
 
 @pytest.fixture

@@ -289,7 +289,7 @@ def test_the_command_exits_with_1_where_something_is_missing(at_home, raw, capsy
 
 def test_a_network_that_cannot_work_is_an_error(at_home, raw, capsys):
     file = at_home / "studies" / "mine.yaml"
-    file.write_text(file.read_text().replace("tf_efficientnet_lite0", "coat_tiny"))
+    file.write_text(file.read_text().replace("test_efficientnet", "coat_tiny"))
     assert main(["check-data", "--study", "mine", "--raw", str(raw), "--quick"]) == 1
     assert "Error: backbones.coat_tiny: the features" in capsys.readouterr().out
     assert main(["study", "--study", "mine", "--raw", str(raw)]) == 1

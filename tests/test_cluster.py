@@ -82,7 +82,7 @@ def test_tables_are_those_of_the_local_backend(two_machines, small_study):
 def test_failure_on_another_machine_is_one_sentence(two_machines, small_study):
     _, there = studies(small_study, "here", "there")
     there.model_file("radiology", SMALL).unlink()
-    with pytest.raises(UserError, match="^no weights of source 'radiology' for tf_efficientnet_lite0 at "):
+    with pytest.raises(UserError, match="^no weights of source 'radiology' for test_efficientnet at "):
         transfer.transfer(there, TASK)
 
 

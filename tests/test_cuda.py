@@ -21,7 +21,7 @@ from radlib.study import Run
 from radlib.study.training import Backbone
 from radlib.training import pretrain, segment, transfer
 from radlib.training.grid import RunGroup
-from tests.conftest import SMALL
+from tests.conftest import LITE0
 from tests.test_segment import TASK, with_lesions
 
 pytestmark = pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'")
@@ -76,7 +76,7 @@ def begun(group, run) -> tuple[nn.Module, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("train", "backbone"),
-    [(train, SMALL) for train in ("frozen", "top10", "top", "all")]
+    [(train, LITE0) for train in ("frozen", "top10", "top", "all")]
     + [(train, "test_vit2") for train in ("frozen", "top", "all")],
 )
 def test_transfer(study, train, backbone, fake):
@@ -100,16 +100,16 @@ def test_transfer(study, train, backbone, fake):
 
 @pytest.mark.parametrize("train", ["frozen", "all"])
 def test_segmentation(study, train, fake):
-    packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", SMALL)
+    packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", LITE0)
     group = segment.SegmentGroup(study, TASK, packed, weights, lambda _: None)
     with fake:
-        learner, loss = begun(group, Run(TASK, "random", SMALL, train, 0.01, 0, 0))
+        learner, loss = begun(group, Run(TASK, "random", LITE0, train, 0.01, 0, 0))
         assert loss.device == CUDA and loss.dtype == torch.float32
         for found in group.answers(learner, group.pictures.rows[:5]):
             assert found.device.type == "cpu" and found.shape == (5, 64, 64)
 
 
-@pytest.mark.parametrize("backbone", [SMALL, "densenet121", "test_vit2"])
+@pytest.mark.parametrize("backbone", [LITE0, "densenet121", "test_vit2"])
 def test_features(study, backbone, fake):
     """What goes to the store lies on the processor, a list of maps included."""
     packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", backbone)
@@ -133,7 +133,7 @@ def test_features(study, backbone, fake):
 def test_pretraining(study, fake):
     packed = open_packed(study.dataset_dir(TASK))
     with fake:
-        training = pretrain._Training(packed, SMALL, study.pretrain, 0, ALONE)
+        training = pretrain._Training(packed, LITE0, study.pretrain, 0, ALONE)
         for rows in training._epoch_batches(0)[:2]:
             loss = training._loss(*training._drawn(rows, torch.Generator()))
             assert loss.device == CUDA and loss.dtype == torch.float32

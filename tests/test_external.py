@@ -46,7 +46,7 @@ def with_external(small_study):
 
 def test_the_networks_of_every_regime_say_outside_what_they_say_inside(with_external):
     done = transfer(with_external, "breast_us", save=True)
-    assert set(done.runs["train"]) == {"frozen", "top10", "all", "logistic", "knn"}
+    assert set(done.runs["train"]) == {"frozen", "top", "all", "logistic", "knn"}
     inside, outside = (done.predictions[done.predictions["external"] == x] for x in (False, True))
     both = inside.merge(outside.assign(image_id=outside["image_id"].str[1:]), on=["run", "image_id"])
     assert len(both) == len(inside) == len(outside) > 0

@@ -39,7 +39,7 @@ from radlib.study.questions import LabelEfficiency
 from radlib.study.training import Setting
 from radlib.training import transfer
 from radlib.training.partial import PartialGroup, part_sizes, partial_runs, whole_runs
-from tests.conftest import SMALL, two_classes, write_packed
+from tests.conftest import SMALL, two_classes, with_lite0, write_packed
 from tests.fabricated import make_study
 
 matplotlib.use("Agg")
@@ -61,8 +61,9 @@ def prepared(study, count: int, size: int = 32, **options):
     changes = {"sources": list(PAIR), "compare": compare, "transfer": grid, "label_efficiency": efficiency}
     study = study.model_copy(update=changes)
     write_packed(study.dataset_dir(TASK), *two_classes(count, size, folds=2, signal=8.0))
-    weights = load_weights(study.model_copy(update={"seed": 1}), "random", SMALL)
-    save_weights(study.model_file("radiology", SMALL), weights.state, Preprocessing())
+    (backbone,) = study.backbones
+    weights = load_weights(study.model_copy(update={"seed": 1}), "random", backbone)
+    save_weights(study.model_file("radiology", backbone), weights.state, Preprocessing())
     return study
 
 
@@ -200,8 +201,8 @@ def test_table_agrees_with_the_stored_runs(small_study):
 
 def planted(small_study, monkeypatch, distances: dict[str, float], images: int, parts: tuple[float, ...]):
     """Two normal classes at a distance in 20 dimensions (SD 1); two independent images a patient."""
-    study = prepared(small_study, images, size=8, fractions=list(parts), repeats=5)
-    options = study.transfer.model_copy(update={"epochs": {"frozen": 30, "top10": 1, "all": 1}})
+    study = prepared(with_lite0(small_study), images, size=8, fractions=list(parts), repeats=5)
+    options = study.transfer.model_copy(update={"epochs": {"frozen": 30, "top": 1, "all": 1}})
     study = study.model_copy(update={"transfer": options})
 
     def simulated(packed, weights, *_, **__):

@@ -42,10 +42,10 @@ def with_masks(count: int = 40) -> tuple[np.ndarray, pd.DataFrame, list[np.ndarr
 @pytest.fixture
 def study(small_study):
     settings = [
-        Setting(train="frozen", lr=0.01), Setting(train="top10", lr=0.001), Setting(train="all", lr=0.001)
+        Setting(train="frozen", lr=0.01), Setting(train="top", lr=0.001), Setting(train="all", lr=0.001)
     ]  # fmt: skip
     options = small_study.transfer.model_copy(
-        update={"settings": settings, "epochs": {"frozen": 5, "top10": 1, "all": 1}}
+        update={"settings": settings, "epochs": {"frozen": 5, "top": 1, "all": 1}}
     )
     study = small_study.model_copy(update={"sources": ["random"], "transfer": options})
     images, manifest, masks = with_masks()
@@ -160,7 +160,7 @@ def test_every_run_and_regime_is_localised_once_per_test_image_with_mask(study):
             some = table[(table["run"] == run) & (table["fold"] == fold)]
             assert sorted(some["image_id"]) == sorted(wanted), run
     assert not table[MAP_FIGURES].isna().any(axis=None)
-    assert set(result.runs["train"]) == {"frozen", "top10", "all"}
+    assert set(result.runs["train"]) == {"frozen", "top", "all"}
     again = transfer.transfer(study, TASK)
     assert again.computed == 0
     pd.testing.assert_frame_equal(again.localisation, result.localisation)

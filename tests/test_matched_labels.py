@@ -48,10 +48,10 @@ def study(small_study):
     corpora = {**small_study.corpora, "coarse": small_study.corpora["photographs"]}
     part = MatchedLabels(
         sources=["photographs", "radiology", "coarse"], backbones=[SMALL], tasks=[TASK],
-        train=["frozen", "top10"], pairs=[FIRST, LEFT, ADDED],
+        train=["frozen", "top"], pairs=[FIRST, LEFT, ADDED],
     )  # fmt: skip
     sources = ["radiology", "photographs"]
-    settings = [Setting(train="frozen", lr=0.01), Setting(train="top10", lr=0.001)]
+    settings = [Setting(train="frozen", lr=0.01), Setting(train="top", lr=0.001)]
     grid = small_study.transfer.model_copy(update={"settings": settings})
     changes = {"corpora": corpora, "sources": sources, "transfer": grid, "matched_labels": part}
     study = small_study.model_copy(update=changes)
@@ -65,7 +65,7 @@ def study(small_study):
 def test_only_the_source_beside_the_grid_is_trained(study):
     grid = transfer.transfer(study, TASK)
     found = matched_labels(study)
-    assert found.computed == 2 * 2 * 2, "frozen and top10 on two folds, of one source and of random weights"
+    assert found.computed == 2 * 2 * 2, "frozen and top on two folds, of one source and of random weights"
     assert found.reused == 2 * 2 * 2
     again = matched_labels(study)
     assert again.computed == 0

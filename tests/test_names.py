@@ -15,7 +15,7 @@ from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.names import fitted
 from radlib.networks.weights import Preprocessing, Weights, check_state, load_weights
 from radlib.study.datasets import Checkpoint
-from tests.conftest import origin_of
+from tests.conftest import SMALL, origin_of
 
 RESNET, VIT = "resnet18", "vit_small_patch14_dinov2"
 
@@ -83,7 +83,7 @@ def test_a_whole_training_of_dino_is_read_and_its_arguments_never_run(small_stud
 def of_file(study, backbone, file, mean=(0.5,) * 3, std=(0.5,) * 3):
     (study.root / "data").mkdir(exist_ok=True)
     entry = Checkpoint(path="data", files={backbone: file}, mean=mean, std=std)
-    sizes = {backbone: study.backbones["tf_efficientnet_lite0"]}
+    sizes = {backbone: study.backbones[SMALL]}
     return study.model_copy(update={"checkpoints": {"published": entry}, "backbones": sizes})
 
 

@@ -24,7 +24,7 @@ from radlib.training.results import load_results
 from radlib.training.transfer import transfer
 from tests import paper_files
 from tests import published_files as published
-from tests.conftest import REPOSITORY, SMALL
+from tests.conftest import LITE0, REPOSITORY
 
 PAPER = REPOSITORY / "studies" / "paper.yaml"
 SMALL_SETS = {"thyroid_us", "breast_us", "acl_mri", "meniscus_mri"}
@@ -60,9 +60,9 @@ def cut(tmp_path) -> Study:
     params = yaml.safe_load(PAPER.read_text())
     params["tasks"] = {name: params["tasks"][name] | {"size": 32} for name in ("thyroid_us", "covid_ct")}
     params["corpora"]["radimagenet_here"]["size"] = 32
-    params["backbones"] = {SMALL: {"size": 32}}
-    params["checkpoints"]["radimagenet"]["files"] = {SMALL: "published.safetensors"}
-    params["checkpoints"]["imagenet"]["tags"] = {SMALL: "in1k"}
+    params["backbones"] = {LITE0: {"size": 32}}
+    params["checkpoints"]["radimagenet"]["files"] = {LITE0: "published.safetensors"}
+    params["checkpoints"]["imagenet"]["tags"] = {LITE0: "in1k"}
     params["sources"] = ["radimagenet", "imagenet", "radimagenet_here"]
     params["compare"]["pairs"] = [["radimagenet", "imagenet"], ["radimagenet_here", "imagenet"]]
     params["pretrain"] |= {"size": 32, "epochs": 1}
@@ -79,9 +79,9 @@ def cut(tmp_path) -> Study:
     published.radimagenet(study.raw_path(study.corpora["radimagenet_here"]))
     for seed, name in enumerate(study.checkpoints):
         torch.manual_seed(seed)
-        file = study.checkpoint_file(name, SMALL)
+        file = study.checkpoint_file(name, LITE0)
         file.parent.mkdir(parents=True)
-        save_file(backbones.create(SMALL, classes=5).state_dict(), file)
+        save_file(backbones.create(LITE0, classes=5).state_dict(), file)
     return study
 
 
@@ -91,7 +91,7 @@ def test_cut_study_runs_from_published_files_to_intervals(cut):
     for name in cut.checkpoints:
         import_checkpoint(cut, name)
     pretrain(cut, "radimagenet_here", save=True)
-    digests = {source: load_weights(cut, source, SMALL).digest for source in cut.sources}
+    digests = {source: load_weights(cut, source, LITE0).digest for source in cut.sources}
     assert len(set(digests.values())) == 3
     for task in cut.tasks:
         found = transfer(cut, task, save=True)

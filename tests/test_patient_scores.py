@@ -17,7 +17,7 @@ from radlib.stats.folds import FoldScores
 from radlib.training import transfer as module
 from radlib.training.results import load_results
 from radlib.training.transfer import transfer
-from tests.conftest import two_classes, write_packed
+from tests.conftest import SMALL, two_classes, write_packed
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
 TASK, HOW = "thyroid_us", ["mean", "max"]
@@ -203,7 +203,7 @@ def test_training_chooses_and_measures_by_what_is_compared(small_study, monkeypa
     assert len(np.unique(fold.patients)) == len(fold.labels)
     # val_auc, by which a setting is chosen, is of patients, too.
     packed = module.open_packed(study.dataset_dir("breast_us"))
-    weights = load_weights(study, "random", "tf_efficientnet_lite0")
+    weights = load_weights(study, "random", SMALL)
     group = module.TransferGroup(study, "breast_us", packed, weights, lambda done: None)
     validation = np.flatnonzero(manifest["part_0"] == "validation")
     logits = module.torch.linspace(-2, 2, len(validation)) ** 3

@@ -167,7 +167,7 @@ def test_report_is_complete_and_says_simulated(killed_and_resumed):
     contract = f"{names} {counts}".split()
     assert set(contract) <= set(auc.columns)
     assert auc["simulated"].all()  # of the pictures of my_task the sources are not
-    regimes = {"frozen", "top10", "all", "logistic", "knn"}
+    regimes = {"frozen", "top", "all", "logistic", "knn"}
     assert set(auc["estimate"]) == {"grid_mean", "best_by_validation", *regimes}
     dice = pd.read_csv(report / "dice.csv")
     assert set(dice["method"]) == {"localisation", "segmentation"} and dice["simulated"].all()
@@ -225,7 +225,7 @@ def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touc
     assert stages_run(call(folder, "dvc", "repro")) == set()
 
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["transfer"]["epochs"]["top10"] = 1
+    params["transfer"]["epochs"]["top"] = 1
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     write_complete(load_study(path=folder / "params.yaml"))  # as make study does
     mark = {p for p in (folder / "store" / "runs").rglob("*.parquet")}
@@ -244,7 +244,7 @@ def test_second_run_does_nothing_then_a_parameter_and_damage_cost_what_they_touc
     new = {p for p in (folder / "store" / "runs").rglob("*.parquet")} - mark
     assert len(new) == 3 * 2 * 2  # sources, replicates, folds
     runs = pd.read_parquet(folder / "results/smoke/breast_us/runs.parquet")
-    assert set(runs["run"]) & set(before["run"]) == set(before.loc[before["train"] != "top10", "run"])
+    assert set(runs["run"]) & set(before["run"]) == set(before.loc[before["train"] != "top", "run"])
 
 
 @pytest.fixture

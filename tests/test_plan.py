@@ -22,16 +22,21 @@ from radlib.training.pretrain import pretrain
 from radlib.training.probes import NeighbourProbe
 from radlib.training.segment import segment
 from radlib.training.transfer import transfer
-from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
+from tests.conftest import LITE0, REPOSITORY, two_classes, with_lite0, write_packed
 
 TASK = "breast_us"
+
+
+@pytest.fixture
+def small_study(small_study):
+    return with_lite0(small_study)
 
 
 class Passes(Counter):
     """Images by step, noted where a network is called."""
 
     def take(self, net, count):
-        self[Step(net, torch.is_grad_enabled(), SMALL, 32)] += count
+        self[Step(net, torch.is_grad_enabled(), LITE0, 32)] += count
 
     def watch(self, monkeypatch, owner, method, net, argument):
         original = getattr(owner, method)
@@ -47,7 +52,7 @@ class Passes(Counter):
 
 @pytest.fixture
 def passes(monkeypatch):
-    found, network = Passes(), type(backbones.create(SMALL))
+    found, network = Passes(), type(backbones.create(LITE0))
     found.watch(monkeypatch, network, "forward_features", "whole", 0)
     found.watch(monkeypatch, network, "forward_intermediates", "whole", 0)
     found.watch(monkeypatch, TopLearner, "last", "top10", 0)
@@ -103,7 +108,7 @@ def test_plan_counts_what_the_stages_then_do(study, passes):
     assert written == stages[f"01_data {TASK}"].disk - tables + 3 * 128, "three headers of 128 bytes"
     features = sum(piece.memory for piece in stages[f"04_transfer {TASK}"].pieces)
     assert size_on_disk(study.store_dir / "features") == pytest.approx(features, rel=0.02)
-    models = size_on_disk(study.store_dir / "pretrain") + study.model_file("radiology", SMALL).stat().st_size
+    models = size_on_disk(study.store_dir / "pretrain") + study.model_file("radiology", LITE0).stat().st_size
     assert models == pytest.approx(stages["02_pretrain radiology"].disk, rel=0.02)
     kept = size_on_disk(study.store_dir / "runs") + size_on_disk(study.store_dir / "segmentation")
     kept += size_on_disk(study.result_dir(TASK))
@@ -214,7 +219,7 @@ def test_calibration_times_every_step_of_the_plan(study, monkeypatch, capsys):
     speeds = calibration.calibrate(study, needed)
     assert set(speeds) == needed and all(0 < seconds < 60 for seconds in speeds.values())
     nets = ("whole", "top10", "top", "frozen", "unet_frozen", "unet_all")
-    every = {Step(net, train, SMALL, 32) for net in nets for train in (False, True)}
+    every = {Step(net, train, LITE0, 32) for net in nets for train in (False, True)}
     assert set(calibration.calibrate(study, every)) == every
     assert "total" in planned(study)
 

@@ -15,11 +15,11 @@ from radlib.networks.segmenters import UNet, encode, pictures_of
 from radlib.networks.weights import Preprocessing, load_weights
 from radlib.study.training import Segment, SegmentSetting
 from radlib.training import segment
-from tests.conftest import SMALL, write_packed
+from tests.conftest import LITE0, SMALL, write_packed
 
 TASK = "breast_us"
 SHAPES = [(48, 48), (60, 40), (36, 72)]
-ODD = ["inception_resnet_v2", "resnet50", "densenet121", "inception_v3", SMALL]
+ODD = ["inception_resnet_v2", "resnet50", "densenet121", "inception_v3", LITE0]
 
 
 def lesions(resize: str, count: int = 60):
@@ -70,7 +70,7 @@ def study(small_study):
 def test_unet_is_that_of_the_library():
     """Same weights, same logits as smp.Unet, whose encoder is timm's network cut open."""
     torch.manual_seed(0)
-    theirs = smp.Unet(f"tu-{SMALL}", encoder_weights=None, decoder_channels=(32, 24, 16, 12, 8)).eval()
+    theirs = smp.Unet(f"tu-{LITE0}", encoder_weights=None, decoder_channels=(32, 24, 16, 12, 8)).eval()
     ours = UNet([16, 24, 40, 112, 320], [32, 24, 16, 12, 8], 96).eval()
     ours.decoder.load_state_dict(theirs.decoder.state_dict())
     ours.head.load_state_dict(theirs.segmentation_head[0].state_dict())
@@ -94,6 +94,7 @@ def test_every_backbone_fits_whatever_its_sizes(small_study, backbone):
 
 
 def test_frozen_decoder_finds_bright_discs_and_figures_follow_from_the_masks(study):
+    study = study.model_copy(update={"backbones": {LITE0: study.backbones[SMALL]}})
     result = segment.segment(study, TASK, save=True)
     written = pd.read_parquet(study.result_dir(TASK) / "segmentation.parquet")
     table = written[written["run"].isin(result.runs["run"])]

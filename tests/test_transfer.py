@@ -18,7 +18,7 @@ from radlib.study.training import Setting
 from radlib.training import transfer
 from radlib.training.figures import learning_curves
 from radlib.training.results import load_results
-from tests.conftest import SMALL, two_classes, write_packed
+from tests.conftest import LITE0, SMALL, two_classes, write_packed
 
 TASK = "breast_us"
 TABLES = ("runs", "predictions", "history")
@@ -43,15 +43,17 @@ def without_times(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_every_regime_runs_once_and_finds_the_signal(study):
-    study = with_transfer(study, epochs={"frozen": 30, "top10": 6, "all": 1})
+    study = with_transfer(study, epochs={"frozen": 30, "top": 6, "all": 1})
     result = transfer.transfer(study, TASK, save=True)
     assert len(result.runs) == 5 * 2 * 2 == result.computed
     assert result.runs["run"].is_unique
     frozen = result.runs[result.runs["train"] == "frozen"]
     assert frozen["test_auc"].mean() > 0.9
     trainable = result.runs.groupby("train")["n_trainable"].first()
-    assert trainable["frozen"] == 1281
-    assert trainable["top10"] == 1281 + 320 * 1280 + 2 * 1280
+    assert trainable["frozen"] == 257
+    expansion, excitation = 48 * 192 + 2 * 192 + 9 * 192 + 2 * 192, 2 * 192 * 12 + 12 + 192
+    last_stage = expansion + excitation + 192 * 64 + 2 * 64 + 64 * 256 + 2 * 256
+    assert trainable["top"] == 257 + last_stage
     for name in TABLES:
         assert (study.result_dir(TASK) / f"{name}.parquet").is_file()
 
@@ -162,7 +164,7 @@ def test_frozen_run_comes_near_logistic_regression(study):
 
 def test_stored_features_are_read_from_their_files_not_copied(study):
     packed = open_packed(study.dataset_dir(TASK))
-    weights = load_weights(study, "radiology", SMALL)
+    weights = load_weights(study, "random", LITE0)
     call = (packed, weights, 32, "full", 2, True, study.store_dir)
     first, second = features.features_of(*call), features.features_of(*call)
     for name in ("pooled", "boundary"):

@@ -16,12 +16,17 @@ from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.tensor_files import read_safetensors
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.study.datasets import Checkpoint
-from tests.conftest import SMALL
+from tests.conftest import LITE0, with_lite0
+
+
+@pytest.fixture
+def small_study(small_study):
+    return with_lite0(small_study)
 
 
 def with_checkpoint(study, file: str):
     checkpoint = Checkpoint(
-        path="data", files={SMALL: file}, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), channels="BGR"
+        path="data", files={LITE0: file}, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), channels="BGR"
     )
     (study.root / "data").mkdir(exist_ok=True)
     return study.model_copy(update={"checkpoints": {"published": checkpoint}})
@@ -29,11 +34,11 @@ def with_checkpoint(study, file: str):
 
 def test_checkpoint_brings_its_preprocessing_and_equal_features(small_study):
     torch.manual_seed(1)
-    model = backbones.create(SMALL, classes=1000).eval()
+    model = backbones.create(LITE0, classes=1000).eval()
     study = with_checkpoint(small_study, "net.safetensors")
-    save_file(model.state_dict(), study.checkpoint_file("published", SMALL))
+    save_file(model.state_dict(), study.checkpoint_file("published", LITE0))
     import_checkpoint(study, "published")
-    weights = load_weights(study, "published", SMALL)
+    weights = load_weights(study, "published", LITE0)
     assert weights.preprocessing == Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "BGR")
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
@@ -54,19 +59,19 @@ def test_preprocessing_is_the_stated_formula():
 
 def test_another_architecture_is_refused_by_name(small_study):
     study = with_checkpoint(small_study, "net.safetensors")
-    save_file(backbones.create("resnet18").state_dict(), study.checkpoint_file("published", SMALL))
-    with pytest.raises(UserError, match=f"is not a {SMALL}: '.*'"):
+    save_file(backbones.create("resnet18").state_dict(), study.checkpoint_file("published", LITE0))
+    with pytest.raises(UserError, match=f"is not a {LITE0}: '.*'"):
         import_checkpoint(study, "published")
 
 
 @pytest.mark.parametrize("name", ["cut.safetensors", "cut.pt", "code.pt"])
 def test_unreadable_checkpoint_is_one_sentence(small_study, name):
     study = with_checkpoint(small_study, name)
-    path = study.checkpoint_file("published", SMALL)
+    path = study.checkpoint_file("published", LITE0)
     if name == "code.pt":
         path.write_bytes(pickle.dumps({"key": pathlib_like}))
     else:
-        state = backbones.create(SMALL).state_dict()
+        state = backbones.create(LITE0).state_dict()
         save_file(state, path) if name.endswith("safetensors") else torch.save(state, path)
         path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="cannot be read as weights"):
@@ -75,7 +80,7 @@ def test_unreadable_checkpoint_is_one_sentence(small_study, name):
 
 def small_state():
     torch.manual_seed(3)
-    return backbones.create(SMALL, classes=10).state_dict()
+    return backbones.create(LITE0, classes=10).state_dict()
 
 
 def of_type(dtype):
@@ -103,9 +108,9 @@ READ = {
 def test_weights_are_read_as_people_save_them(kind, small_study):
     name, change, save = READ[kind]
     study, state = with_checkpoint(small_study, name), small_state()
-    save(change(state), study.checkpoint_file("published", SMALL))
+    save(change(state), study.checkpoint_file("published", LITE0))
     import_checkpoint(study, "published")
-    found = load_weights(study, "published", SMALL).state
+    found = load_weights(study, "published", LITE0).state
     of = (
         torch.float16 if kind == "half precision" else torch.bfloat16 if kind == "bfloat16" else torch.float64
     )
@@ -175,7 +180,7 @@ REFUSED = {
 def test_weights_that_would_poison_a_study_are_refused_by_what_they_are(kind, small_study):
     change, save, sentence = REFUSED[kind]
     study = with_checkpoint(small_study, "net.pt")
-    save(change(small_state()), study.checkpoint_file("published", SMALL))
+    save(change(small_state()), study.checkpoint_file("published", LITE0))
     with pytest.raises(UserError, match=sentence) as caught:
         import_checkpoint(study, "published")
     assert "\n" not in str(caught.value)
@@ -183,9 +188,9 @@ def test_weights_that_would_poison_a_study_are_refused_by_what_they_are(kind, sm
 
 def test_the_reference_can_be_had_with_timm_alone(small_study):
     study, state = with_checkpoint(small_study, "net.pt"), small_state()
-    torch.save(state, study.checkpoint_file("published", SMALL))
+    torch.save(state, study.checkpoint_file("published", LITE0))
     import_checkpoint(study, "published")
-    _, metadata = read_safetensors(study.model_file("published", SMALL))
+    _, metadata = read_safetensors(study.model_file("published", LITE0))
     reference = json.loads(metadata["reference"])
     side = reference["size"]
     picture = [
@@ -193,7 +198,7 @@ def test_the_reference_can_be_had_with_timm_alone(small_study):
         for y in range(side)
     ]
     shown = (np.array(picture) / 255 - [0.1, 0.2, 0.3]) / [0.4, 0.5, 0.6]
-    network = backbones.create(SMALL, classes=10).eval()
+    network = backbones.create(LITE0, classes=10).eval()
     network.load_state_dict(state)
     with torch.no_grad():
         pooled = network.forward_head(
@@ -219,11 +224,11 @@ SCALES = [
 @pytest.mark.parametrize(("entry", "sentence"), SCALES)
 def test_a_scale_that_cannot_be_right_is_refused(entry, sentence):
     with pytest.raises(ValidationError, match=sentence):
-        Checkpoint(**{"path": "data", "files": {SMALL: "net.pt"}, **entry})
+        Checkpoint(**{"path": "data", "files": {LITE0: "net.pt"}, **entry})
 
 
 def test_weights_of_a_training_that_diverged_are_not_kept(small_study):
-    path = small_study.model_file("radiology", SMALL)
+    path = small_study.model_file("radiology", LITE0)
     with pytest.raises(UserError, match="'bn1.bias' are NaN or infinite; lower the learning rate"):
         save_weights(path, small_state() | {"bn1.bias": torch.full((32,), torch.nan)}, Preprocessing())
     assert not path.exists()
@@ -237,32 +242,32 @@ def pathlib_like():
 
 def test_missing_checkpoint_says_where_to_put_it(small_study):
     with pytest.raises(
-        UserError, match=f"'published' for {SMALL} at data/none.pt; fetch it and put it there"
+        UserError, match=f"'published' for {LITE0} at data/none.pt; fetch it and put it there"
     ):
         import_checkpoint(with_checkpoint(small_study, "none.pt"), "published")
 
 
 def test_random_weights_depend_on_the_seed_alone(small_study):
-    first = load_weights(small_study, "random", SMALL)
+    first = load_weights(small_study, "random", LITE0)
     torch.manual_seed(99)
-    again = load_weights(small_study, "random", SMALL)
-    other = load_weights(small_study.model_copy(update={"seed": 8}), "random", SMALL)
+    again = load_weights(small_study, "random", LITE0)
+    other = load_weights(small_study.model_copy(update={"seed": 8}), "random", LITE0)
     assert first.digest == again.digest != other.digest
 
 
 def test_digest_changes_with_preprocessing(small_study):
-    state = backbones.create(SMALL).state_dict()
+    state = backbones.create(LITE0).state_dict()
     digests = set()
     for mean in (0.5, 0.4):
-        save_weights(small_study.model_file("radiology", SMALL), state, Preprocessing(mean=(mean,) * 3))
-        digests.add(load_weights(small_study, "radiology", SMALL).digest)
+        save_weights(small_study.model_file("radiology", LITE0), state, Preprocessing(mean=(mean,) * 3))
+        digests.add(load_weights(small_study, "radiology", LITE0).digest)
     assert len(digests) == 2
 
 
 def test_file_without_preprocessing_is_refused(small_study):
-    path = small_study.model_file("radiology", SMALL)
+    path = small_study.model_file("radiology", LITE0)
     path.parent.mkdir(parents=True)
-    save_file(backbones.create(SMALL).state_dict(), path)
+    save_file(backbones.create(LITE0).state_dict(), path)
     assert read_safetensors(path)[1] == {}
     with pytest.raises(UserError, match="carries no preprocessing"):
-        load_weights(small_study, "radiology", SMALL)
+        load_weights(small_study, "radiology", LITE0)
