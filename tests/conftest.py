@@ -32,8 +32,9 @@ settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list) -> None:
-    """The whole study first: it takes as long as all other tests, which run beside it."""
-    items.sort(key=lambda item: "study" not in item.keywords)
+    """The whole study first, then what else takes a minute: the last file should be a short one."""
+    long = ["test_verify", "test_published_weights"]
+    items.sort(key=lambda item: ("study" not in item.keywords, item.path.stem not in long))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
