@@ -65,9 +65,8 @@ def test_interrupted_training_resumes_to_the_same_weights(study, monkeypatch):
     assert found == channel_statistics(packed.images, rows)
 
 
-def test_every_class_is_equally_likely_at_first(study, monkeypatch):
+def test_every_class_is_equally_likely_at_first(study):
     """A uniform guess has a log loss of log(classes); timm's own classifier begins far above it."""
-    monkeypatch.setattr(module._Training, "_epoch", lambda self, number, advance: None)
     packed = open_packed(study.dataset_dir("radiology"))
     training = module._Training(packed, SMALL, study.pretrain, 0, module.ALONE)
     scores, labels = training._scores(training.rows["validation"])
@@ -76,7 +75,7 @@ def test_every_class_is_equally_likely_at_first(study, monkeypatch):
     )
 
 
-def test_a_backbone_has_its_own_epochs(study, monkeypatch):
+def test_a_backbone_has_its_own_epochs(study):
     own = {SMALL: study.backbones[SMALL].model_copy(update={"epochs": 2})}
     found = pretrain(study.model_copy(update={"backbones": own}), "radiology")[SMALL]
     assert study.pretrain.epochs == 3 and list(found.history["epoch"]) == [1, 2]

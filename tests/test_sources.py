@@ -148,6 +148,8 @@ def test_a_regime_of_one_task_says_on_which(study, table):
     labels = [text.get_text() for text in regimes_forest(study, both).axes[0].get_yticklabels()]
     assert labels == ["mean over the settings", "all layers, b"]
     assert [one.value for one in sources_findings(study, both) if "all layers" in one.subject] == [0.123]
+    labels = [text.get_text() for text in regimes_forest(study, both, ["a"]).axes[0].get_yticklabels()]
+    assert labels[1] == "all layers, b (does not count)"
     alone = table[table["task"] != "b"]  # then no task need be named
     labels = [text.get_text() for text in regimes_forest(study, alone).axes[0].get_yticklabels()]
     assert labels == ["mean over the settings"]

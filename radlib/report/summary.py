@@ -200,7 +200,7 @@ def _pretrainings(study: Study) -> str:
     most = {source_title(study, source): study.corpora[source].max_images for source in here}
     cut = "; ".join(f"{title} to {images:,} images" for title, images in most.items() if images)
     epochs = {study.pretrain_of(name).epochs for source in here for name in study.backbones_of(source)}
-    length = f"{min(epochs)} to " * (len(epochs) > 1) + counted(max(epochs), "epoch")
+    length = counted(max(epochs), "epoch") if len(epochs) == 1 else f"{min(epochs)} to {max(epochs)} epochs"
     short = f"{length}{f', cut down ({cut})' if cut else ''}"
     times = max(study.replicates_of(source, name) for source in here for name in study.backbones_of(source))
     if times == 1:

@@ -27,7 +27,7 @@ class Backbone(Strict):
 
 class Pretrain(Strict):
     size: int = Field(ge=32, le=1024, description="input side, px; the Inceptions need at least 75")
-    epochs: int = Field(ge=1, description="the same for every source")
+    epochs: int = Field(ge=1, description="of backbones that name none; the same for every source")
     batch_size: int = Field(64, ge=2)
     lr: float = Field(1e-3, gt=0, description="peak of a one-cycle schedule, AdamW")
     weight_decay: float = Field(0.05, ge=0)

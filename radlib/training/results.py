@@ -166,6 +166,9 @@ def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as exc:
         raise UserError(f"{path} cannot be read ({exc}); delete it and {REMEDY}") from exc
+    # Written before sources could have several pretrainings: each has one.
+    if "source" in table and "replicate" not in table:
+        table["replicate"] = 0
     missing = [c for c in columns if c not in table]
     if missing:
         raise UserError(f"{path} lacks the column {missing[0]}; {REMEDY}")

@@ -237,15 +237,18 @@ def sources_forest(study: Study, table: pd.DataFrame) -> Figure:
     return style.forest(study, rows.assign(row=rows["networks"]), title, band=True, hollow=NONE_SHOWN)
 
 
-def regimes_forest(study: Study, table: pd.DataFrame) -> Figure:
+def regimes_forest(study: Study, table: pd.DataFrame, counting: Collection[str] | None = None) -> Figure:
     """Every regime and mean over settings: the mean over tasks and these networks.
 
     A regime that was run on one task alone, as costly ones are, says on which.
+
+    Args:
+        counting: as of `compare_pretrainings`.
     """
     rows = _by_regime(table)
     rows = rows[rows["networks"] != SAMPLE]
     rows = rows.groupby(["source_a", "source_b", "estimate", "task"], sort=False).last().reset_index()
-    where = ["" if task == MEAN else f", {task_title(study, task)}" for task in rows["task"]]
+    where = ["" if task == MEAN else f", {task_title(study, task, counting)}" for task in rows["task"]]
     rows = rows.assign(row=rows["estimate"].map(ESTIMATES) + where)
     return style.forest(study, rows, "Mean over tasks, by regime", band=True, hollow=NONE_SHOWN)
 
