@@ -80,7 +80,7 @@ def test_three_classes_go_through_training_and_every_question(study):
     assert row["ci_low"] <= row["delta"] <= row["ci_high"] and np.isnan(row["delong_p"])
     AUC.shown(study, found.table), OVERALL.shown(study, found.overall)
     assert found.overall["n_positive"].isna().all()
-    assert "24 tested" in show.headline_sentence(study, claim_of(study, found.overall))
+    assert "48 tested" in show.headline_sentence(study, claim_of(study, found.overall))
     assert next_study(study, results).empty
     show.auc_findings(study, found.table, found.overall)
     assert show.roc_bands(study, results) == {}
