@@ -27,7 +27,7 @@ from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.common import PROBES
-from radlib.study.titles import ESTIMATES, counted, source_title, task_title
+from radlib.study.titles import ESTIMATES, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
 """Whether the data are the same -> what the figure says, and its colour."""
@@ -199,16 +199,21 @@ def _pretrainings(study: Study) -> str:
         return "There is one set of weights of each source, so the study speaks of these weights."
     most = {source_title(study, source): study.corpora[source].max_images for source in here}
     cut = "; ".join(f"{title} to {images:,} images" for title, images in most.items() if images)
-    epochs = {study.pretrain_of(name).epochs for source in here for name in study.backbones_of(source)}
-    length = counted(max(epochs), "epoch") if len(epochs) == 1 else f"{min(epochs)} to {max(epochs)} epochs"
-    short = f"{length}{f', cut down ({cut})' if cut else ''}"
-    times = max(study.replicates_of(source, name) for source in here for name in study.backbones_of(source))
-    if times == 1:
+    networks = [(source, name) for source in here for name in study.backbones_of(source)]
+    epochs = [study.pretrain_of(name).epochs for _, name in networks]
+    short = f"{_range(epochs)} epoch{'' if max(epochs) == 1 else 's'}{f', cut down ({cut})' if cut else ''}"
+    times = [study.replicates_of(*network) for network in networks]
+    if max(times) == 1:
         return f"Each source was pretrained once, so the study speaks of these weights, not of it: {short}."
     return (
-        f"Each source was pretrained {times} times, for {short}: other images, more of them, or longer "
-        "training may give another difference. Published files are one pretraining each."
+        f"Each source was pretrained {_range(times)} times, for {short}: other images, more of them, or "
+        "longer training may give another difference. Published files are one pretraining each."
     )
+
+
+def _range(numbers: list[int]) -> str:
+    """`3`, or `1 to 3`."""
+    return " to ".join(str(number) for number in sorted({min(numbers), max(numbers)}))
 
 
 def _seen(study: Study) -> str:
