@@ -24,8 +24,7 @@ from radlib.machines.workers import Advance
 from radlib.networks.features import NOTHING
 from radlib.networks.weights import Preprocessing, Weights
 from radlib.progress import progress
-from radlib.questions.verdicts import diverged, estimate_columns
-from radlib.seeds import seed_of
+from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.style import forest, of_pair
 from radlib.show.table import ABOUT, MEAN, ORIGIN, PAIR, TASK, Column, Table, hidden, interval_columns
@@ -59,9 +58,9 @@ CONFOUNDS = Table(
             "preprocessing",
         ),
         Column("metric", "AUC of the positive class, or of both columns", "AUC", names=METRICS),
-        *interval_columns("a", "source a", "a", ".3f", *_A[1:]),
-        *interval_columns("b", "source b", "b", ".3f", *_B[1:]),
-        *interval_columns("delta", "source a minus source b", "a − b"),
+        *interval_columns(_A, "source a", "a", ".3f"),
+        *interval_columns(_B, "source b", "b", ".3f"),
+        *interval_columns(_DELTA, "source a minus source b", "a − b"),
         Column("p_value", "two-sided, of 0"),
         *hidden(*ABOUT),
         *ORIGIN,
@@ -157,7 +156,7 @@ def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
     of_pairs = [[one for one in measured if one.pair == pair] for pair in pairs_of(study)]
     measured += [_mean(study, some) for some in of_pairs if len(some) > 1]
     rows = [row for found in measured for row in _rows(study, found)]
-    return CONFOUNDS.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    return CONFOUNDS.frame(rows, study)
 
 
 @of_task
@@ -169,11 +168,9 @@ def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -
             if some.empty:
                 return None
             runs[preprocessing, side], scores[preprocessing, side] = some, results.scores(task, some)
-    # The seed of 05_auc: the very patients that its intervals resample.
-    seed, found = seed_of(study.seed, "bootstrap", task), {}
+    drawn, found = patients_drawn(study, task), {}
     by_metric = {
-        metric: bootstrap_mean_auc(scores, study.compare.resamples, seed, flattened=metric == FLATTENED)
-        for metric in METRICS
+        metric: bootstrap_mean_auc(scores, **drawn, flattened=metric == FLATTENED) for metric in METRICS
     }
     for preprocessing, metric in CELLS:
         a = by_metric[metric][SHARED if preprocessing == SHARED else OWN, "a"]
@@ -203,7 +200,7 @@ def _rows(study: Study, measured: _Measured) -> list[dict]:
     rows = []
     for (what, preprocessing, metric), found in measured.found.items():
         some = [runs[:1] for runs in of_all] if (what, preprocessing) == (DIFFERENCE, OWN) else of_all
-        lost = diverged(*map(pd.concat, some))
+        lost = diverged(*(runs for side in some for runs in side))
         row = {"what": what, "preprocessing": preprocessing, "metric": metric, "diverged": lost, **about}
         for names, one in zip((_A, _B, _DELTA), found, strict=True):
             row |= estimate_columns(study, one, names)

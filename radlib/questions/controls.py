@@ -58,7 +58,7 @@ CONTROLS = Table(
         Column("task", "name of the task or corpus that is tested"),
         *PAIR,
         Column("measure", "AUC, or a difference of AUC", "figure", names=MEASURES),
-        *interval_columns("value", "the figure", "value", ".3f"),
+        *interval_columns(_VALUE, "the figure", "value", ".3f"),
         Column("confidence", "of the interval", "confidence", ".2%"),
         Column("expected", "what the interval must do", "the interval"),
         Column("passed", "whether it does", "passed", names={True: "yes", False: "NO"}),
@@ -254,7 +254,7 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
         marker=["o" if row["passed"] else "X" for row in rows],
         **{name: found.table[name] - expected for name in _VALUE},
     )
-    figure, (panel,), _, _ = intervals(study, marks, "AUC minus 0.5, or difference in AUC", line=0)
+    figure, (panel,) = intervals(study, marks, "AUC minus 0.5, or difference in AUC", line=0)
     values = found.trainings["value"] - found.trainings["measure"].map(EXPECTED)
     # Of few trainings an interval may be wider than AUCs can differ.
     limit = min(1.1 * max(values.abs().max(), marks[list(_VALUE)].abs().max(axis=None)), 1)

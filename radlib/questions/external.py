@@ -31,10 +31,10 @@ from radlib.questions.verdicts import (
     difference_columns,
     diverged,
     estimate_columns,
+    patients_drawn,
     too_few_resamples,
     verdicts,
 )
-from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
@@ -59,18 +59,14 @@ EXTERNAL = Table(
         common.TASK,
         Column("external", "the external set", "external set", task_title),
         *common.PAIR,
-        *interval_columns(
-            "inside", "difference in AUC on the task's own test patients", INSIDE, "+.3f", *_INSIDE[1:]
-        ),
-        *interval_columns("delta", "the same on the external set", OUTSIDE),
+        *interval_columns(_INSIDE, "difference in AUC on the task's own test patients", INSIDE),
+        *interval_columns(common.DIFFERENCE, "the same on the external set", OUTSIDE),
         Column("p_value", "of it, two-sided"),
         common.P_HOLM,
         Column("p_tost", "of two one-sided tests of equivalence"),
         Column("p_tost_holm", "the same after Holm's correction"),
         Column("verdict", "on the external set, after Holm's correction", "verdict outside"),
-        *interval_columns(
-            "change", "difference in differences: outside minus inside", CHANGE, "+.3f", *_CHANGE[1:]
-        ),
+        *interval_columns(_CHANGE, "difference in differences: outside minus inside", CHANGE),
         Column("change_p", "two-sided, of no difference in differences"),
         Column("change_p_holm", "after Holm's correction", "p of it (Holm)", p_text),
         Column("inside_auc_a", "mean AUC inside after source a"),
@@ -126,8 +122,7 @@ def compare_external(study: Study, results: Results) -> External:
     notes += too_few_resamples(study, table, _FAMILY)
     table = corrected(table, _FAMILY, _CORRECTED)
     table["verdict"] = verdicts(study, table, "p_holm", "p_tost_holm")
-    same = {"resamples": study.compare.resamples, "simulated": study.simulated}
-    return External(EXTERNAL.frame(table.to_dict("records"), **same), pd.concat(sources), notes)
+    return External(EXTERNAL.frame(table.to_dict("records"), study), pd.concat(sources), notes)
 
 
 def only_outside(study: Study, task: str, scored: FoldPredictions) -> tuple[FoldPredictions, dict]:
@@ -188,9 +183,8 @@ def _sources(study: Study, results: Results, task: str, outside: FoldPredictions
     }
     rows = []
     for where, (patients, scores) in sides.items():
-        seed = seed_of(study.seed, "bootstrap", patients)
         for source in (source for source in study.sources if source in runs):
-            found = bootstrap_mean_auc({source: scores[source]}, study.compare.resamples, seed)[source]
+            found = bootstrap_mean_auc({source: scores[source]}, **patients_drawn(study, patients))[source]
             about = {"task": task, "source": source, "where": where}
             rows.append(about | estimate_columns(study, found, ("auc", "ci_low", "ci_high")))
     return pd.DataFrame(rows)
@@ -211,7 +205,7 @@ def sources_figure(study: Study, found: External) -> Figure:
         filled=some["where"] == INSIDE,
         colour=some["source"].map(style.source_colours(study)),
     )
-    figure = style.intervals(study, marks, "AUC", line=0.5, across=3, sharex=True).figure
+    figure, _ = style.intervals(study, marks, "AUC", line=0.5, across=3, sharex=True)
     grey = {"color": style.UNDECIDED, "lw": 1.6, "ms": 5}
     handles = [
         Line2D([], [], marker="o", label="inside: the task's own test patients", **grey),
@@ -227,15 +221,13 @@ def change_figure(study: Study, table: pd.DataFrame) -> Figure:
     if 3 * len(table) > MOST_MARKS:
         table = style.of_pair(table, tuple(study.compare.headline))
     columns = {
-        INSIDE: dict(zip(_INSIDE, ("delta", "ci_low", "ci_high"), strict=True)),
+        INSIDE: dict(zip(_INSIDE, common.DIFFERENCE, strict=True)),
         OUTSIDE: {},
-        CHANGE: dict(zip(_CHANGE, ("delta", "ci_low", "ci_high"), strict=True)) | {"change_p_holm": "p_holm"},
+        CHANGE: dict(zip(_CHANGE, common.DIFFERENCE, strict=True)) | {"change_p_holm": "p_holm"},
     }
     parts = []
     for what, names in columns.items():
-        rows = table.drop(
-            columns=["verdict", *(names and ["delta", "ci_low", "ci_high", "p_holm", "p_value"])]
-        )
+        rows = table.drop(columns=["verdict", *(names and [*common.DIFFERENCE, "p_holm", "p_value"])])
         rows = rows.rename(columns=names).assign(what=what)
         parts.append(rows.assign(row=[f"{task_title(study, task)}: {what}" for task in rows["task"]]))
     order = {task: number for number, task in enumerate(dict.fromkeys(table["task"]))}

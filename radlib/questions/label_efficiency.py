@@ -24,9 +24,9 @@ from radlib.questions.verdicts import (
     difference_columns,
     diverged,
     estimate_columns,
+    patients_drawn,
     too_few_resamples,
 )
-from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
@@ -58,11 +58,9 @@ EFFICIENCY = Table(
         common.P_HOLM,
         common.RESAMPLED,
         *interval_columns(
-            TREND[0],
+            TREND,
             "change of the difference with each doubling of the patients; in the row of the largest part",
             "with each doubling",
-            low=TREND[1],
-            high=TREND[2],
         ),
         Column("p_trend", "two-sided, of no trend; there"),
         Column("p_flat", "of one true difference at all sizes, against any other shape; there"),
@@ -137,20 +135,19 @@ def label_efficiency(study: Study) -> Efficiency:
     notes += too_few_resamples(study, table, FAMILY)
     table = corrected(table, FAMILY, {"p_value": "p_holm"})
     table = corrected(table, PAIR, {"p_depends": "p_depends_holm"})
-    same = {"resamples": study.compare.resamples, "simulated": study.simulated}
     lr = study.label_efficiency.lr if study.label_efficiency.train == "frozen" else 0
     worth = [row for sizes in every if len(sizes) > 1 for row in _worth(study, sizes)]
-    table = EFFICIENCY.frame(table.to_dict("records"), lr=lr, **same)
-    return Efficiency(table, notes, WORTH.frame(worth, **same))
+    table = EFFICIENCY.frame(table.to_dict("records"), study, lr=lr)
+    return Efficiency(table, notes, WORTH.frame(worth, study))
 
 
 @of_task
 def _drawn(study: Study, results: Results, task: str) -> dict[tuple[str, float], tuple[pd.Index, Estimate]]:
     """By source and fraction: its runs, and the AUC of each over the patients that 05_auc resamples."""
-    resamples, seed = study.compare.resamples, seed_of(study.seed, "bootstrap", task)
+    drawn = patients_drawn(study, task)
     ordered = results.runs.sort_values("fold", kind="stable")
     return {
-        key: (pd.Index(runs["run"]), bootstrap_run_aucs(results.scores(task, runs), resamples, seed))
+        key: (pd.Index(runs["run"]), bootstrap_run_aucs(results.scores(task, runs), **drawn))
         for key, runs in ordered.groupby(["source", "fraction"])
     }
 
@@ -160,14 +157,14 @@ def _sizes(
     study: Study, results: Results, task: str, sides: Sequence[pd.DataFrame], sizes: pd.DataFrame, drawn
 ) -> list[_Size]:
     """Of one pair, in the order of `sizes`."""
-    found, seed = [], seed_of(study.seed, "bootstrap", task)
+    found = []
     for size in sizes.to_dict("records"):
         fraction = size["fraction"]
         some = [side[side["fraction"] == fraction].sort_values("fold", kind="stable") for side in sides]
         a, b = (_of_runs(*drawn[runs["source"].iloc[0], fraction], runs) for runs in some)
         # The same draws of patients for all sizes and pairs, as of the patients tested.
         settings = [group["backbone"].to_numpy() for _, group in some[0].groupby("fold")]
-        weights = run_weights(settings, study.compare.resamples, seed) if fraction < 1 else None
+        weights = run_weights(settings, **patients_drawn(study, task)) if fraction < 1 else None
         count = sum(len(np.unique(names)) for names in settings)
         difference, *curves = (x.mean_of_runs(weights, count) for x in (a - b, a, b))
         degrees = difference.patients - difference.folds
@@ -273,16 +270,11 @@ def efficiency_figure(study: Study, table: pd.DataFrame) -> Figure:
     pair = tuple(study.compare.headline)
     rows = style.of_pair(table, pair)
     tasks = list(rows.groupby("task", sort=False))
-    figure, panels, lowest, first = style.panel_rows(
-        len(tasks), 3, (0.5, 1.5), (2.9 if len(tasks) > 1 else 6, 2.5)
-    )
+    size, labels = (2.9 if len(tasks) > 1 else 6, 2.5), ("training patients", "difference in AUC")
+    figure, panels = style.panel_rows(len(tasks), 3, (0.5, 1.5), size, *labels)
     for panel, (task, some) in zip(panels, tasks, strict=True):
         _differences(panel, study, some)
         panel.set_title(task_title(study, task))
-    for panel in lowest:
-        panel.set_xlabel("training patients")
-    for panel in first:
-        panel.set_ylabel("difference in AUC")
     dot = {"color": style.UNDECIDED, "lw": 1.6, "ms": 5}
     handles = [
         *style.source_handles(study, pair, lw=1.6, marker="o"),

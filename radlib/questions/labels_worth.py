@@ -30,11 +30,10 @@ WORTH = Table(
         Column("n_train_patients", "training patients of source a", "patients with a", common.COUNT),
         common.SIDES[0],
         *interval_columns(
-            "needed",
+            NEEDED,
             "training patients with which source b has it; 0: below `smallest`, inf: above `largest`",
             "patients with b for that AUC",
             common.COUNT,
-            *NEEDED[1:],
         ),
         Column("smallest", "fewest patients that were trained on"),
         Column("largest", "most patients that were trained on"),

@@ -38,7 +38,7 @@ NO_SOURCES = (
     "This study names no sources in `matched_labels`: it holds no corpus under two labellings, so there is "
     "nothing to compare here."
 )
-SHARE, WITHDRAWN = ["share", "share_low", "share_high"], "withdrawn"
+SHARE, WITHDRAWN = ("share", "share_low", "share_high"), "withdrawn"
 MATCHED = Table(
     "matched_labels.csv",
     "matched_labels",
@@ -50,9 +50,7 @@ MATCHED = Table(
         *common.DELTA,
         common.P,
         common.P_HOLM,
-        *interval_columns(
-            SHARE[0], "share of the first pair's difference that is left", "share left", ".0%", *SHARE[1:]
-        ),
+        *interval_columns(SHARE, "share of the first pair's difference that is left", "share left", ".0%"),
         Column(WITHDRAWN, "why no share is given", "no share, for", rare=True),
         Column("n_tasks", "tasks averaged"),
         *common.COUNTS,

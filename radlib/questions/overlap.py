@@ -32,7 +32,7 @@ def overlap_table(study: Study) -> pd.DataFrame:
         noted = json.loads((study.dataset_dir(corpus) / "audit.json").read_text())["reasons"]
         for task in (name for name, one in study.tasks.items() if one.variant_of is None):
             rows.append({"source": corpus, "task": task, "n_left_out": noted.get(IMAGE_OF.format(task), 0)})
-    return OVERLAP.frame(rows, simulated=study.simulated)
+    return OVERLAP.frame(rows, study)
 
 
 def overlap_findings(study: Study, table: pd.DataFrame) -> list[Finding]:

@@ -24,13 +24,14 @@ from radlib.questions.verdicts import (
     difference_columns,
     diverged,
     estimate_columns,
+    patients_drawn,
     too_few_resamples,
 )
-from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of, unless_diverged
 from radlib.show.table import (
     COUNTS,
+    DIFFERENCE,
     ORIGIN,
     P_HOLM,
     PAIR,
@@ -54,6 +55,7 @@ from radlib.training.transfer import predictions_of
 
 NO_TASKS = "This study names no task in `robustness.tasks`, so nothing is planted."
 TITLES = {"tag": "tag", "blur": "low-pass filter", "noise": "noise"}
+_AUC = ("auc", "auc_low", "auc_high")
 ROBUSTNESS = Table(
     "robustness.csv",
     "robustness",
@@ -63,9 +65,9 @@ ROBUSTNESS = Table(
         Column("confounder", "what is planted", "planted", names=TITLES),
         *PAIR,
         Column("degree", "share of positive patients with the mark minus that of others", "degree", ".0%"),
-        *interval_columns("auc", "mean AUC in the reversed test", "AUC", ".3f", "auc_low", "auc_high"),
+        *interval_columns(_AUC, "mean AUC in the reversed test", "AUC", ".3f"),
         *interval_columns(
-            "delta", "drop of AUC against degree 0; of a pair: that of a minus that of b", "drop"
+            DIFFERENCE, "drop of AUC against degree 0; of a pair: that of a minus that of b", "drop"
         ),
         P,
         P_HOLM,
@@ -79,7 +81,6 @@ ROBUSTNESS = Table(
 )
 FAMILY = ["source_a", "source_b", "degree"]
 _CELL = ["task", "confounder", "degree"]
-_AUC = ("auc", "auc_low", "auc_high")
 
 
 def robustness(study: Study) -> tuple[pd.DataFrame, list[str]]:
@@ -99,10 +100,7 @@ def robustness(study: Study) -> tuple[pd.DataFrame, list[str]]:
     table = corrected(table, FAMILY, {"p_value": "p_holm"})
     words = [_verdict(study, row) for row in table.to_dict("records")]
     table["verdict"] = list(map(unless_diverged, words, table["diverged"]))
-    table = ROBUSTNESS.frame(
-        table.to_dict("records"), resamples=study.compare.resamples, simulated=study.simulated
-    )
-    return table, notes
+    return ROBUSTNESS.frame(table.to_dict("records"), study), notes
 
 
 @of_task
@@ -114,7 +112,7 @@ def _rows(study: Study, task: str, done: Finished, runs: pd.DataFrame) -> list[d
     results = Results(runs, {task: scored})
     sides = {key: results.scores(task, some) for key, some in runs.groupby(["source", "backbone", "degree"])}
     counts = tested(next(iter(sides.values())))
-    found = bootstrap_mean_auc(sides, study.compare.resamples, seed_of(study.seed, "bootstrap", task))
+    found = bootstrap_mean_auc(sides, **patients_drawn(study, task))
 
     def auc(source: str, backbones: list[str], degree: float) -> Estimate:
         of_each = [found[source, backbone, degree] for backbone in backbones]
@@ -170,20 +168,19 @@ def reversal_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     """AUC in the reversed test against the degree in training: a panel per confounder, a line per source."""
     some = table[(table["task"] == task) & table["auc"].notna()]
     names, colours = list(some["confounder"].unique()), style.source_colours(study)
-    found = style.panel_rows(len(names), 3, (0.8, 1.2), (2.8, 2.7))
-    for panel, name in zip(found.panels, names, strict=True):
+    labels = "degree of correlation in training (%)", "AUC where the mark is reversed"
+    figure, panels = style.panel_rows(len(names), 3, (0.8, 1.2), (2.8, 2.7), *labels)
+    for panel, name in zip(panels, names, strict=True):
         style.quiet(panel).axhline(0.5, color="0.6", lw=0.8, ls=":")
         for source, line in some[some["confounder"] == name].groupby("source_a", sort=False):
             figures = (line[column] for column in _AUC)
             style.banded(panel, 100 * line["degree"], *figures, color=colours[source], lw=1.8)
-        panel.set(title=TITLES[name], ylim=(0, 1.02), xlabel="degree of correlation in training (%)")
-    for panel in found.first:
-        panel.set_ylabel("AUC where the mark is reversed")
+        panel.set(title=TITLES[name], ylim=(0, 1.02))
     bands = f"bands: {study.compare.confidence:.0%} intervals over patients"
     title = f"{task_title(study, task)}, logistic probe, {bands}"
-    style.legend_above(found.figure, style.source_handles(study, some["source_a"], lw=2), 4, title)
-    style.mark_simulated(found.figure, study)
-    return found.figure
+    style.legend_above(figure, style.source_handles(study, some["source_a"], lw=2), 4, title)
+    style.mark_simulated(figure, study)
+    return figure
 
 
 def drops_figure(study: Study, table: pd.DataFrame) -> Figure:

@@ -21,8 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from radlib.data.images import Packed, open_packed
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import diverged, estimate_columns
-from radlib.seeds import seed_of
+from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
 from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
 from radlib.show.style import UNDECIDED, intervals, legend_above, source_colours, source_handles
 from radlib.show.table import COUNTS, ORIGIN, TASK, Column, Table, hidden, interval_columns
@@ -51,12 +50,10 @@ SHORTCUTS = Table(
         TASK,
         Column("features", "what the classifier sees", "sees only", names=TITLES),
         Column("n_features", "how many numbers that is"),
-        *interval_columns("auc", "of the classifier", "AUC", ".3f"),
+        *interval_columns(_AUC, "of the classifier", "AUC", ".3f"),
         Column("best_source", "the source that validation likes best", "best source", source_title),
         Column("auc_best_source", "its AUC", "its AUC", ".3f"),
-        *interval_columns(
-            "delta", "its AUC minus that of the classifier", "it has more", "+.3f", *_DELTA[1:]
-        ),
+        *interval_columns(_DELTA, "its AUC minus that of the classifier", "it has more"),
         *COUNTS[:2],
         *hidden(COUNTS[2]),
         *ORIGIN,
@@ -111,7 +108,7 @@ def compare_shortcuts(study: Study, results: Results) -> Shortcuts:
             rows.append(about | {"features": group, "n_features": len(names), **found})
         for source in (source for source in study.sources if source in runs):
             networks.append({"task": task, "source": source, **estimate_columns(study, aucs[source], _AUC)})
-    table = SHORTCUTS.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    table = SHORTCUTS.frame(rows, study)
     return Shortcuts(table, pd.DataFrame(networks))
 
 
@@ -126,8 +123,7 @@ def _aucs(
     sides = {f"only {group}": score_folds(packed, known[names], parts) for group, names in GROUPS.items()}
     counts = tested(sides[f"only {EVERYTHING}"])
     sides |= {source: results.scores(task, some) for source, some in runs.items()}
-    seed = seed_of(study.seed, "bootstrap", task)
-    return bootstrap_mean_auc(sides, study.compare.resamples, seed), counts
+    return bootstrap_mean_auc(sides, **patients_drawn(study, task)), counts
 
 
 def measure_images(packed: Packed) -> pd.DataFrame:
@@ -189,7 +185,7 @@ def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
     marks = pd.concat([blind, found.sources.assign(marker="o", colour=colours)])
     titles = [task_title(study, task) for task in marks["task"]]
     marks = marks.assign(value=marks["auc"], panel="", row=titles, series=marks["source"])
-    figure = intervals(study, marks, "test AUC", line=0.5).figure
+    figure, _ = intervals(study, marks, "test AUC", line=0.5)
     square = Line2D([], [], color=UNDECIDED, marker="s", label="without looking")
     handles = [square, *source_handles(study, found.sources["source"], marker="o")]
     title = "AUC of a classifier that never looks, and of the sources (mean over their runs)"

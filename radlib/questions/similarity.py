@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from radlib.errors import of_task
 from radlib.networks.weights import random_source
-from radlib.questions.verdicts import estimate_columns
+from radlib.questions.verdicts import estimate_columns, patients_drawn
 from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
@@ -63,13 +63,9 @@ SIMILARITY = Table(
         Column("other", "the source beside it", "and", source_title),
         Column("stage", "number of the stage, from the image on"),
         Column("module", "what ends the stage; the last is what a head reads", "stage"),
-        *interval_columns("cka", "unbiased linear CKA; 1: alike, 0: nothing in common", "CKA", ".3f"),
-        *interval_columns(
-            "change", "CKA after transfer minus before", "after minus before", "+.3f", *_CHANGE[1:]
-        ),
-        *interval_columns(
-            "delta", "last stage: AUC after one source minus the other", "AUC difference", "+.3f", *_DELTA[1:]
-        ),
+        *interval_columns(_CKA, "unbiased linear CKA; 1: alike, 0: nothing in common", "CKA", ".3f"),
+        *interval_columns(_CHANGE, "CKA after transfer minus before", "after minus before"),
+        *interval_columns(_DELTA, "last stage: AUC after one source minus the other", "AUC difference"),
         Column("verdict", "before: beside two draws of random weights; after: beside before", "verdict"),
         Column("n_patients", "test patients", "patients", COUNT),
         *ORIGIN,
@@ -110,7 +106,7 @@ def similarity(study: Study, results: Results) -> pd.DataFrame:
                 if row["module"] == POOLED:
                     row |= _auc_difference(study, task, results, row)
                 rows.append(row)
-    return SIMILARITY.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    return SIMILARITY.frame(rows, study)
 
 
 def _features(study: Study, task: str, runs: pd.DataFrame, said: pd.DataFrame, stages: list[str]) -> dict:
@@ -165,8 +161,7 @@ def _auc_difference(study: Study, task: str, results: Results, row: dict) -> dic
     if sides[0].empty:
         return {}
     a, b = (results.scores(task, side) for side in sides)
-    seed = seed_of(study.seed, "bootstrap", task)
-    return estimate_columns(study, bootstrap_delta(a, b, study.compare.resamples, seed), _DELTA)
+    return estimate_columns(study, bootstrap_delta(a, b, **patients_drawn(study, task)), _DELTA)
 
 
 # Figures --------------------------------------------------------------------------------------------------
@@ -174,25 +169,22 @@ def stages_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     """CKA by stage: a panel per network and state, a line per pair."""
     some = table[table["task"] == task]
     panels = list(some.groupby(["backbone", "state"], sort=False))
-    found = style.panel_rows(len(panels), 2, (0.8, 1.4), (3.6, 2.7))
+    xlabel = "stage, from the image to the pooled features"
+    figure, axes = style.panel_rows(len(panels), 2, (0.8, 1.4), (3.6, 2.7), xlabel, "unbiased CKA")
     pairs = [pair for pair in dict.fromkeys(zip(some["one"], some["other"], strict=True)) if pair != DRAWS]
     looks = {pair: {"color": colour, "lw": 1.8} for pair, colour in zip(pairs, style.COLOURS, strict=False)}
     looks[DRAWS] = {"color": style.UNDECIDED, "lw": 1.4, "ls": "--"}
-    for panel, ((backbone, state), rows) in zip(found.panels, panels, strict=True):
+    for panel, ((backbone, state), rows) in zip(axes, panels, strict=True):
         style.quiet(panel).set(title=f"{backbone}, {state} transfer")
         for pair, line in rows.groupby(["one", "other"], sort=False):
             style.banded(panel, line["stage"], *(line[name] for name in _CKA), **looks[pair])
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    found.panels[0].set_ylim(max(some["ci_low"].min() - 0.05, -0.5), 1.03)  # of all: they share it
-    for panel in found.lowest:
-        panel.set_xlabel("stage, from the image to the pooled features")
-    for panel in found.first:
-        panel.set_ylabel("unbiased CKA")
+    axes[0].set_ylim(max(some["ci_low"].min() - 0.05, -0.5), 1.03)  # of all: they share it
     handles = [Line2D([], [], label=pair_words(study, pair), **look) for pair, look in looks.items()]
     title = f"{task_title(study, task)}, bands: {study.compare.confidence:.0%} intervals over patients"
-    style.legend_above(found.figure, handles, 2, title)
-    style.mark_simulated(found.figure, study)
-    return found.figure
+    style.legend_above(figure, handles, 2, title)
+    style.mark_simulated(figure, study)
+    return figure
 
 
 def pair_words(study: Study, pair: tuple[str, str]) -> str:
@@ -202,7 +194,8 @@ def pair_words(study: Study, pair: tuple[str, str]) -> str:
 
 def scatter_figure(study: Study, table: pd.DataFrame) -> Figure:
     """Size of the difference in AUC against CKA of what the heads read; hollow before transfer."""
-    figure, (panel,), _, _ = style.panel_rows(1, 1, (0.8, 1.0), (4.6, 3.2))
+    labels = "unbiased CKA of what the heads read", "size of the difference in AUC"
+    figure, (panel,) = style.panel_rows(1, 1, (0.8, 1.0), (4.6, 3.2), *labels)
     looks = {BEFORE: {"color": style.COLOURS[0], "mfc": "white"}, AFTER: {"color": style.COLOURS[1]}}
     handles = {}
     for row in table.dropna(subset="delta").to_dict("records"):
@@ -215,7 +208,6 @@ def scatter_figure(study: Study, table: pd.DataFrame) -> Figure:
         )
         handles[state] = drawn
     style.quiet(panel).axhline(0, color="0.25", lw=1)
-    panel.set(xlabel="unbiased CKA of what the heads read", ylabel="size of the difference in AUC")
     style.legend_above(figure, list(handles.values()), 2, correlation_words(study, table))
     style.mark_simulated(figure, study)
     return figure

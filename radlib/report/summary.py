@@ -21,8 +21,9 @@ from radlib.show.style import (
     of_pair,
     signed,
     span,
+    write_beside,
 )
-from radlib.show.table import MEAN, number
+from radlib.show.table import DIFFERENCE, MEAN, number
 from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
@@ -54,12 +55,11 @@ def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame)
     }
     words = [PUBLISHED[same] for same in sorted({t.same_data_as_published for t in published.values()})]
     handles = [Line2D([], [], mec=edge, label=label, **diamond) for label, edge in words]
-    figure, (panel,), _, _ = intervals(study, pd.DataFrame(marks).assign(panel=""), "", line=0)
+    figure, (panel,) = intervals(study, pd.DataFrame(marks).assign(panel=""), "", line=0)
     difference_axis(panel, study, pair, "AUC")
     panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
     for y, mark in enumerate(marks):
-        beside = {"transform": panel.get_yaxis_transform(), "va": "center"}  # right of the axes
-        panel.text(1.01, y, signed(mark), fontsize=7, color="0.35", **beside)
+        write_beside(panel, y, signed(mark))
         if mark.get("begins"):
             panel.axhline(y - 0.55, color="0.75", lw=0.8)
     for task, one in published.items():
@@ -253,5 +253,5 @@ def save_metrics(
 def _nested(table: pd.DataFrame, keys: list[str]) -> dict:
     """A dictionary in a dictionary for every key; the innermost has the difference and its ends."""
     if not keys:
-        return table[["delta", "ci_low", "ci_high"]].astype(float).iloc[0].to_dict()
+        return table[list(DIFFERENCE)].astype(float).iloc[0].to_dict()
     return {word: _nested(some, keys[1:]) for word, some in table.groupby(keys[0])}

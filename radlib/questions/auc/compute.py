@@ -23,10 +23,28 @@ import pandas as pd
 
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import corrected, difference_columns, diverged, too_few_resamples, verdicts
-from radlib.seeds import seed_of
+from radlib.questions.verdicts import (
+    corrected,
+    difference_columns,
+    diverged,
+    patients_drawn,
+    too_few_resamples,
+    verdicts,
+)
 from radlib.show.style import of_pair
-from radlib.show.table import FIGURES, N_TASKS, P_HOLM, PAIR, RESAMPLED, SAMPLE, TASK, Column, Table, hidden
+from radlib.show.table import (
+    EQUIVALENCE,
+    FIGURES,
+    N_TASKS,
+    P_HOLM,
+    PAIR,
+    RESAMPLED,
+    SAMPLE,
+    TASK,
+    Column,
+    Table,
+    hidden,
+)
 from radlib.stats.bootstrap import bootstrap_delta, mean_auc
 from radlib.stats.delong import delong_difference
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate, mean_of
@@ -52,17 +70,11 @@ _BESIDE = [
     Column("setting_a", "which settings validation chose for source a"),
     Column("setting_b", "the same for source b"),
 ]
-_EQUIVALENCE = [
-    Column("equivalence", "half width of the region of equivalence"),
-    Column("tost_low", "lower end of the interval that must lie within the region"),
-    Column("tost_high", "its upper end"),
-    Column("p_tost", "of two one-sided tests of equivalence"),
-]
 _TOST_HOLM = Column("p_tost_holm", "`p_tost` after Holm's correction over the tasks")
 _VERDICT = Column("verdict", "better, worse, equivalent or undecided, before a correction", "verdict")
 _AFTER_HOLM = Column("verdict_holm", "the verdict after Holm's correction", "after Holm")
-_OF_TASK = [TASK, *hidden(ESTIMATE), *PAIR, *FIGURES, P_HOLM, *SAMPLE, *_BESIDE, RESAMPLED, *_EQUIVALENCE]
-_OF_ALL = [ESTIMATE, *PAIR, N_TASKS, *FIGURES, *SAMPLE, RESAMPLED, *_EQUIVALENCE, _VERDICT]
+_OF_TASK = [TASK, *hidden(ESTIMATE), *PAIR, *FIGURES, P_HOLM, *SAMPLE, *_BESIDE, RESAMPLED, *EQUIVALENCE]
+_OF_ALL = [ESTIMATE, *PAIR, N_TASKS, *FIGURES, *SAMPLE, RESAMPLED, *EQUIVALENCE, _VERDICT]
 AUC = Table(
     "auc.csv",
     "auc",
@@ -189,7 +201,7 @@ def _overall_row(study: Study, compared: list[_Compared]) -> dict:
         **rows[["auc_a", "auc_b"]].mean(),
         **rows[["n_patients", "n_images", "n_positive", "n_runs"]].sum(),
         **difference_columns(study, found),
-        "diverged": diverged(*map(pd.concat, zip(*(one.sides for one in compared), strict=True))),
+        "diverged": diverged(*(runs for one in compared for runs in one.sides)),
     }
 
 
@@ -225,11 +237,9 @@ def bootstrap_pair(
 ) -> Estimate:
     """The difference of two sides of a task; resampled are patients and, given the runs' settings, trainings.
 
-    One seed a task: all pairs see the same resampled patients, and tasks are resampled independently.
-
     Args:
         a, b: of every fold. settings: as `settings_by_fold` gives them, or None.
     Raises:
         ValueError: as `bootstrap_delta`.
     """
-    return bootstrap_delta(a, b, study.compare.resamples, seed_of(study.seed, "bootstrap", task), settings)
+    return bootstrap_delta(a, b, **patients_drawn(study, task), settings=settings)
