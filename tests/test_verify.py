@@ -279,7 +279,7 @@ def test_a_report_without_predictions_says_what_can_be_checked(copy):
         (f"results/{TASK}/runs.parquet", "cut", "runs.parquet is damaged .* git restore"),
         ("provenance.json", "cut", "provenance.json is damaged .* git restore"),
         ("auc.csv", "empty", "auc.csv is no table .* git restore"),
-        ("dvc.lock", "words", "dvc.lock is damaged; .* git restore"),
+        ("dvc.lock", "words", "dvc.lock is damaged .* git restore"),
         ("params.yaml", "words", "was made by another version of this library .* make study STUDY="),
     ],
 )

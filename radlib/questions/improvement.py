@@ -16,6 +16,7 @@ from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, task_title
 from radlib.training.results import paired_runs
 
+_WON = ("improvement", "ci_low", "ci_high")
 IMPROVEMENT = Table(
     "improvement.csv",
     "beyond",
@@ -23,7 +24,7 @@ IMPROVEMENT = Table(
     [
         common.TASK,
         *common.PAIR,
-        *interval_columns("improvement", "share of pairs of runs that source a wins", "a wins", ".3f"),
+        *interval_columns(_WON, "share of pairs of runs that source a wins", "a wins", ".3f"),
         Column("n_pairs", "pairs of runs of one setting, fold and seed", "pairs of runs", common.COUNT),
         common.COUNTS[0],
         common.RESAMPLES,
@@ -58,10 +59,10 @@ def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame
                 "improvement": np.mean([one["improvement"] for one in won]),
                 "n_pairs": sum(one["n_pairs"] for one in won),
                 "n_patients": sum(one["n_patients"] for one in won),
-                "diverged": diverged(*(pd.concat(of) for of in zip(*sides.values(), strict=True))),
+                "diverged": diverged(*(runs for both in sides.values() for runs in both)),
             }
             rows += [*won, about | mean]
-    return IMPROVEMENT.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    return IMPROVEMENT.frame(rows, study)
 
 
 @of_task
@@ -100,12 +101,11 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
             }
         )
     label = "share of pairs of runs won"
-    figure, panels, _, _ = style.intervals(study, pd.DataFrame(marks), label, 0.5, ACROSS, sharex=True)
+    figure, panels = style.intervals(study, pd.DataFrame(marks), label, 0.5, ACROSS, sharex=True)
     panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
     figure.suptitle(
         f"How often does the first win? {study.compare.confidence:.0%} interval over "
         f"{table['resampled'].iloc[0]} (grey: covers one half; the mean has no interval)",
-        fontsize=10,
     )
     return figure
 

@@ -21,8 +21,7 @@ from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.ranking import draw_tasks
 from radlib.questions.shortcuts import EVERYTHING, GROUPS, measure_images, score_folds
-from radlib.questions.verdicts import corrected, diverged, estimate_columns
-from radlib.seeds import seed_of
+from radlib.questions.verdicts import corrected, diverged, estimate_columns, patients_drawn
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of, unless_diverged
@@ -51,13 +50,11 @@ RANKING = Table(
         Column("place", "by AUC in the data", "place", common.COUNT),
         Column("source", "the source", "source", source_title),
         Column("backbone", "the network", "network"),
-        *interval_columns("auc", "mean over folds", "AUC", ".3f"),
-        *interval_columns("delta", "AUC minus that of the first", "minus the first", "+.3f", *_DELTA[1:]),
+        *interval_columns(_AUC, "mean over folds", "AUC", ".3f"),
+        *interval_columns(_DELTA, "AUC minus that of the first", "minus the first"),
         Column("p_best", "of the hypothesis that no other weights are better", "p of being best", p_text),
         Column("verdict", "first, not told apart from the first, or behind the first", "verdict"),
-        *interval_columns(
-            "over_shortcut", "AUC minus that of the shortcut classifier", "minus shortcut", "+.3f", *_OVER[1:]
-        ),
+        *interval_columns(_OVER, "AUC minus that of the shortcut classifier", "minus shortcut"),
         Column("p_shortcut", "two-sided, of no difference to the shortcut classifier"),
         Column("p_shortcut_holm", "the same after Holm's correction over the weights", "p (Holm)", p_text),
         Column("regime", "by which weights are ranked", names=TRAIN),
@@ -73,7 +70,7 @@ TASKS = Table(
     [
         common.TASK,
         Column("counts", "in means over tasks, as `compare.tasks_that_count` asks", "counts"),
-        *interval_columns("auc_shortcut", "of the shortcut classifier", SHORTCUT, ".3f", *_SHORTCUT[1:]),
+        *interval_columns(_SHORTCUT, "of the shortcut classifier", SHORTCUT, ".3f"),
         Column(
             "source",
             "of the weights that beat it most surely",
@@ -82,7 +79,7 @@ TASKS = Table(
         ),
         Column("backbone", "their network", "network"),
         Column("auc", "their AUC", "AUC", ".3f"),
-        *interval_columns("over_shortcut", "their AUC minus its AUC", "minus shortcut", "+.3f", *_OVER[1:]),
+        *interval_columns(_OVER, "their AUC minus its AUC", "minus shortcut"),
         Column(
             "p_shortcut_holm",
             "of no difference, after Holm's correction over the weights",
@@ -90,7 +87,7 @@ TASKS = Table(
             p_text,
         ),
         Column("source_b", "the second source of the headline"),
-        *hidden(*interval_columns("under", "its AUC minus the mean of source b", "", "+.3f", *_UNDER[1:])),
+        *hidden(*interval_columns(_UNDER, "its AUC minus the mean of source b", "")),
         common.COUNTS[0],
         *common.ORIGIN,
     ],
@@ -176,8 +173,7 @@ def _shortcut(study: Study, results: Results, task: str) -> Estimate:
     packed = open_packed(study.dataset_dir(task))
     known = measure_images(packed)[GROUPS[EVERYTHING]]
     sides = {SHORTCUT: score_folds(packed, known, results.predictions[task])}
-    seed = seed_of(study.seed, "bootstrap", task)
-    return bootstrap_mean_auc(sides, study.compare.resamples, seed)[SHORTCUT]
+    return bootstrap_mean_auc(sides, **patients_drawn(study, task))[SHORTCUT]
 
 
 def _rows(study: Study, runs: pd.DataFrame, weights: list[tuple], estimates: list[Estimate]) -> list[dict]:
@@ -234,11 +230,10 @@ def start_figure(study: Study, table: pd.DataFrame) -> Figure:
     first = dict(zip(("value", "ci_low", "ci_high"), (-rows[0][name] for name in _OVER), strict=True))
     marks.append({"row": SHORTCUT, **first, "colour": style.UNDECIDED, "filled": True, "marker": "s"})
     marks = pd.DataFrame(marks).assign(panel=task_title(study, rows[0]["task"]))
-    figure, (panel,), _, _ = style.intervals(study, marks, "AUC minus that of the first")
+    figure, (panel,) = style.intervals(study, marks, "AUC minus that of the first")
     panel.axvline(0, color="0.25", lw=1, zorder=1)
-    beside = {"transform": panel.get_yaxis_transform(), "va": "center", "fontsize": 7, "color": "0.35"}
     for y, auc in enumerate([*(row["auc"] for row in rows), rows[0]["auc"] - rows[0]["over_shortcut"]]):
-        panel.text(1.01, y, f"AUC {auc:.3f}", **beside)
+        style.write_beside(panel, y, f"AUC {auc:.3f}")
     regime = TRAIN[rows[0]["regime"]]
     figure.suptitle(
         f"Weights by {regime}: difference to the first and {study.compare.confidence:.0%} interval\n"

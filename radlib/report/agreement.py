@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radlib.errors import UserError
+from radlib.errors import explained
 
 IDENTICAL, WITHIN, DIFFERENT = "identical", "within tolerance", "different"
 MISSING, NOT_COMPUTED = "missing", "not computed again"
@@ -87,11 +87,8 @@ def compare(
 
 
 def _read(path: Path) -> pd.DataFrame:
-    try:
+    with explained((ValueError, OSError), f"{path} is no table", f"bring it back: git restore {path}"):
         return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as exc:
-        reason = str(exc).splitlines()[0]
-        raise UserError(f"{path} is no table ({reason}); bring it back: git restore {path}") from exc
 
 
 def _keys(table: pd.DataFrame, part: list[str]) -> pd.Series:

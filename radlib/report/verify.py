@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from radlib import compute
-from radlib.errors import UserError
+from radlib.errors import UserError, explained
 from radlib.questions import calibration, ranking
 from radlib.questions.auc import compute as auc
 from radlib.questions.auc.compute import AUC, OVERALL
@@ -132,9 +132,8 @@ def _from_predictions(report: Path, study: Study) -> list[Verdict]:
     kept = archive.is_kept(report)
     if kept:
         archive.restore(report, study)
-    if (
-        report / RANKING.file
-    ).is_file():  # which tasks count is told from images, so it is taken as committed
+    # Which tasks count is told from images, so it is taken as committed.
+    if (report / RANKING.file).is_file():
         study.report_dir.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(report / RANKING.file, study.report_dir / RANKING.file)
     found = []
@@ -217,12 +216,11 @@ def _written(report: Path) -> dict[str, str]:
     path = report / "dvc.lock"
     if not path.is_file():
         return {}
-    try:
+    kinds = yaml.YAMLError, KeyError, TypeError, AttributeError
+    with explained(kinds, f"{path} is damaged", f"bring it back: git restore {path}"):
         stages = yaml.safe_load(path.read_text())["stages"].values()
         outs = [out for stage in stages for out in stage.get("outs", [])]
         return {Path(out["path"]).name: out["md5"] for out in outs if out["path"].startswith("reports/")}
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as exc:
-        raise UserError(f"{path} is damaged; bring it back: git restore {path}") from exc
 
 
 def _said(report: Path, retrain: bool, found: list[Verdict], reasons: list[str]) -> str:

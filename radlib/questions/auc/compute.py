@@ -23,10 +23,28 @@ import pandas as pd
 
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import corrected, difference_columns, diverged, too_few_resamples, verdicts
-from radlib.seeds import seed_of
+from radlib.questions.verdicts import (
+    corrected,
+    difference_columns,
+    diverged,
+    patients_drawn,
+    too_few_resamples,
+    verdicts,
+)
 from radlib.show.style import of_pair
-from radlib.show.table import FIGURES, N_TASKS, P_HOLM, PAIR, RESAMPLED, SAMPLE, TASK, Column, Table, hidden
+from radlib.show.table import (
+    EQUIVALENCE,
+    FIGURES,
+    N_TASKS,
+    P_HOLM,
+    PAIR,
+    RESAMPLED,
+    SAMPLE,
+    TASK,
+    Column,
+    Table,
+    hidden,
+)
 from radlib.stats.bootstrap import bootstrap_delta, mean_auc
 from radlib.stats.delong import delong_difference
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate, mean_of
@@ -52,17 +70,11 @@ _BESIDE = [
     Column("setting_a", "which settings validation chose for source a"),
     Column("setting_b", "the same for source b"),
 ]
-_EQUIVALENCE = [
-    Column("equivalence", "half width of the region of equivalence"),
-    Column("tost_low", "lower end of the interval that must lie within the region"),
-    Column("tost_high", "its upper end"),
-    Column("p_tost", "of two one-sided tests of equivalence"),
-]
 _TOST_HOLM = Column("p_tost_holm", "`p_tost` after Holm's correction over the tasks")
 _VERDICT = Column("verdict", "better, worse, equivalent or undecided, before a correction", "verdict")
 _AFTER_HOLM = Column("verdict_holm", "the verdict after Holm's correction", "after Holm")
-_OF_TASK = [TASK, *hidden(ESTIMATE), *PAIR, *FIGURES, P_HOLM, *SAMPLE, *_BESIDE, RESAMPLED, *_EQUIVALENCE]
-_OF_ALL = [ESTIMATE, *PAIR, N_TASKS, *FIGURES, *SAMPLE, RESAMPLED, *_EQUIVALENCE, _VERDICT]
+_OF_TASK = [TASK, *hidden(ESTIMATE), *PAIR, *FIGURES, P_HOLM, *SAMPLE, *_BESIDE, RESAMPLED, *EQUIVALENCE]
+_OF_ALL = [ESTIMATE, *PAIR, N_TASKS, *FIGURES, *SAMPLE, RESAMPLED, *EQUIVALENCE, _VERDICT]
 AUC = Table(
     "auc.csv",
     "auc",
@@ -74,22 +86,23 @@ OVERALL = Table("overall.csv", "auc", "pair of sources and estimate: the mean ov
 _FAMILY = ["source_a", "source_b", "estimate"]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """`table` (`AUC`): a row per task, pair and estimate; `overall` (`OVERALL`); `notes`."""
-
-    table: pd.DataFrame
-    overall: pd.DataFrame
-    notes: list[str]
-
-
 @dataclass(frozen=True, eq=False)
-class _Compared:
+class Compared:
     """One row: its columns, the difference itself, and the runs of both sides."""
 
     row: dict
     difference: Estimate
     sides: Sequence[pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`table` (`AUC`): a row per task, pair and estimate, as many as `compared`; `overall` (`OVERALL`)."""
+
+    table: pd.DataFrame
+    overall: pd.DataFrame
+    notes: list[str]
+    compared: list[Compared]
 
 
 def compare_sources(
@@ -136,11 +149,11 @@ def compare_sources(
     if len(overall):
         overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
     notes += too_few_resamples(study, table, _FAMILY)
-    return Comparison(table[AUC.names], overall.reindex(columns=OVERALL.names), notes)
+    return Comparison(table[AUC.names], overall.reindex(columns=OVERALL.names), notes, compared)
 
 
 @of_task
-def _compared(study: Study, results: Results, task: str, sides, estimate: str, both: bool) -> _Compared:
+def _compared(study: Study, results: Results, task: str, sides, estimate: str, both: bool) -> Compared:
     """both: whether trainings are resampled beside patients."""
     tuned = estimate == "best_by_validation"
     a, b = (results.scores(task, runs) for runs in sides)
@@ -168,7 +181,7 @@ def _compared(study: Study, results: Results, task: str, sides, estimate: str, b
     for side, runs in zip("ab", sides, strict=True):
         row[f"sd_{side}"] = np.nan if tuned else runs.groupby(SETTING)["test_auc"].mean().std(ddof=1)
         row[f"setting_{side}"] = _chosen(runs) if tuned else "all in common"
-    return _Compared(row, found, sides)
+    return Compared(row, found, sides)
 
 
 def _chosen(runs: pd.DataFrame) -> str:
@@ -179,7 +192,7 @@ def _chosen(runs: pd.DataFrame) -> str:
     )
 
 
-def _overall_row(study: Study, compared: list[_Compared]) -> dict:
+def _overall_row(study: Study, compared: list[Compared]) -> dict:
     """Mean over tasks, each counting the same; the interval is for these tasks, not for tasks at large."""
     rows = pd.DataFrame([one.row for one in compared])
     found = mean_of([one.difference for one in compared], study.compare.confidence)
@@ -187,9 +200,9 @@ def _overall_row(study: Study, compared: list[_Compared]) -> dict:
         **rows.loc[0, [*_FAMILY, "resamples", "simulated"]],
         "n_tasks": len(rows),
         **rows[["auc_a", "auc_b"]].mean(),
-        **rows[["n_patients", "n_images", "n_positive", "n_runs"]].sum(),
+        **rows[["n_patients", "n_images", "n_positive", "n_runs"]].sum(skipna=False),
         **difference_columns(study, found),
-        "diverged": diverged(*map(pd.concat, zip(*(one.sides for one in compared), strict=True))),
+        "diverged": diverged(*(runs for one in compared for runs in one.sides)),
     }
 
 
@@ -225,11 +238,9 @@ def bootstrap_pair(
 ) -> Estimate:
     """The difference of two sides of a task; resampled are patients and, given the runs' settings, trainings.
 
-    One seed a task: all pairs see the same resampled patients, and tasks are resampled independently.
-
     Args:
         a, b: of every fold. settings: as `settings_by_fold` gives them, or None.
     Raises:
         ValueError: as `bootstrap_delta`.
     """
-    return bootstrap_delta(a, b, study.compare.resamples, seed_of(study.seed, "bootstrap", task), settings)
+    return bootstrap_delta(a, b, **patients_drawn(study, task), settings=settings)

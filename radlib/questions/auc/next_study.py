@@ -10,8 +10,7 @@ import pandas as pd
 
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import diverged, estimate_columns
-from radlib.seeds import seed_of
+from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
 from radlib.show.style import of_pair
@@ -37,9 +36,7 @@ NEXT = Table(
         Column("se", "standard error of the difference, over test patients", "SE", ".3f"),
         Column("margin", "true difference that is to be shown: `compare.equivalence`", "to be shown", "g"),
         Column("power", "chance to show it", "power", ".0%"),
-        *interval_columns(
-            "needed", "test patients that this takes", "test patients needed", ",.0f", *_NEEDED[1:]
-        ),
+        *interval_columns(_NEEDED, "test patients that this takes", "test patients needed", ",.0f"),
         *common.ORIGIN,
     ],
     index=2,
@@ -66,12 +63,11 @@ def next_study(study: Study, results: Results) -> pd.DataFrame:
             share = 1 / len(tasks)
             mean = replace(mean, value=share * mean.value, replicates=share * mean.replicates)
             found[MEAN] = sum(counts), mean
-            sides[MEAN] = [pd.concat(of) for of in zip(*map(sides.get, tasks), strict=True)]
+            sides[MEAN] = [runs for task in tasks for runs in sides[task]]
         for task, (patients, variance) in found.items():
             about = {"task": task, "source_a": pair[0], "source_b": pair[1], "n_patients": patients}
             rows.append(about | _row(study, patients, variance) | {"diverged": diverged(*sides[task])})
-    same = {"margin": study.compare.equivalence, "power": POWER, "resamples": study.compare.resamples}
-    return NEXT.frame(rows, simulated=study.simulated, **same)
+    return NEXT.frame(rows, study, margin=study.compare.equivalence, power=POWER)
 
 
 @of_task
@@ -80,8 +76,7 @@ def _measured(study: Study, results: Results, task: str, sides) -> tuple[int, Es
     patients = tested(a)["n_patients"]
     if patients > MOST:
         return None
-    seed = seed_of(study.seed, "bootstrap", task)
-    return patients, variance_of_difference(a, b, study.compare.resamples, seed)
+    return patients, variance_of_difference(a, b, **patients_drawn(study, task))
 
 
 def _row(study: Study, patients: int, variance: Estimate) -> dict:

@@ -16,8 +16,15 @@ from radlib.progress import progress
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.sources import SOURCES, SOURCES_TOO, claim_of
 from radlib.questions.patients import unit
-from radlib.questions.verdicts import BETTER, BETTER_BY_LITTLE, EQUIVALENT, UNDECIDED, WORSE, WORSE_BY_LITTLE
-from radlib.seeds import seed_of
+from radlib.questions.verdicts import (
+    BETTER,
+    BETTER_BY_LITTLE,
+    EQUIVALENT,
+    UNDECIDED,
+    WORSE,
+    WORSE_BY_LITTLE,
+    patients_drawn,
+)
 from radlib.show import style
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.table import MEAN
@@ -107,20 +114,19 @@ def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dic
     grid, options = np.linspace(0, 1, points), study.compare
     bands: dict[str, dict[str, Estimate]] = {}
     for task in progress(results.two_class_tasks, description="ROC curves"):
-        seed = seed_of(study.seed, "bootstrap", task)
-        bands[task] = {}
+        drawn, bands[task] = patients_drawn(study, task), {}
         for source, runs in headline_runs(study, results.of_task(task)).items():
             folds = results.scores(task, runs)
             needed = 10 * resamples_needed(options.confidence, smaller_class(folds), len(folds))
-            resamples = min(options.resamples, max(BAND_RESAMPLES, needed))
-            bands[task][source] = roc_band(folds, grid, resamples, seed)
+            drawn["resamples"] = min(options.resamples, max(BAND_RESAMPLES, needed))
+            bands[task][source] = roc_band(folds, grid, **drawn)
     return bands
 
 
 def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
     """Mean ROC curve of each source with its pointwise band, one panel per task."""
     titles = [task_title(study, task) for task in bands]
-    figure, panels, _, _ = style.unit_squares(study, titles, "1 − specificity", "sensitivity")
+    figure, panels = style.unit_squares(study, titles, "1 − specificity", "sensitivity")
     colours = style.source_colours(study)
     for panel, curves in zip(panels, bands.values(), strict=True):
         for source, band in curves.items():

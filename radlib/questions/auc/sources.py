@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import difference_columns, diverged, verdicts
+from radlib.questions.verdicts import difference_columns, diverged, patients_drawn, verdicts
 from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
@@ -53,10 +53,7 @@ SOURCES = Table(
         Column("sd_patients", "standard error of the difference from test patients", "SE of patients", ".4f"),
         Column("sd_pretraining", "from pretrainings", "of pretrainings", ".4f"),
         Column("sd_networks", "from the choice of networks", "of networks", ".4f"),
-        Column("equivalence", "half width of the region of equivalence"),
-        Column("tost_low", "lower end of the interval that must lie within the region"),
-        Column("tost_high", "its upper end"),
-        Column("p_tost", "of two one-sided tests of equivalence"),
+        *common.EQUIVALENCE,
         Column("verdict", "better, worse, equivalent or undecided", "verdict"),
         *common.ORIGIN,
     ],
@@ -104,16 +101,15 @@ def compare_pretrainings(
             some = [one for task, one in cells.items() if counting is None or task in counting]
             if some and all(one.labels.equals(some[0].labels) for one in some):
                 found = mean_of([one.found for one in some], study.compare.confidence)
-                runs = [pd.concat(side) for side in zip(*(one.runs for one in some), strict=True)]
+                runs = [side for one in some for side in one.runs]
                 cells[MEAN] = _Cells(found, some[0].labels, runs)
             about = {"estimate": estimate, "source_a": pair[0], "source_b": pair[1]}
             for task, one in cells.items():
                 rows += [about | row for row in _rows(study, pair, task, one)]
-    same = {"resamples": study.compare.resamples, "simulated": study.simulated}
     table = pd.DataFrame(rows)
     if rows:
         table["verdict"] = verdicts(study, table, "p_value", "p_tost")
-    return SOURCES.frame(table.to_dict("records"), **same)
+    return SOURCES.frame(table.to_dict("records"), study)
 
 
 def _networks(study: Study, pair: tuple[str, str]) -> list[str]:
@@ -149,7 +145,7 @@ def _cells(
     new = {name: own for name, own in zip(names, each.values(), strict=True) if name not in known}
     if new:
         scores = {name: results.scores(task, own) for name, own in new.items()}
-        known |= bootstrap_mean_auc(scores, study.compare.resamples, seed_of(study.seed, "bootstrap", task))
+        known |= bootstrap_mean_auc(scores, **patients_drawn(study, task))
     found = [known[name] for name in names]
     values, draws = np.array([x.value for x in found]), np.stack([x.replicates for x in found], axis=1)
     labels = pd.DataFrame(list(each), columns=["side", "network", "replicate"])

@@ -18,8 +18,13 @@ from matplotlib.figure import Figure
 from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.lesions.measured import METHODS, METRICS, Found, sound
-from radlib.questions.verdicts import corrected, difference_columns, diverged, estimate_columns
-from radlib.seeds import seed_of
+from radlib.questions.verdicts import (
+    corrected,
+    difference_columns,
+    diverged,
+    estimate_columns,
+    patients_drawn,
+)
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import NOT_SHOWN, Finding, direction, finding_of, unless_diverged
@@ -48,8 +53,8 @@ DICE = Table(
         *common.PAIR,
         Column("mean_a", "mean after source a", "a", ".3f"),
         Column("mean_b", "mean after source b", "b", ".3f"),
-        *interval_columns("delta", "mean after source a minus mean after source b", "difference"),
-        *interval_columns(GAIN[0], "(a - b) / b", "relative gain", "+.0%", *GAIN[1:]),
+        *interval_columns(common.DIFFERENCE, "mean after source a minus mean after source b", "difference"),
+        *interval_columns(GAIN, "(a - b) / b", "relative gain", "+.0%"),
         Column("p_value", "two-sided, of no difference"),
         common.P_HOLM,
         Column(
@@ -60,7 +65,7 @@ DICE = Table(
         common.RESAMPLES,
         common.IS_SIMULATED,
         Column("guess", "what the better of two guesses has: the whole image, or an ellipse", "guess", ".3f"),
-        *interval_columns(LEAD[0], "by how much the better source beats it", "lead", "+.3f", *LEAD[1:]),
+        *interval_columns(LEAD, "by how much the better source beats it", "lead"),
         common.RESAMPLED,
         Column("verdict", f"higher, lower, `{NOT_SHOWN}`, or `{BLIND}`", "verdict"),
         *common.hidden(SPOILT),
@@ -82,7 +87,7 @@ def compare_found(study: Study, methods: list[Found], pairs: list | None = None)
                 rows += [about | row for row in _rows(study, task, found, sides, by)]
     table = corrected(pd.DataFrame(rows), _FAMILY, {"p_value": "p_holm"}) if rows else pd.DataFrame()
     records = [row | {"verdict": _verdict(study, row)} for row in table.to_dict("records")]
-    return DICE.frame(records, resamples=study.compare.resamples, simulated=study.simulated)
+    return DICE.frame(records, study)
 
 
 def _sides(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[tuple[pd.DataFrame, ...], list[str]]:
@@ -147,8 +152,7 @@ def mean_difference(
         again["settings"] = sides[0].columns.droplevel("seed").factorize()[0]
     elif PRETRAINED[-1] in sides[0].columns.names:
         again["networks"] = tuple(side.columns.get_level_values("backbone") for side in sides)
-    seed = seed_of(study.seed, "bootstrap", task)
-    return bootstrap_mean_difference(*figures, patients, folds, study.compare.resamples, seed, **again)
+    return bootstrap_mean_difference(*figures, patients, folds, **patients_drawn(study, task), **again)
 
 
 def _verdict(study: Study, row: dict) -> str:
