@@ -436,14 +436,15 @@ def test_data_and_pretraining_tables(planted, tmp_path):
     model = study.model_file("radiology", "resnet50").with_suffix(".json")
     model.parent.mkdir(parents=True)
     accuracy = {"top1": 0.5, "top5": 0.9, "balanced_accuracy": 0.25}
-    about = {
-        "source": "radiology",
-        "backbone": "resnet50",
-        "n_images": 7,
-        "epochs": 1,
-        "images_per_second": 1,
-    }
+    about = {"source": "radiology", "backbone": "resnet50", "n_images": 7, "n_classes": 10, "epochs": 2}
     model.write_text(json.dumps({**accuracy, **about}))
-    assert published.pretraining_table(study).iloc[0].tolist() == [
-        "Simulated radiology", "resnet50", 50.0, 90.0, 25.0, 7, 1,
-    ]  # fmt: skip
+    model.with_suffix(".history.csv").write_text("epoch,val_loss\n1,2.5\n2,2.0\n")
+    learnt = published.pretraining_table(study).loc["Simulated radiology", "resnet50"]
+    assert learnt.tolist() == [1, 50.0, 90.0, 25.0, 2.5, 7, 2, -20.0]
+    twice = {"resnet50": study.backbones["resnet50"].model_copy(update={"replicates": 2})}
+    study = study.model_copy(update={"backbones": twice})
+    model = study.model_file("radiology", "resnet50", 1).with_suffix(".json")
+    model.write_text(json.dumps({**accuracy, **about, "balanced_accuracy": 0.75}))
+    model.with_suffix(".history.csv").write_text("epoch,val_loss\n1,2.0\n2,2.0\n")
+    learnt = published.pretraining_table(study).loc["Simulated radiology", "resnet50"]
+    assert learnt.tolist() == [2, 50.0, 90.0, 50.0, 5.0, 7, 2, -10.0]

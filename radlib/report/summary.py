@@ -1,15 +1,12 @@
 """What the summary shows that belongs to no single question: headline, published values, data, limits."""
 
-import json
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from radlib.errors import UserError
 from radlib.questions.auc.sources import FIXED, SAMPLE, mean_rows
-from radlib.questions.patients import patients_sentence
+from radlib.questions.patients import audit_of, patients_sentence
 from radlib.questions.start import SHORTCUT
 from radlib.show.style import (
     BAND,
@@ -147,11 +144,13 @@ def data_table(study: Study) -> pd.DataFrame:
             raise UserError(f"dataset '{name}' is not prepared in {folder}; run dvc repro")
         manifest = pd.read_parquet(folder / "manifest.parquet", columns=["patient_id", "label"])
         dataset, is_task = study.dataset(name), name in study.tasks
+        audit = audit_of(study, name)
+        named = audit["patients_published"] or audit["patients_guessed"]  # or documents stand for them
         rows.append(
             {
                 "dataset": dataset.title,
                 "use": "corpus" if not is_task else "task" if name in study.trained_tasks else "external set",
-                "patients": f"{manifest['patient_id'].nunique():,}" if _named(folder) else "not named",
+                "patients": f"{manifest['patient_id'].nunique():,}" if named else "not named",
                 "images": len(manifest),
                 "positive": f"{int(manifest['label'].sum()):,}" if is_task and not dataset.classes else "",
                 "classes": manifest["label"].nunique(),
@@ -161,12 +160,6 @@ def data_table(study: Study) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).set_index("dataset")
-
-
-def _named(folder: Path) -> bool:
-    """Whether the publisher of a prepared dataset names patients, or documents that stand for them."""
-    audit = json.loads((folder / "audit.json").read_text())
-    return audit["patients_published"] or audit["patients_guessed"]
 
 
 def limits(study: Study, claim: dict | None) -> list[str]:
