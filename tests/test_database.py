@@ -266,6 +266,15 @@ def test_the_header_s_words_tell_the_region(modality, texts, region):
     assert read_taxonomy().region_of(modality, texts) == region
 
 
+def test_words_of_any_alphabet_tell_a_region_and_an_empty_header_tells_none(tmp_path):
+    content = yaml.safe_load(SHIPPED.read_text())
+    content["modalities"]["MR"]["regions"]["hip"]["words"] = ["бедро", "-"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    taxonomy = read_taxonomy(tmp_path / "mine.yaml")
+    assert taxonomy.region_of("MR", ("", "KNEE", "")) == "knee"
+    assert taxonomy.region_of("MR", ("", "МРТ, бедро", "")) == "hip"
+
+
 def test_the_csv_goes_before_the_header(tmp_path):
     exam(tmp_path / "exams", 1, noise(1))
     header = "uid,finding,reader,modality,region"
@@ -432,6 +441,7 @@ def test_tables_count_what_is_written(tmp_path):
     assert region_table(database).loc[("MR", "knee"), "labels found"] == 2
     lines = yaml.safe_load(study_lines(Path("data/raw/My-database")))
     assert lines["corpora"]["my_database"]["path"] == "data/raw/My-database"
+    assert list(yaml.safe_load(study_lines(Path("2024 Häuser")))["corpora"]) == ["h_user"]
 
 
 # The taxonomy -----------------------------------------------------------------------------------------------
@@ -455,6 +465,8 @@ def test_the_shipped_taxonomy_has_the_published_counts():
     [
         ({"modalities.XR": {"regions": {}}}, "modalities.XR"),
         ({"modalities.CT.regions.lung.window": None}, "CT/lung has no window, nor has CT"),
+        ({"modalities.MR.window": {"percentiles": [99, 1]}}, "percentiles 99 and 1 must ascend from 0"),
+        ({"modalities.MR.window": {"percentiles": [1, 101]}}, "percentiles 1 and 101 must ascend"),
         ({"modalities.MR.regions.knee.labels": {"a/b": []}}, "modalities.MR.regions.knee.labels.a/b"),
         ({"modalities.MR.regions.knee.labels": {"a": ["X"], "b": ["x "]}}, "the finding 'x' means a and b"),
         ({"modalities.MR.regions.knee.labels": {"artifact": []}}, "'artifact' means no label and artifact"),
@@ -630,7 +642,9 @@ def test_folders_without_pictures_and_folders_in_use_are_refused(tmp_path):
     (tmp_path / "exams" / "a.txt").write_text("a")
     with pytest.raises(UserError, match="holds no DICOM picture among 1 files"):
         plan(tmp_path, ["1,normal,A"])
+    (tmp_path / "exams" / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
     database = plan(tmp_path, hospital(tmp_path))
+    assert sum(count for why, count in database.passed_over.items() if "a link to a folder" in why) == 1
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep me")
     with pytest.raises(UserError, match="out is there already"):

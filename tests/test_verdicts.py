@@ -10,13 +10,15 @@ from radlib.questions.auc import compute as compare
 from radlib.questions.auc.show import headline_sentence, resampled_sentence
 from radlib.questions.auc.sources import claim_of
 from radlib.questions.verdicts import verdict
-from radlib.report.summary import limits
+from radlib.report.summary import _pretrainings, limits
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.stats.models import holm
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
+from radlib.study import load_study
 from radlib.training.results import load_results, paired_runs, settings_by_fold, trained_again
+from tests.conftest import REPOSITORY
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
 HEADLINE = ("radiology", "photographs")
@@ -199,6 +201,13 @@ def test_several_seeds_hold_the_luck_of_training(tmp_path):
     text = resampled_sentence(study, claim_of(study, found.overall))
     assert "**between test patients and between trainings** (2 seeds per setting)" in text
     assert not any("Another training" in s for s in limits(study, claim_of(study, found.overall)))
+
+
+def test_limits_say_that_some_networks_were_pretrained_once():
+    often = {"pretrain.replicates": 3}
+    for backbones, said in (({}, "3 times"), ({"backbones.resnet50.replicates": 1}, "1 to 3 times")):
+        study = load_study(often | backbones, REPOSITORY / "studies" / "demo.yaml")
+        assert f"Each source was pretrained {said}, for 1 epoch: " in _pretrainings(study)
 
 
 def test_a_few_repeated_trainings_are_not_resampled(tmp_path):

@@ -53,7 +53,9 @@ def images_of_tasks(study: Study, corpus: np.ndarray, twins: np.ndarray, progres
     Raises:
         UserError: a task is not prepared.
     """
-    tasks = {task: thumbnails_of(study, task) for task in study.tasks}
+    # Variants hold the images of their originals, which reports name: these come first.
+    originals_first = sorted(study.tasks, key=lambda task: study.tasks[task].variant_of is not None)
+    tasks = {task: thumbnails_of(study, task) for task in originals_first}
     _, first, place = np.unique(twins, return_index=True, return_inverse=True)
     left, reasons = np.zeros(len(corpus), dtype=bool), np.full(len(corpus), "", dtype=object)
     left[first] = True

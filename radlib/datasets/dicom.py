@@ -43,15 +43,13 @@ warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
 
 @dataclass(frozen=True, slots=True)
 class DicomRef:
-    """One picture of a DICOM file.
+    """The picture of a DICOM file.
 
     window: centre and width in modality units (Hounsfield for CT), or None for the header's own.
-    frame: which frame of a multi-frame file, from 0; None refuses such files.
     """
 
     file: FileRef
     window: Window | None = None
-    frame: int | None = None
 
     @property
     def name(self) -> str:
@@ -60,16 +58,13 @@ class DicomRef:
     def read_pixels(self) -> tuple[np.ndarray, str, str]:
         """See `PixelsRef`; uint8 (H, W) or (H, W, 3)."""
         data = self.file.read_bytes()
-        pixels, rule = decode(data, self.name, self.window, self.frame)
+        pixels, rule = decode(data, self.name, self.window)
         return pixels, hashlib.sha256(data).hexdigest(), rule
 
 
-def dicom_refs(
-    root: Path, images: list[str], where: Path, window: Window | None, frame: int | None
-) -> list[DicomRef]:
+def dicom_refs(root: Path, images: list[str], where: Path, window: Window | None) -> list[DicomRef]:
     """The pictures that the table `where` names, without their ending `.dcm`; see `below`."""
-    files = below(root, [f"{image}.dcm" for image in images], where)
-    return [DicomRef(file, window, frame) for file in files]
+    return [DicomRef(file, window) for file in below(root, [f"{image}.dcm" for image in images], where)]
 
 
 def decode(
@@ -78,7 +73,7 @@ def decode(
     """The picture in the bytes of a DICOM file, and the rules that made it.
 
     Args:
-        window: see `radlib.datasets.grey.to_grey`. frame: as for `DicomRef`.
+        window: see `radlib.datasets.grey.to_grey`. frame: which of several, from 0; None where there is one.
     Returns:
         uint8 (H, W) or (H, W, 3); for example "RescaleSlope and RescaleIntercept, window of the header".
     Raises:
@@ -89,7 +84,9 @@ def decode(
         header = _read(io.BytesIO(data))
         frames = int(header.get("NumberOfFrames") or 1)
         if frames > 1 and frame is None:
-            raise UserError(f"{name} holds {frames} frames; choose one by the option 'frame', counted from 0")
+            raise UserError(
+                f"{name} holds {frames} frames; export the one that is meant to a file of its own"
+            )
         index = frame or 0
         if index >= frames:
             raise UserError(f"{name} holds {frames} frames, counted from 0: there is no frame {index}")

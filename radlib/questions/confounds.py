@@ -12,7 +12,6 @@ are of the first pretraining of each network.
 
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -52,7 +51,13 @@ from radlib.training.transfer import TransferGroup
 OWN, SHARED, ONE_SIDED = "own", "shared", "one-sided"
 ROC, FLATTENED = "roc", "flattened"
 METRICS = {ROC: "ROC AUC", FLATTENED: "micro-averaged"}
-CELLS = list(product((OWN, SHARED, ONE_SIDED), METRICS))
+# Which preprocessing the networks of either source are shown.
+SHOWN = {
+    OWN: {"a": OWN, "b": OWN},
+    SHARED: {"a": SHARED, "b": SHARED},
+    ONE_SIDED: {"a": OWN, "b": SHARED},
+}
+CELLS = list(product(SHOWN, METRICS))
 DIFFERENCE, SHIFT = "difference", "shift"
 NOTHING_ASKED = "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study."
 _A, _B, _DELTA = ("a", "a_low", "a_high"), ("b", "b_low", "b_high"), ("delta", "ci_low", "ci_high")
@@ -81,21 +86,17 @@ CONFOUNDS = Table(
 )
 
 
-class Crossed(NamedTuple):
-    """The same runs with the weights' own and with the shared preprocessing."""
-
-    own: Results
-    shared: Results
-
-
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """One task and pair. found: what, preprocessing and metric -> source a, source b, and a - b."""
+    """One task and pair.
+
+    found: what, preprocessing and metric -> source a, source b, and a - b; runs: by preprocessing and side.
+    """
 
     task: str
     pair: tuple[str, str]
     found: dict[tuple[str, str, str], tuple[Estimate, ...]]
-    runs: list[pd.DataFrame]  # of a and b, with the weights' own and with the shared preprocessing
+    runs: dict[tuple[str, str], pd.DataFrame]
     counts: pd.Series
 
 
@@ -123,7 +124,8 @@ class SharedGroup(TransferGroup):
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         shared = Preprocessing(**study.confounds.shared.model_dump())
         super().__init__(study, task, packed, replace(weights, preprocessing=shared), advance)
-        self.masked = NOTHING  # only scores are asked for, so no map is made
+        if self.weights.digest != weights.digest:  # else 04_transfer may read them, and it asks for maps
+            self.masked = NOTHING
 
     @property
     def code(self) -> str:
@@ -131,8 +133,8 @@ class SharedGroup(TransferGroup):
         return TransferGroup.__module__
 
 
-def cross(study: Study) -> Crossed:
-    """Read the runs with own preprocessing, and train those with the shared one that the store lacks.
+def cross(study: Study) -> dict[str, Results]:
+    """Read the runs with `OWN` preprocessing, and train those with the `SHARED` one that the store lacks.
 
     Raises:
         UserError: results, data or weights are missing or damaged, or results are of other data.
@@ -147,10 +149,10 @@ def cross(study: Study) -> Crossed:
     for task in tasks:
         if set(own.of_task(task)["data_digest"]) != set(shared.of_task(task)["data_digest"]):
             raise UserError(f"the results of task '{task}' are of another version of its data; {REMEDY}")
-    return Crossed(own, shared)
+    return {OWN: own, SHARED: shared}
 
 
-def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
+def compare_cells(study: Study, crossed: dict[str, Results]) -> pd.DataFrame:
     """`CONFOUNDS`: a row per task, pair and cell, and one for what each cell shifts; then means over tasks.
 
     `difference` rows have the AUC of both sources and their difference in a cell. `shift` rows have the same
@@ -161,7 +163,7 @@ def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
     """
     measured = [
         found
-        for task in progress(crossed.own.tasks, description="bootstrap")
+        for task in progress(crossed[OWN].tasks, description="bootstrap")
         for pair in pairs_of(study)
         if (found := _measure(study, crossed, task, pair)) is not None
     ]
@@ -172,10 +174,10 @@ def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
 
 
 @of_task
-def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -> _Measured | None:
+def _measure(study: Study, crossed: dict, task: str, pair: tuple[str, str]) -> _Measured | None:
     """All cells of one task and pair, or None where the sources have no frozen run in common."""
     runs, scores = {}, {}
-    for preprocessing, results in ((OWN, crossed.own), (SHARED, crossed.shared)):
+    for preprocessing, results in crossed.items():
         for side, some in zip("ab", paired_runs(results.of_task(task), pair), strict=True):
             if some.empty:
                 return None
@@ -185,14 +187,13 @@ def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -
         metric: bootstrap_mean_auc(scores, **drawn, flattened=metric == FLATTENED) for metric in METRICS
     }
     for preprocessing, metric in CELLS:
-        a = by_metric[metric][SHARED if preprocessing == SHARED else OWN, "a"]
-        b = by_metric[metric][OWN if preprocessing == OWN else SHARED, "b"]
+        a, b = (by_metric[metric][shown, side] for side, shown in SHOWN[preprocessing].items())
         found[DIFFERENCE, preprocessing, metric] = here = (a, b, a - b)
         if (preprocessing, metric) != CELLS[0]:
             first = found[DIFFERENCE, *CELLS[0]]
             found[SHIFT, preprocessing, metric] = tuple(x - y for x, y in zip(here, first, strict=True))
     counts = pd.Series({"n_tasks": 1, **tested(scores[OWN, "a"]), "n_runs": len(runs[OWN, "a"])})
-    return _Measured(task, pair, found, list(runs.values()), counts)
+    return _Measured(task, pair, found, runs, counts)
 
 
 def _mean(study: Study, some: list[_Measured]) -> _Measured:
@@ -201,18 +202,18 @@ def _mean(study: Study, some: list[_Measured]) -> _Measured:
     for key in some[0].found:
         of_tasks = zip(*(one.found[key] for one in some), strict=True)
         found[key] = tuple(mean_of(estimates, study.compare.confidence) for estimates in of_tasks)
-    runs = [pd.concat(side) for side in zip(*(one.runs for one in some), strict=True)]
+    runs = {key: pd.concat([one.runs[key] for one in some]) for key in some[0].runs}
     return _Measured(MEAN, some[0].pair, found, runs, sum(one.counts for one in some))
 
 
 def _rows(study: Study, measured: _Measured) -> list[dict]:
     a, b = measured.pair
     about = {"task": measured.task, "source_a": a, "source_b": b, **measured.counts}
-    of_all = [measured.runs[0::2], measured.runs[1::2]]
     rows = []
     for (what, preprocessing, metric), found in measured.found.items():
-        some = [runs[:1] for runs in of_all] if (what, preprocessing) == (DIFFERENCE, OWN) else of_all
-        lost = diverged(*(runs for side in some for runs in side))
+        cells = [preprocessing, OWN] if what == SHIFT else [preprocessing]
+        used = dict.fromkeys((SHOWN[cell][side], side) for side in "ab" for cell in cells)
+        lost = diverged(*map(measured.runs.get, used))
         row = {"what": what, "preprocessing": preprocessing, "metric": metric, "diverged": lost, **about}
         for names, one in zip((_A, _B, _DELTA), found, strict=True):
             row |= estimate_columns(study, one, names)

@@ -81,11 +81,13 @@ def draw_tasks(study: Study, results: Results) -> dict[str, TaskDraws]:
     """
     sides = [runs for _, runs in results.runs.groupby(["task", "source"])]
     both = all(trained_again(settings_by_fold(runs)) for runs in sides)
-    return {task: _draw(study, results, task, both) for task in progress(results.tasks, description="ranks")}
+    tasks = progress(results.tasks, description="ranks")
+    return {task: draw_task(study, results, task, both) for task in tasks}
 
 
 @of_task
-def _draw(study: Study, results: Results, task: str, both: bool) -> TaskDraws:
+def draw_task(study: Study, results: Results, task: str, both: bool = False) -> TaskDraws:
+    """both: whether trainings are resampled beside patients."""
     runs = results.of_task(task)
     folds = results.scores(task, runs)
     drawn = patients_drawn(study, task)

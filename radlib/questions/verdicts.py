@@ -13,11 +13,13 @@ With c = `compare.confidence` and m = `compare.equivalence`:
 read with p-values after Holm's correction, of both kinds, because every task is another chance to be wrong.
 """
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from radlib.seeds import seed_of
 from radlib.show.findings import unless_diverged
-from radlib.show.table import DIFFERENCE
+from radlib.show.table import DIFFERENCE, Table
 from radlib.stats.estimate import Estimate
 from radlib.stats.models import holm
 from radlib.study import Study
@@ -65,6 +67,15 @@ def _holm(p: pd.Series) -> pd.Series:
     return pd.Series(holm(given.to_numpy()), index=given.index).reindex(p.index)
 
 
+def after_holm(
+    study: Study, declared: Table, rows: list[dict], family: list[str], names: dict[str, str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Rows of a declared table, `corrected`, with `least_p` beside its columns; and `too_few_resamples`."""
+    table = pd.DataFrame(rows, columns=[*(column.name for column in declared.columns), "least_p"])
+    few = too_few_resamples(study, table.dropna(subset="least_p"), family)
+    return corrected(table, family, names), few
+
+
 def too_few_resamples(study: Study, table: pd.DataFrame, family: list[str]) -> list[str]:
     """Where even resamples that all point one way could not pass Holm's correction, from `least_p`."""
     families = table.groupby(family)["least_p"].agg(["min", "size"])
@@ -105,6 +116,15 @@ def patients_drawn(study: Study, task: str) -> dict[str, int]:
 def estimate_columns(study: Study, found: Estimate, names: tuple[str, str, str]) -> dict[str, float]:
     """A value and both ends of its interval, under the names of their columns."""
     return dict(zip(names, (found.value, *found.interval(study.compare.confidence)), strict=True))
+
+
+def source_aucs(study: Study, aucs: Mapping[str, Estimate]) -> list[dict]:
+    """A row per source, in the order of the study: its AUC and both ends of its interval."""
+    return [
+        {"source": source, **estimate_columns(study, aucs[source], ("auc", "ci_low", "ci_high"))}
+        for source in study.sources
+        if source in aucs
+    ]
 
 
 def difference_columns(study: Study, found: Estimate) -> dict:

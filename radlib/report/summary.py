@@ -1,15 +1,12 @@
 """What the summary shows that belongs to no single question: headline, published values, data, limits."""
 
-import json
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from radlib.errors import UserError
 from radlib.questions.auc.sources import FIXED, SAMPLE, mean_rows
-from radlib.questions.patients import patients_sentence
+from radlib.questions.patients import audit_of, patients_sentence
 from radlib.questions.start import SHORTCUT
 from radlib.show.style import (
     BAND,
@@ -28,7 +25,7 @@ from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.common import PROBES
-from radlib.study.titles import ESTIMATES, counted, source_title, task_title
+from radlib.study.titles import ESTIMATES, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
 """Whether the data are the same -> what the figure says, and its colour."""
@@ -146,11 +143,13 @@ def data_table(study: Study) -> pd.DataFrame:
             raise UserError(f"dataset '{name}' is not prepared in {folder}; run dvc repro")
         manifest = pd.read_parquet(folder / "manifest.parquet", columns=["patient_id", "label"])
         dataset, is_task = study.dataset(name), name in study.tasks
+        audit = audit_of(study, name)
+        named = audit["patients_published"] or audit["patients_guessed"]  # or documents stand for them
         rows.append(
             {
                 "dataset": dataset.title,
                 "use": "corpus" if not is_task else "task" if name in study.trained_tasks else "external set",
-                "patients": f"{manifest['patient_id'].nunique():,}" if _named(folder) else "not named",
+                "patients": f"{manifest['patient_id'].nunique():,}" if named else "not named",
                 "images": len(manifest),
                 "positive": f"{int(manifest['label'].sum()):,}" if is_task and not dataset.classes else "",
                 "classes": manifest["label"].nunique(),
@@ -160,12 +159,6 @@ def data_table(study: Study) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).set_index("dataset")
-
-
-def _named(folder: Path) -> bool:
-    """Whether the publisher of a prepared dataset names patients, or documents that stand for them."""
-    audit = json.loads((folder / "audit.json").read_text())
-    return audit["patients_published"] or audit["patients_guessed"]
 
 
 def limits(study: Study, claim: dict | None) -> list[str]:
@@ -198,16 +191,21 @@ def _pretrainings(study: Study) -> str:
         return "There is one set of weights of each source, so the study speaks of these weights."
     most = {source_title(study, source): study.corpora[source].max_images for source in here}
     cut = "; ".join(f"{title} to {images:,} images" for title, images in most.items() if images)
-    epochs = {study.pretrain_of(name).epochs for source in here for name in study.backbones_of(source)}
-    length = counted(max(epochs), "epoch") if len(epochs) == 1 else f"{min(epochs)} to {max(epochs)} epochs"
-    short = f"{length}{f', cut down ({cut})' if cut else ''}"
-    times = max(study.replicates_of(source, name) for source in here for name in study.backbones_of(source))
-    if times == 1:
+    networks = [(source, name) for source in here for name in study.backbones_of(source)]
+    epochs = [study.pretrain_of(name).epochs for _, name in networks]
+    short = f"{_range(epochs)} epoch{'' if max(epochs) == 1 else 's'}{f', cut down ({cut})' if cut else ''}"
+    times = [study.replicates_of(*network) for network in networks]
+    if max(times) == 1:
         return f"Each source was pretrained once, so the study speaks of these weights, not of it: {short}."
     return (
-        f"Each source was pretrained {times} times, for {short}: other images, more of them, or longer "
-        "training may give another difference. Published files are one pretraining each."
+        f"Each source was pretrained {_range(times)} times, for {short}: other images, more of them, or "
+        "longer training may give another difference. Published files are one pretraining each."
     )
+
+
+def _range(numbers: list[int]) -> str:
+    """`3`, or `1 to 3`."""
+    return " to ".join(str(number) for number in sorted({min(numbers), max(numbers)}))
 
 
 def _seen(study: Study) -> str:

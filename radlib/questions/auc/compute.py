@@ -98,22 +98,23 @@ OVERALL = Table(
 _FAMILY = ["source_a", "source_b", "estimate"]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """`table` (`AUC`): a row per task, pair and estimate; `overall` (`OVERALL`); `notes`."""
-
-    table: pd.DataFrame
-    overall: pd.DataFrame
-    notes: list[str]
-
-
 @dataclass(frozen=True, eq=False)
-class _Compared:
+class Compared:
     """One row: its columns, the difference itself, and the runs of both sides."""
 
     row: dict
     difference: Estimate
     sides: Sequence[pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`table` (`AUC`): a row per task, pair and estimate, as many as `compared`; `overall` (`OVERALL`)."""
+
+    table: pd.DataFrame
+    overall: pd.DataFrame
+    notes: list[str]
+    compared: list[Compared]
 
 
 def compare_sources(
@@ -155,11 +156,11 @@ def compare_sources(
     overall = pd.DataFrame(means, columns=[*OVERALL.names, "diverged"])
     overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
     notes += too_few_resamples(study, table, _FAMILY)
-    return Comparison(table[AUC.names], overall[OVERALL.names], notes)
+    return Comparison(table[AUC.names], overall[OVERALL.names], notes, compared)
 
 
 @of_task
-def _compared(study: Study, results: Results, task: str, sides, estimate: str, both: bool) -> _Compared:
+def _compared(study: Study, results: Results, task: str, sides, estimate: str, both: bool) -> Compared:
     """both: whether trainings are resampled beside patients."""
     tuned = estimate == "best_by_validation"
     a, b = (results.scores(task, runs) for runs in sides)
@@ -187,7 +188,7 @@ def _compared(study: Study, results: Results, task: str, sides, estimate: str, b
     for side, runs in zip("ab", sides, strict=True):
         row[f"sd_{side}"] = np.nan if tuned else runs.groupby(SETTING)["test_auc"].mean().std(ddof=1)
         row[f"setting_{side}"] = _chosen(runs) if tuned else "all in common"
-    return _Compared(row, found, sides)
+    return Compared(row, found, sides)
 
 
 def _chosen(runs: pd.DataFrame) -> str:
@@ -198,7 +199,7 @@ def _chosen(runs: pd.DataFrame) -> str:
     )
 
 
-def _overall_row(study: Study, compared: list[_Compared]) -> dict:
+def _overall_row(study: Study, compared: list[Compared]) -> dict:
     """Mean over tasks, each counting the same; the interval is for these tasks, not for tasks at large."""
     rows = pd.DataFrame([one.row for one in compared])
     found = mean_of([one.difference for one in compared], study.compare.confidence)
