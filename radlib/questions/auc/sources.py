@@ -23,7 +23,7 @@ from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
-from radlib.show.table import MEAN, Column, Table, number
+from radlib.show.table import MEAN, Column, Table
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import PATIENTS, Estimate, mean_of, stacked
 from radlib.stats.pretrainings import SOURCES as SOURCES_TOO
@@ -204,19 +204,16 @@ def variance_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
     """What the headline's difference varies by, and what it would take to halve it; for readers."""
     rows = mean_rows(study, pretrained)
     row = rows[rows["networks"] != SAMPLE].iloc[-1]
-    drawn = "pretrainings" if study.compare.claim_by in PROBES else "pretrainings and trainings"
-    parts = {
-        "test patients": (row["sd_patients"], "four times as many test patients"),
-        drawn: (row["sd_pretraining"], "four times as many pretrainings"),
-        "networks": (row["sd_networks"], "four times as many networks"),
+    named = {"sd_patients": "test patients", "sd_pretraining": "pretrainings", "sd_networks": "networks"}
+    drawn = {} if study.compare.claim_by in PROBES else {"pretrainings": "pretrainings and trainings"}
+    sd = row[list(named)].rename(named).astype(float)
+    sd = sd[sd > 0]
+    table = {
+        "standard error": sd.map("{:.4f}".format),
+        "share of the variance": (sd**2 / (sd**2).sum()).map("{:.0%}".format),
+        "halved by": "four times as many " + sd.index.to_series(),
     }
-    known = {part: (sd, cure) for part, (sd, cure) in parts.items() if sd > 0}
-    total = sum(sd**2 for sd, _ in known.values())
-    table = pd.DataFrame(
-        [(part, number(sd, ".4f"), f"{sd**2 / total:.0%}", cure) for part, (sd, cure) in known.items()],
-        columns=["varies by", "standard error", "share of the variance", "halved by"],
-    )
-    return table.set_index("varies by")
+    return pd.DataFrame(table).rename(index=drawn).rename_axis("varies by")
 
 
 def sources_forest(study: Study, table: pd.DataFrame) -> Figure:
