@@ -26,7 +26,19 @@ from radlib.progress import progress
 from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.style import forest, of_pair
-from radlib.show.table import ABOUT, MEAN, ORIGIN, PAIR, TASK, Column, Table, hidden, interval_columns
+from radlib.show.table import (
+    COUNTS,
+    MEAN,
+    N_TASKS,
+    ORIGIN,
+    PAIR,
+    RUNS,
+    TASK,
+    Column,
+    Table,
+    hidden,
+    interval_columns,
+)
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
@@ -68,7 +80,7 @@ CONFOUNDS = Table(
         *interval_columns(_B, "source b", "b", ".3f"),
         *interval_columns(_DELTA, "source a minus source b", "a − b"),
         Column("p_value", "two-sided, of 0"),
-        *hidden(*ABOUT),
+        *hidden(N_TASKS, *COUNTS, RUNS),
         *ORIGIN,
     ],
     index=4,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -35,6 +36,7 @@ from radlib.questions.validity.coverage import VALIDITY, coverage_table
 from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive, origin
 from radlib.report.agreement import DIFFERENT, FAILED, MISSING, NOT_COMPUTED, WITHIN, Verdict
+from radlib.report.findings import TABLES
 from radlib.study import Study, load_study
 from radlib.study.titles import aligned
 from radlib.training.results import load_regimes, load_results
@@ -92,7 +94,7 @@ def _auc(study: Study) -> None:
     found = auc.compare_sources(study, results, regimes, counting)
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
-    NEXT.write(study, next_study(study, results))
+    NEXT.write(study, next_study(study, results, counting))
     SOURCES.write(study, compare_pretrainings(study, {"grid_mean": results, **regimes}, counting))
 
 
@@ -190,8 +192,12 @@ def _call(command: list[str], folder: Path, failed: str) -> None:
 
 
 def _against(report: Path, again: Path) -> list[Verdict]:
-    tables = sorted({path.name for folder in (report, again) for path in folder.glob("*.csv")})
-    return [agreement.compare(t, report / t, again / t, agreement.second_training) for t in tables]
+    files = {path.name for folder in (report, again) for path in folder.glob("*.csv")}
+    tolerances = {table.file: partial(agreement.second_training, table=table) for table in TABLES}
+    return [
+        agreement.compare(file, report / file, again / file, tolerances.get(file, agreement.last_digit))
+        for file in sorted(files)
+    ]
 
 
 # What is said ---------------------------------------------------------------------------------------------
