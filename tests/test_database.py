@@ -223,6 +223,8 @@ def test_of_several_frames_the_csv_names_one_or_the_middle_is_taken(tmp_path):
         database = plan(tmp_path, [f"{UID}.3.1,normal,A,{frame}"], header)
         assert np.array_equal(database.pixels(0), frames[expected])
     assert len(plan(tmp_path, [f"{UID}.3.1,normal,A,{frame}" for frame in (0, 1)], header).images) == 2
+    own = plan(tmp_path, [f"{UID}.1.1,normal,A,", f"{UID}.3.1,gallstone,A,4"], header).images
+    assert own[["frame", "label"]].to_numpy().tolist() == [[4, "gallstone"]], "not the study's, of the middle"
     with pytest.raises(UserError, match=rf"no such frame: {UID}.3.1 frame 5;"):
         plan(tmp_path, [f"{UID}.3.1,normal,A,5"], header)
     with pytest.raises(UserError, match=rf"no such frame: {UID}.1.1 frame 0; name the picture's own uid"):

@@ -78,8 +78,8 @@ def read_exams(
     """
     if isinstance(include, str) or set(include) - set(KINDS):
         raise UserError(f"include is {include!r}; give a list of these words: {', '.join(KINDS)}")
-    listed_files, unusable = list_all(folder)
-    files = list(listed_files.values())
+    by_name, unusable = list_all(folder)
+    files = list(by_name.values())
     found = every(lambda file: _picture(file, wanted, salt, include), files, "reading headers", progress)
     pictures = pd.DataFrame([one for one in found if isinstance(one, Picture)], columns=Picture._fields)
     reasons = Counter(one for one in found if isinstance(one, str))

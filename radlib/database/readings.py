@@ -101,7 +101,8 @@ def readings_of(annotations: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFra
     if len(twice):
         names = (twice["uid"] + " by " + twice["reader"]).unique()
         raise UserError(f"annotated twice by one reader: {listed(names)}; keep one row of each")
-    return found.drop_duplicates([*IMAGE, "reader"]).reset_index(drop=True)
+    closest = found.groupby(["picture", "reader"])["level"].transform("min")
+    return found[found["level"] == closest].reset_index(drop=True)
 
 
 def place(readings: pd.DataFrame, taxonomy: Taxonomy) -> tuple[pd.DataFrame, dict[str, int], int]:

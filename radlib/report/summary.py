@@ -63,9 +63,8 @@ def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame)
         _, edge = PUBLISHED[one.same_data_as_published]
         place = rows.index(titles[task]) + 0.24  # below the line, lest it hides the mark
         panel.plot(one.published_delta, place, mec=edge, ms=7, zorder=5, **diamond)
-    deltas = pd.Series([one.published_delta for one in published.values()], dtype=float)
-    table = pd.DataFrame(marks)
-    limit = span(table["ci_low"], table["ci_high"], deltas)
+    ends = [mark[end] for mark in marks for end in ("ci_low", "ci_high")]
+    limit = span(ends + [one.published_delta for one in published.values()])
     panel.set_xlim(-limit, limit)
     what = f"AUC minus that of {source_title(study, base)}, {ESTIMATES[study.claimed]}"
     said = "(hollow: the interval covers no difference; band: too small to matter)"
@@ -81,7 +80,7 @@ def _of_headline(study: Study, pretrained: pd.DataFrame, titles: dict[str, str])
     marks = [
         difference_mark(study, row | {"row": titles[row["task"]]}) for row in of_tasks.to_dict("records")
     ]
-    for row in mean_rows(study, pretrained, pair).to_dict("records"):
+    for row in mean_rows(study, pretrained).to_dict("records"):
         if row["networks"] != SAMPLE:
             marker, name = (
                 ("D", row["networks"]) if row["networks"] == FIXED else ("o", f"{row['networks']}, {MEAN}")
