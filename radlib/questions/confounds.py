@@ -114,10 +114,8 @@ class SharedGroup(TransferGroup):
         super().__init__(study, task, packed, replace(weights, preprocessing=shared), advance)
         self.masked = NOTHING  # only scores are asked for, so no map is made
 
-    @property
-    def code(self) -> str:
-        """That of 04_transfer: these are its runs where the own preprocessing is the shared one."""
-        return TransferGroup.__module__
+    # These are runs of 04_transfer where the own preprocessing is the shared one.
+    like = TransferGroup
 
 
 def cross(study: Study) -> Crossed:
