@@ -25,7 +25,6 @@ from radlib.questions.confounds import (
     ROC,
     SHARED,
     SHIFT,
-    Crossed,
     cells_figure,
     confounds_findings,
 )
@@ -125,7 +124,7 @@ def crossed(tmp_path_factory):
         fabricate(study, {"radiology": 1.6, "photographs": photographs, "random": 0.5})
         studies.append(study)
     parts = [confounds.crossed_part(study) for study in studies]
-    both = Crossed(*(load_results(part) for part in parts))
+    both = dict(zip((OWN, SHARED), map(load_results, parts), strict=True))
     return parts, both, confounds.compare_cells(studies[0], both)
 
 
@@ -137,7 +136,7 @@ def cell(table: pd.DataFrame, task: str, what: str, preprocessing: str, metric: 
 
 def test_roc_cells_are_the_comparison_of_05_auc(crossed):
     parts, both, table = crossed
-    for part, results, name in zip(parts, (both.own, both.shared), (OWN, SHARED), strict=True):
+    for part, results, name in zip(parts, both.values(), both, strict=True):
         expected = compare_sources(part, results).table
         expected = expected[(expected["estimate"] == "grid_mean") & (expected["source_b"] == PAIR[1])]
         for row in expected.to_dict("records"):
@@ -150,7 +149,7 @@ def test_roc_cells_are_the_comparison_of_05_auc(crossed):
 def test_other_cells_are_scikit_learns(crossed):
     _, both, table = crossed
     areas = {}
-    for name, results in ((OWN, both.own), (SHARED, both.shared)):
+    for name, results in both.items():
         for run in results.of_task("breast_us").itertuples():
             part = results.predictions["breast_us"][run.fold]
             scores = part.scores[list(part.runs).index(run.run)]
@@ -172,7 +171,7 @@ def test_changes_are_paired_differences_of_differences(crossed):
     study = parts[0]
     sides = [
         [results.scores("thyroid_us", runs[runs["source"] == source]) for source in PAIR]
-        for results in (both.own, both.shared)
+        for results in both.values()
         for runs in [results.of_task("thyroid_us")]
     ]
     seed = seed_of(study.seed, "bootstrap", "thyroid_us")
@@ -215,9 +214,11 @@ def test_mean_over_tasks_counts_each_the_same(crossed):
     assert every["delta"] == pytest.approx(np.mean([row["delta"] for row in rows]))
     narrow = every["ci_high"] - every["ci_low"]
     assert narrow < min(row["ci_high"] - row["ci_low"] for row in rows)
-    one = both.own, both.shared
-    single = [replace(r, predictions={"breast_us": r.predictions["breast_us"]}) for r in one]
-    alone = confounds.compare_cells(parts[0], Crossed(*single))
+    single = {
+        name: replace(results, predictions={"breast_us": results.predictions["breast_us"]})
+        for name, results in both.items()
+    }
+    alone = confounds.compare_cells(parts[0], single)
     assert set(alone["task"]) == {"breast_us"} and len(confounds_findings(parts[0], alone)) == 3
 
 
@@ -237,18 +238,20 @@ def test_findings_give_the_shift_by_each_choice_over_all_tasks(crossed):
 
 def test_runs_that_diverged_leave_no_verdict_where_they_are_used(crossed):
     parts, both, _ = crossed
-    runs = both.shared.runs
+    runs = both[SHARED].runs
     broken = (runs["source"] == "photographs") & (runs["task"] == "breast_us")
-    shared = replace(both.shared, runs=runs.assign(diverged=broken & (runs.groupby(broken).cumcount() < 1)))
-    table = confounds.compare_cells(parts[0], both._replace(shared=shared))
-    count = 2 * broken.sum()
-    said = f"1 of {count} runs of photographs diverged"
-    assert cell(table, "breast_us", SHIFT, SHARED, ROC)["diverged"] == said
-    assert cell(table, "breast_us", DIFFERENCE, SHARED, ROC)["diverged"] == said
-    own = (table["what"] == DIFFERENCE) & (table["preprocessing"] == OWN) & (table["task"] != MEAN)
+    shared = replace(both[SHARED], runs=runs.assign(diverged=broken & (runs.groupby(broken).cumcount() < 1)))
+    table = confounds.compare_cells(parts[0], both | {SHARED: shared})
+    count = broken.sum()
+    for what, times in ((DIFFERENCE, 1), (SHIFT, 2)):  # a shift is of runs with either preprocessing
+        for preprocessing in (SHARED, ONE_SIDED):
+            said = f"1 of {times * count} runs of photographs diverged"
+            assert cell(table, "breast_us", what, preprocessing, ROC)["diverged"] == said
+    own = table["preprocessing"] == OWN
     assert table[own | (table["task"] == "thyroid_us")]["diverged"].isna().all()
-    words = {one.verdict for one in confounds_findings(parts[0], table)}
-    assert words == {f"no verdict: 1 of {2 * count} runs of photographs diverged"}
+    metric, *others = (one.verdict for one in confounds_findings(parts[0], table))
+    assert set(others) == {f"no verdict: 1 of {4 * count} runs of photographs diverged"}
+    assert not metric.startswith("no verdict"), "runs with their own preprocessing are all sound"
 
 
 def test_figure_draws_every_cell_of_the_mean_with_its_interval(crossed, tmp_path):
@@ -304,11 +307,11 @@ def test_runs_with_own_preprocessing_are_those_of_04_transfer(study):
     assert {path: after[path] for path in before} == before
     assert len(after) - len(before) == 2 * 2, "two sources, two folds, one frozen setting"
     runs, _ = read_results(study, TASK)
-    assert set(first.own.runs["run"]) == set(runs.loc[runs["train"] == "frozen", "run"])
-    assert not set(first.shared.runs["run"]) & set(runs["run"])
+    assert set(first[OWN].runs["run"]) == set(runs.loc[runs["train"] == "frozen", "run"])
+    assert not set(first[SHARED].runs["run"]) & set(runs["run"])
     second = confounds.cross(study)
     assert stored_runs(study) == after
-    pd.testing.assert_frame_equal(second.shared.runs, first.shared.runs)
+    pd.testing.assert_frame_equal(second[SHARED].runs, first[SHARED].runs)
     table = confounds.compare_cells(study, second)
     assert set(table["task"]) == {TASK} and len(table) == 6 + 5
 
@@ -338,6 +341,17 @@ def test_shared_preprocessing_is_the_published_one(study):
     found = arm.features.pooled[0][:8].numpy()
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
     assert arm.weights.digest != weights.digest and weights.preprocessing == Preprocessing()
+
+
+def test_runs_that_are_those_of_04_transfer_keep_the_maps_it_asks_for(study):
+    """Else it would find them in the store without, and lose their lesions unsaid."""
+    packed = open_packed(study.dataset_dir(TASK))
+    packed = replace(packed, masks=["a mask"], manifest=packed.manifest.assign(has_mask=True))
+    weights = load_weights(study, PAIR[0], SMALL)
+    for preprocessing, kept in ((Preprocessing(), 0), (study.confounds.shared, len(packed.manifest))):
+        own = replace(weights, preprocessing=Preprocessing(**vars(preprocessing)))
+        group = confounds.SharedGroup(study, TASK, packed, own, lambda done: None)
+        assert len(group.masked) == kept
 
 
 def test_results_of_other_data_are_refused(study):

@@ -223,6 +223,8 @@ def test_of_several_frames_the_csv_names_one_or_the_middle_is_taken(tmp_path):
         database = plan(tmp_path, [f"{UID}.3.1,normal,A,{frame}"], header)
         assert np.array_equal(database.pixels(0), frames[expected])
     assert len(plan(tmp_path, [f"{UID}.3.1,normal,A,{frame}" for frame in (0, 1)], header).images) == 2
+    own = plan(tmp_path, [f"{UID}.1.1,normal,A,", f"{UID}.3.1,gallstone,A,4"], header).images
+    assert own[["frame", "label"]].to_numpy().tolist() == [[4, "gallstone"]], "not the study's, of the middle"
     with pytest.raises(UserError, match=rf"no such frame: {UID}.3.1 frame 5;"):
         plan(tmp_path, [f"{UID}.3.1,normal,A,5"], header)
     with pytest.raises(UserError, match=rf"no such frame: {UID}.1.1 frame 0; name the picture's own uid"):
@@ -264,6 +266,15 @@ def test_the_files_that_come_with_pydicom_become_a_database(tmp_path):
 )
 def test_the_header_s_words_tell_the_region(modality, texts, region):
     assert read_taxonomy().region_of(modality, texts) == region
+
+
+def test_words_of_any_alphabet_tell_a_region_and_an_empty_header_tells_none(tmp_path):
+    content = yaml.safe_load(SHIPPED.read_text())
+    content["modalities"]["MR"]["regions"]["hip"]["words"] = ["бедро", "-"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    taxonomy = read_taxonomy(tmp_path / "mine.yaml")
+    assert taxonomy.region_of("MR", ("", "KNEE", "")) == "knee"
+    assert taxonomy.region_of("MR", ("", "МРТ, бедро", "")) == "hip"
 
 
 def test_the_csv_goes_before_the_header(tmp_path):
@@ -432,6 +443,7 @@ def test_tables_count_what_is_written(tmp_path):
     assert region_table(database).loc[("MR", "knee"), "labels found"] == 2
     lines = yaml.safe_load(study_lines(Path("data/raw/My-database")))
     assert lines["corpora"]["my_database"]["path"] == "data/raw/My-database"
+    assert list(yaml.safe_load(study_lines(Path("2024 Häuser")))["corpora"]) == ["h_user"]
 
 
 # The taxonomy -----------------------------------------------------------------------------------------------
@@ -455,6 +467,8 @@ def test_the_shipped_taxonomy_has_the_published_counts():
     [
         ({"modalities.XR": {"regions": {}}}, "modalities.XR"),
         ({"modalities.CT.regions.lung.window": None}, "CT/lung has no window, nor has CT"),
+        ({"modalities.MR.window": {"percentiles": [99, 1]}}, "percentiles 99 and 1 must ascend from 0"),
+        ({"modalities.MR.window": {"percentiles": [1, 101]}}, "percentiles 1 and 101 must ascend"),
         ({"modalities.MR.regions.knee.labels": {"a/b": []}}, "modalities.MR.regions.knee.labels.a/b"),
         ({"modalities.MR.regions.knee.labels": {"a": ["X"], "b": ["x "]}}, "the finding 'x' means a and b"),
         ({"modalities.MR.regions.knee.labels": {"artifact": []}}, "'artifact' means no label and artifact"),
@@ -630,7 +644,9 @@ def test_folders_without_pictures_and_folders_in_use_are_refused(tmp_path):
     (tmp_path / "exams" / "a.txt").write_text("a")
     with pytest.raises(UserError, match="holds no DICOM picture among 1 files"):
         plan(tmp_path, ["1,normal,A"])
+    (tmp_path / "exams" / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
     database = plan(tmp_path, hospital(tmp_path))
+    assert sum(count for why, count in database.passed_over.items() if "a link to a folder" in why) == 1
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep me")
     with pytest.raises(UserError, match="out is there already"):

@@ -131,6 +131,7 @@ PARTNERS = [
     ("P1_l.png", "masks/P1_l.png"),
     ("images/P1_l.png", "masks/P1_l_mask.png"),
     ("P1/images/a.png", "P1/labels/a.png"),
+    ("P1_2.png", "P1_mask_2.png"),
 ]
 
 
@@ -157,10 +158,20 @@ def test_a_mask_that_fits_two_images_is_refused_and_one_of_another_class_is_none
         datasets.read("folders", tmp_path, {})
 
 
+def test_a_mask_with_a_number_is_not_taken_for_the_mask_of_a_neighbour(tmp_path):
+    for name in ("ill/P1.png", "ill/P1_1.png", "ill/P1_mask.png", "ill/P1_mask_1.png"):
+        picture(tmp_path / name)
+    with pytest.raises(UserError, match=r"P1_mask_1.png is the mask of ill/P1.png or of ill/P1_1.png"):
+        datasets.read("folders", tmp_path, {})
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"root": "train", "classes": ["cat", "horse"]}, "no class folder 'horse' in .*it has: cat, dog"),
+        (
+            {"root": "train", "labels": {"cat": "a", "horse": "b"}},
+            "no class folder 'horse' in .*it has: cat, dog",
+        ),
         ({"root": "train", "patient": r"^P(\d+)"}, "finds no patient in cat/images/00000007_1.png"),
         ({"root": "train", "patient": r"^\d+"}, "needs a group"),
         ({"root": "train", "patient": "("}, "not a regular expression"),
@@ -318,6 +329,7 @@ def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_
     [
         ("../../secret.png,1,1,\n", {}, "points outside"),
         ("/etc/hosts,1,1,\n", {}, "points outside"),
+        ("a.png,1,1,\n/a.png,1,1,\n", {}, "'/a.png' points outside"),
         ("c.png,1,1,\n", {}, "names c.png, but there is no file"),
         ("a.png,1,,\n", {}, "line 2 has no 'person'; fill it in"),
         (
@@ -566,6 +578,8 @@ def test_labels_that_are_neither_class_must_be_ignored_by_name(small_study, tmp_
     chosen = choose_records(with_task(small_study, options={"ignore": ["normal"]}), "breast_us")
     assert [r.image_id for r in chosen.records] == ["benign/1.png", "malignant/2.png"]
     assert chosen.dropped == [("normal/3.png", "class 'normal' is ignored")]
+    with pytest.raises(UserError, match="'ignore' names 'Normal', which is no class; found: 'benign', 'mali"):
+        choose_records(with_task(small_study, options={"ignore": ["Normal"]}), "breast_us")
     with pytest.raises(UserError, match="no image of class 'cyst'"):
         choose_records(
             with_task(small_study, positive="cyst", options={"ignore": ["malignant", "normal"]}), "breast_us"

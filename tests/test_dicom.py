@@ -125,7 +125,7 @@ def test_colours_come_as_rgb():
 
 def test_a_frame_must_be_chosen_where_there_are_several():
     frames = pydicom.dcmread(SHIPPED / "SC_rgb_rle_2frame.dcm").pixel_array
-    with pytest.raises(UserError, match="SC_rgb_rle_2frame.dcm holds 2 frames; choose one"):
+    with pytest.raises(UserError, match="SC_rgb_rle_2frame.dcm holds 2 frames; export the one"):
         pixels("SC_rgb_rle_2frame.dcm")
     assert np.array_equal(pixels("SC_rgb_rle_2frame.dcm", frame=1), frames[1])
     with pytest.raises(UserError, match="there is no frame 2"):

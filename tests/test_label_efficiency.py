@@ -1,6 +1,7 @@
 """Parts of the training patients: who is drawn, what the curve must look like, and what its band holds."""
 
 import math
+from dataclasses import replace
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -38,7 +39,7 @@ from radlib.study import Run
 from radlib.study.questions import LabelEfficiency
 from radlib.study.training import Setting
 from radlib.training import transfer
-from radlib.training.partial import PartialGroup, part_sizes, partial_runs, whole_runs
+from radlib.training.partial import PartialGroup, part_sizes, partial_runs, trained, whole_runs
 from tests.conftest import SMALL, two_classes, with_lite0, write_packed
 from tests.fabricated import make_study
 
@@ -175,7 +176,7 @@ def test_all_patients_are_the_run_of_the_grid_and_a_second_call_computes_nothing
     pd.testing.assert_frame_equal(found.table, again.table)
 
 
-def test_table_agrees_with_the_stored_runs(small_study):
+def test_table_agrees_with_the_stored_runs(small_study, monkeypatch):
     study = prepared(small_study, 160)
     found = label_efficiency(study)
     rows = found.table.set_index("fraction")
@@ -193,10 +194,21 @@ def test_table_agrees_with_the_stored_runs(small_study):
                 aucs.setdefault(record.get("fraction", 1.0), []).append(value)
         for fraction, values in aucs.items():
             assert rows.loc[fraction, column] == pytest.approx(np.mean(values), abs=1e-6)
-    trained = {(r.get("fraction", 1.0), r["n_train"]) for r, _ in runs}
-    assert trained == {(0.1, 8), (0.3, 28), (1.0, 96)}
+    learnt_from = {(r.get("fraction", 1.0), r["n_train"]) for r, _ in runs}
+    assert learnt_from == {(0.1, 8), (0.3, 28), (1.0, 96)}
     EFFICIENCY.write(study, found.table)
     assert list(EFFICIENCY.read(study)) == EFFICIENCY.names
+
+    def whole_ones_lost(*given):
+        results = trained(*given)
+        return replace(results, runs=results.runs.assign(diverged=results.runs["fraction"] == 1))
+
+    monkeypatch.setattr("radlib.questions.label_efficiency.trained", whole_ones_lost)
+    lost, said = label_efficiency(study), "2 of 2 runs of radiology diverged, 2 of 2 runs of random diverged"
+    assert list(lost.table["diverged"].fillna("")) == ["", "", said]
+    assert set(lost.worth["diverged"]) == {said}
+    (finding,) = efficiency_findings(study, lost.table)
+    assert finding.verdict == f"no verdict: {said}"
 
 
 def planted(small_study, monkeypatch, distances: dict[str, float], images: int, parts: tuple[float, ...]):

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from sklearn.isotonic import isotonic_regression
 
 from radlib.questions.labels_worth import WORTH, in_words, worth_findings, worth_rows
-from radlib.stats.curves import FEWER, NOT_REACHED, _rising, patients_to_reach
+from radlib.stats.curves import FEWER, NOT_REACHED, patients_to_reach
 from radlib.stats.estimate import Estimate
 from tests.fabricated import make_study
 
@@ -26,11 +25,6 @@ def level(patients):
 
 def needed(a, b, size):
     return patients_to_reach(SIZES, b, a[SIZES.index(size)])
-
-
-def test_curves_are_made_to_rise_as_by_isotonic_regression():
-    values = np.random.default_rng(0).normal(size=(40, 5))
-    np.testing.assert_allclose(_rising(values), [isotonic_regression(row) for row in values])
 
 
 def test_a_curve_shifted_by_a_factor_is_read_as_that_factor():

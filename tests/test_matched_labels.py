@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from radlib.errors import UserError
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
-from radlib.questions.auc.compute import compare_sources
+from radlib.questions.auc.compute import bootstrap_pair, compare_sources
 from radlib.questions.matched_labels import (
     MATCHED,
     SHARE,
@@ -20,7 +20,6 @@ from radlib.questions.matched_labels import (
     matched_findings,
     matched_labels,
     pairs_left,
-    replicates,
     study_of_matched,
     with_shares,
 )
@@ -32,7 +31,7 @@ from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.study.questions import MatchedLabels
 from radlib.study.training import Setting
 from radlib.training import transfer
-from radlib.training.results import RUN, load_results
+from radlib.training.results import RUN, load_results, paired_runs, settings_by_fold
 from tests.conftest import SMALL, two_classes, write_packed
 from tests.fabricated import fabricate, make_study, read_results
 
@@ -109,6 +108,11 @@ def test_part_of_the_study_holds_its_settings_alone(study):
     within = study_of_matched(study.model_copy(update={"transfer": changed}))
     assert {(run.train, run.backbone) for run in within.runs_of(TASK)} == {("frozen", SMALL)}
     assert within.store_dir == study.store_dir and within.seed == study.seed
+    part = study.matched_labels.model_copy(update={"train": ["knn", "all"]})
+    alone = {TASK: study.tasks[TASK].model_copy(update={"train": ["logistic"]})}
+    for changes, asked in (({"matched_labels": part}, "knn, all"), ({"tasks": alone}, "frozen, top")):
+        with pytest.raises(UserError, match=f"asks for {asked} on {SMALL}, of which {TASK} has no setting"):
+            study_of_matched(study.model_copy(update=changes))
 
 
 # The share that is left -------------------------------------------------------------------------------------
@@ -124,9 +128,7 @@ def fabricated_pairs(tmp_path, seeds: list[int], strength: dict[str, float]):
     study = study.model_copy(update={"transfer": study.transfer.model_copy(update={"seeds": seeds})})
     fabricate(study, strength, patients=60)
     results = load_results(study)
-    found = compare_sources(study, results)
-    both = pd.concat([found.table, found.overall.assign(task=MEAN)], ignore_index=True)
-    table = with_shares(study, results, both[both["estimate"] == "grid_mean"].assign(diverged=None))
+    table = pd.DataFrame(with_shares(study, compare_sources(study, results)))
     return study, results, table[table["task"] != MEAN], table[table["task"] == MEAN]
 
 
@@ -135,11 +137,18 @@ def test_share_is_of_the_very_draws_of_the_intervals(tmp_path, seeds):
     study, results, table, overall = fabricated_pairs(
         tmp_path, seeds, {"radiology": 1.5, "photographs": 1.0, "random": 0.2}
     )
-    drawn = [replicates(study, results, row) for _, row in table.iterrows()]
     assert set(table["resampled"]) == {PATIENTS if len(seeds) == 1 else BOTH}
-    for one, (_, row) in zip(drawn, table.iterrows(), strict=True):
-        assert one.interval(0.95) == (row["ci_low"], row["ci_high"])
-    assert table.loc[table["source_a"] == "radiology", SHARE].isna().all(axis=None)
+    drawn = {}
+    for row in table.to_dict("records"):  # the bootstrap of a task and pair, made once more
+        pair = row["source_a"], row["source_b"]
+        sides = paired_runs(results.of_task(row["task"]), pair)
+        settings = settings_by_fold(sides[0]) if len(seeds) > 1 else None
+        a, b = (results.scores(row["task"], runs) for runs in sides)
+        drawn[row["task"], pair[0]] = bootstrap_pair(study, row["task"], a, b, settings)
+        if pair[0] == "photographs":
+            left, whole = (drawn[row["task"], source] for source in ("photographs", "radiology"))
+            assert tuple(row[name] for name in SHARE) == left.share_of(whole, 0.95)
+    assert table.loc[table["source_a"] == "radiology", list(SHARE)].isna().all(axis=None)
     whole, left = overall.iloc[0], overall.iloc[1]
     assert left["share"] == pytest.approx(left["delta"] / whole["delta"])
     assert left["share_low"] < left["share"] < left["share_high"] < 1
@@ -159,9 +168,9 @@ def test_draws_of_both_differences_are_of_the_same_patients(tmp_path):
         wholes.append(of["radiology"] - of["random"])
         parts.append(of["photographs"] - of["random"])
         low, high = Estimate(0.0, parts[-1] / wholes[-1], 30, 2).interval(0.95)
-        assert tuple(rows.iloc[1][SHARE[1:]]) == pytest.approx((low, high))
+        assert tuple(rows.iloc[1][list(SHARE[1:])]) == pytest.approx((low, high))
     low, high = Estimate(0.0, np.mean(parts, axis=0) / np.mean(wholes, axis=0), 30, 2).interval(0.95)
-    assert tuple(overall.iloc[1][SHARE[1:]]) == pytest.approx((low, high))
+    assert tuple(overall.iloc[1][list(SHARE[1:])]) == pytest.approx((low, high))
 
 
 def test_no_share_where_the_whole_is_not_shown(tmp_path):
@@ -169,7 +178,7 @@ def test_no_share_where_the_whole_is_not_shown(tmp_path):
         tmp_path, [0], {"radiology": 1.0, "photographs": 1.6, "random": 1.0}
     )
     assert overall.iloc[0]["ci_low"] < 0 < overall.iloc[0]["ci_high"]
-    assert overall[SHARE].isna().all(axis=None) and list(overall["delta"].abs() > 0.02) == [False, True]
+    assert not set(SHARE) & set(overall) and list(overall["delta"].abs() > 0.02) == [False, True]
     assert overall[WITHDRAWN].fillna("").tolist() == [
         "",
         "random weights may reach as much as Simulated radiology",
@@ -194,9 +203,8 @@ def share_left(root, strength: dict[str, float]) -> pd.Series:
     """The row of coarse − radiology, beside photographs − radiology."""
     study = study_of_matched(of_four_sources(root, strength))
     results = load_results(study)
-    table = compare_sources(study, results).table
-    table = table[table["estimate"] == "grid_mean"].assign(diverged=None)
-    (row,) = of_pair(with_shares(study, results, table), LEFT).to_dict("records")
+    rows = MATCHED.frame(with_shares(study, compare_sources(study, results)))
+    (row,) = of_pair(rows[rows["task"] != MEAN], LEFT).to_dict("records")
     return pd.Series(row)
 
 
@@ -214,7 +222,7 @@ def test_share_is_withdrawn_where_random_weights_reach_as_much(
 ):
     strength = {"radiology": radiology, "photographs": photographs, "random": random}
     row = share_left(tmp_path, {**strength, "coarse": (radiology + photographs) / 2})
-    assert row[WITHDRAWN] == expected and np.isnan(row["share"]) == (expected is not None)
+    assert row.get(WITHDRAWN) == expected and np.isnan(row["share"]) == (expected is not None)
     if expected is None:
         assert 0 < row["share_low"] < row["share"] < row["share_high"]
 

@@ -287,7 +287,10 @@ def test_thumbnails_are_of_the_images_that_a_task_keeps(study, tmp_path):
 
 # What is said ---------------------------------------------------------------------------------------------
 def test_the_report_counts_what_each_corpus_lost(study):
-    prepared(study, "xray", "films", "coarse")
+    """Under the name of the task, though a variant with the same images stands before it."""
+    boxed = study.tasks["xray"].model_copy(update={"variant_of": "xray", "resize": "letterbox"})
+    study = study.model_copy(update={"tasks": {"boxed": boxed, **study.tasks}})
+    prepared(study, "xray", "boxed", "films", "coarse")
     table = overlap_table(study)
     assert table[["source", "task", "n_left_out"]].to_numpy().tolist() == [
         ["films", "xray", 11],

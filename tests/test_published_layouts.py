@@ -116,6 +116,15 @@ def test_ddti_takes_the_authors_five_folds_of_whole_images(tmp_path):
     assert found["3_1"][1] == "no TI-RADS score"
 
 
+def test_ddti_unites_the_marks_of_one_image(tmp_path):
+    squares = [[(x, 2), (x + 3, 2), (x + 3, 5), (x, 5)] for x in (1, 9)]
+    marks = [published.ddti_case(1, "2", {1: [square]}) for square in squares]
+    second = re.search("<mark>.*</mark>", marks[1])[0]
+    (published.ddti_original(tmp_path) / "1.xml").write_text(marks[0].replace("</case>", f"{second}</case>"))
+    mask = loader(colour=False)(read("ddti_original", tmp_path)[0]).mask
+    assert np.flatnonzero(mask.any(axis=0)).tolist() == [1, 2, 3, 4, 9, 10, 11, 12]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -167,6 +176,17 @@ def test_busi_takes_the_authors_folds_by_image_name(tmp_path):
         read("busi", tmp_path, folds="paper")
 
 
+def test_an_image_that_two_parts_name_in_two_ways_is_in_neither_by_chance(tmp_path):
+    """The authors' lists are matched by the names of files, without folders and endings."""
+    published.picture(tmp_path / "benign/benign (1).png")
+    published.picture(tmp_path / "malignant/malignant (1).png")
+    published.picture(tmp_path / "normal/normal (1).png")
+    for part, name in (("train", "a/benign (1).png"), ("val", "x.png"), ("test", "b/benign (1).jpg")):
+        published.write_csv(tmp_path / "folds" / f"breast_{part}_fold1.csv", "filename", [name])
+    with pytest.raises(UserError, match=r"image benign \(1\) is also in the part 'train' of that fold"):
+        read("busi", tmp_path, folds="authors")
+
+
 # MRNet ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("slices", "first"), [(1, ["2", "3"]), (3, ["1", "2", "3", "2", "3", "4"])])
 def test_mrnet_takes_the_slices_around_the_middle(tmp_path, slices, first):
@@ -206,16 +226,6 @@ def test_mrnet_takes_the_authors_slices_and_folds(tmp_path, finding):
     assert read("mrnet", tmp_path, finding=finding, slices="authors")[0].parts is None
 
 
-def test_mrnet_takes_the_slices_that_the_authors_exported(tmp_path):
-    published.mrnet_lists(tmp_path)
-    names = ["0000_sagittal_2", "0001_sagittal_3", "1130_sagittal_1", "1131_sagittal_4"]
-    for seed, name in enumerate(names):
-        published.picture(tmp_path / "images" / f"{name}.000000.png", seed)
-    records = read("mrnet", tmp_path, finding="acl", slices="authors", exported=True)
-    assert sorted(r.image_id for r in records) == names
-    assert np.array_equal(loader(colour=False)(records[1]).pixels, published.noise(1))
-
-
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -223,9 +233,8 @@ def test_mrnet_takes_the_slices_that_the_authors_exported(tmp_path):
         ({"finding": "acl", "plane": "oblique"}, "option 'plane': Input should be 'sagittal'"),
         ({"finding": "acl", "slices": 0}, "option 'slices': Input should be greater than or equal to 1"),
         ({"finding": "acl", "slices": True}, "option 'slices': Input should be a valid integer, got True"),
-        ({"finding": "acl", "exported": "perhaps"}, "option 'exported': Input should be a valid boolean"),
         ({"finding": "acl", "slices": 7}, "0000.npy holds 5 slices, not 7 around the middle"),
-        ({"finding": "acl", "folds": "authors"}, "need 'slices: authors'"),
+        ({"finding": "acl", "folds": "authors"}, "needs 'slices: authors'"),
         ({"finding": "abnormal", "slices": "authors"}, "picked sagittal slices for acl and meniscus only"),
         ({"finding": "acl", "slices": "authors"}, "no split file .*train_fold"),
         ({"finding": "abnormal"}, "no table .*train-abnormal.csv"),
@@ -391,7 +400,7 @@ def test_rsna_haemorrhage_leaves_out_what_is_damaged_as_published(tmp_path):
 
 
 # The two CT sets of the authors' lists ----------------------------------------------------------------------
-def test_cc_ccii_reads_the_three_lists_or_one(tmp_path, small_study):
+def test_cc_ccii_reads_the_three_lists(tmp_path, small_study):
     root = published.cc_ccii(tmp_path)
     records = read("cc_ccii", root)
     assert len(records) == 12
@@ -403,8 +412,6 @@ def test_cc_ccii_reads_the_three_lists_or_one(tmp_path, small_study):
         "validation": 2,
         "test": 2,
     }
-    one = read("cc_ccii", root, csv="folds/sarscovid2_train.csv")
-    assert len(one) == 4 and all(r.parts is None for r in one)
 
 
 def test_covid_patients_stand_in_the_names(tmp_path):

@@ -10,6 +10,7 @@ from radlib.report.findings import DICTIONARY, TABLES, dictionary
 from radlib.show.findings import Finding, direction, finding_of, findings_table
 from radlib.show.table import (
     COUNT,
+    DIFFERENCE,
     DIVERGED,
     IS_SIMULATED,
     PAIR,
@@ -30,7 +31,7 @@ SMALL = Table(
     [
         TASK,
         *PAIR,
-        *interval_columns("delta", "difference", "a − b"),
+        *interval_columns(DIFFERENCE, "difference", "a − b"),
         Column("p", "two-sided", "p", p_text),
         Column("n", "patients", "patients", COUNT),
         Column("kind", "of figure", "kind", names={"x": "the x"}),

@@ -1,5 +1,7 @@
 """Similarity of networks: stages against timm's own, equal and random sources, trainings of 04_transfer."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -155,6 +157,54 @@ def test_a_study_without_the_question_or_without_such_settings(found):
     assert empty.empty and not similarity_findings(study, empty)
     study = study.model_copy(update={"similarity": Similarity(tasks=[TASK], after="top10")})
     assert {run.train for run in stages_runs(study, TASK)} == {"frozen"}
+
+
+def test_a_network_that_diverged_is_compared_with_none_and_said(found, monkeypatch):
+    study, table = found
+
+    def one_lost(*given):
+        own = carry_out(*given)
+        lost = (own.runs["source"] == "radiology") & (own.runs["train"] == "all")
+        said = own.predictions.copy()
+        rows = said["run"].isin(own.runs["run"][lost])
+        no_numbers = np.full(len(said[POOLED][0]) // 4, np.nan, np.float32).tobytes()
+        said.loc[rows, POOLED] = no_numbers
+        return replace(own, runs=own.runs.assign(diverged=lost), predictions=said)
+
+    monkeypatch.setattr("radlib.questions.similarity.carry_out", one_lost)
+    results = load_results(study)
+    again = similarity(study, results)
+    said = "1 of 1 runs of radiology diverged"
+    assert set(line(again, AFTER, "radiology", "random")["diverged"]) == {said}
+    kept = again[again["diverged"].isna()].drop(columns="diverged")
+    sound = table[(table["state"] == BEFORE) | ~table[["one", "other"]].eq("radiology").any(axis=1)]
+    pd.testing.assert_frame_equal(
+        kept.reset_index(drop=True), sound.reset_index(drop=True), check_dtype=False
+    )
+    words = [one.verdict for one in similarity_findings(study, again)]
+    assert words[1] == f"no verdict: {said}" and not words[0].startswith("no verdict")
+    stages_figure(study, again, TASK)
+    results.runs["diverged"] = results.runs["source"] == "radiology"
+    of_radiology = again[["one", "other"]].eq("radiology").any(axis=1)
+    assert similarity(study, results)["delta"][of_radiology].isna().all()
+    plt.close("all")
+
+
+def test_stages_are_numbered_from_the_image_on_in_every_network(found):
+    """The second network has stages of other names, and the first one's pooled features before them."""
+    study, _ = found
+    other = "test_resnet"
+    for seed, source in enumerate(("radiology", "photographs")):
+        weights = load_weights(study.model_copy(update={"seed": seed}), "random", other)
+        save_weights(study.model_file(source, other), weights.state, Preprocessing())
+    both = {SMALL: study.backbones[SMALL], other: study.backbones[SMALL]}
+    asked = {"similarity": Similarity(tasks=[TASK], after="top10"), "backbones": both}
+    table = similarity(study.model_copy(update=asked), load_results(study))
+    for name in both:
+        own = table[(table["backbone"] == name) & (table["one"] == DRAWS[0]) & (table["other"] == DRAWS[1])]
+        expected = [*stage_names(timm.create_model(name)), POOLED]
+        assert own["module"].tolist() == expected
+        assert own["stage"].tolist() == list(range(1, len(expected) + 1))
 
 
 def test_class_and_register_tokens_are_no_places():

@@ -76,6 +76,7 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
         ({"transfer.patience": {"top": 3}}, "patience names 'top', of which epochs has no entry"),
         ({"segment.patience": {"all": 3}}, "patience names 'all', of which epochs has no entry"),
         ({"segment.tasks": ["moon"]}, "'segment.tasks.0': names 'moon'; allowed: thyroid_us"),
+        ({"segment.tasks": ["acl_mri_same"]}, "'segment.tasks.0': names 'acl_mri_same'; allowed: thyroid"),
         (
             {"segment.replicates": 0},
             "'segment.replicates': Input should be greater than or equal to 1, got 0",

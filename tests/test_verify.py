@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -30,6 +31,7 @@ from radlib.questions.ranking import RANKS
 from radlib.questions.validity.coverage import VALIDITY, coverage_table
 from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive
+from radlib.report.findings import TABLES
 from radlib.report.origin import differences
 from radlib.report.verify import verify
 from radlib.run.commands import main
@@ -279,7 +281,7 @@ def test_a_report_without_predictions_says_what_can_be_checked(copy):
         (f"results/{TASK}/runs.parquet", "cut", "runs.parquet is damaged .* git restore"),
         ("provenance.json", "cut", "provenance.json is damaged .* git restore"),
         ("auc.csv", "empty", "auc.csv is no table .* git restore"),
-        ("dvc.lock", "words", "dvc.lock is damaged; .* git restore"),
+        ("dvc.lock", "words", "dvc.lock is damaged .* git restore"),
         ("params.yaml", "words", "was made by another version of this library .* make study STUDY="),
     ],
 )
@@ -392,13 +394,26 @@ def test_a_second_training_may_move_a_quarter_of_the_half_width(tmp_path):
         for name, line in (("one", row), ("two", row | changes)):
             pd.DataFrame([line]).to_csv(tmp_path / f"{name}.csv", index=False)
         paths = tmp_path / "one.csv", tmp_path / "two.csv"
-        return agreement.compare("x.csv", *paths, agreement.second_training).verdict
+        return agreement.compare("auc.csv", *paths, partial(agreement.second_training, table=AUC)).verdict
 
     # Half width 0.08, a quarter of it 0.02.
     assert judged() == "identical"
     assert judged(delta="0.119") == judged(ci_low="0.001", p_value="0.04") == "within tolerance"
     assert judged(delta="0.121") == judged(ci_high="0.21") == judged(n_images="8") == judged(task="b")
     assert judged(task="b") == "different"
+
+
+@pytest.mark.parametrize("file", ["auc.csv", "overall.csv", "dice.csv", "confounds.csv"])
+def test_a_second_training_may_move_every_figure_of_a_table(tmp_path, file):
+    """By a thousandth; by a tenth it is another result."""
+    path, table = REPOSITORY / "reports" / "demo" / file, next(t for t in TABLES if t.file == file)
+    report = pd.read_csv(path)
+    figures = report.select_dtypes(float).columns.difference(["equivalence"])
+    for factor, verdict in ((1.001, "within tolerance"), (1.1, "different")):
+        again = report.assign(**{name: factor * report[name] for name in figures})
+        again.to_csv(tmp_path / file, index=False, float_format="%.6g")
+        tolerance = partial(agreement.second_training, table=table)
+        assert agreement.compare(file, path, tmp_path / file, tolerance).verdict == verdict
 
 
 def test_a_report_of_notebooks_with_overrides_does_not_hold(copy):

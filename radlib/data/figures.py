@@ -42,6 +42,8 @@ def card(config: Corpus | Task, prepared: Prepared) -> str:
     places = sorted({name.rpartition("/")[0] for name in meta["classes"]} - {""})
     known = _NAMED if report["patients_published"] else _GUESSED if report["patients_guessed"] else _UNKNOWN
     parts = split_check(prepared.manifest, unit).iloc[0, : len(PARTS)]
+    marked = int(prepared.manifest["has_mask"].sum())
+    empty = int(prepared.manifest["empty_mask"].sum()) if "empty_mask" in prepared.manifest else 0
     rows = {
         "title": config.title,
         "publisher": "drawn by radlib.simulate; no real patient" if config.simulated else config.publisher,
@@ -65,11 +67,11 @@ def card(config: Corpus | Task, prepared: Prepared) -> str:
         ),
         f"how {unit} are known": _PICTURES if unit == "pictures" else known,
         "parts of the first fold": ", ".join(f"{count:,} {part}" for part, count in parts.items()),
-        "lesion masks": (report["with_mask"] or report["empty_masks"])
+        "lesion masks": marked + empty
         and _pieces(
-            (report["with_mask"], "images have one"),
-            (report["empty_masks"], "have one that marks nothing: no lesion, or one outside the picture"),
-            (report["without_mask"], "have none and take no part where masks are needed"),
+            (marked, "images have one"),
+            (empty, "have one that marks nothing: no lesion, or one outside the picture"),
+            (report["kept"] - marked - empty, "have none and take no part where masks are needed"),
         ),
         "to be looked at": " ".join(report["looks"]),
         "packed as": f"{config.size} x {config.size} px, {'colour' if config.colour else 'grey'}, 8 bits, "

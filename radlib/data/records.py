@@ -107,6 +107,13 @@ def choose_from(study: Study, dataset: str, records: list[Record]) -> Chosen:
     """
     config = study.dataset(dataset)
     ignore = config.options.get("ignore", [])
+    classes = sorted({r.class_name for r in records if r.class_name})
+    unknown = [name for name in ignore if name not in classes]
+    if unknown:
+        raise UserError(
+            f"dataset '{dataset}': option 'ignore' names {listed(map(repr, unknown))}, which is no class; "
+            f"found: {listed(map(repr, classes))}"
+        )
     twice = [name for name, count in Counter(r.image_id for r in records).items() if count > 1]
     if twice:
         raise UserError(f"dataset '{dataset}': image {twice[0]} is listed twice; keep one of them")

@@ -78,11 +78,12 @@ def read_exams(
     """
     if isinstance(include, str) or set(include) - set(KINDS):
         raise UserError(f"include is {include!r}; give a list of these words: {', '.join(KINDS)}")
-    files = list(list_all(folder)[0].values())
-
+    by_name, unusable = list_all(folder)
+    files = list(by_name.values())
     found = every(lambda file: _picture(file, wanted, salt, include), files, "reading headers", progress)
     pictures = pd.DataFrame([one for one in found if isinstance(one, Picture)], columns=Picture._fields)
     reasons = Counter(one for one in found if isinstance(one, str))
+    reasons.update(record.drop for record in unusable)
     if pictures.empty and not reasons[NOT_NAMED]:
         raise UserError(
             f"{folder} holds no DICOM picture among {len(files)} files; name the folder of the exams"

@@ -43,7 +43,7 @@ def read_annotations(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} has the unknown column {listed(unknown)}; allowed: {', '.join(allowed)}")
     if table.empty:
         raise UserError(f"{path} has no row below its columns; write one per finding")
-    table = table.reindex(columns=allowed, fill_value="").apply(lambda cells: cells.str.strip())
+    table = table.reindex(columns=allowed, fill_value="")
     numbered = table["frame"].str.fullmatch(r"[0-9]*")
     for wrong, what, remedy in (
         *((table[column] == "", f"no {column}", "fill it in or delete the line") for column in NEEDED),
@@ -101,7 +101,8 @@ def readings_of(annotations: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFra
     if len(twice):
         names = (twice["uid"] + " by " + twice["reader"]).unique()
         raise UserError(f"annotated twice by one reader: {listed(names)}; keep one row of each")
-    return found.drop_duplicates([*IMAGE, "reader"]).reset_index(drop=True)
+    closest = found.groupby(["picture", "reader"])["level"].transform("min")
+    return found[found["level"] == closest].reset_index(drop=True)
 
 
 def place(readings: pd.DataFrame, taxonomy: Taxonomy) -> tuple[pd.DataFrame, dict[str, int], int]:

@@ -1,5 +1,6 @@
 """What 00_database shows: tables of what is written, figures, and an example where there are no exams."""
 
+import re
 import secrets
 import shutil
 from pathlib import Path
@@ -75,7 +76,7 @@ def counts(database: Database) -> pd.DataFrame:
 
 def study_lines(out: Path, size: int = 224) -> str:
     """The lines of params.yaml that make a corpus, and a source, of the database."""
-    name = "".join(c if c.isalnum() else "_" for c in out.name.lower())
+    name = re.sub("[^a-z0-9]", "_", out.name.lower()).lstrip("_0123456789") or "database"
     return f"""sources: [{name}, imagenet]      # and the others that you compare
 
 corpora:

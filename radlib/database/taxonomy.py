@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from radlib.datasets.grey import ToBytes, own_range, windowed
 from radlib.errors import UserError, listed
-from radlib.study.common import Strict
+from radlib.study.common import Strict, fault_of
 from radlib.study.files import read_params
 
 SHIPPED = Path(__file__).parent / "taxonomy.yaml"
@@ -50,9 +50,13 @@ class Taxonomy(Strict):
 
     @model_validator(mode="after")
     def _one_meaning(self) -> "Taxonomy":
-        for (code, name), region in self.regions.items():
-            if region.window is None and self.modalities[code].window is None:
+        for code, name in self.regions:
+            window = self.window_of(code, name)
+            if window is None:
                 raise ValueError(f"{code}/{name} has no window, nor has {code}")
+            low, high = window.percentiles if isinstance(window, Percentiles) else (0, 100)
+            if not 0 <= low < high <= 100:
+                raise ValueError(f"{code}/{name}: percentiles {low:g} and {high:g} must ascend from 0 to 100")
         self._labels  # noqa: B018 (a finding of two labels is an error now, not at its first use)
         ultrasound = [region.labels for (code, _), region in self.regions.items() if code == "US"]
         held = Counter(label for labels in ultrasound for label in labels)
@@ -95,8 +99,8 @@ class Taxonomy(Strict):
     def region_of(self, modality: str, texts: tuple[str, ...]) -> str | None:
         """The region in the first of the header's texts that names exactly one; None where none does."""
         regions = self.modalities[modality].regions
-        for text in texts:
-            said = f" {_words(text)} "
+        for text in filter(None, map(_words, texts)):
+            said = f" {text} "
             named = [n for n in regions if any(f" {_words(word)} " in said for word in regions[n].words)]
             if len(named) == 1:
                 return named[0]
@@ -136,9 +140,10 @@ def read_taxonomy(path: Path = SHIPPED) -> Taxonomy:
         return Taxonomy.model_validate(read_params(path))
     except ValidationError as exc:
         error = exc.errors()[0]
-        key = ".".join(str(part) for part in error["loc"])
-        what = error["msg"].removeprefix("Value error, ")
-        raise UserError(f"{path.name}: {f'{key}: ' if key else ''}{what}; compare it with {SHIPPED}") from exc
+        key = ".".join(map(str, error["loc"]))
+        raise UserError(
+            f"{path.name}: {f'{key}: ' if key else ''}{fault_of(error)}; compare it with {SHIPPED}"
+        ) from exc
 
 
 def _plain(finding: str) -> str:
@@ -147,4 +152,4 @@ def _plain(finding: str) -> str:
 
 def _words(text: str) -> str:
     """Capital words, whatever stood between them: `abdomen^liver` is ABDOMEN LIVER."""
-    return " ".join(re.findall(r"[A-Z0-9]+", text.upper()))
+    return " ".join(re.findall(r"[^\W_]+", text.upper()))

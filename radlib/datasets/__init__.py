@@ -107,10 +107,8 @@ def read(
     """
     if layout not in READERS:
         raise UserError(f"no layout '{layout}'; allowed: {', '.join(READERS)}, simulated_...")
-    reader, given = (
-        READERS[layout],
-        {"salt": salt, "progress": progress, "read_layout": partial(read, salt=salt)},
-    )
+    reader = READERS[layout]
+    given = {"salt": salt, "progress": progress, "read_layout": partial(read, salt=salt)}
     taken = inspect.signature(reader).parameters.keys() & given
     if "salt" in taken and "salt" in options:
         raise UserError(

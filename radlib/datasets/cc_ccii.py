@@ -11,19 +11,12 @@ from radlib.datasets.files import below
 from radlib.datasets.lists import read_list, split_files
 from radlib.datasets.record import Record
 
-LISTS = split_files("folds/sarscovid2_{part}.csv")
+_LISTS = split_files("folds/sarscovid2_{part}.csv")
 _CLASSES = {"CP": "CP", "NCP": "NCP"}
 
 
-def read(path: Path, *, csv: str | dict[str, str] = LISTS, images: str = "images") -> list[Record]:
-    """One record per listed slice.
-
-    Args:
-        path: the folder that holds the lists and the images.
-        csv: one list, which the study then splits by its own rule; or train, validation and test lists, whose
-            split is used; without it the authors' three in `folds/`.
-        images: the folder below `path` that `imgpath` starts from.
-    """
-    found = read_list(path, csv, ["imgpath", "pid", "label"], filled=["pid"])
-    files = below(path / images, found.names, found.where)
+def read(path: Path) -> list[Record]:
+    """One record per slice of the authors' three lists in `folds/`; `imgpath` starts from `images/`."""
+    found = read_list(path, _LISTS, ["imgpath", "pid", "label"], filled=["pid"])
+    files = below(path / "images", found.names, found.where)
     return found.records(files, found.rows["label"], _CLASSES, found.rows["pid"])

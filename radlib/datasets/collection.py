@@ -1,7 +1,7 @@
 """Several published sets as one corpus, each class named modality/region/label, as RadImageNet's are."""
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -60,18 +60,15 @@ def read(
 
 
 def _taken(name: str, asked: PublishedSet, found: list[Record], salt: str) -> list[Record]:
-    classes = asked.classes
-    there = Counter(record.class_name for record in found if not record.drop)
-    for published in classes.keys() - there.keys():
-        raise UserError(
-            f"set '{name}' has no class '{published}'; it has: {', '.join(map(str, sorted(there, key=str)))}"
-        )
     images = defaultdict(list)
     for record in found:
-        if not record.drop and record.class_name in classes:
+        if not record.drop:
             images[record.class_name].append(record.image_id)
-    kept = {one for some in images.values() for one in _drawn(some, asked.most, salt)}
-    return [_renamed(name, record, classes, kept) for record in found]
+    missing = sorted(asked.classes.keys() - images.keys())
+    if missing:
+        raise UserError(f"set '{name}' has no class '{missing[0]}'; it has: {', '.join(sorted(images))}")
+    kept = {one for published in asked.classes for one in _drawn(images[published], asked.most, salt)}
+    return [_renamed(name, record, asked.classes, kept) for record in found]
 
 
 def _drawn(image_ids: list[str], most: int | None, salt: str) -> list[str]:

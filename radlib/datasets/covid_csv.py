@@ -11,22 +11,18 @@ from radlib.datasets.lists import read_list, split_files
 from radlib.datasets.patients import patient_in, patient_pattern
 from radlib.datasets.record import Record
 
-LISTS = split_files("folds/covid19_{part}.csv")
+_LISTS = split_files("folds/covid19_{part}.csv")
 _CLASSES = {"negative": "negative", "positive": "positive"}
 
 
-def read(
-    path: Path, *, csv: str | dict[str, str] = LISTS, patient: str = r"^(.+)-\d+_", images: str = ""
-) -> list[Record]:
-    """One record per listed slice.
+def read(path: Path, *, patient: str = r"^(.+)-\d+_") -> list[Record]:
+    """One record per slice of the authors' three lists in `folds/`; `filename` starts from `path`.
 
     Args:
-        path, csv: as for `cc_ccii`.
         patient: regular expression, searched in the file's name; its first group is the patient.
-        images: the folder below `path` that `filename` starts from.
     """
     pattern = patient_pattern(patient)
-    found = read_list(path, csv, ["filename", "label"])
-    files = below(path / images, found.names, found.where)
+    found = read_list(path, _LISTS, ["filename", "label"])
+    files = below(path, found.names, found.where)
     patients = [patient_in(name, pattern) for name in found.names]
     return found.records(files, found.rows["label"], _CLASSES, patients)

@@ -68,7 +68,8 @@ def _read_case(name: str, files: dict[str, FileRef], path: Path) -> tuple[str, d
         number, drawing = ((mark.findtext(tag) or "").strip() for tag in ("image", "svg"))
         if drawing:
             image = f"{where.stem}_{number}"
-            outlines[image] = Outline(_polygons(drawing, where), f"{where}, image {number}")
+            before = outlines[image].polygons if image in outlines else ()
+            outlines[image] = Outline(before + _polygons(drawing, where), f"{where}, image {number}")
     return label, outlines
 
 

@@ -9,7 +9,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import BinaryIO
 import numpy as np
 import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import read_partial
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -28,7 +27,6 @@ from radlib.datasets.patients import patient_key
 from radlib.datasets.record import FileRef
 from radlib.errors import UserError, explained
 
-_PATIENT, _SOP_CLASS = 0x00100020, 0x00080016
 # The first group of a file without a preamble: file meta, or identification in either byte order.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -43,15 +41,13 @@ warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
 
 @dataclass(frozen=True, slots=True)
 class DicomRef:
-    """One picture of a DICOM file.
+    """The picture of a DICOM file.
 
     window: centre and width in modality units (Hounsfield for CT), or None for the header's own.
-    frame: which frame of a multi-frame file, from 0; None refuses such files.
     """
 
     file: FileRef
     window: Window | None = None
-    frame: int | None = None
 
     @property
     def name(self) -> str:
@@ -60,16 +56,13 @@ class DicomRef:
     def read_pixels(self) -> tuple[np.ndarray, str, str]:
         """See `PixelsRef`; uint8 (H, W) or (H, W, 3)."""
         data = self.file.read_bytes()
-        pixels, rule = decode(data, self.name, self.window, self.frame)
+        pixels, rule = decode(data, self.name, self.window)
         return pixels, hashlib.sha256(data).hexdigest(), rule
 
 
-def dicom_refs(
-    root: Path, images: list[str], where: Path, window: Window | None, frame: int | None
-) -> list[DicomRef]:
+def dicom_refs(root: Path, images: list[str], where: Path, window: Window | None) -> list[DicomRef]:
     """The pictures that the table `where` names, without their ending `.dcm`; see `below`."""
-    files = below(root, [f"{image}.dcm" for image in images], where)
-    return [DicomRef(file, window, frame) for file in files]
+    return [DicomRef(file, window) for file in below(root, [f"{image}.dcm" for image in images], where)]
 
 
 def decode(
@@ -78,7 +71,7 @@ def decode(
     """The picture in the bytes of a DICOM file, and the rules that made it.
 
     Args:
-        window: see `radlib.datasets.grey.to_grey`. frame: as for `DicomRef`.
+        window: see `radlib.datasets.grey.to_grey`. frame: which of several, from 0; None where there is one.
     Returns:
         uint8 (H, W) or (H, W, 3); for example "RescaleSlope and RescaleIntercept, window of the header".
     Raises:
@@ -89,7 +82,9 @@ def decode(
         header = _read(io.BytesIO(data))
         frames = int(header.get("NumberOfFrames") or 1)
         if frames > 1 and frame is None:
-            raise UserError(f"{name} holds {frames} frames; choose one by the option 'frame', counted from 0")
+            raise UserError(
+                f"{name} holds {frames} frames; export the one that is meant to a file of its own"
+            )
         index = frame or 0
         if index >= frames:
             raise UserError(f"{name} holds {frames} frames, counted from 0: there is no frame {index}")
@@ -102,7 +97,7 @@ def decode(
         return to_grey(stored, header, index, window, name)
 
 
-def _read(handle: BinaryIO, read: Callable = pydicom.dcmread, **options) -> pydicom.Dataset:
+def _read(handle: BinaryIO, **options) -> pydicom.Dataset:
     """A DICOM file; InvalidDicomError where it has no preamble, and nothing else tells that it is DICOM."""
     head = handle.read(132)
     handle.seek(0)
@@ -110,7 +105,7 @@ def _read(handle: BinaryIO, read: Callable = pydicom.dcmread, **options) -> pydi
     try:
         if not whole and head[:2] not in _FIRST_GROUPS:
             raise InvalidDicomError
-        header = read(handle, force=True, **options)
+        header = pydicom.dcmread(handle, force=True, **options)
         if not whole and UID(header.SOPClassUID).type != "SOP Class":
             raise InvalidDicomError
     except _BROKEN as exc:
@@ -132,13 +127,11 @@ def read_header(file: FileRef, keywords: Iterable[str]) -> pydicom.Dataset | Non
 
 
 def patient_of(file: FileRef, salt: str) -> tuple[str, str]:
-    """Salted hashes of a file's patient id and of its key (see `radlib.datasets.patients`).
-
-    Reading stops at the id, for there may be a million headers.
-    """
-    with named_faults(file.name), file.open() as handle:
-        until = {"stop_when": lambda tag, vr, length: tag > _PATIENT, "specific_tags": [_SOP_CLASS, _PATIENT]}
-        header = _read(handle, read_partial, **until)
+    """Salted hashes of a file's patient id and of its key (see `radlib.datasets.patients`)."""
+    header = read_header(file, ["PatientID"])
+    with named_faults(file.name):
+        if header is None:
+            raise InvalidDicomError("not DICOM")
         patient = str(header.get("PatientID") or "").strip()
     if not patient:
         raise UserError(f"{file.name} names no patient (PatientID); images of one patient could be parted")

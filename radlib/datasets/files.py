@@ -6,6 +6,7 @@ for an image.
 """
 
 import os
+import posixpath
 import re
 import unicodedata
 import zipfile
@@ -18,7 +19,8 @@ from radlib.errors import UserError, explained, listed
 
 _IMAGE = re.compile(r"\.(png|jpe?g|jpe|jfif|bmp|dib|tiff?|webp|gif|pgm|ppm|jp2|tga)")
 _MASK = re.compile(
-    r"(?P<image>.*?)(?:^|[ _.-])(?:masks?(?:[ _-]?\(?\d+\)?)?|seg|segmentation|gt|ground[ _-]?truth|label)",
+    r"(?P<image>.*?)(?:^|[ _.-])"
+    r"(?:masks?(?:[ _-]?\(?(?P<number>\d+)\)?)?|seg|segmentation|gt|ground[ _-]?truth|label)",
     re.I,
 )
 _CALLED_IMAGE = re.compile(r"(?P<image>.*?)(?:^|[ _.-])(?:image|img|original|raw)", re.I)
@@ -110,9 +112,9 @@ def below(root: Path, names: Iterable[str], where: Path) -> list[FileRef]:
     """
     refs, held, absent, index = [], {}, [], None
     for name in names:
-        folder, _, file = name.rpartition("/")
+        folder, file = posixpath.split(name)
         if folder not in held:
-            if name.startswith("/") or ".." in folder.split("/"):
+            if folder.startswith("/") or ".." in folder.split("/"):
                 raise UserError(f"'{name}' points outside {root}; list only files below that folder")
             here = root / folder
             held[folder] = frozenset(os.listdir(here) if here.is_dir() else ())  # noqa: PTH208 (strings are cheap)
@@ -154,29 +156,34 @@ def split_masks(names: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     Raises:
         UserError: a mask that fits several images.
     """
-    images, masks = defaultdict(list), []
+    images, masks, partners, orphans = defaultdict(list), [], {}, []
     for name in names:
-        place, stem, is_mask = _place(name)
+        place, stems, is_mask = _place(name)
         if is_mask:
-            masks.append((name, place, stem))
+            masks.append((name, place, stems))
             continue
-        images[place, stem].append(name)
-        if found := _CALLED_IMAGE.fullmatch(stem):
-            images[place, found["image"]].append(name)
-    partners, orphans = {name: [] for named in images.values() for name in named}, []
-    for name, place, stem in masks:
-        fitting = images.get((place, stem), [])
+        partners[name] = []
+        for stem in stems:
+            images[place, stem].append(name)
+    for name, place, stems in masks:
+        fitting = [image for stem in stems for image in images[place, stem]]
         if len(fitting) > 1:
             raise UserError(f"{name} is the mask of {fitting[0]} or of {fitting[1]}; rename one of these")
         (partners[fitting[0]] if fitting else orphans).append(name)
     return partners, orphans
 
 
-def _place(name: str) -> tuple[tuple[str, ...], str, bool]:
-    """Folders without those that only say what lies in them, the image's stem, and whether it is a mask."""
+def _place(name: str) -> tuple[tuple[str, ...], list[str], bool]:
+    """Folders without those that only say what lies in them, stems of the image, and whether it is a mask."""
     top, *inner = name.lower().split("/")[:-1] or [""]
     stem = PurePosixPath(name.lower()).stem
-    found = _MASK.fullmatch(stem)
     others = [folder for folder in inner if not _MASK_FOLDER.fullmatch(folder)]
     place = (top, *(folder for folder in others if not _IMAGE_FOLDER.fullmatch(folder)))
-    return place, found["image"] if found else stem, found is not None or len(others) < len(inner)
+    if called := _MASK.fullmatch(stem):
+        # P1_mask_2 is the second mask of P1, or the mask of P1_2.
+        numbered = [f"{called['image']}_{called['number']}"] if called["number"] else []
+        return place, [called["image"], *numbered], True
+    if len(others) < len(inner):
+        return place, [stem], True
+    called = _CALLED_IMAGE.fullmatch(stem)
+    return place, [stem, called["image"]] if called else [stem], False

@@ -22,7 +22,6 @@ def read(
     patient: str | None = None,
     consecutive: bool = False,
     labels: dict[str, str] | None = None,
-    classes: list[str] | None = None,
 ) -> list[Record]:
     """One record per file but masks, which go to their images; the first folder below `root` is the class.
 
@@ -33,12 +32,11 @@ def read(
             holds a `/`, in the path below `root`: `([^/]+)/[^/]+$` takes the folder of an image.
         consecutive: of one class, files whose whole names are numbers that follow one another are of one
             patient: files numbered through were often cut from one scan.
-        labels: folder name -> class; without it the folder's name is the class.
-        classes: folders that must be there.
+        labels: folder that must be there -> class; without it the folder's name is the class.
     """
     files, unused = list_all(path, root)
     folders = sorted({normalize("NFC", name.split("/")[0]) for name in files if "/" in name})
-    missing = [name for name in [*(labels or {}), *(classes or [])] if str(name) not in folders]
+    missing = [name for name in labels or {} if name not in folders]
     if missing:
         raise UserError(
             f"no class folder '{missing[0]}' in {path / root}; it has: {', '.join(folders)}; "

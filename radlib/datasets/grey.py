@@ -1,14 +1,6 @@
-"""Stored values of a DICOM picture to 8-bit grey, by stated rules and with pydicom's arithmetic.
+"""Stored values of a DICOM picture to 8-bit grey, with pydicom's arithmetic.
 
-1. Stored values become modality units by the modality's table, or else by rescale slope and intercept;
-   where only one of the two is there, the other changes nothing (slope 1, intercept 0).
-2. Units become 0..255 by the window that the caller gives, else by the first window of the header, else by
-   its VOI table, else over the picture's own range.
-3. MONOCHROME1, in which low means bright, is inverted.
-4. Padding, which no scanner measured, counts for no range and is black.
-
-Objects of several frames hold such values for each frame in functional groups, which go before the header's.
-
+The rules are in docs/database.md: modality units, window, MONOCHROME1, padding; functional groups of a frame.
 Sources: DICOM PS3.3 C.11.1 (modality), C.11.2 (window and its functions, VOI table), C.7.6.16 (functional
 groups), C.7.5.1.1.2 (padding), C.7.6.3.1.2 (photometric interpretation).
 """

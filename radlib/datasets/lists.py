@@ -26,9 +26,8 @@ def split_files(pattern: str) -> dict[str, str]:
 
 
 def read_table(path: Path, columns: list[str], filled: Iterable[str] = ()) -> pd.DataFrame:
-    """A csv as text (leading zeros and the word None survive), with the columns that are needed.
+    """A csv as text (see `read_cells`) with the columns that are needed; empty rows are left out.
 
-    Commas, semicolons or tabs part the cells, whichever shows the columns; empty rows are left out.
     Row i of the index is line i + 2 of the file.
 
     Args:
@@ -37,7 +36,7 @@ def read_table(path: Path, columns: list[str], filled: Iterable[str] = ()) -> pd
         UserError: no such file, not a table, or a column that is missing, there twice, or not filled.
     """
     cells = read_cells(path, columns)
-    header = cells.iloc[0].str.strip().tolist()
+    header = cells.iloc[0].tolist()
     for column in columns:
         if header.count(column) != 1:
             how = "two columns" if column in header else "no column"
@@ -48,7 +47,7 @@ def read_table(path: Path, columns: list[str], filled: Iterable[str] = ()) -> pd
     table = cells.iloc[1:].set_axis(header, axis=1).set_axis(range(len(cells) - 1), axis=0)
     table = table[(table != "").any(axis=1)]
     for column in (name for name in filled if name in table):
-        empty = table.index[table[column].str.strip() == ""]
+        empty = table.index[table[column] == ""]
         if len(empty):
             raise UserError(
                 f"{path}: line {empty[0] + 2} has no '{column}'; fill it in or delete the row, or patients "
@@ -58,9 +57,10 @@ def read_table(path: Path, columns: list[str], filled: Iterable[str] = ()) -> pd
 
 
 def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Every cell of a csv as text, its first line too, which says how many cells a line has.
+    """Every cell of a csv as text (leading zeros and the word None survive), without blanks around it.
 
-    `columns` are names in the first line, if it is a header: they tell what parts the cells.
+    The first line is among them, and says how many cells a line has. Commas, semicolons or tabs part the
+    cells: whichever shows most of `columns`, which are names in the first line, if it is a header.
     """
     if not path.exists():
         raise UserError(f"no table {path}; download it with the images or correct the option")
@@ -85,7 +85,7 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
             f"{path} cannot be read as csv ({reason}); mend that line: the first line is the header, and "
             f"no other has more cells (a '{separator}' at its end makes one, or one in text without quotes)"
         ) from exc
-    return cells.fillna("")
+    return cells.fillna("").apply(lambda column: column.str.strip())
 
 
 def _separator(header: str, columns: Sequence[str]) -> str:
@@ -100,15 +100,12 @@ def _separator(header: str, columns: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Listing:
-    """A published list of images, each image once; all cells are text.
-
-    where: the file or files, for messages. parts: None where the list is no split.
-    """
+    """The images of the authors' split files, each once; cells are text. where: the files, for messages."""
 
     rows: pd.DataFrame
     names: list[str]
     where: Path
-    parts: Parts | None
+    parts: Parts
 
     def records(
         self,
@@ -124,33 +121,43 @@ class Listing:
                 patient,
                 class_of(label, classes, f"{self.where}: image {name}"),
                 image,
-                parts=self.parts[name] if self.parts else None,
+                parts=self.parts[name],
             )
             for name, image, label, patient in zip(self.names, images, labels, patients, strict=True)
         ]
 
 
 def read_list(
-    root: Path, files: str | dict[str, str], columns: list[str], filled: Iterable[str] = ()
+    root: Path,
+    files: dict[str, str],
+    columns: list[str],
+    filled: Iterable[str] = (),
+    called: Callable[[str], str] = str,
 ) -> Listing:
-    """The rows of one csv, or of the authors' split files, whose parts come with them.
+    """The rows of the authors' split files, whose parts come with them.
 
     Args:
-        files: one csv below `root`, or one for each of train, validation and test; `{fold}` is the number of
-            a fold.
+        files: a csv below `root` for each of train, validation and test; `{fold}` is the number of a fold.
         columns: those that are needed, the image's name first; rows that differ in others are one.
         filled: columns in which no cell may be empty, where there are such.
+        called: makes the image's name, by which rows are compared, of what stands in the first column.
     Raises:
         UserError: see `read_table`; a part that has no file; rows of one image that contradict each other, or
             lie in two parts of one fold.
     """
-    if isinstance(files, str):
-        where, parts, rows = root / files, None, read_table(root / files, columns, filled)
-    else:
-        split = _read_split(root, files, columns, filled)
-        where, parts = root / " or ".join(files.values()), _parts_of(split, columns[0])
-        rows = pd.concat([table for *_, table in split], ignore_index=True)
-    rows = one_row_each(rows, columns, where)
+    if set(files) != set(PARTS):
+        raise UserError(
+            f"the list of split files needs the keys {', '.join(PARTS)}; it has: {', '.join(map(str, files))}"
+        )
+    split = []
+    for fold, number in enumerate(_fold_numbers(root, files["train"])):
+        for part in PARTS:
+            path = root / files[part].replace("{fold}", number)
+            table = read_table(path, columns, filled)
+            table = table.loc[:, table.columns.isin([*columns, *filled])]
+            split.append((fold, part, path, table.assign(**{columns[0]: table[columns[0]].map(called)})))
+    parts, where = _parts_of(split, columns[0]), root / " or ".join(files.values())
+    rows = one_row_each(pd.concat([table for *_, table in split], ignore_index=True), columns, where)
     return Listing(rows, rows[columns[0]].tolist(), where, parts)
 
 
@@ -174,14 +181,17 @@ def with_folds(
     """The records, with the parts of the authors' split files if `folds` says so.
 
     Args:
-        files, column: the split files, their column of image names, whose folders and endings do not count.
+        files, column: the split files, their column of image names, of which `stem` is the name.
         listed_as: the name of an image there.
     """
     if folds == "own":
         return records
-    parts = read_parts(root, files, column)
-    stems = {PurePosixPath(name).stem: of_image for name, of_image in parts.items()}
-    return with_parts(records, stems, listed_as)
+    return with_parts(records, read_list(root, files, [column], called=stem).parts, listed_as)
+
+
+def stem(name: str) -> str:
+    """A file's name without its folders and its ending."""
+    return PurePosixPath(name).stem
 
 
 def with_parts(records: list[Record], parts: Parts, listed_as: Callable[[str], str] = str) -> list[Record]:
@@ -193,32 +203,10 @@ def with_parts(records: list[Record], parts: Parts, listed_as: Callable[[str], s
     ]
 
 
-def read_parts(root: Path, files: dict[str, str], column: str) -> Parts:
-    """The parts of the authors' split files; arguments and errors as in `read_list`."""
-    return _parts_of(_read_split(root, files, [column]), column)
-
-
-def _read_split(
-    root: Path, files: dict[str, str], columns: list[str], filled: Iterable[str] = ()
-) -> list[tuple[int, str, Path, pd.DataFrame]]:
-    """Fold (from 0), part, file and table of every split file."""
-    if set(files) != set(PARTS):
-        raise UserError(
-            f"the list of split files needs the keys {', '.join(PARTS)}; it has: {', '.join(map(str, files))}"
-        )
-    found = []
-    for fold, number in enumerate(_fold_numbers(root, files["train"])):
-        for part in PARTS:
-            path = root / files[part].replace("{fold}", number)
-            found.append((fold, part, path, read_table(path, columns, filled)))
-    return found
-
-
 def _parts_of(split: list[tuple[int, str, Path, pd.DataFrame]], column: str) -> Parts:
+    """The parts of every image, from fold (from 0), part, file and table of every split file."""
     parts: Parts = {}
-    shared: dict[
-        tuple, dict[int, str]
-    ] = {}  # one dictionary for all images of like parts: there are millions
+    shared: dict[tuple, dict[int, str]] = {}  # one for all images of like parts: there are millions
     for fold, part, path, table in split:
         for name in table[column]:
             known = parts.get(name, {})

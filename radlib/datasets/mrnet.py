@@ -11,7 +11,6 @@ from 0 too; their lists do not say).
 """
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +18,6 @@ from annotated_types import Ge
 from pydantic import StrictInt
 
 from radlib.datasets.arrays import ArrayRow, open_array
-from radlib.datasets.files import below
 from radlib.datasets.lists import Folds, class_of, read_cells, read_list, split_files
 from radlib.datasets.record import Record
 from radlib.errors import UserError
@@ -40,23 +38,21 @@ def read(
     plane: Literal["sagittal", "coronal", "axial"] = "sagittal",
     slices: Annotated[StrictInt, Ge(1)] | Literal["authors"] = 1,
     folds: Folds = "own",
-    exported: bool = False,
 ) -> list[Record]:
     """One record per chosen slice, of class negative or positive.
 
     Args:
         slices: how many around the middle, or "authors": those of `folds/[meniscus_]train_fold1.csv`, ...
         folds: "own" or, with the authors' slices, "authors": their five folds too.
-        exported: with the authors' slices, take them from their `images/*.png` and not from the volumes.
     """
     if slices == "authors":
         if finding not in _LISTS or plane != "sagittal":
             raise UserError(
                 "the authors picked sagittal slices for acl and meniscus only; give 'slices' a number"
             )
-        return _picked(path, finding, folds, exported)
-    if folds == "authors" or exported:
-        raise UserError("options 'folds: authors' and 'exported' need 'slices: authors'")
+        return _picked(path, finding, folds)
+    if folds == "authors":
+        raise UserError("option 'folds: authors' needs 'slices: authors'")
     return [
         Record(f"{exam}_{plane}_{index}", exam, label, ArrayRow(path / part / plane / f"{exam}.npy", index))
         for part in ("train", "valid")
@@ -71,7 +67,7 @@ def _exams(file: Path) -> list[tuple[str, str]]:
     if table.shape[1] != 2:
         raise UserError(f"{file} has {table.shape[1]} columns; expected exam and label, without a header")
     lines = table.to_numpy().tolist()
-    return [(exam, class_of(label.strip(), _CLASSES, f"{file}: exam {exam}")) for exam, label in lines]
+    return [(exam, class_of(label, _CLASSES, f"{file}: exam {exam}")) for exam, label in lines]
 
 
 def _middle(file: Path, count: int) -> range:
@@ -84,33 +80,25 @@ def _middle(file: Path, count: int) -> range:
     return range(first, first + count)
 
 
-def _picked(path: Path, finding: str, folds: str, exported: bool) -> list[Record]:
+def _picked(path: Path, finding: str, folds: str) -> list[Record]:
+    """The slices that the authors list, out of the volumes; an exam lies in train or in valid."""
     pattern, *columns = _LISTS[finding]
     found = read_list(path, split_files(pattern), columns)
-    matches = [_PICKED.fullmatch(name) for name in found.names]
-    if None in matches:
-        name = found.names[matches.index(None)]
-        raise UserError(
-            f"{found.where}: '{name}' is not images/<exam>_sagittal_<slice>.png; download it again"
-        )
-    slices = [(match.group(1), int(match.group(2))) for match in matches]
-    images = below(path, found.names, found.where) if exported else _slices(path, slices, found.where)
-    patients = [exam for exam, _ in slices]
-    records = found.records(images, found.rows[columns[1]].str.strip(), _CLASSES, patients)
-    return [
-        replace(
-            record, image_id=f"{exam}_sagittal_{index}", parts=record.parts if folds == "authors" else None
-        )
-        for record, (exam, index) in zip(records, slices, strict=True)
-    ]
-
-
-def _slices(path: Path, picked: list[tuple[str, int]], where: Path) -> list[ArrayRow]:
-    """Slices of the volumes; an exam lies in train or in valid."""
     volumes = {f.stem: f for part in ("train", "valid") for f in (path / part / "sagittal").glob("*.npy")}
-    for exam, _ in picked:
+    records = []
+    for name, label in zip(found.names, found.rows[columns[1]], strict=True):
+        picked = _PICKED.fullmatch(name)
+        if not picked:
+            raise UserError(
+                f"{found.where}: '{name}' is not images/<exam>_sagittal_<slice>.png; download it again"
+            )
+        exam, index = picked.group(1), int(picked.group(2))
         if exam not in volumes:
             raise UserError(
-                f"{where} names exam {exam}, but neither train/ nor valid/ of {path} has its volume"
+                f"{found.where} names exam {exam}, but neither train/ nor valid/ of {path} has its volume"
             )
-    return [ArrayRow(volumes[exam], index) for exam, index in picked]
+        class_name = class_of(label, _CLASSES, f"{found.where}: image {name}")
+        parts = found.parts[name] if folds == "authors" else None
+        image = ArrayRow(volumes[exam], index)
+        records.append(Record(f"{exam}_sagittal_{index}", exam, class_name, image, parts=parts))
+    return records

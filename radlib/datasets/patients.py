@@ -50,11 +50,10 @@ def checked(records: list[Record], spellings: str | None = None) -> list[Record]
         UserError: one patient for all images, or ids that spreadsheets or typists have changed.
     """
     named = [record for record in records if record.patient_id is not None]
-    patients = [record.patient_id for record in named]
-    first: dict[str, Record] = {}
-    for record in named:
-        first.setdefault(record.patient_id, record)
-    keys = {p: r.patient_key or patient_key(p, f"image {r.image_id}") for p, r in first.items()}
+    patients, keys = [record.patient_id for record in named], {}
+    for patient, record in zip(patients, named, strict=True):
+        if patient not in keys:
+            keys[patient] = record.patient_key or patient_key(patient, f"image {record.image_id}")
     if len(named) == len(records) > 1 and len(keys) == 1:
         raise UserError(
             f"all images are of one patient, '{patients[0]}', so they cannot be split; correct the column or "
@@ -62,8 +61,8 @@ def checked(records: list[Record], spellings: str | None = None) -> list[Record]
         )
     check_floats(keys, check_option(spellings))
     spelt = one_spelling(patients, [keys[p] for p in patients], [r.image_id for r in named], spellings)
-    new = {record.image_id: one for record, one in zip(named, spelt, strict=True) if one != record.patient_id}
-    return [replace(r, patient_id=new[r.image_id]) if r.image_id in new else r for r in records]
+    new = {patient: one for patient, one in zip(patients, spelt, strict=True) if one != patient}
+    return [replace(r, patient_id=new[r.patient_id]) if r.patient_id in new else r for r in records]
 
 
 def one_spelling(

@@ -23,14 +23,9 @@ PATIENT = "patient_id"
 _PATH = re.compile(r"radiology_ai/((?:MR|CT)/[^/]+/[^/]+|US/[^/]+)/[^/]+")
 
 
-def read(path: Path, *, csv: dict[str, str] = FILES) -> list[Record]:
-    """One record per row of the three tables, with the part that its table stands for.
-
-    Args:
-        path: the folder that holds the tables and `radiology_ai/`.
-        csv: other names of the tables: train, validation, test.
-    """
-    found = read_list(path, csv, ["filename", "label"], filled=[PATIENT])
+def read(path: Path) -> list[Record]:
+    """One record per row of the three tables, with the part that its table stands for."""
+    found = read_list(path, FILES, ["filename", "label"], filled=[PATIENT])
     rows = found.rows.reindex(columns=["label", PATIENT])
     files = below(path, found.names, found.where)
     records = []
@@ -38,7 +33,7 @@ def read(path: Path, *, csv: dict[str, str] = FILES) -> list[Record]:
         # One string per class and patient for all images: at 1.35 million, copies would take gigabytes.
         class_name = intern(_class(name, found.where))
         person = intern(patient) if isinstance(patient, str) else None
-        drop = "" if label.strip() else "no label"
+        drop = "" if label else "no label"
         records.append(Record(name, person, None if drop else class_name, file, (), found.parts[name], drop))
     return records
 

@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from radlib.errors import UserError
+from radlib.errors import explained
 
 _BROKEN = (OSError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
 
@@ -34,11 +34,9 @@ class FileRef:
 
     def read_bytes(self) -> bytes:
         """The file's bytes; UserError names the file where it cannot be read."""
-        try:
-            with self.open() as handle:
-                return handle.read()
-        except _BROKEN as exc:
-            raise UserError(f"cannot read {self.name} ({exc}); put a whole copy in its place") from exc
+        whole = "put a whole copy in its place"
+        with explained(_BROKEN, f"cannot read {self.name}", whole), self.open() as handle:
+            return handle.read()
 
 
 class PixelsRef(Protocol):

@@ -10,7 +10,7 @@ minutes for all 752 803; `subset` takes fewer images. With the authors' split, p
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from radlib.datasets.dicom import dicom_refs, hashed_patient, patient_of
 from radlib.datasets.grey import Window
@@ -22,6 +22,7 @@ from radlib.datasets.lists import (
     read_list,
     read_table,
     split_files,
+    stem,
     with_parts,
 )
 from radlib.datasets.record import Record
@@ -39,7 +40,6 @@ def read(
     path: Path,
     *,
     window: Window | None = None,
-    frame: int | None = None,
     subset: int | None = None,
     leave_out: list[str] | None = None,
     folds: Folds = "own",
@@ -55,7 +55,6 @@ def read(
 
     Args:
         window: centre and width in Hounsfield units, for example [40, 80]; else each header's own.
-        frame: which frame of a file that holds several, from 0; the published files hold one.
         subset: so many images, those whose names have the smallest SHA-256: random, but always the same.
         leave_out: images that are damaged as published.
         folds: "own" (the study's rule) or "authors" (their one split, in `folds/`).
@@ -71,7 +70,7 @@ def read(
         raise UserError(f"option 'leave_out' names '{name}', which {path / TABLE} does not list; correct it")
     chosen = sorted(labels, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:subset]
     names = sorted(set(chosen) - unusable)
-    images = dicom_refs(path / IMAGES, names, path / TABLE, window, frame)
+    images = dicom_refs(path / IMAGES, names, path / TABLE, window)
     parts = None
     if folds == "own":
         files = [image.file for image in images]
@@ -101,10 +100,6 @@ def _labels(file: Path) -> dict[str, str]:
 
 def _authors(path: Path, salt: str) -> tuple[dict[str, tuple[str, str]], Parts]:
     """Hash and key of the patient, and parts, by image."""
-    found = read_list(path, _FOLDS, ["dir", "pid"], filled=["pid"])
-    stems = [PurePosixPath(name).stem for name in found.names]
-    patients = {
-        stem: hashed_patient(patient, salt, f"image {stem}")
-        for stem, patient in zip(stems, found.rows["pid"], strict=True)
-    }
-    return patients, {stem: found.parts[name] for stem, name in zip(stems, found.names, strict=True)}
+    found = read_list(path, _FOLDS, ["dir", "pid"], filled=["pid"], called=stem)
+    listed = zip(found.names, found.rows["pid"], strict=True)
+    return {image: hashed_patient(pid, salt, f"image {image}") for image, pid in listed}, found.parts

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from radlib.datasets.dicom import dicom_refs
 from radlib.datasets.grey import Window
-from radlib.datasets.lists import Folds, read_list, split_files, with_folds
+from radlib.datasets.lists import Folds, class_of, one_row_each, read_table, split_files, with_folds
 from radlib.datasets.record import Record
 from radlib.errors import UserError, explained
 
@@ -27,20 +27,21 @@ _CLASSES = {"0": "negative", "1": "positive"}
 _FOLDS = split_files("folds/{part}.csv")
 
 
-def read(
-    path: Path, *, window: Window | None = None, frame: int | None = None, folds: Folds = "own"
-) -> list[Record]:
+def read(path: Path, *, window: Window | None = None, folds: Folds = "own") -> list[Record]:
     """One record per image, positive where any row says so.
 
     Args:
         window: centre and width; without it the header's own, else the image's whole range.
-        frame: which frame of a file that holds several, from 0; the published files hold one.
         folds: "own" (the study's rule) or "authors" (their one split, in `folds/`).
     """
-    found = read_list(path, TABLE, ["patientId", "Target"])
-    images = dicom_refs(path / IMAGES, found.names, found.where, window, frame)
-    people = _people(path / MAPPING, found.names)
-    records = found.records(images, found.rows["Target"], _CLASSES, people)
+    table, columns = path / TABLE, ["patientId", "Target"]
+    rows = one_row_each(read_table(table, columns), columns, table)
+    names = rows["patientId"].tolist()
+    images, people = dicom_refs(path / IMAGES, names, table, window), _people(path / MAPPING, names)
+    records = [
+        Record(name, person, class_of(target, _CLASSES, f"{table}: image {name}"), image)
+        for name, person, target, image in zip(names, people, rows["Target"], images, strict=True)
+    ]
     return with_folds(records, path, _FOLDS, "filename", folds)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from radlib.datasets.files import below, split_masks
-from radlib.datasets.lists import class_of, read_parts, read_table, with_parts
+from radlib.datasets.lists import class_of, read_list, read_table, with_parts
 from radlib.datasets.record import FileRef, Record
 from radlib.errors import UserError, explained
 
@@ -22,7 +22,6 @@ def read(
     labels: dict[str, str] | None = None,
     images: str = "",
     folds: dict[str, str] | None = None,
-    folds_image: str | None = None,
     file: str = "{image}",
 ) -> list[Record]:
     """One record per row of the csv.
@@ -34,14 +33,12 @@ def read(
             masks of one image separated by `;`. An ending may be left out.
         labels: label value -> class; without it the label is the class. An empty label is no label.
         images: folder below `path` that the names start from.
-        folds: the authors' split files, part -> file name with `{fold}`; matched by the image's name.
-        folds_image: column of image names in them, if not `image`.
+        folds: the authors' split files, part -> file name with `{fold}`; they have the column `image`, too.
         file: the file's name where the csv shortens it: `{image:0>3}.png` finds 007.png for 7.
     """
     where, folder = path / csv, path / images
     columns = list(dict.fromkeys(name for name in (image, label, patient, mask) if name))
     table = read_table(where, columns, filled=[image, patient])
-    table = table[columns].apply(lambda cells: cells.str.strip())
     if table.empty:
         raise UserError(f"{where} has no row below its header; write one per image")
     names = table[image].tolist()
@@ -67,7 +64,7 @@ def read(
         )
         for name, person, said, ref, own in zip(names, patients, table[label], files, masks, strict=True)
     ]
-    return with_parts(records, read_parts(path, folds, folds_image or image)) if folds else records
+    return with_parts(records, read_list(path, folds, [image]).parts) if folds else records
 
 
 def _check_once(names: list[str], files: list[FileRef], where: Path) -> None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import diverged, estimate_columns
+from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
 from radlib.seeds import seed_of
 from radlib.show.findings import HIGHER, LOWER, Finding, direction, finding_of
 from radlib.show.style import UNDECIDED, intervals, legend_above, source_colours, source_handles, unit_squares
@@ -47,7 +47,7 @@ CALIBRATION = Table(
         ),
         Column("source", "the source", "source", source_title),
         Column("against", "the source whose figure is subtracted, if any", "minus", source_title),
-        *interval_columns("value", "the figure, or its difference", "value", ".3f"),
+        *interval_columns(_VALUE, "the figure, or its difference", "value", ".3f"),
         Column("reference", "what chance gives", "by chance", ".3f"),
         Column("bins", "of equal numbers", "bins", COUNT),
         Column("n_runs", "runs", "runs", COUNT),
@@ -95,13 +95,12 @@ def measure(study: Study, results: Results) -> dict[str, dict[str, Measured]]:
 def _measure(study: Study, results: Results, task: str, runs: pd.DataFrame) -> Measured:
     folds = results.scores(task, runs)
     thresholds = [group["val_threshold"].to_numpy(float) for _, group in runs.groupby("fold")]
-    bins, options = number_of_bins(folds), study.compare
-    seed = seed_of(study.seed, "bootstrap", task)
+    bins, drawn = number_of_bins(folds), patients_drawn(study, task)
     perfect = ece_if_perfect(folds, bins, seed_of(study.seed, "perfect", task))
     return Measured(
-        figures=bootstrap_figures(folds, thresholds, bins, options.resamples, seed),
+        figures=bootstrap_figures(folds, thresholds, bins, **drawn),
         references={"brier": _always_the_share(folds), "ece": perfect, "balanced_accuracy": 0.5},
-        curve=reliability(folds, bins, options.resamples, seed),
+        curve=reliability(folds, bins, **drawn),
         runs=runs,
         about={"bins": bins, "n_runs": len(runs), **tested(folds)},
     )
@@ -141,14 +140,14 @@ def calibration_table(study: Study, found: dict[str, dict[str, Measured]]) -> pd
         mean = estimate_columns(study, mean_of(differences, study.compare.confidence), _VALUE)
         about = {"source": a, "against": b, "diverged": diverged(*of_all)}
         rows.append({"task": MEAN, "figure": figure} | about | mean)
-    table = CALIBRATION.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    table = CALIBRATION.frame(rows, study)
     return table.astype(dict.fromkeys(["bins", "n_runs", *(column.name for column in COUNTS)], "Int64"))
 
 
 def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) -> Figure:
     """One panel per task, one line per source: share of positives against mean score, bin by bin."""
     titles = [task_title(study, task) for task in found]
-    figure, panels, _, _ = unit_squares(study, titles, "mean score", "share of positives")
+    figure, panels = unit_squares(study, titles, "mean score", "share of positives")
     colours = source_colours(study)
     for panel, sources in zip(panels, found.values(), strict=True):
         # A little to the side, so that intervals of different sources do not hide each other.
@@ -165,29 +164,32 @@ def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) ->
 
 def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
     """A panel per figure: headline difference of every task and the mean, coloured as the better source."""
-    pair, colours = tuple(study.compare.headline), source_colours(study)
+    pair, colours = study.compare.headline, source_colours(study)
     rows = table[table["against"].notna()]
     marks = []
     for row in rows.to_dict("records"):
-        mean, word = row["task"] == MEAN, direction(row["ci_low"], row["ci_high"])
-        better = pair[word != _BETTER[row["figure"]]] if word in (HIGHER, LOWER) else None
-        mark = {"marker": "D" if mean else "o", "filled": better is not None}
-        mark |= {"panel": FIGURE_TITLES[row["figure"]].replace(" at the", "\nat the"), "colour": UNDECIDED}
-        mark |= {"row": MEAN if mean else task_title(study, row["task"])}
-        marks.append(row | mark | ({"colour": colours[better]} if better else {}))
-    found = intervals(study, pd.DataFrame(marks), "difference", line=0, across=len(FIGURES))
+        word = direction(row["ci_low"], row["ci_high"])
+        shown = word in (HIGHER, LOWER) and pd.isna(row.get("diverged"))
+        mark = {
+            "panel": FIGURE_TITLES[row["figure"]].replace(" at the", "\nat the"),
+            "row": task_title(study, row["task"]),
+            "colour": colours[pair[word != _BETTER[row["figure"]]]] if shown else UNDECIDED,
+            "filled": shown,
+            "marker": "D" if row["task"] == MEAN else "o",
+        }
+        marks.append(row | mark)
+    figure, _ = intervals(study, pd.DataFrame(marks), "difference", line=0, across=len(FIGURES))
     said = "filled where it excludes 0, in the colour of the better source"
     title = f"{pair_title(study, pair)}, with {study.compare.confidence:.0%} interval over patients\n({said})"
-    legend_above(found.figure, source_handles(study, pair, marker="o", ms=5), title=title)
-    return found.figure
+    legend_above(figure, source_handles(study, pair, marker="o", ms=5), title=title)
+    return figure
 
 
 def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline difference of every figure, mean over tasks; and whether scores err beyond chance."""
     if table.empty:
         return []
-    pair = pair_title(study, tuple(study.compare.headline))
-    found = []
+    pair, found = pair_title(study, study.compare.headline), []
     for row in table[table["task"] == MEAN].to_dict("records"):
         word = direction(row["ci_low"], row["ci_high"])
         if word in (HIGHER, LOWER):

@@ -12,7 +12,6 @@ are of the first pretraining of each network.
 
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,11 +23,22 @@ from radlib.machines.workers import Advance
 from radlib.networks.features import NOTHING
 from radlib.networks.weights import Preprocessing, Weights
 from radlib.progress import progress
-from radlib.questions.verdicts import diverged, estimate_columns
-from radlib.seeds import seed_of
+from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.style import forest, of_pair
-from radlib.show.table import ABOUT, MEAN, ORIGIN, PAIR, TASK, Column, Table, hidden, interval_columns
+from radlib.show.table import (
+    COUNTS,
+    MEAN,
+    N_TASKS,
+    ORIGIN,
+    PAIR,
+    RUNS,
+    TASK,
+    Column,
+    Table,
+    hidden,
+    interval_columns,
+)
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
@@ -41,8 +51,15 @@ from radlib.training.transfer import TransferGroup
 OWN, SHARED, ONE_SIDED = "own", "shared", "one-sided"
 ROC, FLATTENED = "roc", "flattened"
 METRICS = {ROC: "ROC AUC", FLATTENED: "micro-averaged"}
-CELLS = list(product((OWN, SHARED, ONE_SIDED), METRICS))
+# Which preprocessing the networks of either source are shown.
+SHOWN = {
+    OWN: {"a": OWN, "b": OWN},
+    SHARED: {"a": SHARED, "b": SHARED},
+    ONE_SIDED: {"a": OWN, "b": SHARED},
+}
+CELLS = list(product(SHOWN, METRICS))
 DIFFERENCE, SHIFT = "difference", "shift"
+FIGURES = [(DIFFERENCE, *CELLS[0])] + [(what, *cell) for cell in CELLS[1:] for what in (DIFFERENCE, SHIFT)]
 NOTHING_ASKED = "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study."
 _A, _B, _DELTA = ("a", "a_low", "a_high"), ("b", "b_low", "b_high"), ("delta", "ci_low", "ci_high")
 CONFOUNDS = Table(
@@ -59,32 +76,25 @@ CONFOUNDS = Table(
             "preprocessing",
         ),
         Column("metric", "AUC of the positive class, or of both columns", "AUC", names=METRICS),
-        *interval_columns("a", "source a", "a", ".3f", *_A[1:]),
-        *interval_columns("b", "source b", "b", ".3f", *_B[1:]),
-        *interval_columns("delta", "source a minus source b", "a − b"),
+        *interval_columns(_A, "source a", "a", ".3f"),
+        *interval_columns(_B, "source b", "b", ".3f"),
+        *interval_columns(_DELTA, "source a minus source b", "a − b"),
         Column("p_value", "two-sided, of 0"),
-        *hidden(*ABOUT),
+        *hidden(N_TASKS, *COUNTS, RUNS),
         *ORIGIN,
     ],
     index=4,
 )
 
 
-class Crossed(NamedTuple):
-    """The same runs with the weights' own and with the shared preprocessing."""
-
-    own: Results
-    shared: Results
-
-
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """One task and pair. found: what, preprocessing and metric -> source a, source b, and a - b."""
+    """One task and pair. aucs: by metric, preprocessing and side; runs: by preprocessing and side."""
 
     task: str
     pair: tuple[str, str]
-    found: dict[tuple[str, str, str], tuple[Estimate, ...]]
-    runs: list[pd.DataFrame]  # of a and b, with the weights' own and with the shared preprocessing
+    aucs: dict[tuple[str, str, str], Estimate]
+    runs: dict[tuple[str, str], pd.DataFrame]
     counts: pd.Series
 
 
@@ -112,14 +122,15 @@ class SharedGroup(TransferGroup):
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         shared = Preprocessing(**study.confounds.shared.model_dump())
         super().__init__(study, task, packed, replace(weights, preprocessing=shared), advance)
-        self.masked = NOTHING  # only scores are asked for, so no map is made
+        if self.weights.digest != weights.digest:  # else 04_transfer may read them, and it asks for maps
+            self.masked = NOTHING
 
     # These are runs of 04_transfer where the own preprocessing is the shared one.
     like = TransferGroup
 
 
-def cross(study: Study) -> Crossed:
-    """Read the runs with own preprocessing, and train those with the shared one that the store lacks.
+def cross(study: Study) -> dict[str, Results]:
+    """Read the runs with `OWN` preprocessing, and train those with the `SHARED` one that the store lacks.
 
     Raises:
         UserError: results, data or weights are missing or damaged, or results are of other data.
@@ -134,10 +145,10 @@ def cross(study: Study) -> Crossed:
     for task in tasks:
         if set(own.of_task(task)["data_digest"]) != set(shared.of_task(task)["data_digest"]):
             raise UserError(f"the results of task '{task}' are of another version of its data; {REMEDY}")
-    return Crossed(own, shared)
+    return {OWN: own, SHARED: shared}
 
 
-def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
+def compare_cells(study: Study, crossed: dict[str, Results]) -> pd.DataFrame:
     """`CONFOUNDS`: a row per task, pair and cell, and one for what each cell shifts; then means over tasks.
 
     `difference` rows have the AUC of both sources and their difference in a cell. `shift` rows have the same
@@ -148,65 +159,63 @@ def compare_cells(study: Study, crossed: Crossed) -> pd.DataFrame:
     """
     measured = [
         found
-        for task in progress(crossed.own.tasks, description="bootstrap")
+        for task in progress(crossed[OWN].tasks, description="bootstrap")
         for pair in pairs_of(study)
         if (found := _measure(study, crossed, task, pair)) is not None
     ]
     of_pairs = [[one for one in measured if one.pair == pair] for pair in pairs_of(study)]
     measured += [_mean(study, some) for some in of_pairs if len(some) > 1]
     rows = [row for found in measured for row in _rows(study, found)]
-    return CONFOUNDS.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    return CONFOUNDS.frame(rows, study)
 
 
 @of_task
-def _measure(study: Study, crossed: Crossed, task: str, pair: tuple[str, str]) -> _Measured | None:
-    """All cells of one task and pair, or None where the sources have no frozen run in common."""
+def _measure(study: Study, crossed: dict, task: str, pair: tuple[str, str]) -> _Measured | None:
+    """One task and pair, or None where the sources have no frozen run in common."""
     runs, scores = {}, {}
-    for preprocessing, results in ((OWN, crossed.own), (SHARED, crossed.shared)):
+    for preprocessing, results in crossed.items():
         for side, some in zip("ab", paired_runs(results.of_task(task), pair), strict=True):
             if some.empty:
                 return None
             runs[preprocessing, side], scores[preprocessing, side] = some, results.scores(task, some)
-    # The seed of 05_auc: the very patients that its intervals resample.
-    seed, found = seed_of(study.seed, "bootstrap", task), {}
-    by_metric = {
-        metric: bootstrap_mean_auc(scores, study.compare.resamples, seed, flattened=metric == FLATTENED)
-        for metric in METRICS
-    }
-    for preprocessing, metric in CELLS:
-        a = by_metric[metric][SHARED if preprocessing == SHARED else OWN, "a"]
-        b = by_metric[metric][OWN if preprocessing == OWN else SHARED, "b"]
-        found[DIFFERENCE, preprocessing, metric] = here = (a, b, a - b)
-        if (preprocessing, metric) != CELLS[0]:
-            first = found[DIFFERENCE, *CELLS[0]]
-            found[SHIFT, preprocessing, metric] = tuple(x - y for x, y in zip(here, first, strict=True))
+    aucs = {}
+    for metric in METRICS:
+        found = bootstrap_mean_auc(scores, **patients_drawn(study, task), flattened=metric == FLATTENED)
+        aucs |= {(metric, *key): auc for key, auc in found.items()}
     counts = pd.Series({"n_tasks": 1, **tested(scores[OWN, "a"]), "n_runs": len(runs[OWN, "a"])})
-    return _Measured(task, pair, found, list(runs.values()), counts)
+    return _Measured(task, pair, aucs, runs, counts)
 
 
 def _mean(study: Study, some: list[_Measured]) -> _Measured:
     """Mean over tasks, each counting the same; tasks are resampled independently, as in 05_auc."""
-    found = {}
-    for key in some[0].found:
-        of_tasks = zip(*(one.found[key] for one in some), strict=True)
-        found[key] = tuple(mean_of(estimates, study.compare.confidence) for estimates in of_tasks)
-    runs = [pd.concat(side) for side in zip(*(one.runs for one in some), strict=True)]
-    return _Measured(MEAN, some[0].pair, found, runs, sum(one.counts for one in some))
+    confidence = study.compare.confidence
+    aucs = {key: mean_of([one.aucs[key] for one in some], confidence) for key in some[0].aucs}
+    runs = {key: pd.concat([one.runs[key] for one in some]) for key in some[0].runs}
+    return _Measured(MEAN, some[0].pair, aucs, runs, sum(one.counts for one in some))
 
 
 def _rows(study: Study, measured: _Measured) -> list[dict]:
+    """A row per cell, and one for what it shifts against the first."""
     a, b = measured.pair
     about = {"task": measured.task, "source_a": a, "source_b": b, **measured.counts}
-    of_all = [measured.runs[0::2], measured.runs[1::2]]
-    rows = []
-    for (what, preprocessing, metric), found in measured.found.items():
-        some = [runs[:1] for runs in of_all] if (what, preprocessing) == (DIFFERENCE, OWN) else of_all
-        lost = diverged(*map(pd.concat, some))
+    first, rows = _cell(measured, *CELLS[0]), []
+    for what, preprocessing, metric in FIGURES:
+        found, shown = _cell(measured, preprocessing, metric), [preprocessing]
+        if what == SHIFT:
+            found, shown = [x - y for x, y in zip(found, first, strict=True)], [preprocessing, OWN]
+        used = dict.fromkeys((SHOWN[one][side], side) for side in "ab" for one in shown)
+        lost = diverged(*map(measured.runs.get, used))
         row = {"what": what, "preprocessing": preprocessing, "metric": metric, "diverged": lost, **about}
         for names, one in zip((_A, _B, _DELTA), found, strict=True):
             row |= estimate_columns(study, one, names)
         rows.append(row | {"p_value": found[-1].p_value()})
     return rows
+
+
+def _cell(measured: _Measured, preprocessing: str, metric: str) -> tuple[Estimate, Estimate, Estimate]:
+    """AUC after source a, after source b, and their difference."""
+    a, b = (measured.aucs[metric, shown, side] for side, shown in SHOWN[preprocessing].items())
+    return a, b, a - b
 
 
 def majority_table(study: Study, results: Results) -> pd.DataFrame:

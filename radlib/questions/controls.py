@@ -14,6 +14,7 @@ control has passed: a run that diverged counts with an AUC of 0.5, which is what
 
 from dataclasses import dataclass
 from html import escape
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ from radlib.show.style import COLOURS, UNDECIDED, intervals
 from radlib.show.table import COUNTS, ORIGIN, PAIR, RUNS, SIDES, Column, Table, interval_columns
 from radlib.stats.bootstrap import bootstrap_delta, mean_auc
 from radlib.stats.estimate import students_interval
-from radlib.stats.folds import FoldScores
+from radlib.stats.folds import tested
 from radlib.study import Run, Study
 from radlib.study.common import RANDOM
 from radlib.study.datasets import Dataset, Task
@@ -37,6 +38,8 @@ from radlib.study.titles import pair_title, source_title
 from radlib.study.training import Setting
 from radlib.training.control_groups import GROUPS, ControlGroup, HeldOutGroup, PermutedGroup
 from radlib.training.grid import Finished, carry_out
+from radlib.training.results import Results, fold_predictions, paired_runs
+from radlib.training.transfer import predictions_of
 
 RANDOM_WEIGHTS, PERMUTED_LABELS, OWN_CLASSES = "random_weights", "permuted_labels", "own_classes"
 TITLES = {
@@ -58,7 +61,7 @@ CONTROLS = Table(
         Column("task", "name of the task or corpus that is tested"),
         *PAIR,
         Column("measure", "AUC, or a difference of AUC", "figure", names=MEASURES),
-        *interval_columns("value", "the figure", "value", ".3f"),
+        *interval_columns(_VALUE, "the figure", "value", ".3f"),
         Column("confidence", "of the interval", "confidence", ".2%"),
         Column("expected", "what the interval must do", "the interval"),
         Column("passed", "whether it does", "passed", names={True: "yes", False: "NO"}),
@@ -105,8 +108,8 @@ def run_controls(study: Study) -> Controlled:
     """
     rows = [*_random_weights(study), *_permuted_labels(study)] if study.controls.task else []
     rows += [_own_classes(study, corpus, source) for source, corpus in study.controls.positive.items()]
-    trainings = [pd.DataFrame({**row, "value": row["values"]})[TRAINING] for row in rows]
-    trainings = pd.concat(trainings, ignore_index=True) if rows else pd.DataFrame(columns=TRAINING)
+    trainings = pd.DataFrame(rows, columns=[*_KEYS, "values"]).explode("values", ignore_index=True)
+    trainings = trainings.astype({"values": float}).set_axis(TRAINING, axis=1)
     return Controlled(CONTROLS.frame(rows, simulated=study.simulated), trainings)
 
 
@@ -116,11 +119,10 @@ def _random_weights(study: Study) -> list[dict]:
     options = study.controls
     pairs = [(random_source(2 * i + 1), random_source(2 * i + 2)) for i in range(options.pairs)]
     here = _frozen_study(study, options.task, study.tasks[options.task])
-    sources = [source for pair in pairs for source in pair]
     backbones = options.backbones or list(study.backbones)
-    done = _carried_out(here, ControlGroup, sources, backbones, options.seeds[:1], "random weights")
-    mean = done.runs.groupby(["source", "backbone"])["test_auc"].mean()
-    sides = [np.array([mean[pair[i], name] for pair in pairs for name in backbones]) for i in (0, 1)]
+    done = _carried_out(here, ControlGroup, chain(*pairs), backbones, options.seeds[:1], "random weights")
+    means = done.runs.groupby(["source", "backbone"])["test_auc"].mean().unstack()[backbones]
+    sides = [means.loc[list(draws)].to_numpy().ravel() for draws in zip(*pairs, strict=True)]
     known = {"control": RANDOM_WEIGHTS, "task": options.task, "source_a": RANDOM, "source_b": RANDOM}
     lost = diverged(done.runs.assign(source=RANDOM))
     return [_negative(study, known, done, sides, len(done.runs) // 2, lost)]
@@ -131,7 +133,7 @@ def _permuted_labels(study: Study) -> list[dict]:
     task, pair = study.controls.task, study.compare.headline
     here = _frozen_study(study, task, study.tasks[task])
     backbones, seeds = _common_backbones(study, pair), study.controls.seeds
-    done = _carried_out(here, PermutedGroup, list(pair), backbones, seeds, "permuted labels")
+    done = _carried_out(here, PermutedGroup, pair, backbones, seeds, "permuted labels")
     wide = done.runs.pivot(index=["backbone", "fold", "seed"], columns="source", values="test_auc")
     rows = []
     for some in (pair[:1], pair[1:], pair):
@@ -165,27 +167,18 @@ def _own_classes(study: Study, task: str, source: str) -> dict:
     here = _frozen_study(study, task, Task(**about, negative=GROUPS[0], positive=GROUPS[1], folds=1))
     pair, options = (source, RANDOM), study.compare
     backbones, seeds = _common_backbones(study, pair), study.controls.seeds
-    done = _carried_out(here, HeldOutGroup, list(pair), backbones, seeds, f"own classes of {source}")
-    runs = [done.runs[done.runs["source"] == one].sort_values(["backbone", "seed"]) for one in pair]
-    a, b = (_fold_scores(done, some) for some in runs)
+    done = _carried_out(here, HeldOutGroup, pair, backbones, seeds, f"own classes of {source}")
+    results = Results(done.runs, {task: fold_predictions(task, done.runs, predictions_of(done))})
+    runs = paired_runs(done.runs, pair, ["backbone", "seed"])
+    a, b = (results.scores(task, some) for some in runs)
     seed = seed_of(study.seed, "controls", source, task)
-    found = bootstrap_delta([a], [b], options.resamples, seed, [runs[0]["backbone"].to_numpy()])
-    lost, values = diverged(*runs), runs[0]["test_auc"].to_numpy() - runs[1]["test_auc"].to_numpy()
+    found = bootstrap_delta(a, b, options.resamples, seed, [runs[0]["backbone"].to_numpy()])
+    lost, values = diverged(*runs), (runs[0]["test_auc"] - runs[1]["test_auc"]).to_numpy()
     row = {"control": OWN_CLASSES, "task": task, "source_a": source, "source_b": RANDOM, "measure": DELTA}
     row |= estimate_columns(study, found, _VALUE)
     row |= {"confidence": options.confidence, "expected": ABOVE, "resamples": options.resamples}
     row |= {"passed": row["ci_low"] > 0 and not lost, "diverged": lost, "values": values}
-    row |= {"auc_a": mean_auc([a]), "auc_b": mean_auc([b]), "n_runs": a.runs}
-    return row | {"n_patients": len(np.unique(a.patients))}
-
-
-def _fold_scores(done: Finished, runs: pd.DataFrame) -> FoldScores:
-    """Runs on the only fold, in their order."""
-    scores = done.predictions.pivot(index="image_id", columns="run", values="score")
-    about = done.predictions.drop_duplicates("image_id").set_index("image_id").loc[scores.index]
-    return FoldScores(
-        about["label"].to_numpy(), about["patient_id"].to_numpy(), scores[runs["run"]].to_numpy().T
-    )
+    return row | {"auc_a": mean_auc(a), "auc_b": mean_auc(b), "n_runs": len(values), **tested(a)}
 
 
 # What both share ------------------------------------------------------------------------------------------
@@ -193,34 +186,18 @@ def _frozen_study(study: Study, task: str, about: Task) -> Study:
     """The study with one task and one frozen setting, and without augmentation."""
     options = study.controls
     setting = Setting(train="frozen", lr=options.lr)
-    changes = {
-        "settings": [setting],
-        "epochs": {"frozen": options.epochs},
-        "patience": {},
-        "seeds": options.seeds,
-        "views": 1,
-    }
+    changes = {"settings": [setting], "epochs": {"frozen": options.epochs}, "patience": {}}
+    changes |= {"seeds": options.seeds, "views": 1}
     plain = about.model_copy(update={"augment": "none", "train": None, "external": None})
     transfer = study.transfer.model_copy(update=changes)
     return study.model_copy(update={"tasks": {task: plain}, "transfer": transfer})
 
 
-def _carried_out(
-    study: Study,
-    group: type[ControlGroup],
-    sources: list[str],
-    backbones: list[str],
-    seeds: list[int],
-    title: str,
-) -> Finished:
+def _carried_out(study: Study, group: type[ControlGroup], sources, backbones, seeds, title: str) -> Finished:
+    """Every source on every backbone, fold and seed of the only task."""
     (task,), lr = study.tasks, study.controls.lr
-    runs = [
-        Run(task, source, backbone, "frozen", lr, fold, seed)
-        for source in sources
-        for backbone in backbones
-        for fold in range(study.tasks[task].folds)
-        for seed in seeds
-    ]
+    each = product(sources, backbones, range(study.tasks[task].folds), seeds)
+    runs = [Run(task, source, backbone, "frozen", lr, fold, seed) for source, backbone, fold, seed in each]
     return carry_out(study, task, runs, group, title)
 
 
@@ -254,7 +231,7 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
         marker=["o" if row["passed"] else "X" for row in rows],
         **{name: found.table[name] - expected for name in _VALUE},
     )
-    figure, (panel,), _, _ = intervals(study, marks, "AUC minus 0.5, or difference in AUC", line=0)
+    figure, (panel,) = intervals(study, marks, "AUC minus 0.5, or difference in AUC", line=0)
     values = found.trainings["value"] - found.trainings["measure"].map(EXPECTED)
     # Of few trainings an interval may be wider than AUCs can differ.
     limit = min(1.1 * max(values.abs().max(), marks[list(_VALUE)].abs().max(axis=None)), 1)
@@ -273,12 +250,10 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
 
 def figure_title(study: Study, row: dict) -> str:
     """`Breast US, permuted labels: Radiology − Photographs`; what a row of the table is about."""
-    about = f"{study.dataset(row['task']).title}, {TITLES[row['control']]}"
-    if row["control"] == RANDOM_WEIGHTS:
-        return f"{about}: difference"
-    if row["measure"] == AUC:
-        return f"{about}: {source_title(study, row['source_a'])}"
-    return f"{about}: {pair_title(study, (row['source_a'], row['source_b']))}"
+    a, b = row["source_a"], row["source_b"]
+    of = source_title(study, a) if row["measure"] == AUC else pair_title(study, (a, b))
+    of = "difference" if row["control"] == RANDOM_WEIGHTS else of
+    return f"{study.dataset(row['task']).title}, {TITLES[row['control']]}: {of}"
 
 
 def control_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
@@ -301,11 +276,8 @@ def controls_box(study: Study, table: pd.DataFrame) -> str:
     items = ""
     for found, row in zip(control_findings(study, failed), failed.to_dict("records"), strict=True):
         what = f"{found.subject.removeprefix('Control. ')}: {with_interval(found, row['confidence'])}"
-        lost = unless_diverged("", row.get("diverged"))
-        why = (
-            lost
-            or f"the interval should be one that {row['expected']}, and is not. {_MEANING[row['control']]}"
-        )
+        why = f"the interval should be one that {row['expected']}, and is not. {_MEANING[row['control']]}"
+        why = unless_diverged(why, row.get("diverged"))
         items += f"<li>{escape(f'{what}; {why}')}.</li>"
     return (
         f'<div style="{_BOX}"><b>A CONTROL FAILED ({len(failed)} of {len(table)} figures).</b> Do not rely '

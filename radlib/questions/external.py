@@ -14,9 +14,9 @@ by the rule of `radlib.data.overlap`, or who are named like one of its patients,
 theirs.
 """
 
-import json
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -26,15 +26,16 @@ from radlib.data.overlap import find, thumbnails_of
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
 from radlib.questions.auc.compute import bootstrap_pair, what_is_resampled
+from radlib.questions.patients import audit_of
 from radlib.questions.verdicts import (
-    corrected,
+    after_holm,
     difference_columns,
     diverged,
     estimate_columns,
-    too_few_resamples,
+    patients_drawn,
+    source_aucs,
     verdicts,
 )
-from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
@@ -59,18 +60,14 @@ EXTERNAL = Table(
         common.TASK,
         Column("external", "the external set", "external set", task_title),
         *common.PAIR,
-        *interval_columns(
-            "inside", "difference in AUC on the task's own test patients", INSIDE, "+.3f", *_INSIDE[1:]
-        ),
-        *interval_columns("delta", "the same on the external set", OUTSIDE),
+        *interval_columns(_INSIDE, "difference in AUC on the task's own test patients", INSIDE),
+        *interval_columns(common.DIFFERENCE, "the same on the external set", OUTSIDE),
         Column("p_value", "of it, two-sided"),
         common.P_HOLM,
         Column("p_tost", "of two one-sided tests of equivalence"),
         Column("p_tost_holm", "the same after Holm's correction"),
         Column("verdict", "on the external set, after Holm's correction", "verdict outside"),
-        *interval_columns(
-            "change", "difference in differences: outside minus inside", CHANGE, "+.3f", *_CHANGE[1:]
-        ),
+        *interval_columns(_CHANGE, "difference in differences: outside minus inside", CHANGE),
         Column("change_p", "two-sided, of no difference in differences"),
         Column("change_p_holm", "after Holm's correction", "p of it (Holm)", p_text),
         Column("inside_auc_a", "mean AUC inside after source a"),
@@ -106,7 +103,7 @@ def compare_external(study: Study, results: Results) -> External:
     Raises:
         UserError: data are missing, nobody of a class is left outside, or too few for an interval.
     """
-    rows, sources, notes = [], [pd.DataFrame()], []
+    rows, sources, notes = [], [], []
     resampled = {pair: what_is_resampled(results, pair) for pair in ordered_pairs(study)}
     for task in progress(list(results.external), description="external sets"):
         outside, about = only_outside(study, task, results.external[task])
@@ -121,13 +118,10 @@ def compare_external(study: Study, results: Results) -> External:
             if len(sides[0]):
                 both = resampled[pair] == BOTH
                 rows.append(about | _pair_row(study, results, task, sides, outside, both))
-        sources.append(_sources(study, results, task, outside))
-    table = pd.DataFrame(rows, columns=[*(column.name for column in EXTERNAL.columns), "least_p"])
-    notes += too_few_resamples(study, table, _FAMILY)
-    table = corrected(table, _FAMILY, _CORRECTED)
+        sources += _sources(study, results, task, outside)
+    table, few = after_holm(study, EXTERNAL, rows, _FAMILY, _CORRECTED)
     table["verdict"] = verdicts(study, table, "p_holm", "p_tost_holm")
-    same = {"resamples": study.compare.resamples, "simulated": study.simulated}
-    return External(EXTERNAL.frame(table.to_dict("records"), **same), pd.concat(sources), notes)
+    return External(EXTERNAL.frame(table.to_dict("records"), study), pd.DataFrame(sources), notes + few)
 
 
 def only_outside(study: Study, task: str, scored: FoldPredictions) -> tuple[FoldPredictions, dict]:
@@ -136,7 +130,8 @@ def only_outside(study: Study, task: str, scored: FoldPredictions) -> tuple[Fold
     manifests = [open_packed(study.dataset_dir(one)).manifest for one in (task, name)]
     here, there = (manifest["patient_id"] for manifest in manifests)
     copies, _ = find(thumbnails_of(study, name), thumbnails_of(study, task))
-    named = set(here) & set(there) if all(_names_patients(study, one) for one in (task, name)) else set()
+    both_name = all(audit_of(study, one)["patients_published"] for one in (task, name))
+    named = set(here) & set(there) if both_name else set()
     both = there.isin(named | set(there[copies]))
     counts = {"n_found": int(copies.sum()), "n_left_out": there[both].nunique(), "n_named": len(named)}
     left = scored.without(manifests[1]["image_id"][both].to_numpy())
@@ -147,10 +142,6 @@ def only_outside(study: Study, task: str, scored: FoldPredictions) -> tuple[Fold
             "people, give them other names, else name another set"
         )
     return left, {"task": task, "external": name, **counts}
-
-
-def _names_patients(study: Study, dataset: str) -> bool:
-    return json.loads((study.dataset_dir(dataset) / "audit.json").read_text())["patients_published"]
 
 
 @of_task
@@ -179,21 +170,16 @@ def _pair_row(study: Study, results: Results, task: str, sides, outside: FoldPre
 
 
 @of_task
-def _sources(study: Study, results: Results, task: str, outside: FoldPredictions) -> pd.DataFrame:
+def _sources(study: Study, results: Results, task: str, outside: FoldPredictions) -> list[dict]:
     """The AUC of each source, mean over all its own runs, inside and outside."""
-    runs = {source: some for source, some in results.of_task(task).groupby("source")}
-    sides = {
-        INSIDE: (task, {source: results.scores(task, some) for source, some in runs.items()}),
-        OUTSIDE: (study.tasks[task].external, {s: [outside.of(list(r["run"]))] for s, r in runs.items()}),
-    }
+    runs = dict(iter(results.of_task(task).groupby("source")))
+    inner = {source: results.scores(task, own) for source, own in runs.items()}
+    outer = {source: [outside.of(list(own["run"]))] for source, own in runs.items()}
     rows = []
-    for where, (patients, scores) in sides.items():
-        seed = seed_of(study.seed, "bootstrap", patients)
-        for source in (source for source in study.sources if source in runs):
-            found = bootstrap_mean_auc({source: scores[source]}, study.compare.resamples, seed)[source]
-            about = {"task": task, "source": source, "where": where}
-            rows.append(about | estimate_columns(study, found, ("auc", "ci_low", "ci_high")))
-    return pd.DataFrame(rows)
+    for where, name, scores in ((INSIDE, task, inner), (OUTSIDE, study.tasks[task].external, outer)):
+        aucs = bootstrap_mean_auc(scores, **patients_drawn(study, name))
+        rows += [{"task": task, "where": where} | row for row in source_aucs(study, aucs)]
+    return rows
 
 
 # What is shown --------------------------------------------------------------------------------------------
@@ -211,7 +197,7 @@ def sources_figure(study: Study, found: External) -> Figure:
         filled=some["where"] == INSIDE,
         colour=some["source"].map(style.source_colours(study)),
     )
-    figure = style.intervals(study, marks, "AUC", line=0.5, across=3, sharex=True).figure
+    figure, _ = style.intervals(study, marks, "AUC", line=0.5, across=3, sharex=True)
     grey = {"color": style.UNDECIDED, "lw": 1.6, "ms": 5}
     handles = [
         Line2D([], [], marker="o", label="inside: the task's own test patients", **grey),
@@ -225,35 +211,28 @@ def sources_figure(study: Study, found: External) -> Figure:
 def change_figure(study: Study, table: pd.DataFrame) -> Figure:
     """The difference inside, outside, and of both; the headline alone where all pairs are too many marks."""
     if 3 * len(table) > MOST_MARKS:
-        table = style.of_pair(table, tuple(study.compare.headline))
-    columns = {
-        INSIDE: dict(zip(_INSIDE, ("delta", "ci_low", "ci_high"), strict=True)),
-        OUTSIDE: {},
-        CHANGE: dict(zip(_CHANGE, ("delta", "ci_low", "ci_high"), strict=True)) | {"change_p_holm": "p_holm"},
-    }
+        table = style.of_pair(table, study.compare.headline)
+    table = table.assign(p_inside=np.nan).drop(columns="p_value")  # inside, no p was corrected
     parts = []
-    for what, names in columns.items():
-        rows = table.drop(
-            columns=["verdict", *(names and ["delta", "ci_low", "ci_high", "p_holm", "p_value"])]
-        )
-        rows = rows.rename(columns=names).assign(what=what)
-        parts.append(rows.assign(row=[f"{task_title(study, task)}: {what}" for task in rows["task"]]))
-    order = {task: number for number, task in enumerate(dict.fromkeys(table["task"]))}
-    marks = pd.concat(parts, ignore_index=True).sort_values("task", key=lambda t: t.map(order), kind="stable")
+    for what, names, p in (
+        (INSIDE, _INSIDE, "p_inside"),
+        (OUTSIDE, common.DIFFERENCE, "p_holm"),
+        (CHANGE, _CHANGE, "change_p_holm"),
+    ):
+        row = [f"{task_title(study, task)}: {what}" for task in table["task"]]
+        taken = {new: table[old] for new, old in zip(common.DIFFERENCE, names, strict=True)}
+        parts.append(table.assign(row=row, p_holm=table[p], **taken))
+    marks = pd.concat(parts).sort_index(kind="stable", ignore_index=True)
     return style.forest(study, marks, "Inside and outside", hollow="not shown")
 
 
 def external_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline pair, task by task: the difference outside, and whether it is another than inside."""
     found = []
-    for row in style.of_pair(table, tuple(study.compare.headline)).to_dict("records"):
-        pair = pair_title(study, (row["source_a"], row["source_b"]))
-        subject = f"AUC, {pair}: {task_title(study, row['external'])}"
-        found.append(
-            finding_of(
-                row, f"{subject}, the external set of {task_title(study, row['task'])}", row["verdict"]
-            )
-        )
+    for row in style.of_pair(table, study.compare.headline).to_dict("records"):
+        subject = f"AUC, {pair_title(study, study.compare.headline)}: {task_title(study, row['external'])}"
+        of_task = f"{subject}, the external set of {task_title(study, row['task'])}"
+        found.append(finding_of(row, of_task, row["verdict"]))
         shown = row["change_p_holm"] < 1 - study.compare.confidence
         word = direction(*(row[end] for end in _CHANGE[1:])) if shown else "no change shown"
         found.append(finding_of(row, f"{subject}, outside minus inside", word, _CHANGE))

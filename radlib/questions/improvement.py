@@ -9,13 +9,14 @@ from radlib.questions.ranking import ACROSS, TaskDraws
 from radlib.questions.verdicts import diverged
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import Finding, finding_of, unless_diverged
+from radlib.show.findings import Finding, finding_of
 from radlib.show.table import MEAN, Column, Table, interval_columns
 from radlib.stats.bootstrap import wins
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, task_title
 from radlib.training.results import paired_runs
 
+_WON = ("improvement", "ci_low", "ci_high")
 IMPROVEMENT = Table(
     "improvement.csv",
     "beyond",
@@ -23,7 +24,7 @@ IMPROVEMENT = Table(
     [
         common.TASK,
         *common.PAIR,
-        *interval_columns("improvement", "share of pairs of runs that source a wins", "a wins", ".3f"),
+        *interval_columns(_WON, "share of pairs of runs that source a wins", "a wins", ".3f"),
         Column("n_pairs", "pairs of runs of one setting, fold and seed", "pairs of runs", common.COUNT),
         common.COUNTS[0],
         common.RESAMPLES,
@@ -58,10 +59,10 @@ def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame
                 "improvement": np.mean([one["improvement"] for one in won]),
                 "n_pairs": sum(one["n_pairs"] for one in won),
                 "n_patients": sum(one["n_patients"] for one in won),
-                "diverged": diverged(*(pd.concat(of) for of in zip(*sides.values(), strict=True))),
+                "diverged": diverged(*(runs for both in sides.values() for runs in both)),
             }
             rows += [*won, about | mean]
-    return IMPROVEMENT.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    return IMPROVEMENT.frame(rows, study)
 
 
 @of_task
@@ -87,7 +88,7 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     for row in table.to_dict("records"):
         shown = row["ci_low"] > 0.5 or row["ci_high"] < 0.5
         winner = row["source_a"] if row["improvement"] > 0.5 else row["source_b"]
-        sound = unless_diverged("", row.get("diverged")) == ""
+        sound = pd.isna(row.get("diverged"))
         pair = pair_title(study, (row["source_a"], row["source_b"]))
         marks.append(
             {
@@ -100,12 +101,11 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
             }
         )
     label = "share of pairs of runs won"
-    figure, panels, _, _ = style.intervals(study, pd.DataFrame(marks), label, 0.5, ACROSS, sharex=True)
+    figure, panels = style.intervals(study, pd.DataFrame(marks), label, 0.5, ACROSS, sharex=True)
     panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
     figure.suptitle(
         f"How often does the first win? {study.compare.confidence:.0%} interval over "
         f"{table['resampled'].iloc[0]} (grey: covers one half; the mean has no interval)",
-        fontsize=10,
     )
     return figure
 

@@ -6,6 +6,7 @@ each doubling of patients, and one against any shape that is not flat. `p_depend
 doubled (Bonferroni), then corrected over the tasks of a pair (Holm); so are differences, at each size.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,24 +15,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.labels_worth import WORTH, worth_rows
+from radlib.questions.ranking import TaskDraws, draw_task
 from radlib.questions.verdicts import (
+    after_holm,
     corrected,
     difference_columns,
     diverged,
     estimate_columns,
-    too_few_resamples,
+    patients_drawn,
 )
-from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, p_text
-from radlib.stats.bootstrap import bootstrap_run_aucs, run_weights
+from radlib.stats.bootstrap import run_weights
 from radlib.stats.curves import p_flat, per_doubling
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
@@ -58,11 +59,9 @@ EFFICIENCY = Table(
         common.P_HOLM,
         common.RESAMPLED,
         *interval_columns(
-            TREND[0],
+            TREND,
             "change of the difference with each doubling of the patients; in the row of the largest part",
             "with each doubling",
-            low=TREND[1],
-            high=TREND[2],
         ),
         Column("p_trend", "two-sided, of no trend; there"),
         Column("p_flat", "of one true difference at all sizes, against any other shape; there"),
@@ -80,7 +79,7 @@ EFFICIENCY = Table(
     ],
     index=3,
 )
-_DRAW = ["fraction", "backbone", "fold", "order"]
+_DRAW = ["fraction", "fold", "backbone", "order"]
 PAIR = ["source_a", "source_b", "n_tasks"]  # a family of tests; a mean over tasks is one of its own
 FAMILY = [*PAIR, "fraction"]
 COUNTED = ["n_patients", "n_images", "n_positive"]
@@ -123,7 +122,7 @@ def label_efficiency(study: Study) -> Efficiency:
         sizes, said = part_sizes(study, task)
         results = trained(study, task, list(sizes["fraction"]))
         notes += said
-        drawn = _drawn(study, results, task)
+        drawn = draw_task(study, results, task)
         for pair in progress(found, description=f"bootstrap of {task}"):
             sides = paired_runs(results.runs, pair, _DRAW)
             if sides[0].empty:
@@ -133,53 +132,32 @@ def label_efficiency(study: Study) -> Efficiency:
     every = [sizes for of_pair in found.values() for sizes in of_pair]
     means = [mean for some in found.values() if len(some) > 1 and (mean := _mean(study, some))]
     rows = [row for sizes in [*every, *means] for row in _rows(study, sizes[0].row["task"], sizes)]
-    table = pd.DataFrame(rows, columns=[*EFFICIENCY.names, "least_p"])
-    notes += too_few_resamples(study, table, FAMILY)
-    table = corrected(table, FAMILY, {"p_value": "p_holm"})
+    table, few = after_holm(study, EFFICIENCY, rows, FAMILY, {"p_value": "p_holm"})
     table = corrected(table, PAIR, {"p_depends": "p_depends_holm"})
-    same = {"resamples": study.compare.resamples, "simulated": study.simulated}
     lr = study.label_efficiency.lr if study.label_efficiency.train == "frozen" else 0
     worth = [row for sizes in every if len(sizes) > 1 for row in _worth(study, sizes)]
-    table = EFFICIENCY.frame(table.to_dict("records"), lr=lr, **same)
-    return Efficiency(table, notes, WORTH.frame(worth, **same))
+    table = EFFICIENCY.frame(table.to_dict("records"), study, lr=lr)
+    return Efficiency(table, notes + few, WORTH.frame(worth, study))
 
 
 @of_task
-def _drawn(study: Study, results: Results, task: str) -> dict[tuple[str, float], tuple[pd.Index, Estimate]]:
-    """By source and fraction: its runs, and the AUC of each over the patients that 05_auc resamples."""
-    resamples, seed = study.compare.resamples, seed_of(study.seed, "bootstrap", task)
-    ordered = results.runs.sort_values("fold", kind="stable")
-    return {
-        key: (pd.Index(runs["run"]), bootstrap_run_aucs(results.scores(task, runs), resamples, seed))
-        for key, runs in ordered.groupby(["source", "fraction"])
-    }
-
-
-@of_task
-def _sizes(
-    study: Study, results: Results, task: str, sides: Sequence[pd.DataFrame], sizes: pd.DataFrame, drawn
-) -> list[_Size]:
-    """Of one pair, in the order of `sizes`."""
-    found, seed = [], seed_of(study.seed, "bootstrap", task)
+def _sizes(study: Study, results: Results, task: str, sides, sizes, drawn: TaskDraws) -> list[_Size]:
+    """Of one pair, in the order of `sizes`; sides: the runs of both sources; drawn: of all runs."""
+    found = []
     for size in sizes.to_dict("records"):
         fraction = size["fraction"]
-        some = [side[side["fraction"] == fraction].sort_values("fold", kind="stable") for side in sides]
-        a, b = (_of_runs(*drawn[runs["source"].iloc[0], fraction], runs) for runs in some)
+        some = [side[side["fraction"] == fraction] for side in sides]
+        a, b = (drawn.aucs.columns(drawn.columns(runs)) for runs in some)
         # The same draws of patients for all sizes and pairs, as of the patients tested.
         settings = [group["backbone"].to_numpy() for _, group in some[0].groupby("fold")]
-        weights = run_weights(settings, study.compare.resamples, seed) if fraction < 1 else None
+        weights = run_weights(settings, **patients_drawn(study, task)) if fraction < 1 else None
         count = sum(len(np.unique(names)) for names in settings)
         difference, *curves = (x.mean_of_runs(weights, count) for x in (a - b, a, b))
-        degrees = difference.patients - difference.folds
-        if fraction < 1:
-            degrees = min(degrees, len(some[0]) - count)
+        of_draws = len(some[0]) - count if fraction < 1 else math.inf
+        degrees = min(difference.patients - difference.folds, of_draws)
         known = {"task": task, "n_tasks": 1, **size, **tested(results.scores(task, some[0]))}
         found.append(_size(study, known, some, curves, difference, degrees))
     return found
-
-
-def _of_runs(names: pd.Index, aucs: Estimate, runs: pd.DataFrame) -> Estimate:
-    return aucs.columns(names.get_indexer(runs["run"]))
 
 
 def _mean(study: Study, tasks: list[list[_Size]]) -> list[_Size]:
@@ -188,7 +166,7 @@ def _mean(study: Study, tasks: list[list[_Size]]) -> list[_Size]:
     for fraction in sorted(set.intersection(*({s.row["fraction"] for s in sizes} for sizes in tasks))):
         some = [size for sizes in tasks for size in sizes if size.row["fraction"] == fraction]
         rows = pd.DataFrame([size.row for size in some])
-        known = {"task": MEAN, "fraction": fraction, **rows[["n_tasks", *COUNTED]].sum()}
+        known = {"task": MEAN, "fraction": fraction, **rows[["n_tasks", *COUNTED]].sum(skipna=False)}
         known |= rows[["n_train_patients", "n_validation_patients"]].mean().round()
         sides = [pd.concat(side) for side in zip(*(size.sides for size in some), strict=True)]
         curves = [mean_of(of, confidence) for of in zip(*(size.curves for size in some), strict=True)]
@@ -249,14 +227,14 @@ def _worth(study: Study, sizes: list[_Size]) -> list[dict]:
 
 def efficiency_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline pair, over all tasks and task by task: does its difference depend on the size?"""
-    pair, found = tuple(study.compare.headline), []
+    pair, found = study.compare.headline, []
+    about = "Difference in AUC, change with each doubling of the training patients, "
+    about += pair_title(study, pair)
     for task, rows in style.of_pair(table, pair).groupby("task", sort=False):
-        lost = rows["diverged"].dropna() if "diverged" in rows else []
+        lost = next(iter(rows["diverged"].dropna()), None) if "diverged" in rows else None
         for row in rows.dropna(subset=TREND[0]).to_dict("records"):
-            subject = "Difference in AUC, change with each doubling of the training patients"
-            subject = f"{subject}, {pair_title(study, pair)}: {task_title(study, task)}"
-            row["diverged"] = next(iter(lost), None)
-            found.append(finding_of(row, subject, _word(study, row), TREND))
+            subject = f"{about}: {task_title(study, task)}"
+            found.append(finding_of(row | {"diverged": lost}, subject, _word(study, row), TREND))
     return sorted(found, key=lambda one: not one.subject.endswith(MEAN))
 
 
@@ -270,19 +248,13 @@ def _word(study: Study, row: dict) -> str:
 
 def efficiency_figure(study: Study, table: pd.DataFrame) -> Figure:
     """The difference of the headline pair against the number of training patients: a panel per task."""
-    pair = tuple(study.compare.headline)
-    rows = style.of_pair(table, pair)
-    tasks = list(rows.groupby("task", sort=False))
-    figure, panels, lowest, first = style.panel_rows(
-        len(tasks), 3, (0.5, 1.5), (2.9 if len(tasks) > 1 else 6, 2.5)
-    )
+    pair = study.compare.headline
+    tasks = list(style.of_pair(table, pair).groupby("task", sort=False))
+    size, labels = (2.9 if len(tasks) > 1 else 6, 2.5), ("training patients", "difference in AUC")
+    figure, panels = style.panel_rows(len(tasks), 3, (0.5, 1.5), size, *labels)
     for panel, (task, some) in zip(panels, tasks, strict=True):
         _differences(panel, study, some)
         panel.set_title(task_title(study, task))
-    for panel in lowest:
-        panel.set_xlabel("training patients")
-    for panel in first:
-        panel.set_ylabel("difference in AUC")
     dot = {"color": style.UNDECIDED, "lw": 1.6, "ms": 5}
     handles = [
         *style.source_handles(study, pair, lw=1.6, marker="o"),
@@ -310,6 +282,6 @@ def _differences(panel: Axes, study: Study, rows: pd.DataFrame) -> None:
         panel.plot(x, row["delta"], mark["marker"], color=colour, mfc=face, ms=5, zorder=4)
     sizes = sorted(rows["n_train_patients"])
     panel.set(xscale="log", xlim=(sizes[0] / 1.25, sizes[-1] * 1.25))
-    panel.xaxis.set(major_locator=FixedLocator(sizes), minor_locator=NullLocator())
-    panel.xaxis.set_major_formatter(FixedFormatter([f"{size:,.0f}" for size in sizes]))
+    panel.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+    panel.set_xticks([], minor=True)
     panel.tick_params(labelsize=8)

@@ -30,11 +30,10 @@ WORTH = Table(
         Column("n_train_patients", "training patients of source a", "patients with a", common.COUNT),
         common.SIDES[0],
         *interval_columns(
-            "needed",
+            NEEDED,
             "training patients with which source b has it; 0: below `smallest`, inf: above `largest`",
             "patients with b for that AUC",
             common.COUNT,
-            *NEEDED[1:],
         ),
         Column("smallest", "fewest patients that were trained on"),
         Column("largest", "most patients that were trained on"),
@@ -76,12 +75,11 @@ def _word(number: float, row: dict) -> str:
 
 def worth_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline pair by task, at the largest size whose AUC source b reaches, else at the largest."""
-    found = []
-    pair = tuple(study.compare.headline)
+    found, pair = [], study.compare.headline
+    a, b = (source_title(study, source) for source in pair)
     for task, rows in style.of_pair(table, pair).groupby("task", sort=False):
         reached = rows[(rows["needed"] > FEWER) & np.isfinite(rows["needed"])]
         row = (reached if len(reached) else rows).sort_values("n_train_patients").iloc[-1].to_dict()
-        a, b = (source_title(study, source) for source in pair)
         n = row["n_train_patients"]
         more, fewer = row["needed_low"] > n, row["needed_high"] < n
         word = f"{a if more else b} is worth labelled patients" if more or fewer else "no worth shown"

@@ -19,26 +19,27 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from radlib.questions.auc.compute import bootstrap_pair, compare_sources
+from radlib.errors import UserError
+from radlib.questions.auc.compute import Compared, Comparison, compare_sources
 from radlib.questions.auc.sources import compare_pretrainings
 from radlib.questions.verdicts import diverged
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.style import forest, of_pair
 from radlib.show.table import MEAN, Column, Table, interval_columns, number
-from radlib.stats.estimate import BOTH, Estimate, mean_of
+from radlib.stats.estimate import mean_of
 from radlib.study import Study
 from radlib.study.common import RANDOM, is_random
 from radlib.study.questions import MatchedLabels
 from radlib.study.titles import pair_title, source_title, task_title
-from radlib.training.results import RUN, Results, check_results, paired_runs, settings_by_fold
+from radlib.training.results import check_results
 from radlib.training.transfer import transfer
 
 NO_SOURCES = (
     "This study names no sources in `matched_labels`: it holds no corpus under two labellings, so there is "
     "nothing to compare here."
 )
-SHARE, WITHDRAWN = ["share", "share_low", "share_high"], "withdrawn"
+SHARE, WITHDRAWN = ("share", "share_low", "share_high"), "withdrawn"
 MATCHED = Table(
     "matched_labels.csv",
     "matched_labels",
@@ -50,9 +51,7 @@ MATCHED = Table(
         *common.DELTA,
         common.P,
         common.P_HOLM,
-        *interval_columns(
-            SHARE[0], "share of the first pair's difference that is left", "share left", ".0%", *SHARE[1:]
-        ),
+        *interval_columns(SHARE, "share of the first pair's difference that is left", "share left", ".0%"),
         Column(WITHDRAWN, "why no share is given", "no share, for", rare=True),
         Column("n_tasks", "tasks averaged"),
         *common.COUNTS,
@@ -90,10 +89,7 @@ def matched_labels(study: Study) -> Matched:
     done = {task: transfer(within, task) for task in study.matched_labels.tasks}
     results = check_results(within, ((task, one.runs, one.predictions) for task, one in done.items()))
     found = compare_sources(within, results)
-    both = [found.table.assign(n_tasks=1), found.overall.assign(task=MEAN)]
-    table = pd.concat([some[some["estimate"] == "grid_mean"] for some in both], ignore_index=True)
-    table["diverged"] = [diverged(*_sides(results, row)) for _, row in table.iterrows()]
-    table = MATCHED.frame(with_shares(within, results, table).to_dict("records"))
+    table = MATCHED.frame(with_shares(within, found))
     over = compare_pretrainings(within, {"grid_mean": results})
     over = over[over["task"] == MEAN]
     computed, reused = (sum(getattr(one, name) for one in done.values()) for name in ("computed", "reused"))
@@ -101,7 +97,11 @@ def matched_labels(study: Study) -> Matched:
 
 
 def study_of_matched(study: Study) -> Study:
-    """The study with the part that `matched_labels` names, and random weights; all else is the same."""
+    """The study with the part that `matched_labels` names, and random weights; all else is the same.
+
+    Raises:
+        UserError: a task has no setting of its regimes and backbones.
+    """
     part = study.matched_labels
     beside = [(source, RANDOM) for source in part.pairs[0] if not is_random(source)]
     pairs = list(dict.fromkeys([*part.pairs, *beside]))
@@ -111,7 +111,7 @@ def study_of_matched(study: Study) -> Study:
         if setting.train in part.train
         and (own := [name for name in part.backbones if name in (setting.backbones or study.backbones)])
     ]
-    return study.model_copy(
+    within = study.model_copy(
         update={
             "sources": list(dict.fromkeys([*part.sources, RANDOM])),
             "backbones": {name: study.backbones[name] for name in part.backbones},
@@ -119,6 +119,12 @@ def study_of_matched(study: Study) -> Study:
             "compare": study.compare.model_copy(update={"pairs": pairs, "headline": pairs[0]}),
         }
     )
+    if idle := [task for task in part.tasks if not within.runs_of(task)]:
+        raise UserError(
+            f"matched_labels asks for {', '.join(part.train)} on {', '.join(part.backbones)}, of which "
+            f"{', '.join(idle)} has no setting of transfer; name a regime and a backbone that it has"
+        )
+    return within
 
 
 # Shares ---------------------------------------------------------------------------------------------------
@@ -130,31 +136,33 @@ def pairs_left(part: MatchedLabels) -> tuple[Pair, list[Pair]]:
     return first, [pair for pair in others if pair[1] == first[1]]
 
 
-def with_shares(study: Study, results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the columns `SHARE`, NaN where a pair is no part of the first, and `WITHDRAWN`.
+def with_shares(study: Study, found: Comparison) -> list[dict]:
+    """The rows of tasks, then of `MEAN` over them, by the mean over settings; with `SHARE` and `WITHDRAWN`.
 
     Args:
-        study: of `study_of_matched`; table: rows of tasks, and of `MEAN` over them, with `diverged`.
+        study: of `study_of_matched`; found: its comparison.
     """
+    both = pd.concat([found.table.assign(n_tasks=1), found.overall.assign(task=MEAN)])
+    rows = both[both["estimate"] == "grid_mean"].to_dict("records")
+    for row in rows:
+        behind = _behind(found, row["task"], _pair(row)).values()
+        row["diverged"] = diverged(*(side for one in behind for side in one.sides))
+    table = pd.DataFrame(rows)
+    return [row | _share(study, found, row, table[table["task"] == row["task"]]) for row in rows]
+
+
+def _share(study: Study, found: Comparison, row: dict, beside: pd.DataFrame) -> dict:
+    """Of the first difference, what is left in a row, or why no share is given; beside: its task's rows."""
     first, left = pairs_left(study.matched_labels)
-    drawn: dict[Pair, dict[str, Estimate]] = {pair: {} for pair in (first, *left)}
-    for _, row in table[table["task"] != MEAN].iterrows():
-        if (pair := _pair(row)) in drawn:
-            drawn[pair][row["task"]] = replicates(study, results, row)
-    shares, confidence = [], study.compare.confidence
-    for _, row in table.iterrows():
-        part, whole = (drawn.get(pair, {}) for pair in (_pair(row), first))
-        if row["task"] != MEAN:
-            part, whole = ({t: e for t, e in side.items() if t == row["task"]} for side in (part, whole))
-        share, why = (np.nan,) * 3, None
-        if _pair(row) in left and list(part) == list(whole):
-            why = _withdrawn(study, table[table["task"] == row["task"]], first)
-            of_part, of_whole = (mean_of(list(side.values()), confidence) for side in (part, whole))
-            share = share if why else of_part.share_of(of_whole, confidence)
-            why = why or ("the first difference is not shown" if np.isnan(share[0]) else None)
-        shares.append((*share, why))
-    columns = pd.DataFrame(shares, columns=[*SHARE, WITHDRAWN], index=table.index)
-    return pd.concat([table, columns], axis=1)
+    part, whole = (_behind(found, row["task"], pair) for pair in (_pair(row), first))
+    if _pair(row) not in left or list(part) != list(whole):
+        return {}
+    confidence = study.compare.confidence
+    of_part, of_whole = (mean_of([one.difference for one in of.values()], confidence) for of in (part, whole))
+    share = of_part.share_of(of_whole, confidence)
+    unsure = "the first difference is not shown" if np.isnan(share[0]) else None
+    why = _withdrawn(study, beside, first) or row["diverged"] or unsure
+    return {WITHDRAWN: why} if why else dict(zip(SHARE, share, strict=True))
 
 
 def _withdrawn(study: Study, rows: pd.DataFrame, first: Pair) -> str | None:
@@ -167,21 +175,16 @@ def _withdrawn(study: Study, rows: pd.DataFrame, first: Pair) -> str | None:
     return None
 
 
-def replicates(study: Study, results: Results, row: pd.Series) -> Estimate:
-    """What 05_auc's bootstrap made the interval of a row from."""
-    sides = _sides(results, row)
-    a, b = (results.scores(row["task"], runs) for runs in sides)
-    settings = settings_by_fold(sides[0]) if row["resampled"] == BOTH else None
-    return bootstrap_pair(study, row["task"], a, b, settings)
+def _behind(found: Comparison, task: str, pair: Pair) -> dict[str, Compared]:
+    """By task, what a row is of: the task's own, or all that a mean is over."""
+    return {
+        one.row["task"]: one
+        for one in found.compared
+        if one.row["estimate"] == "grid_mean" and _pair(one.row) == pair and task in (one.row["task"], MEAN)
+    }
 
 
-def _sides(results: Results, row: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs that a row compares."""
-    runs = results.runs if row["task"] == MEAN else results.of_task(row["task"])
-    return paired_runs(runs, _pair(row), ["task", *RUN])
-
-
-def _pair(row: pd.Series) -> Pair:
+def _pair(row: dict) -> Pair:
     return row["source_a"], row["source_b"]
 
 

@@ -1,10 +1,9 @@
 """Which corpus held images of a task, until 01_data took them out by `radlib.data.overlap`? (10_confounds)"""
 
-import json
-
 import pandas as pd
 
 from radlib.data.overlap import IMAGE_OF
+from radlib.questions.patients import audit_of
 from radlib.show import table as common
 from radlib.show.findings import Finding
 from radlib.show.table import COUNT, Column, Table
@@ -29,10 +28,10 @@ def overlap_table(study: Study) -> pd.DataFrame:
     """A row (`OVERLAP`) per corpus and task, from what the corpora's preparation noted; variants left out."""
     rows = []
     for corpus in study.corpora:
-        noted = json.loads((study.dataset_dir(corpus) / "audit.json").read_text())["reasons"]
+        noted = audit_of(study, corpus)["reasons"]
         for task in (name for name, one in study.tasks.items() if one.variant_of is None):
             rows.append({"source": corpus, "task": task, "n_left_out": noted.get(IMAGE_OF.format(task), 0)})
-    return OVERLAP.frame(rows, simulated=study.simulated)
+    return OVERLAP.frame(rows, study)
 
 
 def overlap_findings(study: Study, table: pd.DataFrame) -> list[Finding]:

@@ -52,8 +52,8 @@ PASSPORT = Table(
         Column("source", "whose weights", "source", source_title),
         Column("backbone", "the network", "backbone"),
         Column("candidate", "scaling and order of channels", "candidate"),
-        *interval_columns("distance", "from the stored statistics", "distance", ".3g", *_FAR[1:]),
-        *interval_columns("times", "distance over the nearest's", "times the nearest", ".3g", *_TIMES[1:]),
+        *interval_columns(_FAR, "from the stored statistics", "distance", ".3g"),
+        *interval_columns(_TIMES, "distance over the nearest's", "times the nearest", ".3g"),
         Column("fits", f"not shown to be more than {MARGIN} times as far as the nearest", "fits", names=_YES),
         Column("stated", "what the study shows these weights", "the study's", names=_YES),
         Column("verdict", "told; order: all but the order of channels; or not told"),
@@ -101,7 +101,7 @@ def passports(study: Study, images: str | None = None) -> Passports:
         if batch_norms(network.to(compute.device())):
             names = _datasets(study, source, images)
             rows += _rows(study, weights, {name: _matched(study, weights, network, name) for name in names})
-    table = PASSPORT.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    table = PASSPORT.frame(rows, study)
     return Passports(table, references)
 
 
@@ -165,7 +165,7 @@ def passport_figure(study: Study, table: pd.DataFrame, source: str) -> Figure:
         filled=some["fits"],
         marker=np.where(some["stated"], "D", "o"),
     )
-    figure, panels, _, _ = intervals(study, marks, "distance from what is stored (log scale)", sharex=True)
+    figure, panels = intervals(study, marks, "distance from what is stored (log scale)", sharex=True)
     for panel in panels:
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))

@@ -28,14 +28,24 @@ def patients_sentence(study: Study) -> str:
     )
 
 
+def audit_of(study: Study, dataset: str) -> dict:
+    """What the preparation of a dataset found.
+
+    Raises:
+        UserError: it has not been prepared.
+    """
+    path = study.dataset_dir(dataset) / "audit.json"
+    if not path.is_file():
+        kind = "corpus" if dataset in study.corpora else "task"
+        raise UserError(f"{path} is missing; run dvc repro {kind}@{dataset} to read the data again")
+    return json.loads(path.read_text())
+
+
 def _unnamed(study: Study) -> tuple[list[str], list[str]]:
     """Titles of the compared tasks whose patients are unknown, and of those whose patients are guessed."""
     unknown, guessed = [], []
     for task in study.compared_tasks:
-        path = study.dataset_dir(task) / "audit.json"
-        if not path.is_file():
-            raise UserError(f"{path} is missing; run dvc repro task@{task} to read the data again")
-        audit = json.loads(path.read_text())
+        audit = audit_of(study, task)
         if audit["patients_guessed"]:
             guessed.append(task_title(study, task))
         elif not audit["patients_published"]:

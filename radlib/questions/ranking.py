@@ -13,14 +13,13 @@ from matplotlib.figure import Figure
 
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import diverged
-from radlib.seeds import seed_of
+from radlib.questions.verdicts import diverged, patients_drawn
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
 from radlib.show.table import MEAN, Column, Table
 from radlib.stats.bootstrap import bootstrap_run_aucs, place_shares, run_weights
-from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.estimate import Estimate, mean_of, stacked
 from radlib.stats.folds import tested
 from radlib.study import Study
 from radlib.study.titles import source_title, task_title
@@ -82,18 +81,19 @@ def draw_tasks(study: Study, results: Results) -> dict[str, TaskDraws]:
     """
     sides = [runs for _, runs in results.runs.groupby(["task", "source"])]
     both = all(trained_again(settings_by_fold(runs)) for runs in sides)
-    return {task: _draw(study, results, task, both) for task in progress(results.tasks, description="ranks")}
+    tasks = progress(results.tasks, description="ranks")
+    return {task: draw_task(study, results, task, both) for task in tasks}
 
 
 @of_task
-def _draw(study: Study, results: Results, task: str, both: bool) -> TaskDraws:
+def draw_task(study: Study, results: Results, task: str, both: bool = False) -> TaskDraws:
+    """both: whether trainings are resampled beside patients."""
     runs = results.of_task(task)
     folds = results.scores(task, runs)
-    seed, resamples = seed_of(study.seed, "bootstrap", task), study.compare.resamples
+    drawn = patients_drawn(study, task)
     ordered = runs.sort_values("fold", kind="stable", ignore_index=True)
-    weights = _training_weights(ordered, resamples, seed) if both else None
-    aucs = bootstrap_run_aucs(folds, resamples, seed)
-    return TaskDraws(ordered, aucs, weights, tested(folds)["n_patients"])
+    weights = _training_weights(ordered, **drawn) if both else None
+    return TaskDraws(ordered, bootstrap_run_aucs(folds, **drawn), weights, tested(folds)["n_patients"])
 
 
 def _training_weights(runs: pd.DataFrame, resamples: int, seed: int) -> np.ndarray:
@@ -140,12 +140,12 @@ def rank_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
         for task, (means, sides, patients) in found.items():
             about = {"task": task, "n_patients": patients, "diverged": diverged(*sides)}
             rows += [group | about | row for row in _places(sources, means, sides)]
-    return RANKS.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    return RANKS.frame(rows, study)
 
 
 def _places(sources: list[str], means: list[Estimate], sides: list[pd.DataFrame]) -> list[dict]:
     ranks = pd.Series([-mean.value for mean in means]).rank()
-    shares = place_shares(np.stack([mean.replicates for mean in means], axis=1))
+    shares = place_shares(stacked(means).replicates)
     about = [
         {"source": source, "auc": mean.value, "rank": rank, "n_runs": len(runs), "resampled": mean.resampled}
         for source, mean, rank, runs in zip(sources, means, ranks, sides, strict=True)
@@ -171,10 +171,10 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
     sources = [source for source in study.sources if source in set(ranks["source"])]
     tasks, colours = list(ranks["task"].unique()), style.source_colours(study)
     size = (2.1, 0.9 + 0.5 * len(sources))
-    figure, panels, lowest, _ = style.panel_rows(len(tasks), ACROSS, (2.0, 1.1), size, sharex=True)
+    figure, panels = style.panel_rows(len(tasks), ACROSS, (2.0, 1.1), size, "place by mean AUC", sharex=True)
     for panel, task in zip(panels, tasks, strict=True):
         style.row_axis(style.quiet(panel), [source_title(study, source) for source in sources])
-        panel.set_title(task_title(study, task), fontsize=10)
+        panel.set_title(task_title(study, task))
         for row in ranks[ranks["task"] == task].to_dict("records"):
             y, area = sources.index(row["source"]), LARGEST_DOT * row["share"]
             panel.scatter(row["place"], y, s=area, color=colours[row["source"]], lw=0, alpha=0.55)
@@ -184,12 +184,9 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
                 text = f"{100 * row['share']:.0f}"
                 panel.text(row["place"], y + 0.43, text, fontsize=7, ha="center", va="center")
     panels[0].set(xlim=(0.45, len(sources) + 0.55), xticks=np.arange(1, len(sources) + 1))
-    for panel in lowest:
-        panel.set_xlabel("place by mean AUC")
     figure.suptitle(
         f"How often each source takes each place, over resamples of {ranks['resampled'].iloc[0]} (%); "
         "cross: its place in the data",
-        fontsize=10,
     )
     style.mark_simulated(figure, study)
     return figure

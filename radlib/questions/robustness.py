@@ -20,28 +20,16 @@ from radlib.data.confounders import PLANTED
 from radlib.data.images import open_packed
 from radlib.errors import of_task
 from radlib.questions.verdicts import (
-    corrected,
+    after_holm,
     difference_columns,
     diverged,
     estimate_columns,
-    too_few_resamples,
+    patients_drawn,
 )
-from radlib.seeds import seed_of
 from radlib.show import style
+from radlib.show import table as common
 from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of, unless_diverged
-from radlib.show.table import (
-    COUNTS,
-    ORIGIN,
-    P_HOLM,
-    PAIR,
-    TASK,
-    Column,
-    P,
-    Table,
-    hidden,
-    interval_columns,
-    number,
-)
+from radlib.show.table import Column, Table, hidden, interval_columns, number
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
@@ -54,32 +42,32 @@ from radlib.training.transfer import predictions_of
 
 NO_TASKS = "This study names no task in `robustness.tasks`, so nothing is planted."
 TITLES = {"tag": "tag", "blur": "low-pass filter", "noise": "noise"}
+_AUC = ("auc", "auc_low", "auc_high")
 ROBUSTNESS = Table(
     "robustness.csv",
     "robustness",
     "task, confounder, source or pair of sources, and degree",
     [
-        TASK,
+        common.TASK,
         Column("confounder", "what is planted", "planted", names=TITLES),
-        *PAIR,
+        *common.PAIR,
         Column("degree", "share of positive patients with the mark minus that of others", "degree", ".0%"),
-        *interval_columns("auc", "mean AUC in the reversed test", "AUC", ".3f", "auc_low", "auc_high"),
+        *interval_columns(_AUC, "mean AUC in the reversed test", "AUC", ".3f"),
         *interval_columns(
-            "delta", "drop of AUC against degree 0; of a pair: that of a minus that of b", "drop"
+            common.DIFFERENCE, "drop of AUC against degree 0; of a pair: that of a minus that of b", "drop"
         ),
-        P,
-        P_HOLM,
+        common.P,
+        common.P_HOLM,
         Column("verdict", "after Holm's correction over tasks and confounders", "verdict"),
         Column("n_backbones", "networks averaged"),
-        COUNTS[0],
-        *hidden(*COUNTS[1:]),
-        *ORIGIN,
+        common.COUNTS[0],
+        *hidden(*common.COUNTS[1:]),
+        *common.ORIGIN,
     ],
     index=4,
 )
 FAMILY = ["source_a", "source_b", "degree"]
 _CELL = ["task", "confounder", "degree"]
-_AUC = ("auc", "auc_low", "auc_high")
 
 
 def robustness(study: Study) -> tuple[pd.DataFrame, list[str]]:
@@ -94,61 +82,55 @@ def robustness(study: Study) -> tuple[pd.DataFrame, list[str]]:
         for confounder, runs in done.runs.groupby("confounder", sort=False):
             about = {"task": task, "confounder": confounder}
             rows += [about | row for row in _rows(study, task, done, runs)]
-    table = pd.DataFrame(rows, columns=[*ROBUSTNESS.names, "diverged", "least_p"])
-    notes = too_few_resamples(study, table.dropna(subset="least_p"), FAMILY)
-    table = corrected(table, FAMILY, {"p_value": "p_holm"})
-    words = [_verdict(study, row) for row in table.to_dict("records")]
-    table["verdict"] = list(map(unless_diverged, words, table["diverged"]))
-    table = ROBUSTNESS.frame(
-        table.to_dict("records"), resamples=study.compare.resamples, simulated=study.simulated
-    )
-    return table, notes
+    table, notes = after_holm(study, ROBUSTNESS, rows, FAMILY, {"p_value": "p_holm"})
+    rows = [row | {"verdict": _verdict(study, row)} for row in table.to_dict("records")]
+    return ROBUSTNESS.frame(rows, study), notes
 
 
 @of_task
 def _rows(study: Study, task: str, done: Finished, runs: pd.DataFrame) -> list[dict]:
     """Of one task and confounder: sources, then pairs, each degree by degree."""
-    predictions = predictions_of(done)
-    predictions = predictions[predictions["run"].isin(runs["run"])]
-    scored = fold_predictions(task, runs, predictions, study.tasks[task].score)
-    results = Results(runs, {task: scored})
+    said = predictions_of(done)
+    said = said[said["run"].isin(runs["run"])]
+    results = Results(runs, {task: fold_predictions(task, runs, said, study.tasks[task].score)})
     sides = {key: results.scores(task, some) for key, some in runs.groupby(["source", "backbone", "degree"])}
     counts = tested(next(iter(sides.values())))
-    found = bootstrap_mean_auc(sides, study.compare.resamples, seed_of(study.seed, "bootstrap", task))
+    found = bootstrap_mean_auc(sides, **patients_drawn(study, task))
 
-    def auc(source: str, backbones: list[str], degree: float) -> Estimate:
-        of_each = [found[source, backbone, degree] for backbone in backbones]
-        return mean_of(of_each, study.compare.confidence)
+    def auc(source: str, networks: list[str], degree: float) -> Estimate:
+        return mean_of([found[source, name, degree] for name in networks], study.compare.confidence)
 
     own = {source: list(some["backbone"].unique()) for source, some in runs.groupby("source", sort=False)}
     groups = [(source,) for source in own] + [p for p in ordered_pairs(study) if p[0] in own and p[1] in own]
     rows = []
     for group in groups:
-        common = [name for name in own[group[0]] if name in own[group[-1]]]
-        for degree in study.robustness.degrees if common else ():
-            drops = [auc(source, common, 0) - auc(source, common, degree) for source in group]
-            row = {"source_a": group[0], "source_b": "".join(group[1:]), "degree": degree, **counts}
-            taken = runs[runs["backbone"].isin(common)]
-            lost = diverged(*(taken[taken["source"] == source] for source in group))
-            row |= {"n_backbones": len(common), "diverged": lost}
+        networks = [name for name in own[group[0]] if name in own[group[-1]]]
+        used = [runs[(runs["source"] == source) & runs["backbone"].isin(networks)] for source in group]
+        about = {"source_a": group[0], "source_b": "".join(group[1:]), **counts}
+        about |= {"n_backbones": len(networks), "diverged": diverged(*used)}
+        for degree in study.robustness.degrees if networks else ():
+            row = about | {"degree": degree}
             if len(group) == 1:
-                row |= estimate_columns(study, auc(group[0], common, degree), _AUC)
+                row |= estimate_columns(study, auc(group[0], networks, degree), _AUC)
             if degree:
-                row |= difference_columns(study, drops[0] if len(group) == 1 else drops[0] - drops[1])
+                drop, *other = (auc(one, networks, 0) - auc(one, networks, degree) for one in group)
+                row |= difference_columns(study, drop - other[0] if other else drop)
             rows.append(row)
     return [row for row in rows if row["degree"] or not row["source_b"]]
 
 
 def _verdict(study: Study, row: dict) -> str:
     """Whether a source drops, or which of two drops further."""
-    if not row["degree"]:
-        return ""
     shown = row["p_holm"] < 1 - study.compare.confidence
     way = direction(row["ci_low"], row["ci_high"]) if shown else NOT_SHOWN
-    if row["source_b"]:
+    if not row["degree"]:
+        word = ""
+    elif row["source_b"]:
         ahead = {HIGHER: row["source_a"], LOWER: row["source_b"]}.get(way)
-        return f"{source_title(study, ahead)} leans on it more" if ahead else way
-    return {HIGHER: "leans on it", LOWER: "gains"}.get(way, "no drop shown")
+        word = f"{source_title(study, ahead)} leans on it more" if ahead else way
+    else:
+        word = {HIGHER: "leans on it", LOWER: "gains"}.get(way, "no drop shown")
+    return unless_diverged(word, row["diverged"])
 
 
 # Figures --------------------------------------------------------------------------------------------------
@@ -170,25 +152,24 @@ def reversal_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     """AUC in the reversed test against the degree in training: a panel per confounder, a line per source."""
     some = table[(table["task"] == task) & table["auc"].notna()]
     names, colours = list(some["confounder"].unique()), style.source_colours(study)
-    found = style.panel_rows(len(names), 3, (0.8, 1.2), (2.8, 2.7))
-    for panel, name in zip(found.panels, names, strict=True):
+    labels = "degree of correlation in training (%)", "AUC where the mark is reversed"
+    figure, panels = style.panel_rows(len(names), 3, (0.8, 1.2), (2.8, 2.7), *labels)
+    for panel, name in zip(panels, names, strict=True):
         style.quiet(panel).axhline(0.5, color="0.6", lw=0.8, ls=":")
         for source, line in some[some["confounder"] == name].groupby("source_a", sort=False):
             figures = (line[column] for column in _AUC)
             style.banded(panel, 100 * line["degree"], *figures, color=colours[source], lw=1.8)
-        panel.set(title=TITLES[name], ylim=(0, 1.02), xlabel="degree of correlation in training (%)")
-    for panel in found.first:
-        panel.set_ylabel("AUC where the mark is reversed")
+        panel.set(title=TITLES[name], ylim=(0, 1.02))
     bands = f"bands: {study.compare.confidence:.0%} intervals over patients"
     title = f"{task_title(study, task)}, logistic probe, {bands}"
-    style.legend_above(found.figure, style.source_handles(study, some["source_a"], lw=2), 4, title)
-    style.mark_simulated(found.figure, study)
-    return found.figure
+    style.legend_above(figure, style.source_handles(study, some["source_a"], lw=2), 4, title)
+    style.mark_simulated(figure, study)
+    return figure
 
 
 def drops_figure(study: Study, table: pd.DataFrame) -> Figure:
     """At the highest degree: by how much more one source of a pair drops than the other."""
-    some = _pairs(table)
+    some = pairs_at_most(table)
     labels = [
         f"{task_title(study, task)}, {TITLES[name]}"
         for task, name in zip(some["task"], some["confounder"], strict=True)
@@ -196,19 +177,20 @@ def drops_figure(study: Study, table: pd.DataFrame) -> Figure:
     return style.forest(study, some.assign(row=labels), "Who leans on the mark more", "drop of AUC")
 
 
-def _pairs(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of pairs at the highest degree."""
+def pairs_at_most(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of pairs at the highest degree; none where no pair has a network in common."""
     return table[table["source_b"].fillna("").astype(bool) & (table["degree"] == table["degree"].max())]
 
 
 def robustness_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline pair at the highest degree, task by task and mark by mark."""
-    pair, found = tuple(study.compare.headline), []
-    drops = table.assign(other=table["source_b"].fillna("")).set_index([*_CELL, "source_a", "other"])["delta"]
-    for row in style.of_pair(_pairs(table), pair).to_dict("records"):
-        cell = [row[name] for name in _CELL]
-        both = " and ".join(number(drops[(*cell, source, "")], ".3f") for source in pair)
+    pair, found = study.compare.headline, []
+    alone = table[~table["source_b"].fillna("").astype(bool)].set_index([*_CELL, "source_a"])
+    for row in style.of_pair(pairs_at_most(table), pair).to_dict("records"):
+        drops = alone.loc[[(*(row[name] for name in _CELL), source) for source in pair]]
         subject = f"Drop of AUC, {task_title(study, row['task'])}, {TITLES[row['confounder']]}: "
-        word = f"{row['verdict']}; drops of {both}"
+        word = row["verdict"]
+        if set(drops["n_backbones"]) == {row["n_backbones"]}:  # else they are of other networks than it
+            word += "; drops of " + " and ".join(number(drop, ".3f") for drop in drops["delta"])
         found.append(finding_of(row, subject + pair_title(study, pair), word))
     return found

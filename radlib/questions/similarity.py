@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from radlib.errors import of_task
 from radlib.networks.weights import random_source
-from radlib.questions.verdicts import estimate_columns
+from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
 from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
@@ -28,7 +28,7 @@ from radlib.stats.cka import FEWEST_POINTS, rank_correlation, subsampled_cka
 from radlib.study import Run, Study
 from radlib.study.common import RANDOM
 from radlib.study.titles import counted, ordered_pairs, source_title, task_title
-from radlib.training.grid import carry_out
+from radlib.training.grid import Finished, carry_out
 from radlib.training.results import Results, paired_runs
 from radlib.training.stages import POOLED, StagesGroup
 
@@ -63,13 +63,9 @@ SIMILARITY = Table(
         Column("other", "the source beside it", "and", source_title),
         Column("stage", "number of the stage, from the image on"),
         Column("module", "what ends the stage; the last is what a head reads", "stage"),
-        *interval_columns("cka", "unbiased linear CKA; 1: alike, 0: nothing in common", "CKA", ".3f"),
-        *interval_columns(
-            "change", "CKA after transfer minus before", "after minus before", "+.3f", *_CHANGE[1:]
-        ),
-        *interval_columns(
-            "delta", "last stage: AUC after one source minus the other", "AUC difference", "+.3f", *_DELTA[1:]
-        ),
+        *interval_columns(_CKA, "unbiased linear CKA; 1: alike, 0: nothing in common", "CKA", ".3f"),
+        *interval_columns(_CHANGE, "CKA after transfer minus before", "after minus before"),
+        *interval_columns(_DELTA, "last stage: AUC after one source minus the other", "AUC difference"),
         Column("verdict", "before: beside two draws of random weights; after: beside before", "verdict"),
         Column("n_patients", "test patients", "patients", COUNT),
         *ORIGIN,
@@ -101,37 +97,39 @@ def similarity(study: Study, results: Results) -> pd.DataFrame:
     """
     rows = []
     for task in study.similarity.tasks:
-        done = carry_out(study, task, stages_runs(study, task), StagesGroup, f"stages in {task}")
-        for backbone, runs in done.runs.groupby("backbone", sort=False):
-            said = done.predictions[done.predictions["run"].isin(runs["run"])].dropna(axis=1, how="all")
-            stages = [name for name in said if name not in ABOUT]
-            for row in _rows(study, task, _features(study, task, runs, said, stages), stages):
+        runs = stages_runs(study, task)
+        # One network at a time: those that share names of stages need not have them in one order.
+        for backbone in dict.fromkeys(run.backbone for run in runs):
+            own = [run for run in runs if run.backbone == backbone]
+            done = carry_out(study, task, own, StagesGroup, f"stages of {backbone} in {task}")
+            for row in _rows(study, task, done):
                 row |= {"task": task, "backbone": backbone}
                 if row["module"] == POOLED:
                     row |= _auc_difference(study, task, results, row)
                 rows.append(row)
-    return SIMILARITY.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    return SIMILARITY.frame(rows, study)
 
 
-def _features(study: Study, task: str, runs: pd.DataFrame, said: pd.DataFrame, stages: list[str]) -> dict:
-    """(state, source, stage) -> float64 (patients, channels), of one network."""
-    ids, seed = np.unique(said["patient_id"]), seed_of(study.seed, "similarity", task)
-    kept = np.random.default_rng(seed).permutation(ids)[: study.similarity.patients]
+def _features(study: Study, task: str, done: Finished, stages: list[str]) -> dict:
+    """(state, source, stage) -> float64 (patients, channels), of one network; none of runs that diverged."""
+    said, seed = done.predictions, seed_of(study.seed, "similarity", task)
+    kept = np.random.default_rng(seed).permutation(np.unique(said["patient_id"]))[: study.similarity.patients]
     found = {}
-    for run in runs.to_dict("records"):
+    for run in done.runs[~done.runs["diverged"]].to_dict("records"):
         own = said[(said["run"] == run["run"]) & said["patient_id"].isin(kept)]
+        state = BEFORE if run["train"] == "frozen" else AFTER
         for stage in stages:
             images = pd.DataFrame(np.stack([np.frombuffer(x, np.float32) for x in own[stage]]), dtype=float)
-            state = BEFORE if run["train"] == "frozen" else AFTER
             means = images.groupby(own["patient_id"].to_numpy()).mean()
             found[state, run["source"], stage] = means.to_numpy()
     return found
 
 
 @of_task
-def _rows(study: Study, task: str, features: dict, stages: list[str]) -> list[dict]:
-    """Of one network: a row per state, pair and stage."""
-    pairs = list(dict.fromkeys([*ordered_pairs(study), DRAWS]))
+def _rows(study: Study, task: str, done: Finished) -> list[dict]:
+    """Of one network: a row per state, pair and stage; of a pair of which one diverged, that it did."""
+    stages = [name for name in done.predictions if name not in ABOUT]
+    pairs, features = dict.fromkeys([*ordered_pairs(study), DRAWS]), _features(study, task, done, stages)
     asked = [
         (state, *pair, stage)
         for state, pair, stage in product((BEFORE, AFTER), pairs, stages)
@@ -152,21 +150,26 @@ def _rows(study: Study, task: str, features: dict, stages: list[str]) -> list[di
             way = direction(change["change_low"], change["change_high"])
             row |= {"verdict": VERDICTS.get((state, way), NOT_SHOWN)} | (change if state == AFTER else {})
         rows.append(row)
+    trained = done.runs[done.runs["train"] != "frozen"]
+    for one, other in pairs:
+        both = trained[trained["source"].isin([one, other])]
+        if len(both) == 2 and (lost := diverged(both)):
+            row = {"state": AFTER, "one": one, "other": other, "module": POOLED, "stage": len(stages)}
+            rows.append(row | {"diverged": lost})
     return rows
 
 
 @of_task
 def _auc_difference(study: Study, task: str, results: Results, row: dict) -> dict:
-    """Of the runs of 04_transfer in the same state, over all folds; nothing where there are none."""
+    """Of the runs of 04_transfer in the same state, over all folds; nothing of none, or if some diverged."""
     train = "frozen" if row["state"] == BEFORE else study.similarity.after
     runs = results.of_task(task)
     runs = runs[(runs["backbone"] == row["backbone"]) & (runs["train"] == train)]
     sides = paired_runs(runs, (row["one"], row["other"]))
-    if sides[0].empty:
+    if sides[0].empty or diverged(*sides):
         return {}
     a, b = (results.scores(task, side) for side in sides)
-    seed = seed_of(study.seed, "bootstrap", task)
-    return estimate_columns(study, bootstrap_delta(a, b, study.compare.resamples, seed), _DELTA)
+    return estimate_columns(study, bootstrap_delta(a, b, **patients_drawn(study, task)), _DELTA)
 
 
 # Figures --------------------------------------------------------------------------------------------------
@@ -174,25 +177,25 @@ def stages_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     """CKA by stage: a panel per network and state, a line per pair."""
     some = table[table["task"] == task]
     panels = list(some.groupby(["backbone", "state"], sort=False))
-    found = style.panel_rows(len(panels), 2, (0.8, 1.4), (3.6, 2.7))
+    xlabel = "stage, from the image to the pooled features"
+    figure, axes = style.panel_rows(len(panels), 2, (0.8, 1.4), (3.6, 2.7), xlabel, "unbiased CKA")
     pairs = [pair for pair in dict.fromkeys(zip(some["one"], some["other"], strict=True)) if pair != DRAWS]
     looks = {pair: {"color": colour, "lw": 1.8} for pair, colour in zip(pairs, style.COLOURS, strict=False)}
     looks[DRAWS] = {"color": style.UNDECIDED, "lw": 1.4, "ls": "--"}
-    for panel, ((backbone, state), rows) in zip(found.panels, panels, strict=True):
+    for panel, ((backbone, state), rows) in zip(axes, panels, strict=True):
         style.quiet(panel).set(title=f"{backbone}, {state} transfer")
         for pair, line in rows.groupby(["one", "other"], sort=False):
-            style.banded(panel, line["stage"], *(line[name] for name in _CKA), **looks[pair])
+            if pair in looks:
+                style.banded(panel, line["stage"], *(line[name] for name in _CKA), **looks[pair])
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    found.panels[0].set_ylim(max(some["ci_low"].min() - 0.05, -0.5), 1.03)  # of all: they share it
-    for panel in found.lowest:
-        panel.set_xlabel("stage, from the image to the pooled features")
-    for panel in found.first:
-        panel.set_ylabel("unbiased CKA")
+    axes[0].set_ylim(max(some["ci_low"].min() - 0.05, -0.5), 1.03)  # of all: they share it
     handles = [Line2D([], [], label=pair_words(study, pair), **look) for pair, look in looks.items()]
     title = f"{task_title(study, task)}, bands: {study.compare.confidence:.0%} intervals over patients"
-    style.legend_above(found.figure, handles, 2, title)
-    style.mark_simulated(found.figure, study)
-    return found.figure
+    if len(pairs) > len(style.COLOURS):
+        title += f"\nthe first {len(style.COLOURS)} of {len(pairs)} pairs; the table has all"
+    style.legend_above(figure, handles, 2, title)
+    style.mark_simulated(figure, study)
+    return figure
 
 
 def pair_words(study: Study, pair: tuple[str, str]) -> str:
@@ -202,21 +205,17 @@ def pair_words(study: Study, pair: tuple[str, str]) -> str:
 
 def scatter_figure(study: Study, table: pd.DataFrame) -> Figure:
     """Size of the difference in AUC against CKA of what the heads read; hollow before transfer."""
-    figure, (panel,), _, _ = style.panel_rows(1, 1, (0.8, 1.0), (4.6, 3.2))
+    labels = "unbiased CKA of what the heads read", "size of the difference in AUC"
+    figure, (panel,) = style.panel_rows(1, 1, (0.8, 1.0), (4.6, 3.2), *labels)
     looks = {BEFORE: {"color": style.COLOURS[0], "mfc": "white"}, AFTER: {"color": style.COLOURS[1]}}
-    handles = {}
-    for row in table.dropna(subset="delta").to_dict("records"):
-        x, y, state = row["cka"], abs(row["delta"]), row["state"]
-        way = -1 if row["delta"] < 0 else 1
-        ends = sorted(way * row[name] for name in _DELTA[1:])
-        bars = {"xerr": [[x - row["ci_low"]], [row["ci_high"] - x]], "yerr": [[y - ends[0]], [ends[1] - y]]}
-        drawn = panel.errorbar(
-            x, y, **bars, fmt="o", elinewidth=0.7, label=f"{state} transfer", **looks[state]
-        )
-        handles[state] = drawn
+    for state, rows in table.dropna(subset="delta").groupby("state", sort=False):
+        way, x, y = np.where(rows["delta"] < 0, -1, 1), rows["cka"], rows["delta"].abs()
+        low, high = np.sort(rows[list(_DELTA[1:])].mul(way, axis=0)).T
+        bars = {"xerr": [x - rows["ci_low"], rows["ci_high"] - x], "yerr": [y - low, high - y]}
+        panel.errorbar(x, y, **bars, fmt="o", elinewidth=0.7, label=f"{state} transfer", **looks[state])
     style.quiet(panel).axhline(0, color="0.25", lw=1)
-    panel.set(xlabel="unbiased CKA of what the heads read", ylabel="size of the difference in AUC")
-    style.legend_above(figure, list(handles.values()), 2, correlation_words(study, table))
+    handles, _ = panel.get_legend_handles_labels()
+    style.legend_above(figure, handles, 2, correlation_words(study, table))
     style.mark_simulated(figure, study)
     return figure
 
@@ -234,13 +233,11 @@ def correlation_words(study: Study, table: pd.DataFrame) -> str:
 
 def similarity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """What the heads read after the two headline sources: how alike before transfer, and what it changes."""
-    pair, found = tuple(study.compare.headline), []
+    pair, found = study.compare.headline, []
     for row in table[table["module"] == POOLED].to_dict("records"):
         if (row["one"], row["other"]) == pair:
             what, *columns = _SAID[row["state"]]
-            subject = (
-                f"{what}, {task_title(study, row['task'])}, {row['backbone']}: {pair_words(study, pair)}"
-            )
-            found.append(finding_of(row, subject, row["verdict"], *columns))
+            subject = f"{what}, {task_title(study, row['task'])}, {row['backbone']}"
+            found.append(finding_of(row, f"{subject}: {pair_words(study, pair)}", row["verdict"], *columns))
     said = Finding("CKA and size of the difference in AUC", correlation_words(study, table))
     return [*found, said] if found else []

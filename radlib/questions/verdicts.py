@@ -13,16 +13,19 @@ With c = `compare.confidence` and m = `compare.equivalence`:
 read with p-values after Holm's correction, of both kinds, because every task is another chance to be wrong.
 """
 
+from collections.abc import Mapping
+
 import pandas as pd
 
+from radlib.seeds import seed_of
 from radlib.show.findings import unless_diverged
+from radlib.show.table import DIFFERENCE, Table
 from radlib.stats.estimate import Estimate
 from radlib.stats.models import holm
 from radlib.study import Study
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
 BETTER_BY_LITTLE, WORSE_BY_LITTLE = "better, by less than matters", "worse, by less than matters"
-EQUIVALENCE = ["equivalence", "tost_low", "tost_high", "p_tost"]  # columns of the tables of differences
 
 
 def verdict(delta: float, p_difference: float, p_equivalence: float, confidence: float) -> str:
@@ -43,10 +46,10 @@ def verdict(delta: float, p_difference: float, p_equivalence: float, confidence:
 
 
 def verdicts(study: Study, table: pd.DataFrame, difference: str, equal: str) -> list[str]:
-    """The word of every row, from `delta`, the columns of its two p-values, and `diverged`."""
-    rows = zip(table["delta"], table[difference], table[equal], strict=True)
-    words = [verdict(*row, study.compare.confidence) for row in rows]
-    return list(map(unless_diverged, words, table["diverged"]))
+    """The word of every row, from `delta`, the columns of its two p-values, and `diverged` if some have."""
+    rows = table.to_dict("records")
+    words = [verdict(row["delta"], row[difference], row[equal], study.compare.confidence) for row in rows]
+    return [unless_diverged(word, row.get("diverged")) for word, row in zip(words, rows, strict=True)]
 
 
 def corrected(table: pd.DataFrame, family: list[str], names: dict[str, str]) -> pd.DataFrame:
@@ -64,6 +67,15 @@ def _holm(p: pd.Series) -> pd.Series:
     return pd.Series(holm(given.to_numpy()), index=given.index).reindex(p.index)
 
 
+def after_holm(
+    study: Study, declared: Table, rows: list[dict], family: list[str], names: dict[str, str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Rows of a declared table, `corrected`, with `least_p` beside its columns; and `too_few_resamples`."""
+    table = pd.DataFrame(rows, columns=[*(column.name for column in declared.columns), "least_p"])
+    few = too_few_resamples(study, table.dropna(subset="least_p"), family)
+    return corrected(table, family, names), few
+
+
 def too_few_resamples(study: Study, table: pd.DataFrame, family: list[str]) -> list[str]:
     """Where even resamples that all point one way could not pass Holm's correction, from `least_p`."""
     families = table.groupby(family)["least_p"].agg(["min", "size"])
@@ -79,16 +91,26 @@ def diverged(*sides: pd.DataFrame) -> str | None:
     """`3 of 24 runs of photographs diverged`; None where all runs are sound.
 
     Args:
-        sides: for each source the runs that its mean is taken over, with the columns source and, if any of
-            them may have, diverged and (U-Nets) collapsed.
+        sides: the runs that means are taken over, of one source or several, with the columns source and, if
+            any of them may have, diverged and (U-Nets) collapsed.
     """
+    by_source = pd.concat(sides).groupby("source", sort=False)
     said = [
-        f"{int(runs[fault].sum())} of {len(runs)} runs of {runs['source'].iloc[0]} {fault}"
+        f"{int(runs[fault].sum())} of {len(runs)} runs of {source} {fault}"
         for fault in ("diverged", "collapsed")
-        for runs in sides
+        for source, runs in by_source
         if fault in runs and runs[fault].any()
     ]
     return ", ".join(said) or None
+
+
+def patients_drawn(study: Study, task: str) -> dict[str, int]:
+    """`resamples` and `seed` of a bootstrap of the task's patients.
+
+    One seed a task: all questions, pairs and sides see the same resampled patients, and tasks are resampled
+    independently.
+    """
+    return {"resamples": study.compare.resamples, "seed": seed_of(study.seed, "bootstrap", task)}
 
 
 def estimate_columns(study: Study, found: Estimate, names: tuple[str, str, str]) -> dict[str, float]:
@@ -96,17 +118,29 @@ def estimate_columns(study: Study, found: Estimate, names: tuple[str, str, str])
     return dict(zip(names, (found.value, *found.interval(study.compare.confidence)), strict=True))
 
 
+def source_aucs(study: Study, aucs: Mapping[str, Estimate]) -> list[dict]:
+    """A row per source, in the order of the study: its AUC and both ends of its interval."""
+    return [
+        {"source": source, **estimate_columns(study, aucs[source], ("auc", "ci_low", "ci_high"))}
+        for source in study.sources
+        if source in aucs
+    ]
+
+
 def difference_columns(study: Study, found: Estimate) -> dict:
-    """Columns of a difference: `delta`, its interval and p, what was resampled, and `EQUIVALENCE`.
+    """Columns of a difference: `DIFFERENCE`, its p, what was resampled, and `EQUIVALENCE`.
 
     Beside them `least_p`, the smallest p that these resamples could give, for `too_few_resamples`.
     """
     margin = study.compare.equivalence
-    equal = found.equivalence(margin, study.compare.confidence)
+    low, high, p_equal = found.equivalence(margin, study.compare.confidence)
     return {
-        **estimate_columns(study, found, ("delta", "ci_low", "ci_high")),
+        **estimate_columns(study, found, DIFFERENCE),
         "p_value": found.p_value(),
         "least_p": found.smallest_p(),
         "resampled": found.resampled,
-        **dict(zip(EQUIVALENCE, (margin, *equal), strict=True)),
+        "equivalence": margin,
+        "tost_low": low,
+        "tost_high": high,
+        "p_tost": p_equal,
     }

@@ -1,5 +1,6 @@
 """Two versions of a table compared cell by cell: the one of a report, and the one computed again."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
@@ -8,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radlib.errors import UserError
+from radlib.errors import explained
+from radlib.show.table import Table
 
 IDENTICAL, WITHIN, DIFFERENT = "identical", "within tolerance", "different"
 MISSING, NOT_COMPUTED = "missing", "not computed again"
@@ -17,9 +19,10 @@ FAILED = (DIFFERENT, MISSING)
 Tolerance = Callable[[pd.DataFrame], pd.DataFrame]
 """The report's cells as numbers -> largest absolute difference that is tolerated in each."""
 
-# What follows from the rest of its row when a study is trained again, and moves more than it.
-_DERIVED = ("p_", "wilcoxon_p", "relative_gain", "gain_", "delong_", "sd_a", "sd_b")
-_IN_UNITS_OF_THE_INTERVAL = ("delta", "ci_low", "ci_high", "auc_", "mean_")
+# What follows from the rest of its row when a study is trained again, and moves more than it: p-values, SD,
+# and DeLong's interval.
+_DERIVED = re.compile("^(.+_)?p(_.+)?$|^(sd_.+|se|delong_.+)$")
+_IN_UNITS_OF_THE_ROW = ("auc", "mean_", "inside_auc_", "tost_", "guess")
 
 
 @dataclass(frozen=True)
@@ -40,19 +43,22 @@ def last_digit(report: pd.DataFrame) -> pd.DataFrame:
     return 1e-9 + 1e-5 * report.abs()
 
 
-def second_training(report: pd.DataFrame) -> pd.DataFrame:
-    """For networks trained again: a quarter of the half width of the row's interval.
+def second_training(report: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """For networks trained again: a quarter of the half width of a figure's interval, or of the row's first.
 
     Another machine adds in another order, and training makes the last digit grow. What stays far inside the
-    interval changes no conclusion. P-values, relative gains and SD follow from the row's other figures and
-    are not judged apart; counts must be equal; in tables without intervals `last_digit` holds.
+    interval changes no conclusion. P-values and SD follow from the row's other figures and are not judged
+    apart; counts must be equal; in tables without intervals `last_digit` holds.
     """
     tolerated = last_digit(report)
-    for name in report:
-        if name.startswith(_DERIVED):
+    intervals = [(column.name, *column.ends) for column in table.columns if column.ends]
+    for name in report if intervals else ():
+        own = next((interval for interval in intervals if name in interval), None)
+        if own or name.startswith(_IN_UNITS_OF_THE_ROW):
+            _, low, high = own or intervals[0]
+            tolerated[name] = ((report[high] - report[low]).abs() / 8).fillna(tolerated[name])
+        elif _DERIVED.search(name):
             tolerated[name] = np.inf
-        elif "ci_low" in report and name.startswith(_IN_UNITS_OF_THE_INTERVAL):
-            tolerated[name] = (report["ci_high"] - report["ci_low"]).abs() / 8
     return tolerated
 
 
@@ -87,11 +93,8 @@ def compare(
 
 
 def _read(path: Path) -> pd.DataFrame:
-    try:
+    with explained((ValueError, OSError), f"{path} is no table", f"bring it back: git restore {path}"):
         return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as exc:
-        reason = str(exc).splitlines()[0]
-        raise UserError(f"{path} is no table ({reason}); bring it back: git restore {path}") from exc
 
 
 def _keys(table: pd.DataFrame, part: list[str]) -> pd.Series:

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from radlib.errors import UserError
+from radlib.errors import UserError, explained
 from radlib.store import write_table
 from radlib.study import Study
 from radlib.training.results import read_result
@@ -127,8 +127,6 @@ def _numbers(columns: list[pd.Series]) -> dict[str, str]:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    try:
+    kinds = pa.ArrowException, OSError, ValueError
+    with explained(kinds, f"{path} is damaged", f"bring it back: git restore {path}"):
         return pq.read_table(path, page_checksum_verification=True).to_pandas()
-    except (pa.ArrowException, OSError, ValueError) as exc:
-        reason = str(exc).splitlines()[0]
-        raise UserError(f"{path} is damaged ({reason}); bring it back: git restore {path}") from exc

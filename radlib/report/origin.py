@@ -9,7 +9,7 @@ from typing import Any
 
 import nbformat
 
-from radlib.errors import UserError, listed
+from radlib.errors import explained, listed
 from radlib.study import Study
 from radlib.study.files import read_params
 
@@ -98,10 +98,8 @@ def _recorded(report: Path) -> dict | None:
     path = report / "provenance.json"
     if not path.is_file():
         return None
-    try:
+    with explained((ValueError, TypeError), f"{path} is damaged", f"bring it back: git restore {path}"):
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as exc:
-        raise UserError(f"{path} is damaged ({exc}); bring it back: git restore {path}") from exc
 
 
 def _unlike(was: dict[str, Any], now: dict[str, Any], absent: str) -> list[tuple[str, Any, Any]]:

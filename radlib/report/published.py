@@ -56,19 +56,31 @@ LATER = pd.DataFrame(_FOUND, columns=["later study", "found"]).set_index("later 
 
 
 def pretraining_table(study: Study) -> pd.DataFrame | None:
-    """Held-out accuracy of every network pretrained here, in %; None where none was."""
+    """What every network pretrained here had learnt, means over its pretrainings; None where none was.
+
+    Accuracies are of held-out images; *times guessing* is balanced accuracy times the number of classes;
+    *loss, last epoch* is the change of the validation loss from the last epoch but one.
+    """
     models = [
         study.model_file(source, backbone, replicate).with_suffix(".json")
         for source in study.sources
         for backbone, replicate in study.weights_of(source)
     ]
-    records = [json.loads(path.read_text()) for path in models if path.is_file()]
+    records = []
+    for path in models:
+        if path.is_file():
+            loss = pd.read_csv(path.with_suffix(".history.csv"))["val_loss"]
+            records.append({**json.loads(path.read_text()), "change": 100 * loss.pct_change().iloc[-1]})
     if not records:
         return None
     table = pd.DataFrame(records)
-    percent = ["top1", "top5", "balanced_accuracy"]
-    table[percent] = (100 * table[percent]).round(1)
+    table["times"] = table["balanced_accuracy"] * table["n_classes"]
     table["source"] = [source_title(study, source) for source in table["source"]]
-    titles = ["top-1, %", "top-5, %", "balanced accuracy, %"]
-    table = table[["source", "backbone", *percent, "n_images", "epochs"]]
-    return table.set_axis(["source", "backbone", *titles, "images", "epochs"], axis=1)
+    percent = ["top1", "top5", "balanced_accuracy"]
+    table[percent] *= 100
+    networks = table.groupby(["source", "backbone"], sort=False)
+    means = networks[[*percent, "times", "n_images", "epochs", "change"]].mean()
+    means.insert(0, "pretrainings", networks.size())
+    means = means.round(1).astype({"n_images": int, "epochs": int})
+    titles = ["top-1, %", "top-5, %", "balanced accuracy, %", "times guessing"]
+    return means.set_axis(["pretrainings", *titles, "images", "epochs", "loss, last epoch, %"], axis=1)

@@ -1,15 +1,12 @@
 """What the summary shows that belongs to no single question: headline, published values, data, limits."""
 
-import json
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from radlib.errors import UserError
 from radlib.questions.auc.sources import FIXED, SAMPLE, mean_rows
-from radlib.questions.patients import patients_sentence
+from radlib.questions.patients import audit_of, patients_sentence
 from radlib.questions.start import SHORTCUT
 from radlib.show.style import (
     BAND,
@@ -21,13 +18,14 @@ from radlib.show.style import (
     of_pair,
     signed,
     span,
+    write_beside,
 )
-from radlib.show.table import MEAN, number
+from radlib.show.table import DIFFERENCE, MEAN, number
 from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.common import PROBES
-from radlib.study.titles import ESTIMATES, counted, source_title, task_title
+from radlib.study.titles import ESTIMATES, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
 """Whether the data are the same -> what the figure says, and its colour."""
@@ -54,21 +52,19 @@ def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame)
     }
     words = [PUBLISHED[same] for same in sorted({t.same_data_as_published for t in published.values()})]
     handles = [Line2D([], [], mec=edge, label=label, **diamond) for label, edge in words]
-    figure, (panel,), _, _ = intervals(study, pd.DataFrame(marks).assign(panel=""), "", line=0)
+    figure, (panel,) = intervals(study, pd.DataFrame(marks).assign(panel=""), "", line=0)
     difference_axis(panel, study, pair, "AUC")
     panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
     for y, mark in enumerate(marks):
-        beside = {"transform": panel.get_yaxis_transform(), "va": "center"}  # right of the axes
-        panel.text(1.01, y, signed(mark), fontsize=7, color="0.35", **beside)
+        write_beside(panel, y, signed(mark))
         if mark.get("begins"):
             panel.axhline(y - 0.55, color="0.75", lw=0.8)
     for task, one in published.items():
         _, edge = PUBLISHED[one.same_data_as_published]
         place = rows.index(titles[task]) + 0.24  # below the line, lest it hides the mark
         panel.plot(one.published_delta, place, mec=edge, ms=7, zorder=5, **diamond)
-    deltas = pd.Series([one.published_delta for one in published.values()], dtype=float)
-    table = pd.DataFrame(marks)
-    limit = span(table["ci_low"], table["ci_high"], deltas)
+    ends = [mark[end] for mark in marks for end in ("ci_low", "ci_high")]
+    limit = span(ends + [one.published_delta for one in published.values()])
     panel.set_xlim(-limit, limit)
     what = f"AUC minus that of {source_title(study, base)}, {ESTIMATES[study.claimed]}"
     said = "(hollow: the interval covers no difference; band: too small to matter)"
@@ -84,7 +80,7 @@ def _of_headline(study: Study, pretrained: pd.DataFrame, titles: dict[str, str])
     marks = [
         difference_mark(study, row | {"row": titles[row["task"]]}) for row in of_tasks.to_dict("records")
     ]
-    for row in mean_rows(study, pretrained, pair).to_dict("records"):
+    for row in mean_rows(study, pretrained).to_dict("records"):
         if row["networks"] != SAMPLE:
             marker, name = (
                 ("D", row["networks"]) if row["networks"] == FIXED else ("o", f"{row['networks']}, {MEAN}")
@@ -147,11 +143,13 @@ def data_table(study: Study) -> pd.DataFrame:
             raise UserError(f"dataset '{name}' is not prepared in {folder}; run dvc repro")
         manifest = pd.read_parquet(folder / "manifest.parquet", columns=["patient_id", "label"])
         dataset, is_task = study.dataset(name), name in study.tasks
+        audit = audit_of(study, name)
+        named = audit["patients_published"] or audit["patients_guessed"]  # or documents stand for them
         rows.append(
             {
                 "dataset": dataset.title,
                 "use": "corpus" if not is_task else "task" if name in study.trained_tasks else "external set",
-                "patients": f"{manifest['patient_id'].nunique():,}" if _named(folder) else "not named",
+                "patients": f"{manifest['patient_id'].nunique():,}" if named else "not named",
                 "images": len(manifest),
                 "positive": f"{int(manifest['label'].sum()):,}" if is_task and not dataset.classes else "",
                 "classes": manifest["label"].nunique(),
@@ -161,12 +159,6 @@ def data_table(study: Study) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).set_index("dataset")
-
-
-def _named(folder: Path) -> bool:
-    """Whether the publisher of a prepared dataset names patients, or documents that stand for them."""
-    audit = json.loads((folder / "audit.json").read_text())
-    return audit["patients_published"] or audit["patients_guessed"]
 
 
 def limits(study: Study, claim: dict | None) -> list[str]:
@@ -199,16 +191,21 @@ def _pretrainings(study: Study) -> str:
         return "There is one set of weights of each source, so the study speaks of these weights."
     most = {source_title(study, source): study.corpora[source].max_images for source in here}
     cut = "; ".join(f"{title} to {images:,} images" for title, images in most.items() if images)
-    epochs = {study.pretrain_of(name).epochs for source in here for name in study.backbones_of(source)}
-    length = counted(max(epochs), "epoch") if len(epochs) == 1 else f"{min(epochs)} to {max(epochs)} epochs"
-    short = f"{length}{f', cut down ({cut})' if cut else ''}"
-    times = max(study.replicates_of(source, name) for source in here for name in study.backbones_of(source))
-    if times == 1:
+    networks = [(source, name) for source in here for name in study.backbones_of(source)]
+    epochs = [study.pretrain_of(name).epochs for _, name in networks]
+    short = f"{_range(epochs)} epoch{'' if max(epochs) == 1 else 's'}{f', cut down ({cut})' if cut else ''}"
+    times = [study.replicates_of(*network) for network in networks]
+    if max(times) == 1:
         return f"Each source was pretrained once, so the study speaks of these weights, not of it: {short}."
     return (
-        f"Each source was pretrained {times} times, for {short}: other images, more of them, or longer "
-        "training may give another difference. Published files are one pretraining each."
+        f"Each source was pretrained {_range(times)} times, for {short}: other images, more of them, or "
+        "longer training may give another difference. Published files are one pretraining each."
     )
+
+
+def _range(numbers: list[int]) -> str:
+    """`3`, or `1 to 3`."""
+    return " to ".join(str(number) for number in sorted({min(numbers), max(numbers)}))
 
 
 def _seen(study: Study) -> str:
@@ -248,5 +245,5 @@ def save_metrics(
 def _nested(table: pd.DataFrame, keys: list[str]) -> dict:
     """A dictionary in a dictionary for every key; the innermost has the difference and its ends."""
     if not keys:
-        return table[["delta", "ci_low", "ci_high"]].astype(float).iloc[0].to_dict()
+        return table[list(DIFFERENCE)].astype(float).iloc[0].to_dict()
     return {word: _nested(some, keys[1:]) for word, some in table.groupby(keys[0])}

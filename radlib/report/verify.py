@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from radlib import compute
-from radlib.errors import UserError
+from radlib.errors import UserError, explained
 from radlib.questions import calibration, ranking
 from radlib.questions.auc import compute as auc
 from radlib.questions.auc.compute import AUC, OVERALL
@@ -35,6 +36,7 @@ from radlib.questions.validity.coverage import VALIDITY, coverage_table
 from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive, origin
 from radlib.report.agreement import DIFFERENT, FAILED, MISSING, NOT_COMPUTED, WITHIN, Verdict
+from radlib.report.findings import TABLES
 from radlib.study import Study, load_study
 from radlib.study.titles import aligned
 from radlib.training.results import load_regimes, load_results
@@ -92,7 +94,7 @@ def _auc(study: Study) -> None:
     found = auc.compare_sources(study, results, regimes, counting)
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
-    NEXT.write(study, next_study(study, results))
+    NEXT.write(study, next_study(study, results, counting))
     SOURCES.write(study, compare_pretrainings(study, {"grid_mean": results, **regimes}, counting))
 
 
@@ -132,9 +134,8 @@ def _from_predictions(report: Path, study: Study) -> list[Verdict]:
     kept = archive.is_kept(report)
     if kept:
         archive.restore(report, study)
-    if (
-        report / RANKING.file
-    ).is_file():  # which tasks count is told from images, so it is taken as committed
+    # Which tasks count is told from images, so it is taken as committed.
+    if (report / RANKING.file).is_file():
         study.report_dir.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(report / RANKING.file, study.report_dir / RANKING.file)
     found = []
@@ -191,8 +192,12 @@ def _call(command: list[str], folder: Path, failed: str) -> None:
 
 
 def _against(report: Path, again: Path) -> list[Verdict]:
-    tables = sorted({path.name for folder in (report, again) for path in folder.glob("*.csv")})
-    return [agreement.compare(t, report / t, again / t, agreement.second_training) for t in tables]
+    files = {path.name for folder in (report, again) for path in folder.glob("*.csv")}
+    tolerances = {table.file: partial(agreement.second_training, table=table) for table in TABLES}
+    return [
+        agreement.compare(file, report / file, again / file, tolerances.get(file, agreement.last_digit))
+        for file in sorted(files)
+    ]
 
 
 # What is said ---------------------------------------------------------------------------------------------
@@ -217,12 +222,11 @@ def _written(report: Path) -> dict[str, str]:
     path = report / "dvc.lock"
     if not path.is_file():
         return {}
-    try:
+    kinds = yaml.YAMLError, KeyError, TypeError, AttributeError
+    with explained(kinds, f"{path} is damaged", f"bring it back: git restore {path}"):
         stages = yaml.safe_load(path.read_text())["stages"].values()
         outs = [out for stage in stages for out in stage.get("outs", [])]
         return {Path(out["path"]).name: out["md5"] for out in outs if out["path"].startswith("reports/")}
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as exc:
-        raise UserError(f"{path} is damaged; bring it back: git restore {path}") from exc
 
 
 def _said(report: Path, retrain: bool, found: list[Verdict], reasons: list[str]) -> str:

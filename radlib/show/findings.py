@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from radlib.show.table import number
+from radlib.show.table import DIFFERENCE, number
 
 SIMULATED = (
     "**Simulated images.** Images of a task, or of what a source was pretrained on, are drawn by a program: "
@@ -41,7 +41,7 @@ def finding_of(
     row: Mapping,
     subject: str,
     verdict: str = "",
-    columns: tuple[str, ...] = ("delta", "ci_low", "ci_high"),
+    columns: tuple[str, ...] = DIFFERENCE,
     form: str = "+.3f",
 ) -> Finding:
     """The finding of a table's row; its verdict, by default the direction, gives way where runs diverged.
@@ -57,7 +57,7 @@ def finding_of(
 
 def unless_diverged(verdict: str, diverged: str | float | None) -> str:
     """The verdict, or that there is none where runs diverged (else None or NaN)."""
-    return f"{NO_VERDICT}: {diverged}" if isinstance(diverged, str) and diverged else verdict
+    return verdict if pd.isna(diverged) else f"{NO_VERDICT}: {diverged}"
 
 
 def direction(ci_low: float, ci_high: float) -> str:

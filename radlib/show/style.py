@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from radlib.errors import UserError
-from radlib.show.findings import NO_VERDICT, unless_diverged
+from radlib.show.findings import NO_VERDICT
 from radlib.study import Study
 from radlib.study.titles import source_title
 
@@ -55,27 +55,21 @@ def legend_above(figure: Figure, handles: Sequence[Line2D], columns: int = 4, ti
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, title=title or None)
 
 
-class Panels(NamedTuple):
-    """A figure of panels. panels: row by row; lowest: of every column; first: of every row."""
-
-    figure: Figure
-    panels: list[Axes]
-    lowest: list[Axes]
-    first: list[Axes]
-
-
 def panel_rows(
     count: int,
     most: int,
     margin: tuple[float, float],
     panel: tuple[float, float],
+    xlabel: str = "",
+    ylabel: str = "",
     sharex: bool = False,
     sharey: bool = True,
-) -> Panels:
-    """Empty panels in rows of `most` or fewer, as even as can be; the last row may be shorter.
+) -> tuple[Figure, list[Axes]]:
+    """A figure, and its empty panels in rows of `most` or fewer, as even as can be; the last may be shorter.
 
     Args:
         margin, panel: width and height in inches, of what surrounds the panels and of each.
+        xlabel, ylabel: of the lowest panel of every column, and of the first of every row.
     """
     down = math.ceil(count / most)
     across = math.ceil(count / down)
@@ -88,22 +82,21 @@ def panel_rows(
     panels = list(axes.flat[:count])
     for lowest in panels[-across:]:  # a shared axis writes its ticks in the last row alone
         lowest.tick_params(labelbottom=True)
-    return Panels(figure, panels, panels[-across:], panels[::across])
+        lowest.set_xlabel(xlabel)
+    for first in panels[::across]:
+        first.set_ylabel(ylabel)
+    return figure, panels
 
 
-def unit_squares(study: Study, panels_of: Sequence[str], xlabel: str, ylabel: str) -> Panels:
-    """A panel per title, both axes from 0 to 1, with the diagonal."""
-    found = panel_rows(len(panels_of), 4, (0.8, 0.9), (2.6, 2.8), sharex=True)
-    for panel, title in zip(found.panels, panels_of, strict=True):
+def unit_squares(study: Study, titles: Sequence[str], xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
+    """A figure, and a panel per title, both axes from 0 to 1, with the diagonal."""
+    figure, panels = panel_rows(len(titles), 4, (0.8, 0.9), (2.6, 2.8), xlabel, ylabel, sharex=True)
+    for panel, title in zip(panels, titles, strict=True):
         quiet(panel).plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         panel.set(box_aspect=1, title=title)
-    for panel in found.lowest:
-        panel.set_xlabel(xlabel)
-    for panel in found.first:
-        panel.set_ylabel(ylabel)
-    mark_simulated(found.figure, study)
-    return found
+    mark_simulated(figure, study)
+    return figure, panels
 
 
 def mark_simulated(figure: Figure, study: Study | None = None) -> None:
@@ -133,7 +126,6 @@ def banded(axes: Axes, x: pd.Series, value: pd.Series, low: pd.Series, high: pd.
 
 
 # Intervals ------------------------------------------------------------------------------------------------
-_MARK = {"series": "", "marker": "o", "filled": True}
 
 
 def intervals(
@@ -143,8 +135,8 @@ def intervals(
     line: float | None = None,
     across: int = 2,
     sharex: bool = False,
-) -> Panels:
-    """Values with their intervals: a panel per word of `panel`, a line per word of `row`.
+) -> tuple[Figure, list[Axes]]:
+    """Values with their intervals, in a figure with a panel per word of `panel`, a line per word of `row`.
 
     Args:
         marks: `panel`, `row`, `value`, `ci_low`, `ci_high` and `colour`; where wanted `series`, whose marks
@@ -152,13 +144,14 @@ def intervals(
         line: where a vertical line stands, in the middle of one scale for all panels if at 0.
         across: most panels in a row.
     """
-    marks = marks.assign(**{name: value for name, value in _MARK.items() if name not in marks})
+    plain = {"series": "", "marker": "o", "filled": True}
+    marks = marks.assign(**{name: value for name, value in plain.items() if name not in marks})
     names, rows, series = (list(dict.fromkeys(marks[name])) for name in ("panel", "row", "series"))
     places = dict(zip(series, np.linspace(-0.32, 0.32, len(series)) if len(series) > 1 else [0], strict=True))
     size = (3.4 if len(names) > 1 else 6, 1.1 + max(0.34, 0.16 * (len(series) + 1)) * len(rows))
-    found = panel_rows(len(names), across, (2.2, 0.8), size, sharex)
+    figure, panels = panel_rows(len(names), across, (2.2, 0.8), size, xlabel, sharex=sharex)
     limit = span(marks[["value", "ci_low", "ci_high"]].to_numpy(dtype=float))
-    for panel, name in zip(found.panels, names, strict=True):
+    for panel, name in zip(panels, names, strict=True):
         row_axis(quiet(panel), rows)
         panel.set_title(name)
         panel.xaxis.set_major_locator(MaxNLocator(4 if len(names) > 1 else 6))
@@ -169,10 +162,8 @@ def intervals(
         some = marks[marks["panel"] == name]
         for mark in some.to_dict("records"):
             draw_mark(panel, mark, rows.index(mark["row"]) + places[mark["series"]])
-    for panel in found.lowest:
-        panel.set_xlabel(xlabel)
-    mark_simulated(found.figure, study)
-    return found
+    mark_simulated(figure, study)
+    return figure, panels
 
 
 def row_axis(axes: Axes, rows: Sequence[str]) -> None:
@@ -181,29 +172,26 @@ def row_axis(axes: Axes, rows: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def draw_mark(axes: Axes, mark: Mapping, y: float, size: float = 6) -> None:
+def draw_mark(axes: Axes, mark: Mapping, y: float) -> None:
     """A value with its interval: the keys of `intervals`' marks."""
     colour, ends = mark["colour"], (mark["ci_low"], mark["ci_high"])
     axes.plot(ends, [y, y], color=colour, lw=2, solid_capstyle="butt", zorder=3)
     face = colour if mark["filled"] else "white"
-    axes.plot(mark["value"], y, mark["marker"], color=colour, mfc=face, mew=1.4, ms=size, zorder=4)
-
-
-def ahead(study: Study, row: Mapping) -> str | None:
-    """The source that a difference is shown for, after Holm's correction where the row is one of several."""
-    p = row.get("p_holm") if pd.notna(row.get("p_holm")) else row.get("p_value")
-    shown = p < 1 - study.compare.confidence if pd.notna(p) else row["ci_low"] > 0 or row["ci_high"] < 0
-    word = unless_diverged(str(row.get("verdict", "")), row.get("diverged"))
-    if not shown or row["delta"] == 0 or word.startswith(NO_VERDICT):
-        return None
-    return row["source_a"] if row["delta"] > 0 else row["source_b"]
+    axes.plot(mark["value"], y, mark["marker"], color=colour, mfc=face, mew=1.4, ms=6, zorder=4)
 
 
 def difference_mark(study: Study, row: Mapping, marker: str = "o") -> dict:
-    """A difference as a mark: filled and in the colour of the source ahead, hollow if none is."""
-    source = ahead(study, row)
-    colour = source_colours(study)[source] if source else UNDECIDED
-    return {**row, "value": row["delta"], "colour": colour, "filled": source is not None, "marker": marker}
+    """A difference as a mark: filled and in the colour of the source ahead, hollow where none is shown to be.
+
+    That is asked after Holm's correction where the row is one of several.
+    """
+    p = row.get("p_holm") if pd.notna(row.get("p_holm")) else row.get("p_value")
+    shown = p < 1 - study.compare.confidence if pd.notna(p) else row["ci_low"] > 0 or row["ci_high"] < 0
+    lost = pd.notna(row.get("diverged")) or str(row.get("verdict", "")).startswith(NO_VERDICT)
+    source = row["source_a"] if row["delta"] > 0 else row["source_b"]
+    filled = shown and not lost and row["delta"] != 0
+    colour = source_colours(study)[source] if filled else UNDECIDED
+    return {**row, "value": row["delta"], "colour": colour, "filled": filled, "marker": marker}
 
 
 def forest(
@@ -212,7 +200,6 @@ def forest(
     title: str,
     what: str = "AUC",
     band: bool = False,
-    across: int = 2,
     hollow: str = "not shown after Holm's correction",
 ) -> Figure:
     """Differences with their intervals: a panel per pair on one scale, a row per word of `row`.
@@ -228,22 +215,26 @@ def forest(
     marks = [
         difference_mark(study, r, "D" if mean else "o") for r, mean in zip(records, of_means, strict=True)
     ]
-    figure, panels, _, _ = intervals(study, pd.DataFrame(marks), "", line=0, across=across)
+    figure, panels = intervals(study, pd.DataFrame(marks), "", line=0)
     rows = list(dict.fromkeys(table["row"]))
     pairs = table.groupby(["source_a", "source_b"], sort=False)
     for panel, (pair, some) in zip(panels, pairs, strict=True):
         difference_axis(panel, study, pair, what)
         if band:
             panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
-        for _, row in some.iterrows():
-            beside = {"transform": panel.get_yaxis_transform(), "va": "center"}  # right of the axes
-            panel.text(1.01, rows.index(row["row"]), signed(row), fontsize=7, color="0.35", **beside)
+        for row in some.to_dict("records"):
+            write_beside(panel, rows.index(row["row"]), signed(row))
         if means := [row for row in rows if row.startswith("mean")]:
             panel.axhline(rows.index(means[0]) - 0.55, color="0.75", lw=0.8)
     said = f"(hollow: {hollow}{'; band: too small to matter' if band else ''})"
     title = f"{title}: difference in {what} and {study.compare.confidence:.0%} interval\n{said}"
     legend_above(figure, (), title=title)
     return figure
+
+
+def write_beside(axes: Axes, y: float, text: str) -> None:
+    """Right of the axes, small."""
+    axes.text(1.01, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7, color="0.35")
 
 
 def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], what: str) -> None:
@@ -257,9 +248,9 @@ def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], what: str) 
     axes.annotate(f"{a} higher →", (1, 1), (0, above), ha="right", color=colours[pair[0]], **place)
 
 
-def span(*values: pd.Series | float) -> float:
+def span(values: ArrayLike) -> float:
     """Half width of a symmetric axis that shows all values."""
-    return 1.08 * max(float(np.nanmax(np.abs(np.atleast_1d(v)))) for v in values if np.size(v)) + 1e-3
+    return 1.08 * float(np.nanmax(np.abs(values))) + 1e-3
 
 
 def of_pair(table: pd.DataFrame, pair: tuple[str, str], estimate: str | None = None) -> pd.DataFrame:
@@ -268,6 +259,6 @@ def of_pair(table: pd.DataFrame, pair: tuple[str, str], estimate: str | None = N
     return some if estimate is None else some[some["estimate"] == estimate]
 
 
-def signed(row: pd.Series) -> str:
+def signed(row: Mapping) -> str:
     """`+0.031 [+0.012, +0.050]`, with a true minus sign."""
     return f"{row['delta']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]".replace("-", "−")

@@ -59,8 +59,14 @@ class Table:
         """The columns that this table has: all but the rare ones without a value."""
         return [c for c in self.columns if not c.rare or (c.name in table and table[c.name].notna().any())]
 
-    def frame(self, rows: Iterable[dict] = (), **same) -> pd.DataFrame:
-        """Rows with exactly the declared columns; `same`: of all rows; what a row lacks is NaN."""
+    def frame(self, rows: Iterable[dict] = (), study: Study | None = None, **same) -> pd.DataFrame:
+        """Rows with exactly the declared columns; what a row lacks is NaN.
+
+        Args:
+            study: gives `resamples` and `simulated`; same: further columns of all rows.
+        """
+        if study is not None:
+            same = {"resamples": study.compare.resamples, "simulated": study.simulated} | same
         names = [column.name for column in self.columns]
         table = pd.DataFrame([row | same for row in rows], columns=names)
         return table[[column.name for column in self.present(table)]]
@@ -128,9 +134,10 @@ def p_text(study: Study, p: float) -> str:
 
 
 def interval_columns(
-    value: str, meaning: str, title: str, form: str = "+.3f", low: str = "ci_low", high: str = "ci_high"
+    names: tuple[str, str, str], meaning: str, title: str, form: str = "+.3f"
 ) -> list[Column]:
     """A value and the two ends of its interval."""
+    value, low, high = names
     return [
         Column(value, meaning, title, form, ends=(low, high)),
         Column(low, f"lower end of the interval of `{value}`"),
@@ -154,7 +161,8 @@ SIDES = [
     Column("auc_a", "mean AUC after source a", "AUC a", ".3f"),
     Column("auc_b", "mean AUC after source b", "AUC b", ".3f"),
 ]
-DELTA = interval_columns("delta", "AUC after source a minus AUC after source b", "difference")
+DIFFERENCE = ("delta", "ci_low", "ci_high")
+DELTA = interval_columns(DIFFERENCE, "AUC after source a minus AUC after source b", "difference")
 P = Column("p_value", "two-sided, of no difference", "p", p_text)
 P_HOLM = Column("p_holm", "the same after Holm's correction over the tasks", "p (Holm)", p_text)
 COUNTS = [
@@ -165,13 +173,14 @@ COUNTS = [
 N_TASKS = Column("n_tasks", "tasks averaged", "tasks", COUNT)
 RUNS = Column("n_runs", "runs of each side", "runs a side", COUNT)
 RESAMPLES = Column("resamples", "bootstrap resamples")
-IS_SIMULATED = Column(
-    "simulated", "whether patients and images are computer-made", "images are",
-    names={True: "simulated", False: "real"},
-)  # fmt: skip
-ABOUT = [N_TASKS, *COUNTS, RUNS]
-FIGURES = [*SIDES, *DELTA, P]
-SAMPLE = [*COUNTS, RUNS, RESAMPLES, IS_SIMULATED]
+_MADE = {True: "simulated", False: "real"}
+IS_SIMULATED = Column("simulated", "whether patients and images are computer-made", "images are", names=_MADE)
+EQUIVALENCE = [
+    Column("equivalence", "half width of the region of equivalence"),
+    Column("tost_low", "lower end of the interval that must lie within the region"),
+    Column("tost_high", "its upper end"),
+    Column("p_tost", "of two one-sided tests of equivalence"),
+]
 RESAMPLED = Column("resampled", "what was resampled", "resampled")
 DIVERGED = Column("diverged", "which runs diverged, so that there is no verdict", "no verdict", rare=True)
 ORIGIN = [RESAMPLES, IS_SIMULATED, DIVERGED]

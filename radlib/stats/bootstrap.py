@@ -164,9 +164,8 @@ def _macro_aucs(sides: list[FoldScores], patients: ClassPatients) -> Statistic:
     for number in range(sides[0].scores.shape[2]):
         folds = [one_against_rest(fold, number) for fold in sides]
         own = fold_patients(folds[0])
-        place = np.empty(
-            own.count, dtype=np.int64
-        )  # of a patient in the order of the class, among `patients`
+        # Where each patient, in the order of the class, stands among `patients`.
+        place = np.empty(own.count, dtype=np.int64)
         place[own.of_image] = patients.of_image
         of_classes.append((place, *_aucs(folds, own)))
 

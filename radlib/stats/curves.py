@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 from scipy.stats import f as fisher
 
 from radlib.stats.estimate import Estimate
@@ -76,7 +77,8 @@ def patients_to_reach(sizes: Sequence[int], curve: Sequence[Estimate], target: E
     """
     values = np.array([np.append(point.value, point.replicates) for point in curve]).T
     wanted = np.append(target.value, target.replicates)[:, np.newaxis]
-    rising, logs, rows = _rising(values), np.log(sizes), np.arange(len(values))
+    rising = np.array([isotonic_regression(row).x for row in values])
+    logs, rows = np.log(sizes), np.arange(len(values))
     reached = rising >= wanted
     first = reached.argmax(axis=1)
     before = np.maximum(first - 1, 0)
@@ -96,14 +98,3 @@ def within(number: float, sizes: Sequence[int]) -> float:
     (30, inf)
     """
     return NOT_REACHED if number > sizes[-1] else number
-
-
-def _rising(values: np.ndarray) -> np.ndarray:
-    """(r, k): isotonic regression of each row, by its formula of largest and smallest means."""
-    sums = np.cumsum(np.pad(values, ((0, 0), (1, 0))), axis=1)
-    k = values.shape[1]
-    mean = {(i, j): (sums[:, j + 1] - sums[:, i]) / (j + 1 - i) for i in range(k) for j in range(i, k)}
-    least = {
-        (i, at): np.min([mean[i, j] for j in range(at, k)], axis=0) for at in range(k) for i in range(at + 1)
-    }
-    return np.stack([np.max([least[i, at] for i in range(at + 1)], axis=0) for at in range(k)], axis=1)

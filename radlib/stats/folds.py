@@ -84,60 +84,18 @@ def both_columns(fold: FoldScores) -> FoldScores:
 
 def as_images(folds: Folds) -> list[FoldScores]:
     """The same scores, every image a patient of its own."""
-    parts = np.split(
-        np.arange(sum(len(fold.labels) for fold in folds)), np.cumsum([len(f.labels) for f in folds])
-    )
-    return [replace(fold, patients=images) for fold, images in zip(folds, parts[:-1], strict=True)]
-
-
-@dataclass(frozen=True, eq=False)
-class FoldPatients:
-    """A fold's patients in the order: positive images only, both kinds, negative images only.
-
-    So those with positives are the first `n_with_positives`, where the two strata meet (a patient is positive
-    if any image is), and those with negatives are all from `first_with_negatives` on.
-
-    of_image: (n,) int64, place of each image's patient in that order; positives, negatives: (patients,)
-    int64, number of the patient's images of each class.
-    """
-
-    of_image: np.ndarray
-    positives: np.ndarray
-    negatives: np.ndarray
-
-    @property
-    def count(self) -> int:
-        return len(self.positives)
-
-    @property
-    def n_with_positives(self) -> int:
-        return int((self.positives > 0).sum())
-
-    @property
-    def first_with_negatives(self) -> int:
-        return int((self.negatives == 0).sum())
-
-    @property
-    def strata(self) -> list[int]:
-        """Number of patients in the positive and in the negative stratum."""
-        return [self.n_with_positives, self.count - self.n_with_positives]
-
-    def both_columns(self) -> "FoldPatients":
-        """The patients of `both_columns`, each with as many positives as negatives: its images."""
-        images = self.positives + self.negatives
-        return FoldPatients(np.tile(self.of_image, 2), images, images)
-
-    def drawn(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(b,) float64 each: positive and negative images in b resamples, of (b, patients) weights."""
-        # Whole numbers, exact in float32.
-        return tuple((weights @ x.astype(np.float32)).astype(float) for x in (self.positives, self.negatives))
+    ends = np.cumsum([len(fold.labels) for fold in folds])
+    return [
+        replace(fold, patients=np.arange(end - len(fold.labels), end))
+        for fold, end in zip(folds, ends, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)
 class ClassPatients:
-    """A fold's patients by stratum, which is the largest label of their images, where there are K classes.
+    """A fold's patients by stratum, which of K > 2 classes is the largest label of a patient's images.
 
-    of_image: (n,) int64, place of each image's patient in that order; strata: K numbers of patients.
+    of_image: (n,) int64, place of each image's patient in that order; strata: number of patients in each.
     """
 
     of_image: np.ndarray
@@ -146,6 +104,38 @@ class ClassPatients:
     @property
     def count(self) -> int:
         return sum(self.strata)
+
+
+@dataclass(frozen=True, eq=False)
+class FoldPatients(ClassPatients):
+    """The same of two classes, in the order: positive images only, both kinds, negative images only.
+
+    So those with positives are the first `n_with_positives`, where the two strata meet (a patient is positive
+    if any image is), and those with negatives are all from `first_with_negatives` on.
+
+    positives, negatives: (patients,) int64, number of the patient's images of each class.
+    """
+
+    positives: np.ndarray
+    negatives: np.ndarray
+
+    @property
+    def n_with_positives(self) -> int:
+        return self.strata[0]
+
+    @property
+    def first_with_negatives(self) -> int:
+        return int((self.negatives == 0).sum())
+
+    def both_columns(self) -> "FoldPatients":
+        """The patients of `both_columns`, each with as many positives as negatives: its images."""
+        images = self.positives + self.negatives
+        return FoldPatients(np.tile(self.of_image, 2), [self.count, 0], images, images)
+
+    def drawn(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(b,) float64 each: positive and negative images in b resamples, of (b, patients) weights."""
+        # Whole numbers, exact in float32.
+        return tuple((weights @ x.astype(np.float32)).astype(float) for x in (self.positives, self.negatives))
 
 
 def _class_patients(fold: FoldScores) -> ClassPatients:
@@ -163,7 +153,7 @@ def _class_patients(fold: FoldScores) -> ClassPatients:
     return ClassPatients(np.argsort(order)[of_image], strata.tolist())
 
 
-def fold_patients(fold: FoldScores) -> FoldPatients | ClassPatients:
+def fold_patients(fold: FoldScores) -> ClassPatients:
     """Put a fold's patients in order; ValueError where a resample of them could not be had."""
     if fold.scores.ndim == 3:
         return _class_patients(fold)
@@ -171,23 +161,24 @@ def fold_patients(fold: FoldScores) -> FoldPatients | ClassPatients:
     positives = np.bincount(of_image, weights=fold.labels, minlength=len(ids)).astype(np.int64)
     negatives = np.bincount(of_image, minlength=len(ids)) - positives
     order = np.argsort(np.select([negatives == 0, positives > 0], [0, 1], 2), kind="stable")
-    found = FoldPatients(np.argsort(order)[of_image], positives[order], negatives[order])
-    if 1 in found.strata:
-        name = "with" if found.strata[0] == 1 else "without"
+    positive = int((positives > 0).sum())
+    strata = [positive, len(ids) - positive]
+    if 1 in strata:
+        name = "with" if positive == 1 else "without"
         raise ValueError(
             f"the test part of a fold has a single patient {name} positive images, and one patient "
             "cannot be resampled; use fewer folds or more patients"
         )
-    if found.strata[1] == 0 and found.first_with_negatives > 0:
+    if strata[1] == 0 and negatives.min() == 0:
         raise ValueError(
             "the test part of a fold has no patient without positive images, so a resample of patients "
             "could lack negatives; use fewer folds or more patients"
         )
-    return found
+    return FoldPatients(np.argsort(order)[of_image], strata, positives[order], negatives[order])
 
 
 def patient_weights(
-    patients: FoldPatients | ClassPatients, resamples: int, seed: int, fold: int, chunk: int
+    patients: ClassPatients, resamples: int, seed: int, fold: int, chunk: int
 ) -> Iterator[np.ndarray]:
     """How often each patient is drawn, `chunk` resamples at a time: (chunk or less, patients) float32.
 

@@ -74,6 +74,7 @@ class Study(Strict):
             "pretrained sources": [source for source in self.sources if not is_random(source)],
             "corpora": list(self.corpora),
             "tasks": list(self.tasks),
+            "trained tasks": self.trained_tasks,
             "compared tasks": self.compared_tasks,
             "settings": [setting.train for setting in self.transfer.settings],
         }

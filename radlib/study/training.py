@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from radlib.study.common import PROBES, BackboneName, Each, Strict, TaskName, Train, Trained
+from radlib.study.common import PROBES, BackboneName, Each, Strict, Train, Trained, TrainedName
 
 Strength = Annotated[float, Field(gt=0)]
 Neighbours = Annotated[int, Field(ge=1)]
@@ -112,7 +112,7 @@ class SegmentSetting(Setting):
 class Segment(_Learning):
     """U-Nets with the backbones as encoders; folds and seeds are those of transfer."""
 
-    tasks: Each[TaskName] = Field([], description="tasks with lesion masks")
+    tasks: Each[TrainedName] = Field([], description="tasks with lesion masks")
     size: int = Field(96, ge=32, le=1024, description="input side, px; the Inceptions need at least 75")
     settings: list[SegmentSetting] = []
     epochs: dict[Literal["frozen", "all"], Epochs] = {}

@@ -22,29 +22,35 @@ ACCURACIES = {
 CHOICES = {"logistic": "C: to the left a stronger penalty", "knn": "neighbours"}
 
 
-def pretraining_curves(history: pd.DataFrame, title: str, simulated: bool) -> Figure:
+def pretraining_curves(history: pd.DataFrame, title: str, simulated: bool, classes: int) -> Figure:
     """Loss of both parts (above) and validation accuracies (below) by epoch, a column per backbone.
 
     Args:
-        history: indexed by (backbone, row), a row per epoch.
+        history: indexed by (backbone, row), a row per epoch; all pretrainings of a network share a panel.
+        classes: of the corpus, for the accuracy of guessing.
     """
-    names = list(history.index.unique(0))
-    size = (2.6 * len(names) + 1.2, 5)
+    networks = history.index.get_level_values(0).str.partition(" (").get_level_values(0)
+    names = list(networks.unique())
+    size = (2.6 * len(names) + 1.6, 5)
     figure, axes = plt.subplots(
-        2, len(names), figsize=size, sharex=True, sharey="row", squeeze=False, layout="constrained"
+        2, len(names), figsize=size, sharex="col", sharey="row", squeeze=False, layout="constrained"
     )
     for (above, below), name in zip(axes.T, names, strict=True):
-        some = history.loc[name]
-        for column, line in LOSSES.items():
-            above.plot(some["epoch"], some[column], **line)
-        for column, line in ACCURACIES.items():
-            below.plot(some["epoch"], 100 * some[column], **line)
+        for _, some in history[networks == name].groupby(level=0, sort=False):
+            for column, line in LOSSES.items():
+                above.plot(some["epoch"], some[column], ms=4, **line)
+            for column, line in ACCURACIES.items():
+                below.plot(some["epoch"], 100 * some[column], ms=4, **line)
+        below.axhline(100 / classes, color="0.4", lw=1, label="guessing one class")
         above.set(title=name)
-        below.set(xlabel="epoch", ylim=(0, 102), xticks=some["epoch"])
+        below.set(xlabel="epoch", ylim=(0, 102))
+        below.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes[0, 0].set_ylabel("cross-entropy (nats)")
     axes[1, 0].set_ylabel("validation accuracy (%)")
     for row in axes:
-        row[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+        lines, labels = row[-1].get_legend_handles_labels()
+        known = dict(zip(labels, lines, strict=True))  # one of each for all pretrainings
+        row[-1].legend(known.values(), known, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
     figure.suptitle(title)
     if simulated:
         mark_simulated(figure)

@@ -297,6 +297,14 @@ def paired_runs(
     return a.iloc[both["at_a"]].reset_index(drop=True), b.iloc[both["at_b"]].reset_index(drop=True)
 
 
+def runs_in_common(runs: pd.DataFrame, pair: tuple[str, str]) -> list[pd.DataFrame]:
+    """The runs of each source in the settings, folds and seeds that both have, of all its pretrainings."""
+    keys = [*SETTING, "fold", "seed"]
+    sides = [runs[runs["source"] == source] for source in pair]
+    shared = sides[0][keys].drop_duplicates().merge(sides[1][keys].drop_duplicates(), on=keys)
+    return [side.merge(shared, on=keys) for side in sides]
+
+
 def headline_runs(study: Study, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """By source: a task's runs in the settings, folds and seeds that both sources of the headline have."""
     common = paired_runs(runs, study.compare.headline)[0][RUN]

@@ -10,6 +10,7 @@ better of two guesses, the whole image and an ellipse in the middle, lies above 
 of either side diverged or, as U-Nets do, collapsed.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -18,8 +19,13 @@ from matplotlib.figure import Figure
 from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.lesions.measured import METHODS, METRICS, Found, sound
-from radlib.questions.verdicts import corrected, difference_columns, diverged, estimate_columns
-from radlib.seeds import seed_of
+from radlib.questions.verdicts import (
+    corrected,
+    difference_columns,
+    diverged,
+    estimate_columns,
+    patients_drawn,
+)
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import NOT_SHOWN, Finding, direction, finding_of, unless_diverged
@@ -27,7 +33,7 @@ from radlib.show.table import Column, Table, interval_columns, number, p_text
 from radlib.stats.means import MeanDifference, bootstrap_mean_difference
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
-from radlib.training.results import SETTING, TRAINING, paired_runs, settings_by_fold, trained_again
+from radlib.training.results import TRAINING, paired_runs, runs_in_common, settings_by_fold, trained_again
 
 NO_MASKS = "No task of this study has lesion masks, so there is nothing to compare here."
 METHOD = Column("method", "`localisation`: maps of classifiers; `segmentation`: U-Nets", "by", names=METHODS)
@@ -48,8 +54,8 @@ DICE = Table(
         *common.PAIR,
         Column("mean_a", "mean after source a", "a", ".3f"),
         Column("mean_b", "mean after source b", "b", ".3f"),
-        *interval_columns("delta", "mean after source a minus mean after source b", "difference"),
-        *interval_columns(GAIN[0], "(a - b) / b", "relative gain", "+.0%", *GAIN[1:]),
+        *interval_columns(common.DIFFERENCE, "mean after source a minus mean after source b", "difference"),
+        *interval_columns(GAIN, "(a - b) / b", "relative gain", "+.0%"),
         Column("p_value", "two-sided, of no difference"),
         common.P_HOLM,
         Column(
@@ -60,7 +66,7 @@ DICE = Table(
         common.RESAMPLES,
         common.IS_SIMULATED,
         Column("guess", "what the better of two guesses has: the whole image, or an ellipse", "guess", ".3f"),
-        *interval_columns(LEAD[0], "by how much the better source beats it", "lead", "+.3f", *LEAD[1:]),
+        *interval_columns(LEAD, "by how much the better source beats it", "lead"),
         common.RESAMPLED,
         Column("verdict", f"higher, lower, `{NOT_SHOWN}`, or `{BLIND}`", "verdict"),
         *common.hidden(SPOILT),
@@ -80,20 +86,16 @@ def compare_found(study: Study, methods: list[Found], pairs: list | None = None)
             if len(sides[0]):
                 about = {"task": task, "source_a": pair[0], "source_b": pair[1]}
                 rows += [about | row for row in _rows(study, task, found, sides, by)]
-    table = corrected(pd.DataFrame(rows), _FAMILY, {"p_value": "p_holm"}) if rows else pd.DataFrame()
-    records = [row | {"verdict": _verdict(study, row)} for row in table.to_dict("records")]
-    return DICE.frame(records, resamples=study.compare.resamples, simulated=study.simulated)
+    table = corrected(DICE.frame(rows, study), _FAMILY, {"p_value": "p_holm"})
+    return table.assign(verdict=[_verdict(study, row) for row in table.to_dict("records")])
 
 
-def _sides(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[tuple[pd.DataFrame, ...], list[str]]:
+def _sides(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[Sequence[pd.DataFrame], list[str]]:
     """The runs of both sources that are compared, and by which columns they are kept apart, to be resampled.
 
     Pretrainings need not be as many on both sides: a published file is a single one.
     """
-    keys = [*SETTING, "fold", "seed"]
-    each = [runs[runs["source"] == source] for source in pair]
-    shared = each[0][keys].drop_duplicates().merge(each[1][keys].drop_duplicates(), on=keys)
-    every = tuple(side.merge(shared, on=keys) for side in each)
+    every = runs_in_common(runs, pair)
     counts = [set(side.groupby("backbone")["replicate"].nunique()) for side in every]
     if max(map(len, counts)) == 1 and counts != [{1}, {1}]:
         return every, PRETRAINED
@@ -102,9 +104,7 @@ def _sides(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[tuple[pd.DataFram
 
 
 @of_task
-def _rows(
-    study: Study, task: str, found: Found, sides: tuple[pd.DataFrame, ...], by: list[str]
-) -> list[dict]:
+def _rows(study: Study, task: str, found: Found, sides: Sequence[pd.DataFrame], by: list[str]) -> list[dict]:
     """A row per figure of a method."""
     about, guesses, rows = found.means(task, sides[0]), found.baselines(task).values(), []
     for name in found.figures:
@@ -147,15 +147,14 @@ def mean_difference(
         again["settings"] = sides[0].columns.droplevel("seed").factorize()[0]
     elif PRETRAINED[-1] in sides[0].columns.names:
         again["networks"] = tuple(side.columns.get_level_values("backbone") for side in sides)
-    seed = seed_of(study.seed, "bootstrap", task)
-    return bootstrap_mean_difference(*figures, patients, folds, study.compare.resamples, seed, **again)
+    return bootstrap_mean_difference(*figures, patients, folds, **patients_drawn(study, task), **again)
 
 
 def _verdict(study: Study, row: dict) -> str:
     """Which side's figure is higher, if that is shown and the better side has found anything."""
     shown = row["p_holm"] < 1 - study.compare.confidence
     word = direction(row["ci_low"], row["ci_high"]) if shown else NOT_SHOWN
-    return unless_diverged(BLIND if row.get("lead_low", 1) <= 0 else word, row["diverged"])
+    return unless_diverged(BLIND if row["lead_low"] <= 0 else word, row.get("diverged"))
 
 
 def lesion_forest(study: Study, table: pd.DataFrame) -> Figure:

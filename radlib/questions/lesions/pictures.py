@@ -53,7 +53,7 @@ def means_table(study: Study, found: Found) -> pd.DataFrame:
 def dice_by_source(study: Study, found: Found) -> Figure:
     """Dice of every test image, mean over the common runs: quartiles and range by source and guess."""
     tasks = found.compared_tasks(study)
-    figure, panels, _, _ = panel_rows(len(tasks), 2, (0, 0.3), (5.2, 3.3), sharey=False)
+    figure, panels = panel_rows(len(tasks), 2, (0, 0.3), (5.2, 3.3), sharey=False)
     colours = source_colours(study) | dict.fromkeys(BASELINES, "0.75")
     for panel, task in zip(panels, tasks, strict=True):
         means = found.means_by_source(study, task)
@@ -63,7 +63,7 @@ def dice_by_source(study: Study, found: Found) -> Figure:
         panel.set(xlim=(0, 1), xlabel="Dice of an image", ylabel="", title=task_title(study, task))
         titles = [GUESSED.get(name) or source_title(study, name) for name in means]
         panel.set_yticks(range(len(means)), titles)
-    figure.suptitle(f"Lesions by {METHODS[found.method]}", fontsize=10)
+    figure.suptitle(f"Lesions by {METHODS[found.method]}")
     mark_simulated(figure, study)
     return figure
 
@@ -98,7 +98,7 @@ def overlays(study: Study, found: Found, task: str, packed: Packed) -> Figure:
         line[0].set_ylabel(f"{title}\n{image_id}", fontsize=8)
     what = "mean map of all runs" if found.method == "localisation" else "share of runs that mark a pixel"
     title = f"{task_title(study, task)}: {what} (dark 0 to yellow 1), and mean Dice"
-    figure.suptitle(f"{title}\norange: the lesion as drawn by the annotator", fontsize=10)
+    figure.suptitle(f"{title}\norange: the lesion as drawn by the annotator")
     mark_simulated(figure, study)
     return figure
 
@@ -110,7 +110,7 @@ def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed:
         segmented: a row per run and test image, with source, backbone and `mask`.
     """
     drawn = segmented.sample(min(TEN, len(segmented)), random_state=seed)
-    figure, panels, _, _ = panel_rows(len(drawn), TEN // 2, (0, 0), (2.2, 2.7), sharey=False)
+    figure, panels = panel_rows(len(drawn), TEN // 2, (0, 0), (2.2, 2.7), sharey=False)
     for panel, line in zip(panels, drawn.itertuples(), strict=True):
         mask = _show_image(panel, packed, line.image_id)
         _outline(panel, mask, OUTLINE)
@@ -118,7 +118,7 @@ def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed:
         panel.set_title(f"{source_title(study, line.source)}\n{line.backbone}", fontsize=8)
         panel.set_xlabel(f"{line.image_id}\nDice {line.dice:.2f}, {line.hausdorff95:.0f} px", fontsize=8)
     title = f"{task_title(study, task)}: test images and runs drawn at random"
-    figure.suptitle(f"{title}\norange: as drawn by the annotator; blue: as predicted", fontsize=10)
+    figure.suptitle(f"{title}\norange: as drawn by the annotator; blue: as predicted")
     mark_simulated(figure, study)
     return figure
 

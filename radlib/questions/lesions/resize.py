@@ -13,7 +13,7 @@ from radlib.questions.lesions.measured import METHODS, Found
 from radlib.questions.verdicts import difference_columns, diverged
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import Finding, finding_of, unless_diverged
+from radlib.show.findings import Finding, finding_of
 from radlib.show.table import Column, Table, interval_columns
 from radlib.study import Study
 from radlib.study.titles import task_title
@@ -31,7 +31,7 @@ RESIZE = Table(
         Column("aspect_high", "largest aspect ratio", "to", ".2f"),
         Column("mean_letterbox", "mean with black borders", "letterbox", ".3f"),
         Column("mean_stretch", "mean with stretching", "stretch", ".3f"),
-        *interval_columns("delta", "letterbox minus stretch", "difference"),
+        *interval_columns(common.DIFFERENCE, "letterbox minus stretch", "difference"),
         common.P,
         common.COUNTS[0],
         Column("n_images", "test images", "test images", ","),
@@ -64,11 +64,11 @@ def compare_resize(study: Study, methods: list[Found]) -> pd.DataFrame:
             raise UserError(
                 f"task '{task}' and its variant were tested on different images or folds; {REMEDY}"
             )
-        spoilt = diverged(*(runs for _, runs in pd.concat(sides).groupby("source")))
+        spoilt = diverged(*sides)
         about = {"task": task, "method": found.method, "n_runs": len(shared), "diverged": spoilt}
         groups = aspect_groups(study, task).reindex(means[0].index)
         rows += [about | row for row in _by_aspect(study, task, means, groups)]
-    return RESIZE.frame(rows, resamples=study.compare.resamples, simulated=study.simulated)
+    return RESIZE.frame(rows, study)
 
 
 @of_task
@@ -109,14 +109,11 @@ def aspect_groups(study: Study, task: str) -> pd.DataFrame:
 def resize_forest(study: Study, table: pd.DataFrame) -> Figure:
     """Letterbox minus stretch in Dice by aspect ratio, one panel per method and task."""
     panels_of = [f"{task_title(study, r.task)}:\n{METHODS[r.method]}" for r in table.itertuples()]
-    sound = [unless_diverged("", row.get("diverged")) == "" for row in table.to_dict("records")]
-    shown = table.assign(panel=panels_of, row=table["aspect"], value=table["delta"], filled=sound)
-    shown = shown.assign(colour=style.COLOURS[0])
-    figure, panels, _, _ = style.intervals(study, shown, "Dice, letterbox − stretch", 0, 4, sharex=True)
-    limit = style.span(shown["ci_low"], shown["ci_high"])
-    panels[0].set_xlim(-limit, limit)
+    shown = table.assign(panel=panels_of, row=table["aspect"], value=table["delta"], colour=style.COLOURS[0])
+    shown["filled"] = table["diverged"].isna() if "diverged" in table else True
+    figure, _ = style.intervals(study, shown, "Dice, letterbox − stretch", 0, 4, sharex=True)
     title = f"{study.compare.confidence:.0%} intervals over patients, mean over the runs of all sources"
-    figure.suptitle(f"{title}; thirds of the images by longer over shorter side", fontsize=10)
+    figure.suptitle(f"{title}; thirds of the images by longer over shorter side")
     return figure
 
 

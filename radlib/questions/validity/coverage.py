@@ -27,8 +27,8 @@ NOT_DRAWN = ("percentile", "t_folds")  # near relatives of others; the table has
 # Of the coverage: 94 to 96 % for a 95 % interval of these trainings, 93 to 97 % of any.
 TOLERANCE = {THESE: 0.01, ANY: 0.02, ANY_SOURCE: 0.02}
 ENOUGH_PATIENTS = 50  # of each class, from which on the reported interval must hold
-_COVERAGE = ["coverage", "coverage_low", "coverage_high"]
-_REJECTED = ["rejected", "rejected_low", "rejected_high"]
+_COVERAGE = ("coverage", "coverage_low", "coverage_high")
+_REJECTED = ("rejected", "rejected_low", "rejected_high")
 VALIDITY = Table(
     "validity.csv",
     "validity",
@@ -48,13 +48,9 @@ VALIDITY = Table(
         Column("method", "how the interval was made", "method", names=METHODS),
         Column("truth", "of these trainings, of any training, or of any pretraining", "of"),
         Column("studies", "simulated studies"),
-        *interval_columns(
-            _COVERAGE[0], "share of intervals that cover the true value", "coverage", ".1%", *_COVERAGE[1:]
-        ),
+        *interval_columns(_COVERAGE, "share of intervals that cover the true value", "coverage", ".1%"),
         Column("verdict", "coverage against what it should be, given the simulation's error", "verdict"),
-        *interval_columns(
-            _REJECTED[0], "share of intervals that exclude 0", "excludes 0", ".1%", *_REJECTED[1:]
-        ),
+        *interval_columns(_REJECTED, "share of intervals that exclude 0", "excludes 0", ".1%"),
         Column("width", "mean width", "width", ".3f"),
         Column("confidence", "of the intervals"),
         Column("resamples", "bootstrap resamples of each study"),
@@ -155,7 +151,7 @@ def coverage_figure(study: Study, table: pd.DataFrame, truth: str = THESE) -> Fi
     marks = marks.sort_values("method", key=lambda names: names.map(list(METHODS).index), kind="stable")
     confidence, band = study.compare.confidence, "#CFE8D8"
     label = f"share of {confidence:.0%} intervals\nthat cover the true value"
-    figure, panels, _, _ = intervals(study, marks, label, confidence, across=3, sharex=True)
+    figure, panels = intervals(study, marks, label, confidence, across=3, sharex=True)
     low, high = confidence - TOLERANCE[truth], confidence + TOLERANCE[truth]
     for panel in panels:
         panel.axvspan(low, high, color=band, zorder=0)
