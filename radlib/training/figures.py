@@ -67,8 +67,9 @@ def learning_curves(
     """
     table = _with_titles(study, history.merge(runs[["run", "source", "train"]], on="run"))
     regimes = [regime for regime in TRAIN if regime in set(table["train"])]
-    panels = panel_rows(len(regimes), len(regimes), (0, 0), (min(4, 14 / len(regimes)), 3.4), sharey=False)
-    for axis, regime in zip(panels.panels, regimes, strict=True):
+    count = len(regimes)
+    figure, panels = panel_rows(count, count, (0, 0), (min(4, 14 / count), 3.4), sharey=False)
+    for axis, regime in zip(panels, regimes, strict=True):
         some = table[table["train"] == regime]
         band = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"lw": 0, "alpha": 0.15}}
         x, shown = "choice" if regime in CHOICES else "epoch", "median, middle half of runs"
@@ -82,9 +83,9 @@ def learning_curves(
             axis.set_xlim(0.5, some["epoch"].max() + 0.5)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.legend().remove()
-    legend_above(panels.figure, source_handles(study, runs["source"], marker="o", ms=5))
-    mark_simulated(panels.figure, study)
-    return panels.figure
+    legend_above(figure, source_handles(study, runs["source"], marker="o", ms=5))
+    mark_simulated(figure, study)
+    return figure
 
 
 def _lowest_so_far(history: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +101,7 @@ def runs_by_setting(study: Study, runs: pd.DataFrame) -> Figure:
     order = [s for regime in TRAIN for s in table.loc[table["train"] == regime, "setting"].unique()]
     backbones = [name for name in study.backbones if name in set(table["backbone"])]
     count, size = len(backbones), (2.6, 0.55 * len(order))
-    figure, panels, _, _ = panel_rows(count, count, (2.4, 1.6), size, sharex=True)
+    figure, panels = panel_rows(count, count, (2.4, 1.6), size, sharex=True)
     for axis, backbone in zip(panels, backbones, strict=True):
         some = table[table["backbone"] == backbone]
         dots = {"dodge": True, "size": 4, "alpha": 0.8, "legend": axis is panels[-1]}
