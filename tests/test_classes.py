@@ -16,6 +16,8 @@ from radlib.networks.features import Features
 from radlib.questions import calibration, shortcuts
 from radlib.questions.auc import show
 from radlib.questions.auc.compute import AUC, OVERALL, compare_sources
+from radlib.questions.auc.next_study import next_study
+from radlib.questions.auc.sources import claim_of
 from radlib.questions.external import EXTERNAL, compare_external
 from radlib.questions.ranking import draw_tasks, rank_table
 from radlib.study import load_study
@@ -76,7 +78,11 @@ def test_three_classes_go_through_training_and_every_question(study):
     mean = results.runs.groupby("source")["test_auc"].mean()
     assert row["delta"] == pytest.approx(mean["random"] - mean["random_2"])
     assert row["ci_low"] <= row["delta"] <= row["ci_high"] and np.isnan(row["delong_p"])
+    assert found.overall["n_positive"].isna().all(), "of several classes there is no number of positive ones"
     AUC.shown(study, found.table), OVERALL.shown(study, found.overall)
+    assert found.overall["n_positive"].isna().all()
+    assert "48 tested" in show.headline_sentence(study, claim_of(study, found.overall))
+    assert next_study(study, results).empty
     show.auc_findings(study, found.table, found.overall)
     assert show.roc_bands(study, results) == {}
     # What is of two classes leaves the task out.

@@ -13,6 +13,7 @@ from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.show import auc_findings, auc_of_sources, headline_sentence, read_tables
+from radlib.questions.auc.sources import claim_of
 from radlib.report import published, summary
 from radlib.study import load_study
 from radlib.training.results import load_results
@@ -155,6 +156,22 @@ def test_every_fold_chooses_with_its_own_validation_part(planted):
         assert again.loc[again["fold"] == fold, "run"].tolist() == own
 
 
+def test_networks_with_several_pretrainings_and_with_one_are_chosen_from_alike(tmp_path):
+    """Only the first pretraining, which both networks have; so every fold has as many runs on either side."""
+    study = make_study(tmp_path, backbones=("resnet50", "densenet121"))
+    networks = {"resnet50": study.backbones["resnet50"].model_copy(update={"replicates": 3})}
+    study = study.model_copy(update={"backbones": study.backbones | networks})
+    fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5})
+    runs, predictions = read_results(study, "thyroid_us")
+    liked = (runs["backbone"] == "resnet50") & (runs["fold"] == 0) & (runs["source"] == "radiology")
+    write_results(study, "thyroid_us", runs.assign(val_auc=runs["val_auc"].mask(liked, 0.99)), predictions)
+    results = load_results(study)
+    row = row_of(compare.compare_sources(study, results).table, estimate="best_by_validation")
+    assert row["n_runs"] == 2 and "resnet50" in row["setting_a"]
+    chosen = compare.chosen_runs(results.of_task("thyroid_us").query("source == 'radiology'"))
+    assert list(chosen["replicate"]) == [0, 0] and row["auc_a"] == pytest.approx(chosen["test_auc"].mean())
+
+
 def test_choosing_a_setting_does_not_flatter_the_test():
     """Fifteen equal settings that suit patients differently; 150 patients, tested and validating by turns."""
     rng, gain, studies = np.random.default_rng(0), {"own": [], "all": []}, 60
@@ -164,8 +181,8 @@ def test_choosing_a_setting_does_not_flatter_the_test():
         rows = []
         for fold, setting in np.ndindex(5, 15):
             val, test = suits[setting, fold_of == (fold + 1) % 5], suits[setting, fold_of == fold]
-            rows.append((f"n{setting:02d}", "frozen", 0.1, fold, 0, val.mean(), 0.0, test.mean()))
-        columns = ["backbone", "train", "lr", "fold", "seed", "val_auc", "val_loss", "test_auc"]
+            rows.append((f"n{setting:02d}", "frozen", 0.1, 0, fold, 0, val.mean(), 0.0, test.mean()))
+        columns = ["backbone", "train", "lr", "replicate", "fold", "seed", "val_auc", "val_loss", "test_auc"]
         runs = pd.DataFrame(rows, columns=columns)
         gain["own"].append(compare.chosen_runs(runs)["test_auc"].mean())
         best = compare.select_setting(runs)[0]
@@ -377,7 +394,7 @@ def test_saved_tables_and_metrics(planted, tmp_path):
 def test_headline_words_follow_from_the_verdict(planted, low, high, verdict, words):
     study, _, found = planted
     overall = found.overall.assign(ci_low=low, ci_high=high, delta=(low + high) / 2, verdict=verdict)
-    text = headline_sentence(study, overall)
+    text = headline_sentence(study, claim_of(study, overall))
     assert words.format(a="Simulated radiology", b="Simulated photographs") in text
     assert "160 tested patients" in text
 

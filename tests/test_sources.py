@@ -107,7 +107,7 @@ def test_without_replicates_intervals_are_of_these_weights(tmp_path):
     ours, same = row(table, networks="resnet50"), claim_of(study, overall, table)
     assert (ours["delta"], ours["ci_low"]) == pytest.approx((same["delta"], same["ci_low"]))
     assert same["resampled"] == "patients" and "variation between test patients" in resampled_sentence(
-        study, overall, table
+        study, same
     )
     SOURCES.write(study, table)
     assert len(SOURCES.read(study)) == len(table)
@@ -119,13 +119,13 @@ def test_the_claim_covers_other_pretrainings_and_only_tasks_that_count(study, re
     claim = claim_of(study, overall, only)
     assert claim["resampled"] == "patients and pretrainings" and claim["n_tasks"] == 1
     assert claim["delta"] == pytest.approx(row(table, "a")["delta"]) == pytest.approx(row(only)["delta"])
-    assert "3 pretrainings of each" in resampled_sentence(study, overall, only)
+    assert "3 pretrainings of each" in resampled_sentence(study, claim)
     none, sources = (
         compare_sources(study, results, counting=[]),
         compare_pretrainings(study, {"grid_mean": results}, []),
     )
     assert claim_of(study, none.overall, sources) is None
-    assert "no task counts" in headline_sentence(study, none.overall)
+    assert "no task counts" in headline_sentence(study, None)
     assert {one.subject[-1] for one in auc_findings(study, none.table, none.overall)} >= {"a", "b"}
     OVERALL.write(study, none.overall)
     OVERALL.shown(study, OVERALL.read(study))

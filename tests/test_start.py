@@ -19,10 +19,15 @@ TASKS = ("thyroid_us", "breast_us")
 STRENGTH = {"radiology": 1.9, "photographs": 1.9, "random": 0.6}
 
 
-def ranked(root, strength=STRENGTH, border=0, tasks=TASKS, count="all"):
-    """Fabricated logistic runs; the images' brightness tells the label as well as `border` grey levels do."""
+def ranked(root, strength=STRENGTH, border=0, tasks=TASKS, count="all", only=()):
+    """Fabricated logistic runs; the images' brightness tells the label as well as `border` grey levels do.
+
+    only: tasks that have frozen runs alone.
+    """
     settings = [{"train": "logistic"}, {"train": "frozen", "lr": 0.01}]
     study = make_study(root, tasks, transfer={"settings": settings, "epochs": {"frozen": 1}})
+    slow = {task: study.tasks[task].model_copy(update={"train": ["frozen"]}) for task in only}
+    study = study.model_copy(update={"tasks": study.tasks | slow})
     study = study.model_copy(update={"compare": study.compare.model_copy(update={"tasks_that_count": count})})
     fabricate(study, strength, seed=1)
     rng = np.random.default_rng(0)
@@ -94,6 +99,15 @@ def test_without_the_regime_nothing_is_ranked(tmp_path):
     fabricate(study, STRENGTH)
     found = rank_weights(study)
     assert found.weights.empty and found.tasks.empty and start.counting_tasks(study, found.weights)
+
+
+def test_a_task_without_runs_of_the_regime_is_not_ranked_and_the_others_are(tmp_path):
+    study, table = ranked(tmp_path, tasks=("acl_mri", *TASKS), only=("acl_mri",))
+    assert list(table["task"].unique()) == [*TASKS, MEAN]
+    both = table.query("source == 'radiology'").set_index("task")["auc"]
+    assert both[MEAN] == pytest.approx(both[list(TASKS)].mean())
+    alone = table[table["task"] == "breast_us"]
+    assert set(start.answer_of(study, alone)["task"]) == {"breast_us"}
 
 
 def test_only_tasks_on_which_a_network_beats_the_shortcut_classifier_count(tmp_path):

@@ -8,7 +8,7 @@ from statsmodels.stats.weightstats import ttost_paired
 from radlib.errors import UserError, of_task
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.show import headline_sentence, resampled_sentence
-from radlib.questions.auc.sources import SOURCES, claim_of
+from radlib.questions.auc.sources import claim_of
 from radlib.questions.verdicts import verdict
 from radlib.report.summary import _pretrainings, limits
 from radlib.seeds import seed_of
@@ -113,7 +113,7 @@ def test_planted_differences_get_their_words(tmp_path):
     study, _, found = compared(tmp_path)
     assert mean_of(found, HEADLINE)["verdict"] == "better"
     assert mean_of(found, ("photographs", "random"))["verdict"] == "undecided"
-    text = headline_sentence(study, found.overall)
+    text = headline_sentence(study, claim_of(study, found.overall))
     assert "**AUC was higher with Simulated radiology than with Simulated photographs by" in text
 
 
@@ -124,7 +124,7 @@ def test_a_wide_region_makes_the_same_differences_equivalent_or_trifles(tmp_path
     assert -0.5 < row["tost_low"] < row["delta"] < row["tost_high"] < 0.5
     assert row["ci_low"] < row["tost_low"] and row["tost_high"] < row["ci_high"]
     assert mean_of(found, ("photographs", "random"))["verdict"] == "equivalent"
-    assert "but by less than matters: " in headline_sentence(study, found.overall)
+    assert "but by less than matters: " in headline_sentence(study, claim_of(study, found.overall))
 
 
 def test_runs_that_diverged_leave_no_verdict_and_are_counted_in_it(tmp_path):
@@ -144,7 +144,7 @@ def test_runs_that_diverged_leave_no_verdict_and_are_counted_in_it(tmp_path):
     word = f"no verdict: 4 of {2 * n} runs of photographs diverged"
     assert mean_of(found, HEADLINE)["verdict"] == word
     assert mean_of(found, HEADLINE, "best_by_validation")["verdict"] == "better"
-    text = headline_sentence(study, found.overall)
+    text = headline_sentence(study, claim_of(study, found.overall))
     assert word in text and "higher" not in text and "better" not in text
 
 
@@ -175,11 +175,10 @@ def test_what_the_statistics_refuse_names_the_task(tmp_path):
 def test_one_seed_holds_patients_alone_and_says_so(tmp_path):
     study, _, found = compared(tmp_path)
     assert set(found.table["resampled"]) == {PATIENTS} == set(found.overall["resampled"])
-    text = resampled_sentence(study, found.overall)
+    text = resampled_sentence(study, claim_of(study, found.overall))
     assert "**not between trainings** (1 seed per setting)" in text
     assert any(
-        "Another training, with another seed" in s
-        for s in limits(study, claim_of(study, found.overall, SOURCES.frame()))
+        "Another training, with another seed" in s for s in limits(study, claim_of(study, found.overall))
     )
 
 
@@ -199,11 +198,9 @@ def test_several_seeds_hold_the_luck_of_training(tmp_path):
     row = found.table[grid & (found.table["task"] == "breast_us")].iloc[0]
     assert row["delta"] == pytest.approx(expected.value)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(expected.interval(0.95), abs=0.005)
-    text = resampled_sentence(study, found.overall)
+    text = resampled_sentence(study, claim_of(study, found.overall))
     assert "**between test patients and between trainings** (2 seeds per setting)" in text
-    assert not any(
-        "Another training" in s for s in limits(study, claim_of(study, found.overall, SOURCES.frame()))
-    )
+    assert not any("Another training" in s for s in limits(study, claim_of(study, found.overall)))
 
 
 def test_limits_say_that_some_networks_were_pretrained_once():

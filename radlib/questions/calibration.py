@@ -164,16 +164,20 @@ def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) ->
 
 def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
     """A panel per figure: headline difference of every task and the mean, coloured as the better source."""
-    pair, colours = tuple(study.compare.headline), source_colours(study)
+    pair, colours = study.compare.headline, source_colours(study)
     rows = table[table["against"].notna()]
     marks = []
     for row in rows.to_dict("records"):
-        mean, word = row["task"] == MEAN, direction(row["ci_low"], row["ci_high"])
-        better = pair[word != _BETTER[row["figure"]]] if word in (HIGHER, LOWER) else None
-        mark = {"marker": "D" if mean else "o", "filled": better is not None}
-        mark |= {"panel": FIGURE_TITLES[row["figure"]].replace(" at the", "\nat the"), "colour": UNDECIDED}
-        mark |= {"row": MEAN if mean else task_title(study, row["task"])}
-        marks.append(row | mark | ({"colour": colours[better]} if better else {}))
+        word = direction(row["ci_low"], row["ci_high"])
+        shown = word in (HIGHER, LOWER) and pd.isna(row.get("diverged"))
+        mark = {
+            "panel": FIGURE_TITLES[row["figure"]].replace(" at the", "\nat the"),
+            "row": task_title(study, row["task"]),
+            "colour": colours[pair[word != _BETTER[row["figure"]]]] if shown else UNDECIDED,
+            "filled": shown,
+            "marker": "D" if row["task"] == MEAN else "o",
+        }
+        marks.append(row | mark)
     figure, _ = intervals(study, pd.DataFrame(marks), "difference", line=0, across=len(FIGURES))
     said = "filled where it excludes 0, in the colour of the better source"
     title = f"{pair_title(study, pair)}, with {study.compare.confidence:.0%} interval over patients\n({said})"
@@ -185,8 +189,7 @@ def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline difference of every figure, mean over tasks; and whether scores err beyond chance."""
     if table.empty:
         return []
-    pair = pair_title(study, tuple(study.compare.headline))
-    found = []
+    pair, found = pair_title(study, study.compare.headline), []
     for row in table[table["task"] == MEAN].to_dict("records"):
         word = direction(row["ci_low"], row["ci_high"])
         if word in (HIGHER, LOWER):

@@ -9,7 +9,7 @@ from radlib.questions.ranking import ACROSS, TaskDraws
 from radlib.questions.verdicts import diverged
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import Finding, finding_of, unless_diverged
+from radlib.show.findings import Finding, finding_of
 from radlib.show.table import MEAN, Column, Table, interval_columns
 from radlib.stats.bootstrap import wins
 from radlib.study import Study
@@ -88,7 +88,7 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     for row in table.to_dict("records"):
         shown = row["ci_low"] > 0.5 or row["ci_high"] < 0.5
         winner = row["source_a"] if row["improvement"] > 0.5 else row["source_b"]
-        sound = unless_diverged("", row.get("diverged")) == ""
+        sound = pd.isna(row.get("diverged"))
         pair = pair_title(study, (row["source_a"], row["source_b"]))
         marks.append(
             {

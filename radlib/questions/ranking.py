@@ -19,7 +19,7 @@ from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
 from radlib.show.table import MEAN, Column, Table
 from radlib.stats.bootstrap import bootstrap_run_aucs, place_shares, run_weights
-from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.estimate import Estimate, mean_of, stacked
 from radlib.stats.folds import tested
 from radlib.study import Study
 from radlib.study.titles import source_title, task_title
@@ -145,7 +145,7 @@ def rank_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
 
 def _places(sources: list[str], means: list[Estimate], sides: list[pd.DataFrame]) -> list[dict]:
     ranks = pd.Series([-mean.value for mean in means]).rank()
-    shares = place_shares(np.stack([mean.replicates for mean in means], axis=1))
+    shares = place_shares(stacked(means).replicates)
     about = [
         {"source": source, "auc": mean.value, "rank": rank, "n_runs": len(runs), "resampled": mean.resampled}
         for source, mean, rank, runs in zip(sources, means, ranks, sides, strict=True)

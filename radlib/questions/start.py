@@ -12,7 +12,6 @@ images were made. Where `compare.tasks_that_count` says so, it is shown and ente
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -27,7 +26,7 @@ from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of, unless_diverged
 from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, p_text
 from radlib.stats.bootstrap import bootstrap_mean_auc
-from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.estimate import Estimate, mean_of, stacked
 from radlib.study import Study
 from radlib.study.titles import TRAIN, source_title, task_title
 from radlib.training.results import Results, load_results
@@ -109,32 +108,30 @@ def rank_weights(study: Study) -> Ranked:
     Raises:
         UserError: results or data are missing, or too few patients or resamples for an interval.
     """
-    regime = study.compare.rank_by
-    results = load_results(study, regimes=[regime])
-    drawn = draw_tasks(study, results) if results.tasks else {}
+    results = load_results(study, regimes=[study.compare.rank_by])
+    drawn = draw_tasks(study, results)
     weights = list(results.runs[["source", "backbone"]].drop_duplicates().itertuples(index=False, name=None))
-    same = {"resamples": study.compare.resamples, "simulated": study.simulated}
-    found, counts, ranked = {}, {}, [RANKING.frame([])]
-
-    def rank(task: str, runs: pd.DataFrame) -> None:
-        rows = _rows(study, runs, weights, found[task])
-        table = RANKING.frame(rows, task=task, n_patients=counts[task], regime=regime, **same)
-        ranked.append(corrected(table, ["task"], {"p_shortcut": "p_shortcut_holm"}))
-
+    found, rows = {}, []
     for task, draws in progress(drawn.items(), description="shortcuts"):
-        own = [draws.runs.query("source == @s and backbone == @b") for s, b in weights]
-        means = [draws.mean(draws.aucs.columns(place), place) for place in map(draws.columns, own)]
-        found[task], counts[task] = [*means, _shortcut(study, results, task)], draws.n_patients
-        rank(task, results.of_task(task))
-    counting = counting_tasks(study, pd.concat(ranked)) if found else []
+        own = [draws.columns(draws.runs.query("source == @s and backbone == @b")) for s, b in weights]
+        means = [draws.mean(draws.aucs.columns(place), place) for place in own]
+        found[task] = [*means, _shortcut(study, results, task)]
+        rows += _rows(study, task, results.of_task(task), weights, found[task], draws.n_patients)
+    table = _ranking(study, rows)
+    counting = [task for task in counting_tasks(study, table) if task in found]
     if len(counting) > 1:
         each = zip(*map(found.get, counting), strict=True)
         found[MEAN] = [mean_of(of, study.compare.confidence) for of in each]
-        counts[MEAN] = sum(map(counts.get, counting))
-        rank(MEAN, results.runs[results.runs["task"].isin(counting)])
-    table = pd.concat(ranked[min(1, len(found)) :], ignore_index=True)
-    rows = [_task_row(study, task, table, weights, found[task], [*counting, MEAN]) for task in found]
-    return Ranked(table, TASKS.frame(rows, **same))
+        runs, patients = results.runs, sum(drawn[task].n_patients for task in counting)
+        rows += _rows(study, MEAN, runs[runs["task"].isin(counting)], weights, found[MEAN], patients)
+        table = _ranking(study, rows)
+    tasks = [_task_row(study, task, table, weights, found[task], [*counting, MEAN]) for task in found]
+    return Ranked(table, TASKS.frame(tasks, study))
+
+
+def _ranking(study: Study, rows: list[dict]) -> pd.DataFrame:
+    table = RANKING.frame(rows, study, regime=study.compare.rank_by)
+    return corrected(table, ["task"], {"p_shortcut": "p_shortcut_holm"})
 
 
 def _task_row(study: Study, task: str, table, weights: list[tuple], found: list, counting: list[str]) -> dict:
@@ -150,7 +147,7 @@ def _task_row(study: Study, task: str, table, weights: list[tuple], found: list,
     row = {**row, "counts": "yes" if task in counting else "no", "source_b": study.compare.headline[1]}
     row |= estimate_columns(study, found[-1], _SHORTCUT)
     if base:
-        row |= estimate_columns(study, found[-1] - _together(base).mean_of_runs(), _UNDER)
+        row |= estimate_columns(study, found[-1] - stacked(base).mean_of_runs(), _UNDER)
     return row
 
 
@@ -176,9 +173,17 @@ def _shortcut(study: Study, results: Results, task: str) -> Estimate:
     return bootstrap_mean_auc(sides, **patients_drawn(study, task))[SHORTCUT]
 
 
-def _rows(study: Study, runs: pd.DataFrame, weights: list[tuple], estimates: list[Estimate]) -> list[dict]:
-    *means, shortcut = estimates
-    p_best = _together(means).p_best()
+def _rows(
+    study: Study,
+    task: str,
+    runs: pd.DataFrame,
+    weights: list[tuple],
+    found: list[Estimate],
+    patients: int,
+) -> list[dict]:
+    """A row per weights, the best first; found: of each weights, then of the shortcut classifier."""
+    *means, shortcut = found
+    p_best = stacked(means).p_best()
     order = sorted(range(len(means)), key=lambda place: -means[place].value)
     rows, first = [], means[order[0]]
     for place, one in enumerate(order, 1):
@@ -187,25 +192,20 @@ def _rows(study: Study, runs: pd.DataFrame, weights: list[tuple], estimates: lis
         behind = p_best[one] < 1 - study.compare.confidence
         lost = diverged(runs.query("source == @source and backbone == @backbone"))
         word = FIRST if place == 1 else BEHIND if behind else TOGETHER
-        row = {"place": place, "source": source, "backbone": backbone, "p_best": p_best[one]}
+        row = {"task": task, "n_patients": patients, "place": place, "source": source, "backbone": backbone}
         row |= estimate_columns(study, mean, _AUC)
         row |= estimate_columns(study, mean - first, _DELTA) if place > 1 else {}
-        row |= estimate_columns(study, over, _OVER) | {"p_shortcut": over.p_value()}
+        row |= estimate_columns(study, over, _OVER) | {"p_shortcut": over.p_value(), "p_best": p_best[one]}
         rows.append(row | {"verdict": unless_diverged(word, lost), "diverged": lost})
     return rows
 
 
-def _together(means: list[Estimate]) -> Estimate:
-    """As one estimate of k quantities, with the correction for few patients that the first has."""
-    values, draws = np.array([mean.value for mean in means]), [mean.replicates for mean in means]
-    return Estimate(values, np.stack(draws, axis=1), *means[0].sample)
-
-
 # What it shows --------------------------------------------------------------------------------------------
 def answer_of(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that answer: the mean over tasks, or the only task that counts."""
-    only = [*counting_tasks(study, table), table["task"].iloc[0]][0]
-    return table[table["task"] == (MEAN if MEAN in set(table["task"]) else only)]
+    """The rows that answer: the mean over tasks, or the only task that counts, or the first one."""
+    ranked = list(table["task"].unique())
+    asked = [MEAN, *counting_tasks(study, table), *ranked]
+    return table[table["task"] == next(task for task in asked if task in ranked)]
 
 
 def weights_title(study: Study, row: dict) -> str:

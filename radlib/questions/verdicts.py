@@ -46,10 +46,10 @@ def verdict(delta: float, p_difference: float, p_equivalence: float, confidence:
 
 
 def verdicts(study: Study, table: pd.DataFrame, difference: str, equal: str) -> list[str]:
-    """The word of every row, from `delta`, the columns of its two p-values, and `diverged`."""
-    rows = zip(table["delta"], table[difference], table[equal], strict=True)
-    words = [verdict(*row, study.compare.confidence) for row in rows]
-    return list(map(unless_diverged, words, table["diverged"]))
+    """The word of every row, from `delta`, the columns of its two p-values, and `diverged` if some have."""
+    rows = table.to_dict("records")
+    words = [verdict(row["delta"], row[difference], row[equal], study.compare.confidence) for row in rows]
+    return [unless_diverged(word, row.get("diverged")) for word, row in zip(words, rows, strict=True)]
 
 
 def corrected(table: pd.DataFrame, family: list[str], names: dict[str, str]) -> pd.DataFrame:

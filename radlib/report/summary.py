@@ -25,7 +25,7 @@ from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.common import PROBES
-from radlib.study.titles import ESTIMATES, source_title, task_title
+from radlib.study.titles import ESTIMATES, TRAIN, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
 """Whether the data are the same -> what the figure says, and its colour."""
@@ -63,9 +63,8 @@ def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame)
         _, edge = PUBLISHED[one.same_data_as_published]
         place = rows.index(titles[task]) + 0.24  # below the line, lest it hides the mark
         panel.plot(one.published_delta, place, mec=edge, ms=7, zorder=5, **diamond)
-    deltas = pd.Series([one.published_delta for one in published.values()], dtype=float)
-    table = pd.DataFrame(marks)
-    limit = span(table["ci_low"], table["ci_high"], deltas)
+    ends = [mark[end] for mark in marks for end in ("ci_low", "ci_high")]
+    limit = span(ends + [one.published_delta for one in published.values()])
     panel.set_xlim(-limit, limit)
     what = f"AUC minus that of {source_title(study, base)}, {ESTIMATES[study.claimed]}"
     said = "(hollow: the interval covers no difference; band: too small to matter)"
@@ -81,7 +80,7 @@ def _of_headline(study: Study, pretrained: pd.DataFrame, titles: dict[str, str])
     marks = [
         difference_mark(study, row | {"row": titles[row["task"]]}) for row in of_tasks.to_dict("records")
     ]
-    for row in mean_rows(study, pretrained, pair).to_dict("records"):
+    for row in mean_rows(study, pretrained).to_dict("records"):
         if row["networks"] != SAMPLE:
             marker, name = (
                 ("D", row["networks"]) if row["networks"] == FIXED else ("o", f"{row['networks']}, {MEAN}")
@@ -104,11 +103,13 @@ def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list
         row |= {"source_a": source, "source_b": base}
         where = "" if row["networks"] == FIXED else f", {row['networks']}"
         marks.append(difference_mark(study, row | {"row": source_title(study, source) + where}))
+    ranked = study.compare.rank_by  # by which the second source has the AUC that the classifier is set beside
+    beside = "" if study.estimate_of(ranked) == study.claimed else f", minus {TRAIN[ranked]}"
     counting = tasks[tasks["counts"] == "yes"]  # the mean is the last, or there is a single task
     shortcut = counting[-1:].dropna(subset="under")
     for row in shortcut.to_dict("records"):
         ends = {"delta": row["under"], "ci_low": row["under_low"], "ci_high": row["under_high"]}
-        ends |= {"row": SHORTCUT, "value": row["under"], "colour": UNDECIDED, "marker": "s"}
+        ends |= {"row": SHORTCUT + beside, "value": row["under"], "colour": UNDECIDED, "marker": "s"}
         marks.append(ends | {"filled": row["under_low"] > 0 or row["under_high"] < 0})
     return [mark | {"begins": place == 0} for place, mark in enumerate(marks)]
 

@@ -94,7 +94,7 @@ def _auc(study: Study) -> None:
     found = auc.compare_sources(study, results, regimes, counting)
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
-    NEXT.write(study, next_study(study, results))
+    NEXT.write(study, next_study(study, results, counting))
     SOURCES.write(study, compare_pretrainings(study, {"grid_mean": results, **regimes}, counting))
 
 

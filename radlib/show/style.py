@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from radlib.errors import UserError
-from radlib.show.findings import NO_VERDICT, unless_diverged
+from radlib.show.findings import NO_VERDICT
 from radlib.study import Study
 from radlib.study.titles import source_title
 
@@ -125,7 +126,6 @@ def banded(axes: Axes, x: pd.Series, value: pd.Series, low: pd.Series, high: pd.
 
 
 # Intervals ------------------------------------------------------------------------------------------------
-_MARK = {"series": "", "marker": "o", "filled": True}
 
 
 def intervals(
@@ -144,7 +144,8 @@ def intervals(
         line: where a vertical line stands, in the middle of one scale for all panels if at 0.
         across: most panels in a row.
     """
-    marks = marks.assign(**{name: value for name, value in _MARK.items() if name not in marks})
+    plain = {"series": "", "marker": "o", "filled": True}
+    marks = marks.assign(**{name: value for name, value in plain.items() if name not in marks})
     names, rows, series = (list(dict.fromkeys(marks[name])) for name in ("panel", "row", "series"))
     places = dict(zip(series, np.linspace(-0.32, 0.32, len(series)) if len(series) > 1 else [0], strict=True))
     size = (3.4 if len(names) > 1 else 6, 1.1 + max(0.34, 0.16 * (len(series) + 1)) * len(rows))
@@ -171,29 +172,26 @@ def row_axis(axes: Axes, rows: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def draw_mark(axes: Axes, mark: Mapping, y: float, size: float = 6) -> None:
+def draw_mark(axes: Axes, mark: Mapping, y: float) -> None:
     """A value with its interval: the keys of `intervals`' marks."""
     colour, ends = mark["colour"], (mark["ci_low"], mark["ci_high"])
     axes.plot(ends, [y, y], color=colour, lw=2, solid_capstyle="butt", zorder=3)
     face = colour if mark["filled"] else "white"
-    axes.plot(mark["value"], y, mark["marker"], color=colour, mfc=face, mew=1.4, ms=size, zorder=4)
-
-
-def ahead(study: Study, row: Mapping) -> str | None:
-    """The source that a difference is shown for, after Holm's correction where the row is one of several."""
-    p = row.get("p_holm") if pd.notna(row.get("p_holm")) else row.get("p_value")
-    shown = p < 1 - study.compare.confidence if pd.notna(p) else row["ci_low"] > 0 or row["ci_high"] < 0
-    word = unless_diverged(str(row.get("verdict", "")), row.get("diverged"))
-    if not shown or row["delta"] == 0 or word.startswith(NO_VERDICT):
-        return None
-    return row["source_a"] if row["delta"] > 0 else row["source_b"]
+    axes.plot(mark["value"], y, mark["marker"], color=colour, mfc=face, mew=1.4, ms=6, zorder=4)
 
 
 def difference_mark(study: Study, row: Mapping, marker: str = "o") -> dict:
-    """A difference as a mark: filled and in the colour of the source ahead, hollow if none is."""
-    source = ahead(study, row)
-    colour = source_colours(study)[source] if source else UNDECIDED
-    return {**row, "value": row["delta"], "colour": colour, "filled": source is not None, "marker": marker}
+    """A difference as a mark: filled and in the colour of the source ahead, hollow where none is shown to be.
+
+    That is asked after Holm's correction where the row is one of several.
+    """
+    p = row.get("p_holm") if pd.notna(row.get("p_holm")) else row.get("p_value")
+    shown = p < 1 - study.compare.confidence if pd.notna(p) else row["ci_low"] > 0 or row["ci_high"] < 0
+    lost = pd.notna(row.get("diverged")) or str(row.get("verdict", "")).startswith(NO_VERDICT)
+    source = row["source_a"] if row["delta"] > 0 else row["source_b"]
+    filled = shown and not lost and row["delta"] != 0
+    colour = source_colours(study)[source] if filled else UNDECIDED
+    return {**row, "value": row["delta"], "colour": colour, "filled": filled, "marker": marker}
 
 
 def forest(
@@ -202,7 +200,6 @@ def forest(
     title: str,
     what: str = "AUC",
     band: bool = False,
-    across: int = 2,
     hollow: str = "not shown after Holm's correction",
 ) -> Figure:
     """Differences with their intervals: a panel per pair on one scale, a row per word of `row`.
@@ -218,7 +215,7 @@ def forest(
     marks = [
         difference_mark(study, r, "D" if mean else "o") for r, mean in zip(records, of_means, strict=True)
     ]
-    figure, panels = intervals(study, pd.DataFrame(marks), "", line=0, across=across)
+    figure, panels = intervals(study, pd.DataFrame(marks), "", line=0)
     rows = list(dict.fromkeys(table["row"]))
     pairs = table.groupby(["source_a", "source_b"], sort=False)
     for panel, (pair, some) in zip(panels, pairs, strict=True):
@@ -251,9 +248,9 @@ def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], what: str) 
     axes.annotate(f"{a} higher →", (1, 1), (0, above), ha="right", color=colours[pair[0]], **place)
 
 
-def span(*values: pd.Series | float) -> float:
+def span(values: ArrayLike) -> float:
     """Half width of a symmetric axis that shows all values."""
-    return 1.08 * max(float(np.nanmax(np.abs(np.atleast_1d(v)))) for v in values if np.size(v)) + 1e-3
+    return 1.08 * float(np.nanmax(np.abs(values))) + 1e-3
 
 
 def of_pair(table: pd.DataFrame, pair: tuple[str, str], estimate: str | None = None) -> pd.DataFrame:

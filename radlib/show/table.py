@@ -173,13 +173,8 @@ COUNTS = [
 N_TASKS = Column("n_tasks", "tasks averaged", "tasks", COUNT)
 RUNS = Column("n_runs", "runs of each side", "runs a side", COUNT)
 RESAMPLES = Column("resamples", "bootstrap resamples")
-IS_SIMULATED = Column(
-    "simulated", "whether patients and images are computer-made", "images are",
-    names={True: "simulated", False: "real"},
-)  # fmt: skip
-ABOUT = [N_TASKS, *COUNTS, RUNS]
-FIGURES = [*SIDES, *DELTA, P]
-SAMPLE = [*COUNTS, RUNS, RESAMPLES, IS_SIMULATED]
+_MADE = {True: "simulated", False: "real"}
+IS_SIMULATED = Column("simulated", "whether patients and images are computer-made", "images are", names=_MADE)
 EQUIVALENCE = [
     Column("equivalence", "half width of the region of equivalence"),
     Column("tost_low", "lower end of the interval that must lie within the region"),

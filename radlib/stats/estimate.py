@@ -222,6 +222,16 @@ def mean_of(estimates: Sequence[Estimate], confidence: float) -> Estimate:
     return replace(_strongest(estimates, confidence), value=value, replicates=replicates)
 
 
+def stacked(estimates: Sequence[Estimate]) -> Estimate:
+    """Estimates over the same resamples as one of k quantities; corrected for few patients as the first is.
+
+    >>> stacked([Estimate(0.1, np.zeros(9), 90), Estimate(0.2, np.ones(9), 90)]).columns(1).value
+    0.2
+    """
+    value, replicates = np.array([x.value for x in estimates]), [x.replicates for x in estimates]
+    return replace(estimates[0], value=value, replicates=np.stack(replicates, axis=1))
+
+
 def independent_difference(a: Estimate, b: Estimate, confidence: float) -> Estimate:
     """a - b of estimates that were resampled independently; corrected for few patients as `mean_of` is.
 

@@ -31,20 +31,9 @@ from radlib.questions.verdicts import (
     too_few_resamples,
     verdicts,
 )
+from radlib.show import table as common
 from radlib.show.style import of_pair
-from radlib.show.table import (
-    EQUIVALENCE,
-    FIGURES,
-    N_TASKS,
-    P_HOLM,
-    PAIR,
-    RESAMPLED,
-    SAMPLE,
-    TASK,
-    Column,
-    Table,
-    hidden,
-)
+from radlib.show.table import Column, Table
 from radlib.stats.bootstrap import bootstrap_delta, mean_auc
 from radlib.stats.delong import delong_difference
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate, mean_of
@@ -61,28 +50,51 @@ ESTIMATE = Column(
     "estimate",
     names=ESTIMATES,
 )
-_BESIDE = [
-    Column("delong_ci_low", "lower end of DeLong's interval, clustered by patient"),
-    Column("delong_ci_high", "its upper end"),
-    Column("delong_p", "p by DeLong"),
-    Column("sd_a", "SD over settings of the mean AUC after source a"),
-    Column("sd_b", "the same after source b"),
-    Column("setting_a", "which settings validation chose for source a"),
-    Column("setting_b", "the same for source b"),
-]
-_TOST_HOLM = Column("p_tost_holm", "`p_tost` after Holm's correction over the tasks")
+_FIGURES = [*common.SIDES, *common.DELTA, common.P]
+_SAMPLE = [*common.COUNTS, common.RUNS, common.RESAMPLES, common.IS_SIMULATED]
 _VERDICT = Column("verdict", "better, worse, equivalent or undecided, before a correction", "verdict")
-_AFTER_HOLM = Column("verdict_holm", "the verdict after Holm's correction", "after Holm")
-_OF_TASK = [TASK, *hidden(ESTIMATE), *PAIR, *FIGURES, P_HOLM, *SAMPLE, *_BESIDE, RESAMPLED, *EQUIVALENCE]
-_OF_ALL = [ESTIMATE, *PAIR, N_TASKS, *FIGURES, *SAMPLE, RESAMPLED, *EQUIVALENCE, _VERDICT]
 AUC = Table(
     "auc.csv",
     "auc",
     "task, pair of sources and estimate",
-    [*_OF_TASK, _TOST_HOLM, _VERDICT, _AFTER_HOLM],
+    [
+        common.TASK,
+        *common.hidden(ESTIMATE),
+        *common.PAIR,
+        *_FIGURES,
+        common.P_HOLM,
+        *_SAMPLE,
+        Column("delong_ci_low", "lower end of DeLong's interval, clustered by patient"),
+        Column("delong_ci_high", "its upper end"),
+        Column("delong_p", "p by DeLong"),
+        Column("sd_a", "SD over settings of the mean AUC after source a"),
+        Column("sd_b", "the same after source b"),
+        Column("setting_a", "which settings validation chose for source a"),
+        Column("setting_b", "the same for source b"),
+        common.RESAMPLED,
+        *common.EQUIVALENCE,
+        Column("p_tost_holm", "`p_tost` after Holm's correction over the tasks"),
+        _VERDICT,
+        Column("verdict_holm", "the verdict after Holm's correction", "after Holm"),
+    ],
     index=2,
 )
-OVERALL = Table("overall.csv", "auc", "pair of sources and estimate: the mean over tasks", _OF_ALL, index=2)
+OVERALL = Table(
+    "overall.csv",
+    "auc",
+    "pair of sources and estimate: the mean over tasks",
+    [
+        ESTIMATE,
+        *common.PAIR,
+        common.N_TASKS,
+        *_FIGURES,
+        *_SAMPLE,
+        common.RESAMPLED,
+        *common.EQUIVALENCE,
+        _VERDICT,
+    ],
+    index=2,
+)
 _FAMILY = ["source_a", "source_b", "estimate"]
 
 
@@ -119,37 +131,32 @@ def compare_sources(
     Raises:
         UserError: too few patients or resamples for an interval; the headline pair has no runs in common.
     """
-    compared, notes = [], list(results.notes)
-    resampled = {pair: what_is_resampled(results, pair) for pair in ordered_pairs(study)}
-    for task in progress(results.tasks, description="bootstrap"):
-        for pair in ordered_pairs(study):
-            sides = paired_runs(results.of_task(task), pair)
-            if sides[0].empty:
-                notes.append(f"{task_title(study, task)}: {pair_title(study, pair)} has no runs in common")
-                continue
-            both = resampled[pair] == BOTH
-            chosen = [chosen_runs(side) for side in sides]
-            compared.append(_compared(study, results, task, sides, "grid_mean", both))
-            compared.append(_compared(study, results, task, chosen, "best_by_validation", False))
-    for regime, some in (regimes or {}).items():
-        for task, pair in product(some.tasks, ordered_pairs(study)):
+    compared, notes, pairs = [], list(results.notes), ordered_pairs(study)
+    for estimate, some in {"grid_mean": results, **(regimes or {})}.items():
+        both = {pair: estimate not in PROBES and what_is_resampled(some, pair) == BOTH for pair in pairs}
+        for task, pair in progress(list(product(some.tasks, pairs)), description=f"bootstrap, {estimate}"):
             sides = paired_runs(some.of_task(task), pair)
-            if len(sides[0]):
-                both = regime not in PROBES and what_is_resampled(some, pair) == BOTH
-                compared.append(_compared(study, some, task, sides, regime, both))
+            if sides[0].empty:
+                said = f"{task_title(study, task)}: {pair_title(study, pair)} has no runs in common"
+                notes += [said] if some is results else []
+                continue
+            compared.append(_compared(study, some, task, sides, estimate, both[pair]))
+            if some is results:
+                chosen = [chosen_runs(side) for side in sides]
+                compared.append(_compared(study, some, task, chosen, "best_by_validation", False))
     table = pd.DataFrame([one.row for one in compared])
     if table.empty or of_pair(table, study.compare.headline).empty:
         raise UserError("the sources of compare.headline have no setting in common; choose another pair")
     table = corrected(table, _FAMILY, {"p_value": "p_holm", "p_tost": "p_tost_holm"})
     table["verdict"] = verdicts(study, table, "p_value", "p_tost")
     table["verdict_holm"] = verdicts(study, table, "p_holm", "p_tost_holm")
-    families = table[table["task"].isin(table["task"] if counting is None else counting)]
-    families = families.groupby(_FAMILY, sort=False).groups.values()
-    overall = pd.DataFrame([_overall_row(study, [compared[i] for i in rows]) for rows in families])
-    if len(overall):
-        overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
+    averaged = table if counting is None else table[table["task"].isin(counting)]
+    families = averaged.groupby(_FAMILY, sort=False).groups.values()
+    means = [_overall_row(study, [compared[i] for i in rows]) for rows in families]
+    overall = pd.DataFrame(means, columns=[*OVERALL.names, "diverged"])
+    overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
     notes += too_few_resamples(study, table, _FAMILY)
-    return Comparison(table[AUC.names], overall.reindex(columns=OVERALL.names), notes, compared)
+    return Comparison(table[AUC.names], overall[OVERALL.names], notes, compared)
 
 
 @of_task
@@ -200,7 +207,8 @@ def _overall_row(study: Study, compared: list[Compared]) -> dict:
         **rows.loc[0, [*_FAMILY, "resamples", "simulated"]],
         "n_tasks": len(rows),
         **rows[["auc_a", "auc_b"]].mean(),
-        **rows[["n_patients", "n_images", "n_positive", "n_runs"]].sum(skipna=False),
+        # A task of several classes has no positive images, so they are not counted over all tasks either.
+        **{n: rows[n].sum(skipna=False) for n in ("n_patients", "n_images", "n_positive", "n_runs")},
         **difference_columns(study, found),
         "diverged": diverged(*(runs for one in compared for runs in one.sides)),
     }
@@ -219,7 +227,13 @@ def select_setting(runs: pd.DataFrame) -> tuple[str, str, float]:
 
 
 def chosen_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """In every fold, the runs of the setting that the fold's own validation part chose."""
+    """In every fold, the runs of the setting that the fold's own validation part chose.
+
+    Of the pretrainings and seeds that all settings have: else a fold would count more, the more of them the
+    setting has that it chose.
+    """
+    settings = runs.groupby(["fold", "seed", "replicate"])["val_auc"].transform("size")
+    runs = runs[settings == len(runs[SETTING].drop_duplicates())]
     chosen = [
         pd.DataFrame([select_setting(some)], columns=SETTING).merge(some, on=SETTING)
         for _, some in runs.groupby("fold")

@@ -3,6 +3,7 @@
 Of a study like this one: the same trained networks, share of positive patients, and images per patient.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -43,51 +44,50 @@ NEXT = Table(
 )
 
 
-def next_study(study: Study, results: Results) -> pd.DataFrame:
+def next_study(study: Study, results: Results, counting: Collection[str] | None = None) -> pd.DataFrame:
     """`NEXT`: a row per pair and task, and one for the mean over tasks, whose patients grow in proportion.
 
-    A task with more than `MOST` tested patients is left out.
+    A task of several classes, or with more than `MOST` tested patients, is left out; no mean is given then.
 
+    Args:
+        counting: the tasks of which the mean over tasks is taken; None: all.
     Raises:
         UserError: too few patients or resamples for an interval.
     """
-    rows = []
+    rows, options = [], study.compare
     for pair in progress(ordered_pairs(study), description="patients needed"):
         sides = {task: paired_runs(results.of_task(task), pair) for task in results.tasks}
-        found = {task: _measured(study, results, task, both) for task, both in sides.items() if len(both[0])}
+        sides = {task: both for task, both in sides.items() if len(both[0])}
+        found = {task: _measured(study, results, task, both) for task, both in sides.items()}
         found = {task: one for task, one in found.items() if one}
-        tasks = list(found)
-        if len(tasks) > 1:
-            counts, variances = zip(*found.values(), strict=True)
-            mean = mean_of(variances, study.compare.confidence)
-            share = 1 / len(tasks)
-            mean = replace(mean, value=share * mean.value, replicates=share * mean.replicates)
-            found[MEAN] = sum(counts), mean
-            sides[MEAN] = [runs for task in tasks for runs in sides[task]]
+        averaged = [task for task in sides if counting is None or task in counting]
+        if len(averaged) > 1 and set(averaged) <= set(found):
+            counts, variances = zip(*map(found.get, averaged), strict=True)
+            mean, tasks = mean_of(variances, options.confidence), len(averaged)
+            of_mean = replace(mean, value=mean.value / tasks, replicates=mean.replicates / tasks)
+            found[MEAN] = sum(counts), of_mean
+            sides[MEAN] = [runs for task in averaged for runs in sides[task]]
         for task, (patients, variance) in found.items():
-            about = {"task": task, "source_a": pair[0], "source_b": pair[1], "n_patients": patients}
-            rows.append(about | _row(study, patients, variance) | {"diverged": diverged(*sides[task])})
-    return NEXT.frame(rows, study, margin=study.compare.equivalence, power=POWER)
+            needed = patients_needed(patients, variance, options.equivalence, POWER, options.confidence)
+            row = {"task": task, "source_a": pair[0], "source_b": pair[1], "n_patients": patients}
+            row |= {"se": np.sqrt(variance.value), "diverged": diverged(*sides[task])}
+            rows.append(row | estimate_columns(study, needed, _NEEDED))
+    return NEXT.frame(rows, study, margin=options.equivalence, power=POWER)
 
 
 @of_task
 def _measured(study: Study, results: Results, task: str, sides) -> tuple[int, Estimate] | None:
+    """Tested patients, and the variance of the difference; None where the task is left out."""
     a, b = (results.scores(task, runs) for runs in sides)
     patients = tested(a)["n_patients"]
-    if patients > MOST:
+    if task not in results.two_class_tasks or patients > MOST:
         return None
     return patients, variance_of_difference(a, b, **patients_drawn(study, task))
 
 
-def _row(study: Study, patients: int, variance: Estimate) -> dict:
-    options = study.compare
-    needed = patients_needed(patients, variance, options.equivalence, POWER, options.confidence)
-    return {"se": np.sqrt(variance.value), **estimate_columns(study, needed, _NEEDED)}
-
-
 def next_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline pair: how many patients each task would take, and all tasks together."""
-    rows, found = of_pair(table, tuple(study.compare.headline)), []
+    rows, found = of_pair(table, study.compare.headline), []
     for row in sorted(rows.to_dict("records"), key=lambda row: row["task"] != MEAN):
         times = row["needed"] / row["n_patients"]
         many = f"{times:,.1f}" if times < 10 else f"{times:,.0f}"

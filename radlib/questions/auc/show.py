@@ -1,7 +1,7 @@
 """What 05_auc and the summary show of the differences in AUC: tables, figures, findings, the headline."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +14,7 @@ from scipy.stats import probplot
 from radlib.errors import UserError
 from radlib.progress import progress
 from radlib.questions.auc.compute import AUC, OVERALL
-from radlib.questions.auc.sources import SOURCES, SOURCES_TOO, claim_of
+from radlib.questions.auc.sources import SOURCES_TOO
 from radlib.questions.patients import unit
 from radlib.questions.verdicts import (
     BETTER,
@@ -26,8 +26,8 @@ from radlib.questions.verdicts import (
     patients_drawn,
 )
 from radlib.show import style
-from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.table import MEAN
+from radlib.show.findings import Finding, direction, finding_of, with_interval
+from radlib.show.table import DIFFERENCE, MEAN
 from radlib.stats.bootstrap import roc_band
 from radlib.stats.estimate import PATIENTS, Estimate, resamples_needed
 from radlib.stats.folds import smaller_class
@@ -218,35 +218,31 @@ def _term_title(study: Study, term: str) -> str:
     return re.sub(r"\w+\[(\w+)\]", r"\1", named).replace(" - ", " − ")
 
 
-def headline_sentence(study: Study, overall: pd.DataFrame, pretrained: pd.DataFrame | None = None) -> str:
+def headline_sentence(study: Study, claim: dict | None) -> str:
     """`AUC was lower with A than with B by 0.033 (95 % CI 0.022 to 0.044), mean over 5 tasks, ...`
 
     Args:
-        overall: `OVERALL`; pretrained: `SOURCES`, without which the claim is of these weights.
+        claim: of `claim_of`.
     """
-    row = claim_of(study, overall, SOURCES.frame() if pretrained is None else pretrained)
     a, b = (source_title(study, source) for source in study.compare.headline)
-    if row is None:
+    if claim is None:
         return f"**No claim about {a} and {b}**: no task counts ({THAT_COUNT})."
-    value, low, high = row["delta"], row["ci_low"], row["ci_high"]
-    directed = (BETTER, WORSE, BETTER_BY_LITTLE, WORSE_BY_LITTLE)
-    signed = "" if row["verdict"] in directed else "+"
-    if not signed and value < 0:
-        value, low, high = -value, -high, -low
-    ends = f"{100 * study.compare.confidence:g} % CI {low:{signed}.3f} to {high:{signed}.3f}"
-    claim = _CLAIMS.get(row["verdict"], _NO_VERDICT).format(
-        verdict=row["verdict"], a=a, b=b, size=f"{value:{signed}.3f} ({ends})"
-    )
-    scope = f"{MEAN.replace('tasks', counted(row['n_tasks'], 'task'))}, {row['n_patients']:,} tested"
-    return f"**{claim}**, {ESTIMATES[study.claimed]}, {scope} {unit(study)}.".replace("-0", "−0")
+    value, low, high = (claim[name] for name in DIFFERENCE)
+    verdict, form = claim["verdict"], "+.3f"
+    if verdict in (BETTER, WORSE, BETTER_BY_LITTLE, WORSE_BY_LITTLE):
+        form = ".3f"
+        value, low, high = (value, low, high) if value > 0 else (-value, -high, -low)
+    size = with_interval(Finding("", verdict, value, low, high, form), study.compare.confidence)
+    said = _CLAIMS.get(verdict, _NO_VERDICT).format(verdict=verdict, a=a, b=b, size=size)
+    scope = f"{MEAN.replace('tasks', counted(claim['n_tasks'], 'task'))}, {claim['n_patients']:,} tested"
+    return f"**{said}**, {ESTIMATES[study.claimed]}, {scope} {unit(study)}."
 
 
-def resampled_sentence(study: Study, overall: pd.DataFrame, pretrained: pd.DataFrame | None = None) -> str:
-    """What the interval of the claim covers; arguments as of `headline_sentence`."""
-    row = claim_of(study, overall, SOURCES.frame() if pretrained is None else pretrained)
-    held, seeds = row["resampled"] if row else PATIENTS, counted(len(study.transfer.seeds), "seed")
+def resampled_sentence(study: Study, claim: dict | None) -> str:
+    """What the interval of the claim covers; `claim`: of `claim_of`."""
+    held, seeds = claim["resampled"] if claim else PATIENTS, counted(len(study.transfer.seeds), "seed")
     if held == SOURCES_TOO:
-        times = counted(int(max(row["pretrainings_a"], row["pretrainings_b"])), "pretraining")
+        times = counted(int(max(claim["pretrainings_a"], claim["pretrainings_b"])), "pretraining")
         return (
             "The interval covers other test patients and other pretrainings of the same networks "
             f"({times} of each)."
@@ -266,24 +262,15 @@ def resampled_sentence(study: Study, overall: pd.DataFrame, pretrained: pd.DataF
 def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> list[Finding]:
     """The headline by both estimates, task by task after Holm's correction, then the other pairs."""
     headline = tuple(study.compare.headline)
-
-    def of(rows: pd.DataFrame, verdict: str, where: Callable[[dict], str]) -> list[Finding]:
-        return [
-            finding_of(
-                row,
-                f"AUC, {pair_title(study, (row['source_a'], row['source_b']))}: {where(row)}",
-                row[verdict],
-            )
-            for row in rows.to_dict("records")
-        ]
-
-    found = of(
-        style.of_pair(overall, headline), "verdict", lambda row: f"{MEAN}, {ESTIMATES[row['estimate']]}"
-    )
-    of_tasks = style.of_pair(table, headline, study.claimed)
-    found += of(of_tasks, "verdict_holm", lambda row: task_title(study, row["task"]))
-    for pair, rows in of_estimate(overall, study.claimed).groupby(["source_a", "source_b"], sort=False):
-        found += of(rows, "verdict", lambda row: MEAN) if pair != headline else []
+    asked = [(row, "verdict", f"{MEAN}, {ESTIMATES[row['estimate']]}") for row in _rows(overall, headline)]
+    of_tasks = _rows(table, headline, study.claimed)
+    asked += [(row, "verdict_holm", task_title(study, row["task"])) for row in of_tasks]
+    others = [pair for pair in ordered_pairs(study) if pair != headline]
+    asked += [(row, "verdict", MEAN) for pair in others for row in _rows(overall, pair, study.claimed)]
+    found = []
+    for row, verdict, where in asked:
+        pair = pair_title(study, (row["source_a"], row["source_b"]))
+        found.append(finding_of(row, f"AUC, {pair}: {where}", row[verdict]))
     # How often DeLong and the bootstrap come to the same conclusion, over all rows of the table.
     ends = [("ci_low", "ci_high"), ("delong_ci_low", "delong_ci_high")]
     both = table.dropna(subset="delong_p")
@@ -291,3 +278,7 @@ def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> li
     same = sum(ours == check for ours, check in zip(*words, strict=True))
     agreement = f"agree in {same} of {len(both)} comparisons"
     return [*found, Finding("DeLong's interval and the bootstrap's", agreement)]
+
+
+def _rows(table: pd.DataFrame, pair: tuple[str, str], estimate: str | None = None) -> list[dict]:
+    return style.of_pair(table, pair, estimate).to_dict("records")

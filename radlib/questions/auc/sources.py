@@ -10,7 +10,7 @@ tasks has each pretraining's own mean over tasks, for a good pretraining may be 
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -25,13 +25,13 @@ from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
 from radlib.show.table import MEAN, Column, Table, number
 from radlib.stats.bootstrap import bootstrap_mean_auc
-from radlib.stats.estimate import PATIENTS, Estimate, mean_of
+from radlib.stats.estimate import PATIENTS, Estimate, mean_of, stacked
 from radlib.stats.pretrainings import SOURCES as SOURCES_TOO
 from radlib.stats.pretrainings import components, over_pretrainings
 from radlib.study import Study
 from radlib.study.common import PROBES
 from radlib.study.titles import ESTIMATES, ordered_pairs, pair_title, task_title
-from radlib.training.results import SETTING, Results
+from radlib.training.results import Results, runs_in_common
 
 FIXED, SAMPLE = "mean over these networks", "mean over a sample of networks"
 NONE_SHOWN = "covers no difference"
@@ -67,14 +67,14 @@ class _Cells:
 
     found: Estimate
     labels: pd.DataFrame  # side, network, replicate
-    runs: list[pd.DataFrame]
+    runs: pd.DataFrame
 
     def of(self, network: str | None) -> "_Cells":
         """Those of one network; None: all."""
         if network is None:
             return self
         own = (self.labels["network"] == network).to_numpy()
-        runs = [side[side["backbone"] == network] for side in self.runs]
+        runs = self.runs[self.runs["backbone"] == network]
         return _Cells(self.found.columns(np.flatnonzero(own)), self.labels[own], runs)
 
 
@@ -101,15 +101,12 @@ def compare_pretrainings(
             some = [one for task, one in cells.items() if counting is None or task in counting]
             if some and all(one.labels.equals(some[0].labels) for one in some):
                 found = mean_of([one.found for one in some], study.compare.confidence)
-                runs = [side for one in some for side in one.runs]
-                cells[MEAN] = _Cells(found, some[0].labels, runs)
+                cells[MEAN] = _Cells(found, some[0].labels, pd.concat([one.runs for one in some]))
             about = {"estimate": estimate, "source_a": pair[0], "source_b": pair[1]}
             for task, one in cells.items():
                 rows += [about | row for row in _rows(study, pair, task, one)]
-    table = pd.DataFrame(rows)
-    if rows:
-        table["verdict"] = verdicts(study, table, "p_value", "p_tost")
-    return SOURCES.frame(table.to_dict("records"), study)
+    table = SOURCES.frame(rows, study)
+    return table.assign(verdict=verdicts(study, table, "p_value", "p_tost"))
 
 
 def _networks(study: Study, pair: tuple[str, str]) -> list[str]:
@@ -129,27 +126,19 @@ def _cells(
     Args:
         known: runs -> their mean AUC, of pairs that had the same ones; it grows.
     """
-    keys, runs = [*SETTING, "fold", "seed"], results.of_task(task)
-    runs = runs[runs["backbone"].isin(networks)]
-    sides = [runs[runs["source"] == source] for source in pair]
-    shared = sides[0][keys].drop_duplicates().merge(sides[1][keys].drop_duplicates())
-    sides = [side.merge(shared, on=keys) for side in sides]
-    if shared.empty:
+    runs = results.of_task(task)
+    sides = runs_in_common(runs[runs["backbone"].isin(networks)], pair)
+    if sides[0].empty:
         return None
-    each = {
-        (number, network, replicate): own
-        for number, side in enumerate(sides)
-        for (network, replicate), own in side.groupby(["backbone", "replicate"])
-    }
+    both = pd.concat(sides, keys=(0, 1), names=["side"])
+    each = dict(iter(both.groupby(["side", "backbone", "replicate"])))
     names = [(task, *own["run"]) for own in each.values()]
     new = {name: own for name, own in zip(names, each.values(), strict=True) if name not in known}
     if new:
         scores = {name: results.scores(task, own) for name, own in new.items()}
         known |= bootstrap_mean_auc(scores, **patients_drawn(study, task))
-    found = [known[name] for name in names]
-    values, draws = np.array([x.value for x in found]), np.stack([x.replicates for x in found], axis=1)
     labels = pd.DataFrame(list(each), columns=["side", "network", "replicate"])
-    return _Cells(replace(found[0], value=values, replicates=draws), labels, sides)
+    return _Cells(stacked([known[name] for name in names]), labels, both)
 
 
 def _rows(study: Study, pair: tuple[str, str], task: str, cells: _Cells) -> list[dict]:
@@ -179,20 +168,20 @@ def _row(study: Study, pair: tuple[str, str], task: str, cells: _Cells, sample: 
         "sd_patients": parts.difference.replicates.std(),
         "sd_pretraining": np.sqrt(parts.among_pretrainings.own),
         "sd_networks": np.sqrt(parts.network),
-        "diverged": diverged(*cells.runs),
+        "diverged": diverged(cells.runs),
     }
 
 
-def claim_of(study: Study, overall: pd.DataFrame, pretrained: pd.DataFrame) -> dict | None:
+def claim_of(study: Study, overall: pd.DataFrame, pretrained: pd.DataFrame | None = None) -> dict | None:
     """The row of the headline by `compare.claim_by`, each network counting the same; None: no task counts.
 
     Args:
         overall: `OVERALL`, whose own difference stands where its interval covers other trainings and that of
-            `pretrained`, `SOURCES`, covers no other pretrainings.
+            `pretrained` covers no other pretrainings.
+        pretrained: `SOURCES`; without it the claim is of these weights.
     """
-    pair = tuple(study.compare.headline)
-    rows = style.of_pair(overall, pair, study.claimed).to_dict("records")
-    of_sources = mean_rows(study, pretrained, pair)
+    rows = style.of_pair(overall, study.compare.headline, study.claimed).to_dict("records")
+    of_sources = mean_rows(study, SOURCES.frame() if pretrained is None else pretrained)
     of_sources = of_sources[of_sources["networks"] != SAMPLE]
     if not rows or of_sources.empty:
         return rows[0] if rows else None
@@ -201,15 +190,19 @@ def claim_of(study: Study, overall: pd.DataFrame, pretrained: pd.DataFrame) -> d
     return rows[0]
 
 
-def mean_rows(study: Study, pretrained: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
-    """The mean over tasks by `compare.claim_by`: each network, these networks, a sample of networks."""
-    rows = style.of_pair(pretrained, pair, study.claimed)
+def mean_rows(study: Study, pretrained: pd.DataFrame, pair: tuple[str, str] | None = None) -> pd.DataFrame:
+    """The mean over tasks by `compare.claim_by`: each network, these networks, a sample of networks.
+
+    Args:
+        pair: None for that of the headline.
+    """
+    rows = style.of_pair(pretrained, pair or study.compare.headline, study.claimed)
     return rows[rows["task"] == MEAN]
 
 
 def variance_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
     """What the headline's difference varies by, and what it would take to halve it; for readers."""
-    rows = mean_rows(study, pretrained, tuple(study.compare.headline))
+    rows = mean_rows(study, pretrained)
     row = rows[rows["networks"] != SAMPLE].iloc[-1]
     drawn = "pretrainings" if study.compare.claim_by in PROBES else "pretrainings and trainings"
     parts = {
@@ -259,9 +252,10 @@ def _by_regime(table: pd.DataFrame) -> pd.DataFrame:
 
 def sources_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline pair in every regime, over other pretrainings; none where all were pretrained once."""
-    mine, found = _by_regime(style.of_pair(table, tuple(study.compare.headline))), []
+    pair, found = study.compare.headline, []
+    mine = _by_regime(style.of_pair(table, pair))
     for row in mine[mine["resampled"] != PATIENTS].to_dict("records"):
-        title = f"AUC over other pretrainings, {pair_title(study, tuple(study.compare.headline))}, "
-        subject = f"{title}{ESTIMATES[row['estimate']]}, {row['networks']}: {task_title(study, row['task'])}"
-        found.append(finding_of(row, subject, row["verdict"], ("delta", "ci_low", "ci_high"), "+.3f"))
+        title = f"AUC over other pretrainings, {pair_title(study, pair)}, {ESTIMATES[row['estimate']]}"
+        subject = f"{title}, {row['networks']}: {task_title(study, row['task'])}"
+        found.append(finding_of(row, subject, row["verdict"]))
     return found

@@ -10,6 +10,7 @@ better of two guesses, the whole image and an ellipse in the middle, lies above 
 of either side diverged or, as U-Nets do, collapsed.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -32,7 +33,7 @@ from radlib.show.table import Column, Table, interval_columns, number, p_text
 from radlib.stats.means import MeanDifference, bootstrap_mean_difference
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
-from radlib.training.results import SETTING, TRAINING, paired_runs, settings_by_fold, trained_again
+from radlib.training.results import TRAINING, paired_runs, runs_in_common, settings_by_fold, trained_again
 
 NO_MASKS = "No task of this study has lesion masks, so there is nothing to compare here."
 METHOD = Column("method", "`localisation`: maps of classifiers; `segmentation`: U-Nets", "by", names=METHODS)
@@ -85,20 +86,16 @@ def compare_found(study: Study, methods: list[Found], pairs: list | None = None)
             if len(sides[0]):
                 about = {"task": task, "source_a": pair[0], "source_b": pair[1]}
                 rows += [about | row for row in _rows(study, task, found, sides, by)]
-    table = corrected(pd.DataFrame(rows), _FAMILY, {"p_value": "p_holm"}) if rows else pd.DataFrame()
-    records = [row | {"verdict": _verdict(study, row)} for row in table.to_dict("records")]
-    return DICE.frame(records, study)
+    table = corrected(DICE.frame(rows, study), _FAMILY, {"p_value": "p_holm"})
+    return table.assign(verdict=[_verdict(study, row) for row in table.to_dict("records")])
 
 
-def _sides(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[tuple[pd.DataFrame, ...], list[str]]:
+def _sides(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[Sequence[pd.DataFrame], list[str]]:
     """The runs of both sources that are compared, and by which columns they are kept apart, to be resampled.
 
     Pretrainings need not be as many on both sides: a published file is a single one.
     """
-    keys = [*SETTING, "fold", "seed"]
-    each = [runs[runs["source"] == source] for source in pair]
-    shared = each[0][keys].drop_duplicates().merge(each[1][keys].drop_duplicates(), on=keys)
-    every = tuple(side.merge(shared, on=keys) for side in each)
+    every = runs_in_common(runs, pair)
     counts = [set(side.groupby("backbone")["replicate"].nunique()) for side in every]
     if max(map(len, counts)) == 1 and counts != [{1}, {1}]:
         return every, PRETRAINED
@@ -107,9 +104,7 @@ def _sides(runs: pd.DataFrame, pair: tuple[str, str]) -> tuple[tuple[pd.DataFram
 
 
 @of_task
-def _rows(
-    study: Study, task: str, found: Found, sides: tuple[pd.DataFrame, ...], by: list[str]
-) -> list[dict]:
+def _rows(study: Study, task: str, found: Found, sides: Sequence[pd.DataFrame], by: list[str]) -> list[dict]:
     """A row per figure of a method."""
     about, guesses, rows = found.means(task, sides[0]), found.baselines(task).values(), []
     for name in found.figures:
@@ -159,7 +154,7 @@ def _verdict(study: Study, row: dict) -> str:
     """Which side's figure is higher, if that is shown and the better side has found anything."""
     shown = row["p_holm"] < 1 - study.compare.confidence
     word = direction(row["ci_low"], row["ci_high"]) if shown else NOT_SHOWN
-    return unless_diverged(BLIND if row.get("lead_low", 1) <= 0 else word, row["diverged"])
+    return unless_diverged(BLIND if row["lead_low"] <= 0 else word, row.get("diverged"))
 
 
 def lesion_forest(study: Study, table: pd.DataFrame) -> Figure:

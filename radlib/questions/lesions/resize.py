@@ -13,7 +13,7 @@ from radlib.questions.lesions.measured import METHODS, Found
 from radlib.questions.verdicts import difference_columns, diverged
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import Finding, finding_of, unless_diverged
+from radlib.show.findings import Finding, finding_of
 from radlib.show.table import Column, Table, interval_columns
 from radlib.study import Study
 from radlib.study.titles import task_title
@@ -109,12 +109,9 @@ def aspect_groups(study: Study, task: str) -> pd.DataFrame:
 def resize_forest(study: Study, table: pd.DataFrame) -> Figure:
     """Letterbox minus stretch in Dice by aspect ratio, one panel per method and task."""
     panels_of = [f"{task_title(study, r.task)}:\n{METHODS[r.method]}" for r in table.itertuples()]
-    sound = [unless_diverged("", row.get("diverged")) == "" for row in table.to_dict("records")]
-    shown = table.assign(panel=panels_of, row=table["aspect"], value=table["delta"], filled=sound)
-    shown = shown.assign(colour=style.COLOURS[0])
-    figure, panels = style.intervals(study, shown, "Dice, letterbox − stretch", 0, 4, sharex=True)
-    limit = style.span(shown["ci_low"], shown["ci_high"])
-    panels[0].set_xlim(-limit, limit)
+    shown = table.assign(panel=panels_of, row=table["aspect"], value=table["delta"], colour=style.COLOURS[0])
+    shown["filled"] = table["diverged"].isna() if "diverged" in table else True
+    figure, _ = style.intervals(study, shown, "Dice, letterbox − stretch", 0, 4, sharex=True)
     title = f"{study.compare.confidence:.0%} intervals over patients, mean over the runs of all sources"
     figure.suptitle(f"{title}; thirds of the images by longer over shorter side")
     return figure
