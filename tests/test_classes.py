@@ -78,6 +78,7 @@ def test_three_classes_go_through_training_and_every_question(study):
     mean = results.runs.groupby("source")["test_auc"].mean()
     assert row["delta"] == pytest.approx(mean["random"] - mean["random_2"])
     assert row["ci_low"] <= row["delta"] <= row["ci_high"] and np.isnan(row["delong_p"])
+    assert found.overall["n_positive"].isna().all(), "of several classes there is no number of positive ones"
     AUC.shown(study, found.table), OVERALL.shown(study, found.overall)
     assert found.overall["n_positive"].isna().all()
     assert "48 tested" in show.headline_sentence(study, claim_of(study, found.overall))

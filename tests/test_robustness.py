@@ -18,6 +18,7 @@ from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.questions.robustness import (
     ROBUSTNESS,
     drops_figure,
+    pairs_at_most,
     planted_figure,
     reversal_figure,
     robustness,
@@ -168,6 +169,10 @@ def test_what_is_shown(study, known):
     assert said["tag"].verdict.startswith("Simulated radiology leans on it more; drops of 0.")
     assert said["noise"].verdict == "no difference shown; drops of 0.000 and 0.000"
     assert ROBUSTNESS.shown(study, known).index.names == ["task", "planted", "pair", "degree"]
+    # Where a source has networks that the other lacks, its own drop is not of those that are compared.
+    more = known.assign(n_backbones=known["n_backbones"] + (known["source_b"] == "") * 1)
+    assert not any("drops of" in finding.verdict for finding in robustness_findings(study, more))
+    assert pairs_at_most(known[known["source_b"] == ""]).empty
 
 
 def test_a_study_without_the_question_has_an_empty_table(study):

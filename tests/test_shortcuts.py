@@ -1,11 +1,14 @@
 """Shortcuts: planted ones are found where they were planted, absent ones are not."""
 
+from functools import partial
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageStat
+from sklearn.ensemble._hist_gradient_boosting import gradient_boosting
 
 from radlib.data.images import open_packed
 from radlib.questions import shortcuts
@@ -130,6 +133,18 @@ def test_test_labels_play_no_part_in_the_scores(study):
     np.testing.assert_array_equal(first.scores, second.scores)
     packed.manifest["label"] = 1 - turned
     assert not np.array_equal(shortcuts.score_folds(packed, table, parts)[0].scores, first.scores)
+
+
+def test_the_same_images_give_the_same_scores_however_many_they_are(study, monkeypatch):
+    """Of more than 200 000 images, here of more than 40, scikit-learn draws those that it makes bins of."""
+    few = partial(gradient_boosting._BinMapper, subsample=40)
+    monkeypatch.setattr(gradient_boosting, "_BinMapper", few)
+    pack(study)
+    parts = load_results(study).predictions["thyroid_us"]
+    packed = open_packed(study.dataset_dir("thyroid_us"))
+    known = shortcuts.measure_images(packed)
+    once, again = (shortcuts.score_folds(packed, known, parts) for _ in range(2))
+    np.testing.assert_array_equal(once[0].scores, again[0].scores)
 
 
 def test_best_source_is_chosen_by_validation_and_set_beside_the_shortcut(study):

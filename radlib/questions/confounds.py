@@ -59,6 +59,7 @@ SHOWN = {
 }
 CELLS = list(product(SHOWN, METRICS))
 DIFFERENCE, SHIFT = "difference", "shift"
+FIGURES = [(DIFFERENCE, *CELLS[0])] + [(what, *cell) for cell in CELLS[1:] for what in (DIFFERENCE, SHIFT)]
 NOTHING_ASKED = "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study."
 _A, _B, _DELTA = ("a", "a_low", "a_high"), ("b", "b_low", "b_high"), ("delta", "ci_low", "ci_high")
 CONFOUNDS = Table(
@@ -88,14 +89,11 @@ CONFOUNDS = Table(
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """One task and pair.
-
-    found: what, preprocessing and metric -> source a, source b, and a - b; runs: by preprocessing and side.
-    """
+    """One task and pair. aucs: by metric, preprocessing and side; runs: by preprocessing and side."""
 
     task: str
     pair: tuple[str, str]
-    found: dict[tuple[str, str, str], tuple[Estimate, ...]]
+    aucs: dict[tuple[str, str, str], Estimate]
     runs: dict[tuple[str, str], pd.DataFrame]
     counts: pd.Series
 
@@ -127,10 +125,8 @@ class SharedGroup(TransferGroup):
         if self.weights.digest != weights.digest:  # else 04_transfer may read them, and it asks for maps
             self.masked = NOTHING
 
-    @property
-    def code(self) -> str:
-        """That of 04_transfer: these are its runs where the own preprocessing is the shared one."""
-        return TransferGroup.__module__
+    # These are runs of 04_transfer where the own preprocessing is the shared one.
+    like = TransferGroup
 
 
 def cross(study: Study) -> dict[str, Results]:
@@ -175,50 +171,51 @@ def compare_cells(study: Study, crossed: dict[str, Results]) -> pd.DataFrame:
 
 @of_task
 def _measure(study: Study, crossed: dict, task: str, pair: tuple[str, str]) -> _Measured | None:
-    """All cells of one task and pair, or None where the sources have no frozen run in common."""
+    """One task and pair, or None where the sources have no frozen run in common."""
     runs, scores = {}, {}
     for preprocessing, results in crossed.items():
         for side, some in zip("ab", paired_runs(results.of_task(task), pair), strict=True):
             if some.empty:
                 return None
             runs[preprocessing, side], scores[preprocessing, side] = some, results.scores(task, some)
-    drawn, found = patients_drawn(study, task), {}
-    by_metric = {
-        metric: bootstrap_mean_auc(scores, **drawn, flattened=metric == FLATTENED) for metric in METRICS
-    }
-    for preprocessing, metric in CELLS:
-        a, b = (by_metric[metric][shown, side] for side, shown in SHOWN[preprocessing].items())
-        found[DIFFERENCE, preprocessing, metric] = here = (a, b, a - b)
-        if (preprocessing, metric) != CELLS[0]:
-            first = found[DIFFERENCE, *CELLS[0]]
-            found[SHIFT, preprocessing, metric] = tuple(x - y for x, y in zip(here, first, strict=True))
+    aucs = {}
+    for metric in METRICS:
+        found = bootstrap_mean_auc(scores, **patients_drawn(study, task), flattened=metric == FLATTENED)
+        aucs |= {(metric, *key): auc for key, auc in found.items()}
     counts = pd.Series({"n_tasks": 1, **tested(scores[OWN, "a"]), "n_runs": len(runs[OWN, "a"])})
-    return _Measured(task, pair, found, runs, counts)
+    return _Measured(task, pair, aucs, runs, counts)
 
 
 def _mean(study: Study, some: list[_Measured]) -> _Measured:
     """Mean over tasks, each counting the same; tasks are resampled independently, as in 05_auc."""
-    found = {}
-    for key in some[0].found:
-        of_tasks = zip(*(one.found[key] for one in some), strict=True)
-        found[key] = tuple(mean_of(estimates, study.compare.confidence) for estimates in of_tasks)
+    confidence = study.compare.confidence
+    aucs = {key: mean_of([one.aucs[key] for one in some], confidence) for key in some[0].aucs}
     runs = {key: pd.concat([one.runs[key] for one in some]) for key in some[0].runs}
-    return _Measured(MEAN, some[0].pair, found, runs, sum(one.counts for one in some))
+    return _Measured(MEAN, some[0].pair, aucs, runs, sum(one.counts for one in some))
 
 
 def _rows(study: Study, measured: _Measured) -> list[dict]:
+    """A row per cell, and one for what it shifts against the first."""
     a, b = measured.pair
     about = {"task": measured.task, "source_a": a, "source_b": b, **measured.counts}
-    rows = []
-    for (what, preprocessing, metric), found in measured.found.items():
-        cells = [preprocessing, OWN] if what == SHIFT else [preprocessing]
-        used = dict.fromkeys((SHOWN[cell][side], side) for side in "ab" for cell in cells)
+    first, rows = _cell(measured, *CELLS[0]), []
+    for what, preprocessing, metric in FIGURES:
+        found, shown = _cell(measured, preprocessing, metric), [preprocessing]
+        if what == SHIFT:
+            found, shown = [x - y for x, y in zip(found, first, strict=True)], [preprocessing, OWN]
+        used = dict.fromkeys((SHOWN[one][side], side) for side in "ab" for one in shown)
         lost = diverged(*map(measured.runs.get, used))
         row = {"what": what, "preprocessing": preprocessing, "metric": metric, "diverged": lost, **about}
         for names, one in zip((_A, _B, _DELTA), found, strict=True):
             row |= estimate_columns(study, one, names)
         rows.append(row | {"p_value": found[-1].p_value()})
     return rows
+
+
+def _cell(measured: _Measured, preprocessing: str, metric: str) -> tuple[Estimate, Estimate, Estimate]:
+    """AUC after source a, after source b, and their difference."""
+    a, b = (measured.aucs[metric, shown, side] for side, shown in SHOWN[preprocessing].items())
+    return a, b, a - b
 
 
 def majority_table(study: Study, results: Results) -> pd.DataFrame:

@@ -100,7 +100,7 @@ def study_of_matched(study: Study) -> Study:
     """The study with the part that `matched_labels` names, and random weights; all else is the same.
 
     Raises:
-        UserError: no setting of the study is of its regimes and backbones.
+        UserError: a task has no setting of its regimes and backbones.
     """
     part = study.matched_labels
     beside = [(source, RANDOM) for source in part.pairs[0] if not is_random(source)]
@@ -111,12 +111,7 @@ def study_of_matched(study: Study) -> Study:
         if setting.train in part.train
         and (own := [name for name in part.backbones if name in (setting.backbones or study.backbones)])
     ]
-    if not settings:
-        raise UserError(
-            f"matched_labels asks for {', '.join(part.train)} on {', '.join(part.backbones)}, of which "
-            "transfer.settings has none; name a regime and a backbone of one of its settings"
-        )
-    return study.model_copy(
+    within = study.model_copy(
         update={
             "sources": list(dict.fromkeys([*part.sources, RANDOM])),
             "backbones": {name: study.backbones[name] for name in part.backbones},
@@ -124,6 +119,12 @@ def study_of_matched(study: Study) -> Study:
             "compare": study.compare.model_copy(update={"pairs": pairs, "headline": pairs[0]}),
         }
     )
+    if idle := [task for task in part.tasks if not within.runs_of(task)]:
+        raise UserError(
+            f"matched_labels asks for {', '.join(part.train)} on {', '.join(part.backbones)}, of which "
+            f"{', '.join(idle)} has no setting of transfer; name a regime and a backbone that it has"
+        )
+    return within
 
 
 # Shares ---------------------------------------------------------------------------------------------------

@@ -149,14 +149,17 @@ def _task_row(study: Study, task: str, table, weights: list[tuple], found: list,
     return row
 
 
-def counting_tasks(study: Study, table: pd.DataFrame) -> list[str]:
+def counting_tasks(study: Study, table: pd.DataFrame | None = None) -> list[str]:
     """The tasks of which means over tasks are taken, as `compare.tasks_that_count` asks.
 
     Args:
-        table: `RANKING`, of every task.
+        table: `RANKING`, of every task; None: that which 05_auc wrote.
+    Raises:
+        UserError: it is asked for and missing.
     """
     if study.compare.tasks_that_count == "all":
         return study.compared_tasks
+    table = RANKING.read(study) if table is None else table
     alpha = 1 - study.compare.confidence
     beats = (table["p_shortcut_holm"] < alpha) & (table["over_shortcut"] > 0) & (table["ci_low"] > 0.5)
     return [task for task in study.compared_tasks if task in set(table["task"][beats])]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import difference_columns, diverged, patients_drawn, verdicts
+from radlib.questions.verdicts import averaged, difference_columns, diverged, patients_drawn, verdicts
 from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
@@ -29,7 +29,6 @@ from radlib.stats.estimate import PATIENTS, Estimate, mean_of, stacked
 from radlib.stats.pretrainings import SOURCES as SOURCES_TOO
 from radlib.stats.pretrainings import components, over_pretrainings
 from radlib.study import Study
-from radlib.study.common import PROBES
 from radlib.study.titles import ESTIMATES, ordered_pairs, pair_title, task_title
 from radlib.training.results import Results, runs_in_common
 
@@ -98,7 +97,7 @@ def compare_pretrainings(
                 continue
             cells = {task: _cells(study, results, task, pair, networks, known) for task in results.tasks}
             cells = {task: one for task, one in cells.items() if one is not None}
-            some = [one for task, one in cells.items() if counting is None or task in counting]
+            some = [cells[task] for task in averaged(cells, counting)]
             if some and all(one.labels.equals(some[0].labels) for one in some):
                 found = mean_of([one.found for one in some], study.compare.confidence)
                 cells[MEAN] = _Cells(found, some[0].labels, pd.concat([one.runs for one in some]))
@@ -205,7 +204,7 @@ def variance_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
     rows = mean_rows(study, pretrained)
     row = rows[rows["networks"] != SAMPLE].iloc[-1]
     named = {"sd_patients": "test patients", "sd_pretraining": "pretrainings", "sd_networks": "networks"}
-    drawn = {} if study.compare.claim_by in PROBES else {"pretrainings": "pretrainings and trainings"}
+    drawn = {} if study.claims_a_probe else {"pretrainings": "pretrainings and trainings"}
     sd = row[list(named)].rename(named).astype(float)
     sd = sd[sd > 0]
     table = {
