@@ -38,7 +38,8 @@ from radlib.study.titles import pair_title, source_title
 from radlib.study.training import Setting
 from radlib.training.control_groups import GROUPS, ControlGroup, HeldOutGroup, PermutedGroup
 from radlib.training.grid import Finished, carry_out
-from radlib.training.results import Results, fold_predictions, paired_runs
+from radlib.training.predictions import fold_predictions
+from radlib.training.results import Results, paired_runs
 from radlib.training.transfer import predictions_of
 
 RANDOM_WEIGHTS, PERMUTED_LABELS, OWN_CLASSES = "random_weights", "permuted_labels", "own_classes"

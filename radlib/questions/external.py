@@ -45,7 +45,8 @@ from radlib.stats.estimate import BOTH, independent_difference
 from radlib.stats.folds import tested
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
-from radlib.training.results import TRAINING, FoldPredictions, Results, paired_runs, settings_by_fold
+from radlib.training.predictions import FoldPredictions
+from radlib.training.results import TRAINING, Results, paired_runs, settings_by_fold
 
 NO_EXTERNAL = (
     "No task of this study names a second set of its finding by `external`, so nothing is asked here."

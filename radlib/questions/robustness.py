@@ -37,7 +37,8 @@ from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
 from radlib.training.grid import Finished, carry_out
 from radlib.training.planted import PlantedGroup, planted_runs
-from radlib.training.results import Results, fold_predictions
+from radlib.training.predictions import fold_predictions
+from radlib.training.results import Results
 from radlib.training.transfer import predictions_of
 
 NO_TASKS = "This study names no task in `robustness.tasks`, so nothing is planted."
