@@ -76,7 +76,7 @@ def with_two_threads(study: Study) -> tuple[pd.DataFrame, dict[str, torch.Tensor
     """A yardstick: the same sums in another order, without Ray."""
     (backbone,) = study.backbones
     torch.set_num_threads(2)
-    result = pretrain_backbone((study, SOURCE, backbone, True), lambda done: None)
+    result = pretrain_backbone((study, SOURCE, backbone, 0, True), lambda done: None)
     print("  one local process of two threads")
     return result.history, load_file(study.model_file(SOURCE, backbone))
 
@@ -104,6 +104,8 @@ def kill_a_trainer() -> None:
 # Transfer ---------------------------------------------------------------------------------------------------
 class CountingGroup(TransferGroup):
     """Notes every run that is begun."""
+
+    like = TransferGroup
 
     def compute(self, run: Run):
         with (self.study.root / "begun.txt").open("a") as begun:
@@ -136,7 +138,7 @@ def compare_tables(expected, found) -> None:
         getattr(expected, name).drop(columns="seconds", errors="ignore").equals(
             getattr(found, name).drop(columns="seconds", errors="ignore")
         )
-        for name in ("runs", "history", "images")
+        for name in ("runs", "history", "predictions")
     )  # fmt: skip
     print(f"    tables equal to the last bit: {equal}")
 

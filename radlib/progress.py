@@ -1,5 +1,6 @@
 """A bar with the time left, where the user looks: the terminal of the pipeline, or the notebook."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,6 +49,11 @@ def progress(iterable: Iterable | None = None, total: float | None = None, descr
         file = Path(os.environ[PROGRESS_FILE]).open("a", buffering=1)  # noqa: SIM115
         bar, options = _Bar, {"file": file, "mininterval": 1.0, "ncols": 100, **options}
     return bar(iterable, **options)
+
+
+def work_bar(total: float, description: str, unit: str = "img"):
+    """A bar for work of a known amount, which may be no whole number."""
+    return progress(total=math.ceil(total), description=description, unit=unit, bar_format=WHOLE)
 
 
 def on_threads(function: Callable, items: Sequence, ahead: int) -> Iterator:

@@ -5,9 +5,12 @@ damaged later (a bad disk, a careless hand) is found by its checksum, said so, a
 """
 
 import errno
+import io
 import json
 import os
+import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +22,8 @@ import pyarrow.parquet as pq
 from radlib.errors import UserError
 
 _RECORD = b"radlib"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_BELOW = 1_000_000  # bytes
 
 
 @contextmanager
@@ -36,8 +41,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as exc:
-        if exc.errno == errno.ENOSPC:
+    except Exception as exc:
+        # PyTorch and safetensors have errors of their own for it, without a number.
+        if getattr(exc, "errno", None) in _FULL or shutil.disk_usage(path.parent).free < _FULL_BELOW:
             raise UserError(
                 f"no space left on the disk that holds {path.parent}; free some and start again: "
                 "finished work is kept"
@@ -64,21 +70,29 @@ def write_json(content: dict, path: Path) -> None:
 
 
 def save_run(path: Path, record: dict, predictions: pd.DataFrame) -> None:
-    """Store one run: `record` (JSON values) and its table of predictions in one checksummed file."""
+    """Store one run: `record` (JSON values) and its table of predictions as Parquet, then a checksum."""
     table = pa.Table.from_pandas(predictions, preserve_index=False)
     table = table.replace_schema_metadata({**table.schema.metadata, _RECORD: json.dumps(record).encode()})
+    content = io.BytesIO()
+    pq.write_table(table, content)
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, write_page_checksum=True)
+        temporary.write_bytes(content.getvalue() + _checksum(content.getvalue()))
 
 
 def load_run(path: Path) -> tuple[dict, pd.DataFrame] | None:
     """A stored run, or None where there is none or it is damaged (which is said)."""
     if not path.is_file():
         return None
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-        return json.loads(table.schema.metadata[_RECORD]), table.to_pandas()
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as exc:
-        print(f"stored run {path.name} is damaged ({type(exc).__name__}); computing it again")
+    stored = path.read_bytes()
+    content = stored[:-4]
+    if _checksum(content) != stored[-4:]:
+        print(f"stored run {path.name} is damaged; computing it again")
         path.unlink()
         return None
+    table = pq.read_table(pa.BufferReader(content))
+    return json.loads(table.schema.metadata[_RECORD]), table.to_pandas()
+
+
+def _checksum(content: bytes) -> bytes:
+    """Of the whole file: those that Parquet knows leave out its end, where names and the record are."""
+    return zlib.crc32(content).to_bytes(4, "big")

@@ -161,6 +161,14 @@ def test_what_a_network_cannot_do_is_found_before_anything_is_computed(name, ask
     assert re.search(sentence, "".join(faults))
 
 
+def test_a_task_without_a_run_is_found_before_anything_is_computed(small_study):
+    assert not network_faults(small_study)
+    name, task = next(iter(small_study.tasks.items()))
+    tasks = {**small_study.tasks, name: task.model_copy(update={"train": []})}
+    (fault,) = network_faults(small_study.model_copy(update={"tasks": tasks}))
+    assert fault.startswith(f"tasks.{name}: nothing would be trained")
+
+
 def test_features_that_would_be_read_wrongly_enter_no_run(small_study):
     with pytest.raises(UserError, match="the features of coat_tiny"):
         load_weights(small_study, "random", "coat_tiny").build()

@@ -116,6 +116,26 @@ def test_plan_counts_what_the_stages_then_do(study, passes):
     assert expected / 2 < kept < 2 * expected
 
 
+def test_images_of_an_external_set_are_counted(study, passes):
+    """They pass a network once for what is stored, and every run scores them."""
+    task = study.tasks[TASK].model_copy(update={"external": "elsewhere"})
+    settings = [setting for setting in study.transfer.settings if setting.train in ("frozen", "knn")]
+    study = study.model_copy(
+        update={
+            "tasks": {TASK: task, "elsewhere": study.tasks[TASK].model_copy(update={"folds": 1})},
+            "sources": ["random"],
+            "transfer": study.transfer.model_copy(update={"settings": settings}),
+        }
+    )
+    write_packed(study.dataset_dir("elsewhere"), *two_classes(24, 32, folds=1))
+    stage = next(stage for stage in plan(study) if stage.name == f"04_transfer {TASK}")
+    passes.clear()
+    transfer(study, TASK)
+    assert steps_of(stage) == +Counter(passes)
+    (study.dataset_dir("elsewhere") / "manifest.parquet").unlink()
+    assert not next(stage for stage in plan(study) if stage.name == f"04_transfer {TASK}").known
+
+
 def test_paper_is_counted_as_by_hand(tmp_path):
     """Every image passed costs a second: the total is the sum over all runs, added up one by one."""
     study = load_study(path=shutil.copy(REPOSITORY / "studies" / "paper.yaml", tmp_path))
@@ -239,3 +259,7 @@ def test_mistakes_are_one_sentence(capsys):
     assert "--devices 0: at least one device must compute" in capsys.readouterr().err
     assert main(["plan", "--study", "moon"]) == 1
     assert "Stopped: no study 'moon' in studies/; there are:" in capsys.readouterr().err
+    assert main(["checkpoint", "moon"]) == 1
+    assert "Stopped: study 'demo' has no checkpoint" in capsys.readouterr().err
+    assert main(["notebook", "04_transfer", "thyroid_us"]) == 1
+    assert "'thyroid_us' is no parameter; write name=value" in capsys.readouterr().err

@@ -148,7 +148,14 @@ def test_headline_shows_what_else_could_be_started_from_and_the_shortcut_classif
     study, results, _ = compared
     labels = [label.get_text() for label in headline(study, results).axes[0].get_yticklabels()]
     assert [task_title(study, task) for task in results.tasks] == labels[: len(results.tasks)]
-    assert "Random weights" in " ".join(labels) and labels[-1] == "shortcut classifier"
+    assert "Random weights" in " ".join(labels) and labels[-1] == "shortcut classifier, minus logistic probe"
+    only = study.transfer.settings[0]  # then the claim and the shortcut classifier are of one regime
+    changes = {
+        "compare": study.compare.model_copy(update={"rank_by": only.train}),
+        "transfer": study.transfer.model_copy(update={"settings": [only]}),
+    }
+    panel, *_ = headline(study.model_copy(update=changes), results).axes
+    assert panel.get_yticklabels()[-1].get_text() == "shortcut classifier"
 
 
 def test_headline_marks_published_values_as_other_data(compared):

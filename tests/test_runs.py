@@ -1,6 +1,7 @@
 """The run store: whole files or none, damage found, a full disk said."""
 
 import errno
+import shutil
 
 import pandas as pd
 import pytest
@@ -42,6 +43,18 @@ def test_damaged_run_is_said_and_forgotten(tmp_path, damage, capsys):
     assert not path.exists()
 
 
+def test_no_byte_of_a_stored_run_may_change(tmp_path, capsys):
+    """Its end too, where Parquet keeps names and we the record, and of which Parquet has no checksum."""
+    path = tmp_path / "a.parquet"
+    save_run(path, {"val_loss": 0.25}, PREDICTIONS[:2])
+    content = path.read_bytes()
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        assert load_run(path) is None, place
+
+
 def test_failure_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
@@ -53,9 +66,19 @@ def test_failure_leaves_the_old_file_and_no_other(tmp_path):
 
 
 def test_full_disk_is_one_sentence(tmp_path):
-    with (
-        pytest.raises(UserError, match="no space left on the disk that holds .*; free some"),
-        atomic_path(tmp_path / "a.txt"),
-    ):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        with (
+            pytest.raises(UserError, match="no space left on the disk that holds .*; free some"),
+            atomic_path(tmp_path / "a.txt"),
+        ):
+            raise OSError(number, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_is_known_whatever_a_library_says_of_it(tmp_path, monkeypatch):
+    """torch.save: `RuntimeError: unexpected pos`; safetensors: a SafetensorError. Neither has a number."""
+    with pytest.raises(RuntimeError, match="unexpected pos"), atomic_path(tmp_path / "a.pt"):
+        raise RuntimeError("unexpected pos 704 vs 598")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 0))
+    with pytest.raises(UserError, match="no space left on the disk"), atomic_path(tmp_path / "a.pt"):
+        raise RuntimeError("unexpected pos 704 vs 598")

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from radlib.stats.auc import auc, aucs
 from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc, bootstrap_run_aucs, mean_auc, roc_band
 from radlib.stats.delong import delong_difference
-from radlib.stats.folds import FoldScores, both_columns, fold_patients
+from radlib.stats.folds import FoldScores, both_columns, fold_patients, patient_weights
 
 
 def drawn(seed: int, patients: int = 30, classes: int = 4, runs: int = 2, signal: float = 1.5) -> FoldScores:
@@ -73,6 +73,19 @@ def test_the_bootstrap_is_a_simple_loop_over_patients_of_each_class(folds):
     delta = bootstrap_delta(sides["a"], sides["b"], resamples, seed)
     assert np.allclose(delta.replicates, found["a"].replicates - found["b"].replicates)
     assert delta.patients == 7 * folds  # of the smallest class: 30 patients in turn over four
+
+
+def test_images_without_a_lesion_of_every_patient_are_a_class_like_others():
+    """All but one patient have them, too few to be resampled if it were class 0 against the rest alone."""
+    labels = np.array([label for p in range(12) for label in ([1] if p == 1 else [0, p % 3])])
+    patients = np.repeat(np.arange(12), [1 if p == 1 else 2 for p in range(12)])
+    scores = softmax(np.random.default_rng(2).normal(size=(1, len(labels), 3)), axis=2)
+    fold = FoldScores(labels, patients, scores)
+    found = bootstrap_mean_auc({"a": [fold]}, 3, seed=4)["a"]
+    (weights,) = patient_weights(people := fold_patients(fold), 3, 4, 0, 3)
+    for counts, value in zip(weights[:, people.of_image], found.replicates, strict=True):
+        rows = np.repeat(np.arange(len(labels)), counts.astype(int))
+        assert value == pytest.approx(by_scikit_learn(labels[rows], scores[0, rows]), abs=1e-6)
 
 
 def test_single_runs_and_resampled_trainings_work_as_for_two_classes():

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from radlib import compute
 from radlib.data.images import open_packed
+from radlib.errors import UserError
 from radlib.networks import features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.study.training import Setting
@@ -102,6 +103,43 @@ def test_changed_rate_reruns_only_its_setting(study):
     changed = transfer.transfer(with_transfer(study, settings=settings), TASK)
     assert changed.computed == 4
     assert changed.reused == 16
+
+
+def test_digest_holds_all_that_decides_a_run(study, monkeypatch):
+    """Also what is not in data, weights and parameters of training; the network itself is not asked."""
+
+    def digest_in(study, localises=True):
+        group = transfer.TransferGroup(study, TASK, packed, weights, lambda done: None)
+        group.masked, group.localises = np.arange(3), localises
+        return group.digest(run)
+
+    packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", SMALL)
+    run = next(run for run in study.runs_of(TASK) if run.source == "random")
+    task = study.tasks[TASK]
+    other, scored = task.model_copy(update={"variant_of": "other"}), {"score": "patient_mean"}
+    as_variant = study.model_copy(update={"tasks": {TASK: other, "other": task}})
+    by_patient = study.model_copy(update={"tasks": {TASK: task.model_copy(update=scored)}})
+    digests = [digest_in(study), digest_in(study, localises=False), digest_in(as_variant)]
+    digests += [digest_in(by_patient), digest_in(study)]
+    monkeypatch.setattr(features, "version", lambda name: "0.1")
+    features._versions.cache_clear()
+    digests.append(digest_in(study))
+    features._versions.cache_clear()
+    assert digests[0] == digests[4] and len(set(digests)) == 5
+
+
+def test_results_of_another_training_are_no_answer_to_this_study(study):
+    """Results are found by name, and an override in a notebook changes no name."""
+    study = with_transfer(study, settings=[Setting(train="frozen", lr=0.01), Setting(train="knn")])
+    transfer.transfer(study, TASK, save=True)
+    for changes, said in (
+        ({"epochs": {**study.transfer.epochs, "frozen": 7}}, "transfer.epochs.frozen 4, .* says 7 now"),
+        ({"neighbours": [1, 2]}, r"transfer.neighbours \[1, 5, 20\], .* says \[1, 2\] now"),
+    ):
+        with pytest.raises(UserError, match=said):
+            load_results(with_transfer(study, **changes), [TASK])
+    fewer = with_transfer(study, settings=study.transfer.settings[:1], strengths=[1.0], epochs={"frozen": 4})
+    assert len(load_results(fewer, [TASK]).runs) == 4
 
 
 def test_damaged_store_is_computed_again_and_said(study, capsys):
@@ -219,7 +257,7 @@ def fitted(study, train: str, epochs: int, patience: dict, monkeypatch):
     told.clear()
     losses = iter(LOSSES)
     monkeypatch.setattr(group, "validate", lambda learner, rows: {"val_loss": next(losses), "val_auc": 0.5})
-    generator = group.start(run)
+    generator = compute.start_run(group.seed(run))
     learner = group.learner(run, part)
     best, history = group.fit(learner, run, part, part, generator)
     assert [row["val_loss"] for row in history] == LOSSES[: best["last_epoch"]]

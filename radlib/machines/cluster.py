@@ -1,13 +1,12 @@
 """Independent pieces of work on a Ray cluster (`compute: {backend: ray}` in params.yaml).
 
-Every result is sent back as soon as it is there, and only the process that asked for it writes it down: the
-machines need no common disk for that. A piece whose machine was lost starts again without what had arrived.
+Of every result the process that asked for it is told as soon as it is there. A piece whose machine was lost
+starts again without what had arrived.
 """
 
 import contextlib
 import io
 import logging
-import math
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ import torch
 from radlib import compute
 from radlib.errors import UserError
 from radlib.machines.workers import Advance
-from radlib.progress import WHOLE, progress
+from radlib.progress import work_bar
 from radlib.study.training import Compute
 
 
@@ -100,7 +99,7 @@ def stream(
     task = ray.remote(num_cpus=1, num_gpus=gpus_each(ray, options), max_retries=0)(_each)
     kinds = set()
     running = {task.remote(function, *piece): _Piece(*piece) for piece in pieces}
-    with progress(total=math.ceil(total), description=description, unit="img", bar_format=WHOLE) as bar:
+    with work_bar(total, description) as bar:
         try:
             while running:
                 (results,), _ = ray.wait(list(running), num_returns=1, fetch_local=False)

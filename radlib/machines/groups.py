@@ -1,6 +1,5 @@
 """Processes of a Ray cluster that work on one thing together, as Ray Train starts and restarts them."""
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from radlib.errors import UserError
 from radlib.machines.cluster import connect, gpus_each, one_thread
 from radlib.machines.team import Team
 from radlib.machines.workers import Advance
-from radlib.progress import WHOLE, progress
+from radlib.progress import work_bar
 from radlib.study.training import Compute
 
 
@@ -42,7 +41,7 @@ def together(
     ray = connect(options)
     folder.mkdir(parents=True, exist_ok=True)
     results = []
-    with progress(total=math.ceil(total), description=description, unit="img", bar_format=WHOLE) as bar:
+    with work_bar(total, description) as bar:
         for i, piece in enumerate(pieces):
             with tempfile.TemporaryDirectory(prefix=".ray-", dir=folder) as scratch:
                 results.append(_one_group(ray, function, piece, options, Path(scratch), bar))

@@ -6,7 +6,6 @@ training meanwhile. What is finished goes to the store, so the order of finishin
 
 import contextlib
 import io
-import math
 import multiprocessing
 import os
 import threading
@@ -21,7 +20,7 @@ import joblib
 import torch
 
 from radlib.errors import UserError
-from radlib.progress import WHOLE, progress
+from radlib.progress import work_bar
 
 Advance = Callable[[float], None]
 _PRELOADED = ["radlib.training.pretrain", "radlib.training.transfer"]
@@ -58,7 +57,7 @@ def work(
         UserError: a process was ended from outside. Whatever `function` raises is passed on, the others stop.
     """
     number = count(workers, len(pieces))
-    with progress(total=math.ceil(total), description=description, unit=unit, bar_format=WHOLE) as bar:
+    with work_bar(total, description, unit) as bar:
         if number > 1:
             return _in_processes(function, pieces, number, bar)
         threads = torch.get_num_threads()

@@ -3,8 +3,7 @@
 Networks run on meta tensors, which have shapes and no numbers. Whatever is not understood is refused.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 
 import torch
 
@@ -17,27 +16,29 @@ def network_faults(study: Study) -> list[str]:
     """A sentence for everything that a backbone is asked for and cannot do, with its key in params.yaml."""
     faults = []
     for backbone in study.backbones:
-        fault = _fault(f"backbones.{backbone}", partial(backbones.check, backbone))
-        others = [] if fault else [_fault(key, check) for key, check in _checks(study, backbone)]
-        faults += [said for said in [fault, *others] if said]
+        for key, check, *asked in _checks(study, backbone):
+            try:
+                check(backbone, *asked)
+            except UserError as exc:
+                faults.append(f"{key}: {exc}")
+                if check is backbones.check:  # it can be asked for nothing else
+                    break
+    for task in study.trained_tasks:
+        if not study.runs_of(task):
+            faults.append(
+                f"tasks.{task}: nothing would be trained, for no source has weights for a backbone of its "
+                "settings (transfer.settings, of which the task's train keeps some); add one, or take it out"
+            )
     return faults
 
 
-def _fault(key: str, check: Callable) -> str:
-    """What a check says of a key of params.yaml; empty where it passes."""
-    try:
-        check()
-    except UserError as exc:
-        return f"{key}: {exc}"
-    return ""
-
-
-def _checks(study: Study, backbone: str) -> list[tuple[str, Callable]]:
-    """By key of params.yaml: every input side that a backbone is shown, and what else is asked of it."""
+def _checks(study: Study, backbone: str) -> Iterator[tuple]:
+    """Key of params.yaml, what checks it, and what the check is given beside the backbone."""
 
     def asked(settings: list) -> bool:
         return any(backbone in (setting.backbones or study.backbones) for setting in settings)
 
+    yield f"backbones.{backbone}", backbones.check
     draws = study.segment.tasks and asked(study.segment.settings)
     sizes = {f"backbones.{backbone}.size": study.backbones[backbone].size}
     for name in study.tasks:
@@ -48,21 +49,20 @@ def _checks(study: Study, backbone: str) -> list[tuple[str, Callable]]:
         sizes["pretrain.size"] = study.pretrain.size
     if draws:
         sizes["segment.size"] = study.segment.size
-    checks = [(key, partial(backbones.check_size, backbone, size)) for key, size in sizes.items()]
-    if asked([setting for setting in study.transfer.settings if setting.train == "top10"]):
-        checks.append(("transfer.settings", partial(backbones.top_of, backbone)))
-    if asked([setting for setting in study.transfer.settings if setting.train == "top"]):
-        checks.append(("transfer.settings", partial(backbones.last_stage, backbone)))
+    for key, size in sizes.items():
+        yield key, backbones.check_size, size
+    for train, check in (("top10", backbones.top_of), ("top", backbones.last_stage)):
+        if asked([setting for setting in study.transfer.settings if setting.train == train]):
+            yield "transfer.settings", check
     if draws and isinstance(backbones.feature_shape(backbone, study.segment.size), tuple):
-        checks.append(("segment.settings", partial(_check_encoder, study, backbone)))
-    return checks
+        yield "segment.settings", _check_encoder, study.segment.size, study.segment.decoder
 
 
-def _check_encoder(study: Study, backbone: str) -> None:
+def _check_encoder(backbone: str, size: int, decoder: list[int]) -> None:
     # Its library is slow to import, and most studies draw no lesions.
     from radlib.networks.segmenters import UNet
 
-    size, network = study.segment.size, backbones.outline(backbone)
+    network = backbones.outline(backbone)
     try:
         with torch.device("meta"):
             maps = network.forward_intermediates(torch.empty(1, 3, size, size), intermediates_only=True)
@@ -70,7 +70,7 @@ def _check_encoder(study: Study, backbone: str) -> None:
             scales = [level["reduction"] for level in network.feature_info]
             if len(set(scales)) < len(scales):
                 raise ValueError(f"its {len(scales)} maps are not all of different scales")
-            drawn = tuple(UNet(channels, study.segment.decoder, size).eval()(maps).shape[1:])
+            drawn = tuple(UNet(channels, decoder, size).eval()(maps).shape[1:])
         reason = "" if drawn == (size, size) else f"it would draw {drawn} px"
     except backbones.CANNOT as exc:
         reason = str(exc).splitlines()[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from radlib.errors import UserError
 from radlib.networks import backbones
@@ -73,18 +74,14 @@ def reference(weights: Weights, path: Path) -> dict:
     """What the network says of `reference_image`, for others to compare their own loading with.
 
     Returns:
-        size: side of the image, px, the network's usual one; features: the first eight of its pooled
-        features, to four digits, computed on the processor in float32.
+        size: side of the image, px; features: the first eight of its pooled features, to four digits.
     Raises:
         UserError: they are not finite, or are the same whatever the image.
     """
     network = weights.build().cpu().eval()
-    size = backbones.usual_size(weights.backbone)
-    image = torch.from_numpy(reference_image(size)).permute(2, 0, 1) / 255
-    with torch.no_grad():
-        found = network.forward_features(weights.preprocessing(torch.stack([image, 1 - image])))
-    features, others = backbones.pooled(network, found)
-    if not torch.isfinite(found).all():
+    size, features = reference_features(weights, network)
+    _, others = reference_features(weights, network, negative=True)
+    if not (torch.isfinite(features) & torch.isfinite(others)).all():
         raise UserError(f"{path}: the network answers an image with NaN or infinity; ask its publisher")
     if torch.allclose(features, others, rtol=1e-4, atol=0):
         raise UserError(
@@ -92,6 +89,21 @@ def reference(weights: Weights, path: Path) -> dict:
             "broken; compare them with the publisher's"
         )
     return {"size": size, "features": [float(f"{value:.4g}") for value in features[:8].tolist()]}
+
+
+def reference_features(weights: Weights, network: nn.Module, negative: bool = False) -> tuple[int, Tensor]:
+    """Side (px) of `reference_image`, the network's usual one, and the features (C,) that it says of it.
+
+    Float32; prepared as the weights' own preprocessing says, and pooled as timm does.
+
+    Args:
+        network: of these weights, on the processor, in evaluation. negative: of the image's negative.
+    """
+    size = backbones.usual_size(weights.backbone)
+    image = torch.from_numpy(reference_image(size)).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        last = network.forward_features(weights.preprocessing(1 - image if negative else image))
+        return size, backbones.pooled(network, last)[0]
 
 
 def reference_image(size: int) -> np.ndarray:

@@ -7,6 +7,8 @@ and seed shares them. Augmentation is a fixed number of stored views: view 0 is 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +31,7 @@ from radlib.store import atomic_path
 
 BATCH = 64
 NOTHING = np.zeros(0, dtype=int)
+LIBRARIES = ("torch", "timm", "segmentation-models-pytorch", "scikit-learn", "scipy", "numpy")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def features_of(
             code_digest(__name__),
             (packed.digest, weights.digest, weights.backbone, size),
             (view and kind, view, boundary, kept.tolist()),
-            (compute.precision(), compute.device().type),
+            computed_by(),
         )
         path = store / "features" / f"{key}.safetensors"
         tensors = _load(path)
@@ -93,6 +96,16 @@ def features_of(
         stored[0].get("last"),
         mapped,
     )
+
+
+def computed_by() -> tuple[str, ...]:
+    """What decides a network's numbers beside code, data and parameters."""
+    return compute.precision(), compute.device().type, *_versions()
+
+
+@cache
+def _versions() -> list[str]:
+    return [f"{name} {version(name)}" for name in LIBRARIES]
 
 
 def count_views(kind: str, views: int) -> int:

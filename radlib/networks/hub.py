@@ -82,58 +82,52 @@ def weights_file(study: Study, name: str, backbone: str) -> tuple[Path, dict]:
         UserError: it is missing, cannot be fetched, or has another digest than the recorded or stated one.
     """
     checkpoint, record = study.checkpoints[name], study.fetched_record(name)
-    path, stated = in_folder(study, name, backbone), f"checkpoints.{name}.sha256"
+    path = located(study, name, backbone)
+    wanted = {f"checkpoints.{name}.sha256": checkpoint.sha256.get(backbone)}
     if not checkpoint.fetched:
-        if path is None:
-            raise missing_file(study, name, backbone)
-        return path, {"file": path.name, **_digest(path, {stated: checkpoint.sha256.get(backbone)})}
-    address, known = recorded(study, name, backbone)
-    path = path or stored(address, known) or Path(_asked(address, known, f"checkpoints.{name}"))
-    wanted = {str(record): known.get("sha256"), stated: checkpoint.sha256.get(backbone)}
-    facts = {"address": list(address), **_digest(path, wanted)}
+        return path, {"file": path.name, **_digest(path, wanted)}
+    address, entries, known = _recorded(study, name, backbone)
+    path = path or Path(_asked(address, known, f"checkpoints.{name}"))
+    facts = {"address": list(address), **_digest(path, {str(record): known.get("sha256"), **wanted})}
     if not known:
-        if path != in_folder(study, name, backbone):
+        if path != study.checkpoint_file(name, backbone):
             # .../snapshots/<commit>/<file>
             facts["commit"] = path.parents[len(Path(address.file).parts) - 1].name
-        entries = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
         write_json({**entries, backbone: facts}, record)
     return path, {**known, **facts}
 
 
-def in_folder(study: Study, name: str, backbone: str) -> Path | None:
-    """The file in the checkpoint's folder, where it has one and the file is there."""
-    path = study.checkpoint_file(name, backbone)
-    return path if study.checkpoints[name].path and path.is_file() else None
+def located(study: Study, name: str, backbone: str) -> Path | None:
+    """The file in the checkpoint's folder, or of the recorded commit in the store of huggingface_hub.
 
-
-def recorded(study: Study, name: str, backbone: str) -> tuple[Address, dict]:
-    """Where a file is published, and what was recorded when it was fetched from there; else nothing."""
-    address, record = address_of(study.checkpoints[name], backbone), study.fetched_record(name)
-    entries = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    known = entries.get(backbone, {})
-    return address, known if known.get("address") == list(address) else {}
-
-
-def stored(address: Address, known: dict) -> Path | None:
-    """The file in the store of huggingface_hub, of the recorded commit; nothing is fetched."""
-    found = try_to_load_from_cache(address.repository, address.file, revision=known.get("commit"))
-    return Path(found) if "commit" in known and isinstance(found, str) else None
-
-
-def missing_file(study: Study, name: str, backbone: str) -> UserError:
-    """The sentence that says which file to fetch, from where, and where to put it."""
-    checkpoint = study.checkpoints[name]
+    None where it must be fetched; UserError where somebody must put it into the folder.
+    """
+    checkpoint, path = study.checkpoints[name], study.checkpoint_file(name, backbone)
+    if checkpoint.path and path.is_file():
+        return path
+    if checkpoint.fetched:
+        address, _, known = _recorded(study, name, backbone)
+        found = try_to_load_from_cache(address.repository, address.file, revision=known.get("commit"))
+        return Path(found) if "commit" in known and isinstance(found, str) else None
     fetch = f"fetch it{f' from {checkpoint.url}' if checkpoint.url else ''} and put it there"
-    return UserError(
+    raise UserError(
         f"no weights of checkpoint '{name}' for {backbone} at {checkpoint.path}/"
         f"{checkpoint.file_of(backbone)}; {fetch} (make study RAW=/folder/with/downloads links a folder as "
         f"data/raw), or take {backbone} out of checkpoints.{name} in params.yaml"
     )
 
 
+def _recorded(study: Study, name: str, backbone: str) -> tuple[Address, dict, dict]:
+    """Where a file is published, what was recorded of all files, and of it when it came from there."""
+    address, record = address_of(study.checkpoints[name], backbone), study.fetched_record(name)
+    entries = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    known = entries.get(backbone, {})
+    return address, entries, known if known.get("address") == list(address) else {}
+
+
 def announced(study: Study, name: str, backbone: str) -> str:
     """What fetching a file would take, as its server says; UserError where it cannot be fetched."""
-    address, known = recorded(study, name, backbone)
+    address, _, known = _recorded(study, name, backbone)
     size = _asked(address, known, f"checkpoints.{name}", dry_run=True).file_size
     return f"make study fetches {address}, {naturalsize(size or 0)}"
 

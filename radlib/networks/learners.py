@@ -53,20 +53,41 @@ def feature_scale(pooled: Tensor, train: np.ndarray, standardise: bool) -> tuple
     return pooled.mean(0), std.clamp_min(max(0.1 * float(std.mean()), 1e-8))
 
 
-class FrozenLearner(nn.Module):
+class Learner(nn.Module):
+    """What gives logits for rows of some images, or of what is stored of them.
+
+    partly: whether of the backbone only the last layers train.
+    """
+
+    partly = False
+
+    def __init__(self, packed: Packed | None, features: Features | None):
+        super().__init__()
+        self.packed, self.features = packed, features
+
+    def shown(self, packed: Packed, features: Features) -> "Learner":
+        """The same network before other images."""
+        other = copy.copy(self)
+        other.packed, other.features = packed, features
+        return other
+
+    def train(self, mode: bool = True) -> "Learner":
+        super().train(mode)
+        if self.partly:
+            backbones.set_training(self.backbone, mode)
+        return self
+
+
+class FrozenLearner(Learner):
     """Only the head trains, on stored features."""
 
     def __init__(self, features: Features, head: Head, weights: Weights):
-        super().__init__()
-        self.features, self.head, self.weights = features, head, weights
+        super().__init__(None, features)
+        self.head, self.weights = head, weights
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         """Logits of rows; `epoch` chooses the stored view or the augmentation, None is the image itself."""
         return self.head(view_of(self.features.pooled, epoch)[rows].to(compute.device()))
-
-    def shown(self, packed: Packed, features: Features) -> "FrozenLearner":
-        """The same network before other images."""
-        return FrozenLearner(features, self.head, self.weights)
 
     @property
     def backbone(self) -> nn.Module:
@@ -78,65 +99,51 @@ class FrozenLearner(nn.Module):
         return self.features.last_of(rows).to(compute.device())
 
 
-class TopLearner(nn.Module):
+class TopLearner(Learner):
     """The backbone's last layers and the head train, on stored feature maps."""
 
+    partly = True
+
     def __init__(self, features: Features, weights: Weights, backbone: nn.Module, head: Head):
-        super().__init__()
-        self.boundary, self.head, self.backbone = features.boundary, head, backbone
+        super().__init__(None, features)
+        self.head, self.backbone = head, backbone
         backbones.unfreeze(backbone, weights.backbone, "top10")
         self.top = backbones.top_of(weights.backbone)
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         return self.head(backbones.pooled(self.backbone, self.last(rows, epoch)))
 
-    def shown(self, packed: Packed, features: Features) -> "TopLearner":
-        other = copy.copy(self)
-        other.boundary = features.boundary
-        return other
-
     def last(self, rows: np.ndarray, epoch: int | None = None) -> Tensor:
-        stored = view_of(self.boundary, epoch)[rows].to(compute.device()).float()
+        stored = view_of(self.features.boundary, epoch)[rows].to(compute.device()).float()
         return self.top.forward(self.backbone, stored.contiguous(memory_format=torch.channels_last))
 
-    def train(self, mode: bool = True) -> "TopLearner":
-        super().train(mode)
-        backbones.set_training(self.backbone, mode)
-        return self
 
+class WholeLearner(Learner):
+    """Images pass the whole network, augmented afresh in every epoch.
 
-class WholeLearner(nn.Module):
-    """Everything trains, on images augmented afresh in every epoch."""
+    partly: only the last stage trains; what lies before stays as it is.
+    """
 
     def __init__(
-        self, packed: Packed, weights: Weights, backbone: nn.Module, size: int, kind: str, head: Head
+        self,
+        packed: Packed,
+        weights: Weights,
+        backbone: nn.Module,
+        size: int,
+        kind: str,
+        head: Head,
+        partly: bool = False,
     ):
-        super().__init__()
-        self.images, self.size, self.kind, self.head = packed.images, size, kind, head
+        super().__init__(packed, None)
+        self.size, self.kind, self.head, self.partly = size, kind, head, partly
         self.preprocessing, self.backbone = weights.preprocessing, backbone
+        if partly:
+            backbones.unfreeze(backbone, weights.backbone, "top")
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         moves = None if epoch is None else batches.draw_augmentation(len(rows), self.kind, generator)
         return self.head(backbones.pooled(self.backbone, self.last(rows, moves)))
 
-    def shown(self, packed: Packed, features: Features) -> "WholeLearner":
-        other = copy.copy(self)
-        other.images = packed.images
-        return other
-
     def last(self, rows: np.ndarray, moves: Tensor | None = None) -> Tensor:
-        batch = batches.augment(batches.gather(self.images, rows, self.size), moves)
+        batch = batches.augment(batches.gather(self.packed.images, rows, self.size), moves)
         return self.backbone.forward_features(self.preprocessing(batch))
-
-
-class StageLearner(WholeLearner):
-    """As `WholeLearner`, but of the backbone only the last stage trains; what lies before stays as it is."""
-
-    def __init__(self, packed: Packed, weights: Weights, backbone: nn.Module, *others):
-        super().__init__(packed, weights, backbone, *others)
-        backbones.unfreeze(backbone, weights.backbone, "top")
-
-    def train(self, mode: bool = True) -> "StageLearner":
-        super().train(mode)
-        backbones.set_training(self.backbone, mode)
-        return self

@@ -26,10 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from radlib.errors import UserError
-from radlib.networks.backbones import usual_size
 from radlib.networks.cards import still
-from radlib.networks.checkpoints import reference_image
-from radlib.networks.weights import Preprocessing, Weights
+from radlib.networks.weights import Preprocessing
 from radlib.stats.estimate import Estimate
 
 LAYERS = 3  # batch norms, in the order in which they compute
@@ -235,19 +233,3 @@ def match(network: nn.Module, images: Tensor, ways: list[Candidate], resamples: 
         found.append(Estimate(value, replicates - (replicates.mean() - value), count))
     order = sorted(range(len(ways)), key=lambda i: found[i].value)
     return Matched([ways[i] for i in order], [found[i] for i in order])
-
-
-# Reference ------------------------------------------------------------------------------------------------
-def reference_vector(weights: Weights, network: nn.Module) -> tuple[int, np.ndarray]:
-    """Side (px) of `reference_image`, and the features (C,) that a network says of it.
-
-    Float32; prepared as the weights' own preprocessing says, and pooled as timm does.
-
-    Args:
-        network: of these weights, on the processor, in evaluation.
-    """
-    size = usual_size(weights.backbone)
-    picture = torch.from_numpy(reference_image(size)).permute(2, 0, 1)[None] / 255
-    with torch.inference_mode():
-        last = network.forward_features(weights.preprocessing(picture))
-        return size, network.forward_head(last, pre_logits=True)[0].numpy()

@@ -125,10 +125,8 @@ class SharedGroup(TransferGroup):
         if self.weights.digest != weights.digest:  # else 04_transfer may read them, and it asks for maps
             self.masked = NOTHING
 
-    @property
-    def code(self) -> str:
-        """That of 04_transfer: these are its runs where the own preprocessing is the shared one."""
-        return TransferGroup.__module__
+    # These are runs of 04_transfer where the own preprocessing is the shared one.
+    like = TransferGroup
 
 
 def cross(study: Study) -> dict[str, Results]:

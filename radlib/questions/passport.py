@@ -16,6 +16,7 @@ from torch import nn
 from radlib import compute
 from radlib.data.batches import gather
 from radlib.data.images import Packed, open_packed
+from radlib.networks.checkpoints import reference_features
 from radlib.networks.passport import (
     MARGIN,
     ORDER,
@@ -25,7 +26,6 @@ from radlib.networks.passport import (
     batch_norms,
     candidates,
     match,
-    reference_vector,
     verdict_of,
 )
 from radlib.networks.weights import Weights, load_weights
@@ -95,8 +95,8 @@ def passports(study: Study, images: str | None = None) -> Passports:
     for source, backbone in progress(pairs, description="passports"):
         weights = load_weights(study, source, backbone)
         network = weights.build().eval()
-        size, features = reference_vector(weights, network.cpu())
-        said = {"size": size, "features": [float(f"{value:.7g}") for value in features]}
+        size, features = reference_features(weights, network.cpu())
+        said = {"size": size, "features": [float(f"{value:.7g}") for value in features.tolist()]}
         references.setdefault(source, {})[backbone] = said | {"digest": weights.digest}
         if batch_norms(network.to(compute.device())):
             names = _datasets(study, source, images)

@@ -25,7 +25,7 @@ from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.common import PROBES
-from radlib.study.titles import ESTIMATES, source_title, task_title
+from radlib.study.titles import ESTIMATES, TRAIN, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
 """Whether the data are the same -> what the figure says, and its colour."""
@@ -103,11 +103,13 @@ def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list
         row |= {"source_a": source, "source_b": base}
         where = "" if row["networks"] == FIXED else f", {row['networks']}"
         marks.append(difference_mark(study, row | {"row": source_title(study, source) + where}))
+    ranked = study.compare.rank_by  # by which the second source has the AUC that the classifier is set beside
+    beside = "" if study.estimate_of(ranked) == study.claimed else f", minus {TRAIN[ranked]}"
     counting = tasks[tasks["counts"] == "yes"]  # the mean is the last, or there is a single task
     shortcut = counting[-1:].dropna(subset="under")
     for row in shortcut.to_dict("records"):
         ends = {"delta": row["under"], "ci_low": row["under_low"], "ci_high": row["under_high"]}
-        ends |= {"row": SHORTCUT, "value": row["under"], "colour": UNDECIDED, "marker": "s"}
+        ends |= {"row": SHORTCUT + beside, "value": row["under"], "colour": UNDECIDED, "marker": "s"}
         marks.append(ends | {"filled": row["under_low"] > 0 or row["under_high"] < 0})
     return [mark | {"begins": place == 0} for place, mark in enumerate(marks)]
 

@@ -7,7 +7,7 @@ own, which does not grow when other programs take turns on its core; on a graphi
 
 import time
 from collections.abc import Callable, Iterable
-from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,13 @@ from radlib import compute
 from radlib.data.images import Packed
 from radlib.machines.workers import Advance, work
 from radlib.networks.features import Features
-from radlib.networks.learners import FrozenLearner, Head, StageLearner, TopLearner, WholeLearner
+from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearner
 from radlib.networks.segmenters import FrozenSegmenter, Pictures, WholeSegmenter, encoded
 from radlib.networks.weights import Weights, load_weights
 from radlib.run.costs import Step, sizes_of
 from radlib.study import Study
 from radlib.study.common import RANDOM
+from radlib.training.grid import grouped
 
 SPAN = 1.0  # seconds for which a step is repeated
 # On a processor a batch of many large images would take minutes, and makes none of them cheaper; of small
@@ -34,8 +35,7 @@ LARGEST = 8 * 224**2  # pixels of a batch there
 
 def calibrate(study: Study, steps: Iterable[Step]) -> dict[Step, float]:
     """Seconds that one device (a graphics card, or one core of a processor) needs for an image."""
-    by_backbone = groupby(sorted(steps, key=lambda s: s.backbone), key=lambda s: s.backbone)
-    pieces = [(study, list(group)) for _, group in by_backbone]
+    pieces = [(study, group) for group in grouped(steps, attrgetter("backbone"))]
     total = sum(len(group) for _, group in pieces)
     found = work(_measured, pieces, study.compute.workers, total, "calibration", unit="step")
     return {step: seconds for some in found for step, seconds in some.items()}
@@ -69,10 +69,8 @@ def _learner(study: Study, step: Step, weights: Weights, count: int) -> nn.Modul
     noise = np.random.default_rng(0).integers(0, 256, (count, step.size, step.size, 1), dtype=np.uint8)
     packed = Packed(noise, None, pd.DataFrame(), {"digest": "noise"})
     pictures = Pictures(packed, np.arange(count), torch.rand(count, step.size, step.size) < 0.5, step.size)
-    if step.net == "whole":
-        return WholeLearner(packed, weights, weights.build(), step.size, "full", head)
-    if step.net == "top":
-        return StageLearner(packed, weights, weights.build(), step.size, "full", head)
+    if step.net in ("whole", "top"):
+        return WholeLearner(packed, weights, weights.build(), step.size, "full", head, step.net == "top")
     if step.net == "unet_all":
         return WholeSegmenter(pictures, weights, "full", study.segment.decoder)
     if step.net == "unet_frozen":

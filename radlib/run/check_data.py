@@ -30,6 +30,7 @@ class Checked:
     found: yes, no, simulated, or how many of a checkpoint's files. images, patients, positive: counted; None
     where there is nothing to count, and patients None where the publisher names none. left_out: reason ->
     how many files. warnings: counts that differ, odd pictures. errors: what would stop the study.
+    incomplete: whether something must still be fetched.
     """
 
     name: str
@@ -40,12 +41,7 @@ class Checked:
     left_out: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-
-    @property
-    def incomplete(self) -> bool:
-        """Whether something must still be fetched."""
-        found, of, wanted = self.found.partition(" of ")
-        return self.found == "no" or (bool(of) and found != wanted)
+    incomplete: bool = False
 
 
 def check_data(study: Study, raw: Path | None = None, quick: bool = False) -> list[Checked]:
@@ -86,7 +82,7 @@ def _check_dataset(study: Study, name: str, quick: bool) -> Checked:
     if not holds_something(study.raw_path(config)):
         where = f"get it from {config.url} and put it there" if config.url else "put it there"
         missing = f"'{name}' ({config.title}) is not at {study.raw_path(config)}, or it is empty; {where}"
-        return Checked(name, "no", errors=[missing])
+        return Checked(name, "no", errors=[missing], incomplete=True)
     try:
         records = list_records(study, name)
     except UserError as exc:
@@ -129,24 +125,19 @@ def _check_files(study: Study, name: str, quick: bool) -> Checked:
     from radlib.networks import hub
     from radlib.networks.checkpoints import published_weights
 
-    checkpoint, lacking, checked = study.checkpoints[name], 0, Checked(name, "")
-    for backbone in checkpoint.backbones:
+    names, here, checked = study.checkpoints[name].backbones, 0, Checked(name, "")
+    for backbone in names:
         try:
-            found = hub.in_folder(study, name, backbone)
-            if found is None and checkpoint.fetched:
-                found = hub.stored(*hub.recorded(study, name, backbone))
-            if found is not None and not quick:
-                published_weights(study, name, backbone)
-            if found is None and not checkpoint.fetched:
-                raise hub.missing_file(study, name, backbone)
-            if found is None:
+            if hub.located(study, name, backbone):
+                here += 1
+                if not quick:
+                    published_weights(study, name, backbone)
+            else:
                 said = "make study fetches it" if quick else hub.announced(study, name, backbone)
                 checked.warnings.append(f"'{name}' for {backbone} is not here yet: {said}")
         except UserError as exc:
             checked.errors.append(str(exc))
-        lacking += found is None
-    count = len(checkpoint.backbones)
-    return replace(checked, found=f"{count - lacking} of {count}")
+    return replace(checked, found=f"{here} of {len(names)}", incomplete=here < len(names))
 
 
 def _count(checked: Checked, config: Corpus | Task, usable: list[Record]) -> None:

@@ -110,6 +110,9 @@ def notebook(given: argparse.Namespace) -> None:
     """Run a numbered notebook through papermill."""
     from radlib.run.notebooks import run_notebook
 
+    for parameter in given.parameters:
+        if "=" not in parameter:
+            raise UserError(f"'{parameter}' is no parameter; write name=value, such as task=thyroid_us")
     run_notebook(given.name, dict(p.split("=", 1) for p in given.parameters))
 
 
@@ -117,7 +120,8 @@ def import_weights(given: argparse.Namespace) -> None:
     """Check published weights and bring them into `models/`."""
     from radlib.networks.checkpoints import import_checkpoint
 
-    for path in import_checkpoint(load_study(), given.name):
+    here = load_study()
+    for path in import_checkpoint(here, here.pick(given.name, here.checkpoints, "checkpoint")):
         print(f"imported {path}")
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from radlib.data.facts import THUMBNAIL
-from radlib.data.splits import PARTS, TEST_SHARE, VALIDATION_SHARE
+from radlib.data.splits import PARTS, TEST_SHARE, VALIDATION_SHARE, part_columns
 from radlib.networks import backbones
 from radlib.networks.features import count_views
 from radlib.study import Run, Study
@@ -84,7 +84,7 @@ def _packed(manifest: pd.DataFrame) -> Counts:
     lesions = manifest["has_mask"].astype(bool)
     masked = lesions | manifest.get("empty_mask", False)
     each = pd.DataFrame({"images": 1, "lesions": lesions.astype(int), "masked": masked.astype(int)})
-    parts = [manifest[name] for name in manifest if name.startswith("part_")]
+    parts = [manifest[name] for name in part_columns(manifest)]
     folds = [each.groupby(part).sum().reindex(list(PARTS), fill_value=0) for part in parts]
     bytes_of_masks = (manifest["width"] * manifest["height"])[masked] / 8
     return Counts(each.sum(), folds, mask_bytes=bytes_of_masks.mean() if masked.any() else MASK_BYTES)
@@ -123,16 +123,20 @@ def pretraining(study: Study, backbone: str, counts: Counts) -> Piece:
     return Piece(steps, disk=4 * importing(backbone).disk)
 
 
-def transfer(study: Study, runs: list[Run], counts: Counts) -> Piece:
+def transfer(study: Study, runs: list[Run], counts: Counts, outside: int = 0) -> Piece:
     """The runs of one task, source and backbone, which share their stored features.
 
     A run's file is held once more by `results/<task>/`, and has a map of every tested image with a lesion.
+
+    Args:
+        outside: images of the task's external set.
     """
     task, backbone = runs[0].task, runs[0].backbone
     size, total = study.input_size(task, backbone), counts.total
     says, images = sizes_of(backbone, size), counts.total.images
     if any(run.train not in PROBES for run in runs):  # probes read the images themselves
         images *= count_views(study.tasks[task].augment, study.transfer.views)
+    images += outside
     boundary = 2 * math.prod(says.boundary) * any(run.train == "top10" for run in runs)
     features = images * (4 * says.width + boundary) + 2 * says.last * total.lesions
     steps, files = _passes("whole", backbone, size, 0, images), 0
@@ -140,14 +144,14 @@ def transfer(study: Study, runs: list[Run], counts: Counts) -> Piece:
         fold = counts.folds[run.fold]
         epochs, trained = _trials(study, run, fold.images.train)
         # Once more for the threshold, after the best epoch's weights are back.
-        scored = (epochs + 1) * fold.images.validation + fold.images.test
+        scored = (epochs + 1) * fold.images.validation + fold.images.test + outside
         # Class-activation maps take a pass, where what is pooled is not stored.
         if _NETS[run.train] != "frozen" and says.last:
             scored += fold.lesions.validation + fold.lesions.test
         steps += _passes(_NETS[run.train], backbone, size, trained, scored)
         mapped = run.train != "knn" and says.places > 0
         maps = fold.lesions.test * mapped * (2 * says.places + ROW_BYTES)
-        files += RUN_BYTES + fold.images.test * ROW_BYTES + maps
+        files += RUN_BYTES + (fold.images.test + outside) * ROW_BYTES + maps
     return Piece(steps, features + 2 * files, features)
 
 

@@ -71,9 +71,11 @@ def plan(study: Study) -> list[Stage]:
         pieces = [costs.pretraining(study, backbone, found) for backbone, _ in study.weights_of(name)]
         stages.append(Stage(f"02_pretrain {name}", images, pieces, found.known, len(pieces), group))
     for name in study.trained_tasks:
-        found, runs = counts[name], study.runs_of(name)
-        pieces = [costs.transfer(study, some, found) for some in grouped(runs)]
-        stages.append(Stage(f"04_transfer {name}", found.total.images, pieces, found.known, len(runs)))
+        found, runs, external = counts[name], study.runs_of(name), study.tasks[name].external
+        outside = counts[external].total.images if external else 0
+        pieces = [costs.transfer(study, some, found, outside) for some in grouped(runs)]
+        known = found.known and (external is None or counts[external].known)
+        stages.append(Stage(f"04_transfer {name}", found.total.images, pieces, known, len(runs)))
     for name in study.segment.tasks:
         found, runs = counts[name], study.segmentation_runs_of(name)
         pieces = [costs.segmentation(study, some, found) for some in grouped(runs)]
@@ -98,6 +100,24 @@ def wall_seconds(pieces: Iterable[float], devices: int, group: int | None = None
 
 
 # What the user reads ----------------------------------------------------------------------------------------
+def _time(seconds: float) -> str:
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 3600:,.0f} h" if seconds >= 36_000 else f"{seconds / 3600:.1f} h"
+
+
+_count = "{:,.0f}".format
+FORMATS = {
+    "images": _count,
+    "runs": _count,
+    "disk": naturalsize,
+    "memory": naturalsize,
+    "device time": _time,
+    "wall time": _time,
+}
+
+
 def planned(study: Study, devices: int | None = None) -> str:
     """The whole plan as text, after a calibration of at most a few minutes.
 
@@ -117,43 +137,24 @@ def report(study: Study, stages: list[Stage], speeds: dict[Step, float], devices
     Args:
         speeds: seconds an image takes on one device, by step.
     """
-    rows, times = [], []
+    rows = []
     for stage in stages:
-        if not stage.known:
-            rows.append(_row(stage.name, runs=stage.runs))
-            continue
-        seconds = [sum(n * speeds[step] for step, n in piece.steps.items()) for piece in stage.pieces]
-        times.append((sum(seconds), wall_seconds(seconds, devices, stage.group)))
-        rows.append(_row(stage.name, stage.images, stage.runs, stage.disk, stage.memory, *times[-1]))
-    known = [stage for stage in stages if stage.known]
-    total = _row(
-        "total" if len(known) == len(stages) else "total of what is known",
-        0,
-        sum(stage.runs for stage in stages),
-        sum(stage.disk for stage in known),
-        max((stage.memory for stage in known), default=0),
-        *map(sum, zip((0, 0), *times, strict=True)),
-    )
-    table = aligned(pd.DataFrame([*rows, total]), right=tuple(total)[1:])
+        row = {"stage": stage.name, "runs": stage.runs}
+        if stage.known:
+            seconds = [sum(n * speeds[step] for step, n in piece.steps.items()) for piece in stage.pieces]
+            row |= {"images": stage.images, "disk": stage.disk, "memory": stage.memory}
+            row |= {"device time": sum(seconds), "wall time": wall_seconds(seconds, devices, stage.group)}
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=["stage", *FORMATS])
+    total = dict(table[list(FORMATS)].sum()) | {"images": 0, "memory": table["memory"].fillna(0).max()}
+    total["stage"] = "total of what is known" if table.isna().any(axis=None) else "total"
+    table = pd.DataFrame([*table.to_dict("records"), total])
+    for name, shown in FORMATS.items():
+        nothing = table[name].eq(0) & (name != "disk")
+        table[name] = table[name].map(shown, na_action="ignore").fillna("unknown").mask(nothing, "")
     sentences = [_how(devices), *_unknown(study, stages), LEFT_OUT]
-    return "\n".join([f"Plan of study '{study.name}': {study.title}", "", table, "", *sentences])
-
-
-def _row(name: str, images=None, runs=0, disk=None, memory=None, device=None, wall=None) -> dict[str, str]:
-    """A line of the table; None: nobody knows; 0 is not shown, except of disk."""
-
-    def cell(value: float | None, shown) -> str:
-        return "unknown" if value is None else shown(value) if value else ""
-
-    return {
-        "stage": name,
-        "images": cell(images, "{:,}".format),
-        "runs": cell(runs, "{:,}".format),
-        "disk": "unknown" if disk is None else naturalsize(disk),
-        "memory": cell(memory, naturalsize),
-        "device time": cell(device, _time),
-        "wall time": cell(wall, _time),
-    }
+    lines = [f"Plan of study '{study.name}': {study.title}", "", aligned(table, right=tuple(FORMATS)), ""]
+    return "\n".join([*lines, *sentences])
 
 
 def _how(devices: int) -> str:
@@ -178,10 +179,3 @@ def _unknown(study: Study, stages: list[Stage]) -> list[str]:
         f"state; prepare it first (dvc repro {' '.join(kinds)}, after make study's choice of the study), or "
         "state expected: {images: ...} in the study file."
     ]
-
-
-def _time(seconds: float) -> str:
-    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds / 3600:,.0f} h" if seconds >= 36_000 else f"{seconds / 3600:.1f} h"

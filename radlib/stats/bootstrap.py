@@ -43,6 +43,7 @@ from radlib.stats.folds import (
     fold_patients,
     of_two_classes,
     one_against_rest,
+    ordered_patients,
     patient_weights,
     run_shares,
     smaller_class,
@@ -163,7 +164,7 @@ def _macro_aucs(sides: list[FoldScores], patients: ClassPatients) -> Statistic:
     of_classes = []
     for number in range(sides[0].scores.shape[2]):
         folds = [one_against_rest(fold, number) for fold in sides]
-        own = fold_patients(folds[0])
+        own = ordered_patients(folds[0])  # the strata of all classes see to it that none is lacking
         # Where each patient, in the order of the class, stands among `patients`.
         place = np.empty(own.count, dtype=np.int64)
         place[own.of_image] = patients.of_image

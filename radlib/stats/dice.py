@@ -78,19 +78,17 @@ def map_figures(map: np.ndarray, reference: np.ndarray, threshold: float) -> dic
             f"{int((map < 0).sum())} of {map.size} pixels of the map are negative, so no share of its sum "
             "can be had; clip the map at 0 first if only positive evidence is meant"
         )
-    figures = [float(value) for value in _overlap(map >= threshold, reference)]
+    dice, iou = _overlap(map >= threshold, reference)
+    figures = dict.fromkeys(MAP_FIGURES, np.nan) | {"dice": float(dice), "iou": float(iou)}
     if reference.any():
+        precision = average_precision_score(reference.ravel(), map.ravel())
         inside = map[reference].sum(dtype=np.float64)
         # Not over map.sum(): rounded in another order, it could be smaller than the sum inside.
         total = inside + map[~reference].sum(dtype=np.float64)
-        figures += [
-            min(float(average_precision_score(reference.ravel(), map.ravel())), 1.0),  # its sum is rounded
-            float(inside / total) if total > 0 else 0.0,
-            float(reference[map == map.max()].mean()),
-        ]
-    else:
-        figures += [np.nan] * 3
-    return dict(zip(MAP_FIGURES, figures, strict=True))
+        figures["average_precision"] = min(float(precision), 1.0)  # its sum is rounded
+        figures["energy_inside"] = float(inside / total) if total > 0 else 0.0
+        figures["pointing_hit"] = float(reference[map == map.max()].mean())
+    return figures
 
 
 def best_threshold(

@@ -138,6 +138,16 @@ class FoldPatients(ClassPatients):
         return tuple((weights @ x.astype(np.float32)).astype(float) for x in (self.positives, self.negatives))
 
 
+def ordered_patients(fold: FoldScores) -> FoldPatients:
+    """The patients of a fold of two classes, whether or not they can be resampled."""
+    ids, of_image = np.unique(fold.patients, return_inverse=True)
+    positives = np.bincount(of_image, weights=fold.labels, minlength=len(ids)).astype(np.int64)
+    negatives = np.bincount(of_image, minlength=len(ids)) - positives
+    order = np.argsort(np.select([negatives == 0, positives > 0], [0, 1], 2), kind="stable")
+    strata = [int((positives > 0).sum()), int((positives == 0).sum())]
+    return FoldPatients(np.argsort(order)[of_image], strata, positives[order], negatives[order])
+
+
 def _class_patients(fold: FoldScores) -> ClassPatients:
     """So every resample holds every class: each patient of a stratum has an image of its class."""
     ids, of_image = np.unique(fold.patients, return_inverse=True)
@@ -157,24 +167,19 @@ def fold_patients(fold: FoldScores) -> ClassPatients:
     """Put a fold's patients in order; ValueError where a resample of them could not be had."""
     if fold.scores.ndim == 3:
         return _class_patients(fold)
-    ids, of_image = np.unique(fold.patients, return_inverse=True)
-    positives = np.bincount(of_image, weights=fold.labels, minlength=len(ids)).astype(np.int64)
-    negatives = np.bincount(of_image, minlength=len(ids)) - positives
-    order = np.argsort(np.select([negatives == 0, positives > 0], [0, 1], 2), kind="stable")
-    positive = int((positives > 0).sum())
-    strata = [positive, len(ids) - positive]
-    if 1 in strata:
-        name = "with" if positive == 1 else "without"
+    found = ordered_patients(fold)
+    if 1 in found.strata:
+        name = "with" if found.strata[0] == 1 else "without"
         raise ValueError(
             f"the test part of a fold has a single patient {name} positive images, and one patient "
             "cannot be resampled; use fewer folds or more patients"
         )
-    if strata[1] == 0 and negatives.min() == 0:
+    if found.strata[1] == 0 and found.first_with_negatives > 0:
         raise ValueError(
             "the test part of a fold has no patient without positive images, so a resample of patients "
             "could lack negatives; use fewer folds or more patients"
         )
-    return FoldPatients(np.argsort(order)[of_image], strata, positives[order], negatives[order])
+    return found
 
 
 def patient_weights(

@@ -25,8 +25,8 @@ class KernelPairs:
     def __init__(self, folds: Folds, patients: FoldPatients) -> None:
         self.patients, self.sides = patients, len(folds)
         largest = 2 * max(fold.runs for fold in folds) * patients.positives.max() * patients.negatives.max()
-        # A resample draws `n_with_positives` patients with positives, so no product exceeds this bound.
-        exact = largest * patients.n_with_positives < FLOAT32_INTEGERS
+        # A resample draws as many patients as there are, so no product exceeds this bound.
+        exact = largest * patients.count < FLOAT32_INTEGERS
         dtype = np.float32 if exact else np.float64
         self.kernel = np.concatenate(_pair_counts(folds, patients, dtype)).T
         self.bytes_each = 8 * (4 * patients.count + 2 * self.kernel.shape[1])

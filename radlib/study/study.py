@@ -142,8 +142,11 @@ class Study(Strict):
 
     @property
     def claimed(self) -> str:
-        """The estimate that `compare.claim_by` asks for; the only averaged regime is the mean itself."""
-        regime = self.compare.claim_by
+        """The estimate that `compare.claim_by` asks for."""
+        return self.estimate_of(self.compare.claim_by)
+
+    def estimate_of(self, regime: str) -> str:
+        """What a regime is called among the estimates; the only averaged one is the mean itself."""
         return "grid_mean" if (regime,) == self.transfer.averaged else regime
 
     @property

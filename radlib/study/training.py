@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import combinations
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -48,8 +48,20 @@ class Setting(Strict):
         return self
 
 
+_CHOSEN = {"logistic": "strengths", "knn": "neighbours"}  # what a probe chooses among
+# Which runs there are, not how one is trained; or how, by regime.
+_BESIDE = {"settings", "tasks", "seeds", "replicates", "epochs", "patience", *_CHOSEN.values()}
+
+
 class _Learning(Strict):
     """Sections of settings, with a number of epochs for each kind of training."""
+
+    def deciding(self, train: str) -> dict[str, Any]:
+        """What decides how a run of one regime is trained, by key; of a probe, what it chooses among."""
+        if train in PROBES:
+            return {_CHOSEN[train]: getattr(self, _CHOSEN[train])}
+        own = {f"{key}.{train}": getattr(self, key).get(train) for key in ("epochs", "patience")}
+        return own | self.model_dump(exclude=_BESIDE)
 
     @model_validator(mode="after")
     def _settings_agree(self) -> Self:

@@ -12,7 +12,7 @@ import torch
 from radlib import compute
 from radlib.code import code_digest
 from radlib.data.images import Packed, open_packed
-from radlib.data.splits import choose_subset
+from radlib.data.splits import choose_subset, part_columns
 from radlib.errors import UserError
 from radlib.seeds import digest_of, seed_of
 from radlib.study import Run, Study
@@ -34,9 +34,6 @@ class ControlGroup(TransferGroup):
 
 class PermutedGroup(ControlGroup):
     """A task whose labels are shuffled where a run learns and chooses, and true where it is tested."""
-
-    def digest(self, run: Run) -> str:
-        return digest_of("permuted labels", super().digest(run))
 
     def compute(self, run: Run) -> tuple[dict, pd.DataFrame]:
         # The same for both sources of a pair, and drawn anew for every backbone, fold and seed.
@@ -94,7 +91,7 @@ def held_out(packed: Packed, corpus: str, train_patients: int, max_images: int, 
     second = classes >= (packed.manifest["label"].max() + 1) // 2
     manifest["label"] = second.astype(np.int64)
     manifest["class_name"] = np.where(second, GROUPS[1], GROUPS[0])
-    manifest = manifest.drop(columns=[c for c in manifest if c.startswith("part_")])
+    manifest = manifest.drop(columns=part_columns(manifest))
     manifest["part_0"] = _parts(manifest, classes, corpus, train_patients, seed)
     digest = digest_of(code_digest(__name__), packed.digest, train_patients, max_images, seed)
     return Packed(packed.images[rows], None, manifest, {**packed.meta, "digest": digest})

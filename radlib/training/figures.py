@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from radlib.show.style import legend_above, mark_simulated, source_colours, source_handles
+from radlib.show.style import legend_above, mark_simulated, panel_rows, source_colours, source_handles
 from radlib.study import Study
 from radlib.study.titles import TRAIN, regime_title, source_title
 
@@ -22,10 +22,6 @@ ACCURACIES = {
 CHOICES = {"logistic": "C: to the left a stronger penalty", "knn": "neighbours"}
 
 
-def _panels(rows: int, columns: int, width: float, height: float, **shared):
-    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **shared)
-
-
 def pretraining_curves(history: pd.DataFrame, title: str, simulated: bool, classes: int) -> Figure:
     """Loss of both parts (above) and validation accuracies (below) by epoch, a column per backbone.
 
@@ -35,7 +31,10 @@ def pretraining_curves(history: pd.DataFrame, title: str, simulated: bool, class
     """
     networks = history.index.get_level_values(0).str.partition(" (").get_level_values(0)
     names = list(networks.unique())
-    figure, axes = _panels(2, len(names), 2.6 * len(names) + 1.6, 5, sharex="col", sharey="row")
+    size = (2.6 * len(names) + 1.6, 5)
+    figure, axes = plt.subplots(
+        2, len(names), figsize=size, sharex="col", sharey="row", squeeze=False, layout="constrained"
+    )
     for (above, below), name in zip(axes.T, names, strict=True):
         for _, some in history[networks == name].groupby(level=0, sort=False):
             for column, line in LOSSES.items():
@@ -68,8 +67,9 @@ def learning_curves(
     """
     table = _with_titles(study, history.merge(runs[["run", "source", "train"]], on="run"))
     regimes = [regime for regime in TRAIN if regime in set(table["train"])]
-    figure, axes = _panels(1, len(regimes), min(4, 14 / len(regimes)) * len(regimes), 3.4)
-    for axis, regime in zip(axes[0], regimes, strict=True):
+    count = len(regimes)
+    figure, panels = panel_rows(count, count, (0, 0), (min(4, 14 / count), 3.4), sharey=False)
+    for axis, regime in zip(panels, regimes, strict=True):
         some = table[table["train"] == regime]
         band = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"lw": 0, "alpha": 0.15}}
         x, shown = "choice" if regime in CHOICES else "epoch", "median, middle half of runs"
@@ -100,15 +100,15 @@ def runs_by_setting(study: Study, runs: pd.DataFrame) -> Figure:
     table["setting"] = [regime_title(*row) for row in table[["train", "lr"]].to_numpy()]
     order = [s for regime in TRAIN for s in table.loc[table["train"] == regime, "setting"].unique()]
     backbones = [name for name in study.backbones if name in set(table["backbone"])]
-    size = (2.6 * len(backbones) + 2.4, 0.55 * len(order) + 1.6)
-    figure, axes = _panels(1, len(backbones), *size, sharex=True, sharey=True)
-    for axis, backbone in zip(axes[0], backbones, strict=True):
+    count, size = len(backbones), (2.6, 0.55 * len(order))
+    figure, panels = panel_rows(count, count, (2.4, 1.6), size, sharex=True)
+    for axis, backbone in zip(panels, backbones, strict=True):
         some = table[table["backbone"] == backbone]
-        dots = {"dodge": True, "size": 4, "alpha": 0.8, "legend": axis is axes[0][-1]}
+        dots = {"dodge": True, "size": 4, "alpha": 0.8, "legend": axis is panels[-1]}
         sns.stripplot(some, x="test_auc", y="setting", order=order, ax=axis, **dots, **_colours(study, table))
         axis.axvline(0.5, color="0.5", lw=1, ls=":")
         axis.set(xlabel="test AUC of a run", ylabel="", title=backbone)
-    sns.move_legend(axes[0][-1], "upper left", bbox_to_anchor=(1.02, 1), frameon=False, title="source")
+    sns.move_legend(panels[-1], "upper left", bbox_to_anchor=(1.02, 1), frameon=False, title="source")
     mark_simulated(figure, study)
     return figure
 

@@ -5,10 +5,11 @@ it finishes.
 """
 
 import copy
+import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -26,14 +27,12 @@ from radlib.data.images import Packed, open_packed
 from radlib.data.splits import PARTS
 from radlib.machines.cluster import stream
 from radlib.machines.workers import Advance, work
-from radlib.networks.features import count_views
+from radlib.networks.features import computed_by, count_views
 from radlib.networks.weights import Weights, load_weights
 from radlib.seeds import digest_of, replicate_seed
 from radlib.store import load_run, save_run
 from radlib.study import Run, Study
-
-# Of a section of the study: what says which runs there are, not how one is trained.
-WHICH = {"settings", "tasks", "seeds", "replicates", "epochs", "patience", "strengths", "neighbours"}
+from radlib.study.common import PROBES
 
 
 class RunGroup(ABC):
@@ -42,7 +41,6 @@ class RunGroup(ABC):
     section: str  # of the study: how they train
     folder: str  # of the store
     stored: tuple[str, ...]  # regimes whose runs read what is computed once for the group
-    probes: dict[str, str] = {}  # regimes without epochs, and the option that each chooses among
     passes: dict[str, float]  # what an image and epoch cost against a forward pass; for the time left only
     diverged: dict[str, float]  # figures of a run whose validation loss is never finite
     size: int  # side of the network's input, px
@@ -62,7 +60,7 @@ class RunGroup(ABC):
         """What runs, and what is stored for them, add to the progress bar."""
         options, kind = getattr(study, cls.section), study.tasks[runs[0].task].augment
         reads = any(run.train in cls.stored for run in runs)
-        views = options.views if any(run.train not in cls.probes for run in runs) else 1
+        views = options.views if any(run.train not in PROBES for run in runs) else 1
         trained = sum(options.epochs.get(run.train, 1) * cls.passes[run.train] for run in runs)
         return len(packed.manifest) * (reads * count_views(kind, views) + trained)
 
@@ -104,32 +102,28 @@ class RunGroup(ABC):
         part = self.packed.manifest[f"part_{run.fold}"].to_numpy()
         return [np.flatnonzero(part == name) for name in PARTS]
 
-    def start(self, run: Run) -> torch.Generator:
-        """Seed a run's training by what it is called; returns the generator of its batches.
+    def seed(self, run: Run) -> int:
+        """Of a run's training, by what the run is called.
 
         By name, so that a changed column of the data does not change the seeds. And the same for every
         source: order of images, dropout and the head's first weights cancel in differences between sources.
         """
         names = (self.study.origin(run.task), run.backbone, run.train, run.lr, run.fold, run.seed)
-        return compute.start_run(replicate_seed(run.replicate, self.study.seed, self.folder, *names))
+        return replicate_seed(run.replicate, self.study.seed, self.folder, *names)
 
     @property
-    def code(self) -> str:
-        """The module whose code, with all that it imports, decides what a run gives."""
-        return type(self).__module__
+    def like(self) -> type["RunGroup"]:
+        """The class whose code, with all that its module imports, decides what a run gives."""
+        return type(self)
 
     def digest(self, run: Run) -> str:
-        """Of all that determines a run's result; how networks are trained does not determine a probe's."""
-        lengths = self.options.epochs.get(run.train), self.options.patience.get(run.train)
-        how = (*lengths, self.options.model_dump(exclude=WHICH))
-        if run.train in self.probes:
-            how = getattr(self.options, self.probes[run.train])
+        """Of all that determines a run's result."""
         return digest_of(
-            code_digest(self.code),
-            self.study.seed,
+            (code_digest(self.like.__module__), self.like.__name__),
+            computed_by(),
+            (self.study.seed, self.seed(run)),
             (self.packed.digest, self.packed.resize, self.weights.digest, self.size, self.kind),
-            (run, how),
-            (compute.precision(), compute.device().type),
+            (run, self.options.deciding(run.train)),
         )
 
     def path(self, run: Run) -> Path:
@@ -142,18 +136,18 @@ class RunGroup(ABC):
             one row of the table of runs (JSON values) with the `history` of its epochs; a row per test image,
             and per image of an external set, which the column `external` then marks.
         """
-        start = time.perf_counter()
+        start, digest = time.perf_counter(), self.digest(run)
         train, validation, test = self.parts(run)
         # Made first: making it must not draw from a run's random numbers.
         self.share(run)
-        generator = self.start(run)
+        generator = compute.start_run(self.seed(run))
         learner = self.learner(run, train)
         best, history = self.fit(learner, run, train, validation, generator)
         figures, tested = self.test(learner, validation, test)
         about = self.packed.manifest.iloc[test][["image_id", "patient_id"]].reset_index(drop=True)
-        about.insert(0, "run", self.digest(run))
+        about.insert(0, "run", digest)
         record = {
-            "run": self.digest(run),
+            "run": digest,
             **asdict(run),
             **best,
             **figures,
@@ -163,11 +157,12 @@ class RunGroup(ABC):
             "seconds": time.perf_counter() - start,
             "data_digest": self.packed.digest,
             "weights_digest": self.weights.digest,
+            "parameters": json.dumps(self.options.deciding(run.train)),
             "history": history,
         }
         rows, outside = about.join(tested), self.external(learner)
         if len(outside):
-            outside = outside.assign(run=self.digest(run), external=True)
+            outside = outside.assign(run=digest, external=True)
             rows = pd.concat([rows.assign(external=False), outside], ignore_index=True)
         return record, rows.assign(fold=run.fold)
 
@@ -279,8 +274,8 @@ def carry_out(
     return _gathered(results, sum(new for _, new in stored.values()))
 
 
-def grouped(runs: list[Run], key: Callable = attrgetter("weights")) -> list[list[Run]]:
-    """Runs that have something in common, such as weights and features."""
+def grouped(runs: Iterable, key: Callable = attrgetter("weights")) -> list[list]:
+    """Runs or other things that have something in common, such as weights."""
     return [list(group) for _, group in groupby(sorted(runs, key=key), key=key)]
 
 

@@ -14,9 +14,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
-import torch
 
-from radlib import compute
 from radlib.data.images import open_packed
 from radlib.data.splits import nested_part, part_columns, part_size, patient_classes
 from radlib.errors import UserError
@@ -50,15 +48,14 @@ class PartialGroup(TransferGroup):
         train, validation, test = super().parts(run)
         manifest = self.packed.manifest.iloc[train]
         patients, labels = (manifest[column].to_numpy() for column in ("patient_id", "label"))
-        drawn = nested_part(patients, labels, run.fraction, self._seed(run))
+        drawn = nested_part(patients, labels, run.fraction, self.seed(run))
         return [train[drawn], validation, test]
 
-    def start(self, run: PartialRun) -> torch.Generator:
-        """As every run's, but with another seed for every draw of patients."""
-        return compute.start_run(self._seed(run))
+    def seed(self, run: PartialRun) -> int:
+        """Another for every draw of patients, which it decides too.
 
-    def _seed(self, run: PartialRun) -> int:
-        """Without source and fraction: sources share the draw, and larger fractions contain smaller ones."""
+        Without source and fraction: sources share the draw, and larger fractions contain smaller ones.
+        """
         names = (self.study.origin(run.task), run.backbone, run.fold, run.seed, run.order)
         return seed_of(self.study.seed, "patients", *names)
 

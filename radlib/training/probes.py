@@ -6,7 +6,6 @@ the epoch of a trained run, and because a log loss tells candidates apart where 
 patients give all the same AUC.
 """
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,9 +15,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from radlib.data.images import Packed
 from radlib.networks.features import Features
-from radlib.networks.learners import FrozenLearner, Head
+from radlib.networks.learners import FrozenLearner, Head, Learner
 from radlib.networks.weights import Weights
 from radlib.study.training import Transfer
 
@@ -57,7 +55,7 @@ class LogisticProbe(FrozenLearner):
         head.load_state_dict({name: torch.from_numpy(numbers).float() for name, numbers in solved.items()})
 
 
-class NeighbourProbe(nn.Module):
+class NeighbourProbe(Learner):
     """The vote of the k training images of the most similar features, by cosine similarity s.
 
     A neighbour's vote weighs exp((s - 1) / 0.07) (Wu et al. 2018, arXiv 1805.01978): 1 for the same
@@ -71,8 +69,8 @@ class NeighbourProbe(nn.Module):
     """
 
     def __init__(self, features: Features, units: int = 1):
-        super().__init__()
-        self.features, self.index, self.units = features, None, units
+        super().__init__(None, features)
+        self.index, self.units = None, units
         self.register_buffer("neighbours", torch.tensor(1))
 
     def choices(self, options: Transfer, train: np.ndarray) -> Sequence[int]:
@@ -81,9 +79,9 @@ class NeighbourProbe(nn.Module):
 
     def fit(self, rows: np.ndarray, labels: np.ndarray, neighbours: int) -> None:
         self.index = NearestNeighbors(metric="cosine").fit(self._pooled(rows))
-        self.votes = (
-            labels[:, np.newaxis] == np.arange(self.units) if self.units > 1 else labels[:, np.newaxis]
-        )
+        self.votes = labels[:, np.newaxis]
+        if self.units > 1:
+            self.votes = self.votes == np.arange(self.units)
         self.neighbours.fill_(neighbours)
 
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
@@ -98,12 +96,6 @@ class NeighbourProbe(nn.Module):
             score[known] = votes / (weight.sum(axis=1, keepdims=True) + 1)
         score = torch.from_numpy(score)
         return torch.log(score) if self.units > 1 else torch.logit(score.squeeze(1))
-
-    def shown(self, packed: Packed, features: Features) -> "NeighbourProbe":
-        """The same neighbours before other images."""
-        other = copy.copy(self)
-        other.features = features
-        return other
 
     def _pooled(self, rows: np.ndarray) -> np.ndarray:
         return self.features.pooled[0][rows].double().numpy()

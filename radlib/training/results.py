@@ -1,5 +1,6 @@
 """The finished runs of a study, read from `results/<task>/` and checked before anything is compared."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from radlib.errors import UserError, of_task
 from radlib.stats.auc import aucs, by_patient
 from radlib.stats.folds import FoldScores
 from radlib.study import Run, Study
+from radlib.study.training import Segment, Transfer
 
 SETTING = ["backbone", "train", "lr"]
 REMEDY = "run dvc repro to compute it again"
@@ -62,10 +64,8 @@ class FoldPredictions:
 
 @dataclass(frozen=True)
 class Results:
-    """`runs`: one row per run of the study; `predictions`: by task, one entry per fold.
-
-    external: by task that has such a set, what all its runs score on the whole of it.
-    """
+    """`runs`: one row per run of the study; `predictions`: by task, one entry per fold; `external`: by task
+    that has such a set, what all its runs score on the whole of it."""
 
     runs: pd.DataFrame
     predictions: dict[str, list[FoldPredictions]]
@@ -102,23 +102,18 @@ def load_results(
         UserError: a file, run or prediction is missing, a score is no number, runs of one fold were tested on
             different images, a patient is tested in two folds, or runs come from different data or weights.
     """
-    names = study.compared_tasks if tasks is None else tasks
-    return check_results(study, ((task, *_read(study.result_dir(task), task)) for task in names), regimes)
+    found = []
+    for task in study.compared_tasks if tasks is None else tasks:
+        folder = study.result_dir(task)
+        runs = read_result(folder / "runs.parquet", task, _RUN_COLUMNS)
+        found.append((task, runs, read_result(folder / "predictions.parquet", task, _PREDICTION_COLUMNS)))
+    return check_results(study, found, regimes)
 
 
 def load_regimes(study: Study) -> dict[str, Results]:
-    """The results of every regime by itself; one that is all that means over settings take is left out.
-
-    Errors as `load_results`.
-    """
+    """The results of every regime by itself, but of one that is all that means over settings take."""
     used = dict.fromkeys(setting.train for setting in study.transfer.settings)
-    by_itself = [regime for regime in used if (regime,) != study.transfer.averaged]
-    return {regime: load_results(study, regimes=[regime]) for regime in by_itself}
-
-
-def _read(folder: Path, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    runs = read_result(folder / "runs.parquet", task, _RUN_COLUMNS)
-    return runs, read_result(folder / "predictions.parquet", task, _PREDICTION_COLUMNS)
+    return {one: load_results(study, regimes=[one]) for one in used if (one,) != study.transfer.averaged}
 
 
 def check_results(
@@ -132,7 +127,7 @@ def check_results(
     """
     tables, predictions, notes, external = [], {}, [], {}
     for task, runs, rows in found:
-        kept = asked_for(study.runs_of(task), runs, _FIGURES)
+        kept = asked_for(study.runs_of(task), study.transfer, runs, _FIGURES)
         title, outside = study.tasks[task].title, len(runs) - len(kept)
         kept = kept[kept["train"].isin(regimes or study.transfer.averaged)].reset_index(drop=True)
         if kept.empty:
@@ -153,9 +148,9 @@ def check_results(
                 "curves, thresholds and calibration are of two classes and leave the task out"
             )
         tables.append(kept)
-    everything = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN_COLUMNS)
-    check_one_version(everything)
-    return Results(everything, predictions, notes, external)
+    runs = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN_COLUMNS)
+    check_one_version(runs)
+    return Results(runs, predictions, notes, external)
 
 
 def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
@@ -175,10 +170,13 @@ def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
     return table
 
 
-def asked_for(wanted: list[Run], runs: pd.DataFrame, figures: list[str]) -> pd.DataFrame:
+def asked_for(
+    wanted: list[Run], options: Transfer | Segment, runs: pd.DataFrame, figures: list[str]
+) -> pd.DataFrame:
     """The stored ones of `wanted`, all runs of one task, sorted.
 
-    Raises: UserError where one is missing or there twice, or a column of `figures` holds no finite number.
+    Raises: UserError where one is missing, there twice or trained otherwise than `options` say, or a column
+    of `figures` holds no finite number.
     """
     task = wanted[0].task
     named = pd.DataFrame([{key: getattr(run, key) for key in _SOURCE_RUN} for run in wanted])
@@ -196,7 +194,22 @@ def asked_for(wanted: list[Run], runs: pd.DataFrame, figures: list[str]) -> pd.D
     # A run that diverged has a loss without end, which is a result.
     if numbers.isna().any(axis=None) or np.isinf(numbers.drop(columns="val_loss")).any(axis=None):
         raise UserError(f"task '{task}': the table of runs holds a figure that is no number; {REMEDY}")
+    if "parameters" in kept:  # what earlier versions wrote does not say
+        _check_parameters(task, kept, options)
     return kept.sort_values(_SOURCE_RUN, ignore_index=True)
+
+
+def _check_parameters(task: str, runs: pd.DataFrame, options: Transfer | Segment) -> None:
+    """Runs are found by their names, which do not change where a notebook overrides how they are trained."""
+    section = type(options).__name__.lower()
+    for train, text in runs[["train", "parameters"]].drop_duplicates().itertuples(index=False):
+        now = options.deciding(train)
+        for key, was in json.loads(text).items():
+            if now.get(key, was) != was:
+                raise UserError(
+                    f"task '{task}': its runs were trained with {section}.{key} {was}, and the study says "
+                    f"{now[key]} now; {REMEDY}, or the notebook that trains, with these overrides and save"
+                )
 
 
 @of_task
@@ -241,7 +254,7 @@ def _scores(where: str, fold: int, rows: pd.DataFrame, score: str) -> FoldPredic
     images = rows[["image_id", "patient_id", "label"]].drop_duplicates().sort_values("image_id")
     if images["image_id"].duplicated().any() or len(rows) != len(images) * rows["run"].nunique():
         raise UserError(f"{where}: not all runs were tested on the same images; {REMEDY}")
-    columns = scores_of(rows)
+    columns = [name for name in rows if re.fullmatch(r"score(_\d+)?", name)]  # or one of each class, in order
     if not columns:
         raise UserError(f"{where}: the table of predictions lacks the column score; {REMEDY}")
     if not np.isfinite(rows[columns]).all(axis=None):
@@ -250,22 +263,17 @@ def _scores(where: str, fold: int, rows: pd.DataFrame, score: str) -> FoldPredic
         raise UserError(
             f"{where}: the test part needs both classes, 0 and 1; use fewer folds or more patients"
         )
-    tables = [rows.pivot(index="run", columns="image_id", values=column) for column in columns]
-    scores = np.stack([table.to_numpy(dtype=np.float64) for table in tables], axis=2)
+    tables = rows.pivot(index="run", columns="image_id", values=columns)
+    scores = np.stack([tables[column].to_numpy(dtype=np.float64) for column in columns], axis=2)
     return FoldPredictions(
         fold=fold,
         image_ids=images["image_id"].to_numpy(),
         patients=images["patient_id"].to_numpy(),
         labels=images["label"].to_numpy(dtype=np.int64),
-        runs=tables[0].index.to_numpy(),
+        runs=tables.index.to_numpy(),
         scores=scores if len(columns) > 1 else scores[..., 0],
         score=score,
     )
-
-
-def scores_of(rows: pd.DataFrame) -> list[str]:
-    """The columns of scores: one, or one of each class in the order of their labels."""
-    return [name for name in rows if re.fullmatch(r"score(_\d+)?", name)]
 
 
 def check_one_version(runs: pd.DataFrame) -> None:

@@ -15,7 +15,6 @@ from radlib import compute
 from radlib.data import batches
 from radlib.networks import backbones
 from radlib.networks.features import BATCH
-from radlib.seeds import digest_of
 from radlib.study import Run
 from radlib.training.transfer import TransferGroup
 
@@ -26,9 +25,6 @@ class StagesGroup(TransferGroup):
     """`frozen` runs are not trained at all: their network is as the source left it."""
 
     localises, elsewhere = False, None  # neither lesions nor another hospital
-
-    def digest(self, run: Run) -> str:
-        return digest_of("stages", super().digest(run))
 
     def fit(self, learner: nn.Module, run: Run, *parts) -> tuple[dict, list[dict]]:
         if run.train == "frozen":

@@ -20,7 +20,6 @@ from radlib.networks.features import NOTHING, Features, features_of
 from radlib.networks.learners import (
     FrozenLearner,
     Head,
-    StageLearner,
     TopLearner,
     WholeLearner,
     feature_scale,
@@ -32,6 +31,7 @@ from radlib.stats.auc import auc, best_threshold, by_patient
 from radlib.stats.dice import MAP_FIGURES
 from radlib.store import write_table
 from radlib.study import Run, Study
+from radlib.study.common import PROBES
 from radlib.training.grid import Finished, RunGroup, carry_out
 from radlib.training.probes import LogisticProbe, NeighbourProbe
 
@@ -82,7 +82,6 @@ class TransferGroup(RunGroup):
 
     section, folder = "transfer", "runs"
     stored = ("frozen", "top10", "top", "all", "logistic", "knn")
-    probes = {"logistic": "strengths", "knn": "neighbours"}
     passes = {"frozen": 0.003, "top10": 0.15, "top": 1.8, "all": 3.5, "logistic": 0.05, "knn": 0.05}
     diverged = {"val_auc": 0.5}
     localises = True
@@ -96,10 +95,10 @@ class TransferGroup(RunGroup):
         self.masked = np.flatnonzero(packed.manifest["has_mask"]) if shows else NOTHING
 
     def digest(self, run: Run) -> str:
-        """Images are scored whatever is compared, but figures of validation and test are of the latter."""
-        own = super().digest(run)
-        own = own if self.score == "image" else digest_of(own, self.score)
-        return digest_of(own, self.elsewhere.packed.digest) if self.elsewhere else own
+        """Figures are of what is compared; maps, and scores of another hospital, stand beside them or not."""
+        maps = self.localises and len(self.masked) > 0
+        elsewhere = self.elsewhere.packed.digest if self.elsewhere else None
+        return digest_of(super().digest(run), self.score, maps, elsewhere)
 
     @cached_property
     def elsewhere(self) -> "TransferGroup | None":
@@ -122,7 +121,7 @@ class TransferGroup(RunGroup):
             self.weights,
             self.size,
             self.kind,
-            self.options.views if any(run.train not in self.probes for run in group) else 1,
+            self.options.views if any(run.train not in PROBES for run in group) else 1,
             boundary=any(run.train == "top10" for run in group),
             store=self.study.store_dir,
             advance=self.advance,
@@ -136,15 +135,13 @@ class TransferGroup(RunGroup):
         return torch.from_numpy(labels).to(compute.device())
 
     def share(self, run: Run) -> None:
-        _ = self.features, (run.train in ("frozen", *self.probes) or self.weights.network)
+        _ = self.features, (run.train in ("frozen", *PROBES) or self.weights.network)
 
     def learner(self, run: Run, train: np.ndarray) -> nn.Module:
-        if run.train in self.probes:
-            if run.train == "logistic":
-                probe = LogisticProbe(self.features, self.weights, self.units)
-            else:
-                probe = NeighbourProbe(self.features, self.units)
-            return probe.to(compute.device())
+        if run.train == "logistic":
+            return LogisticProbe(self.features, self.weights, self.units).to(compute.device())
+        if run.train == "knn":
+            return NeighbourProbe(self.features, self.units).to(compute.device())
         center, scale = feature_scale(self.features.pooled[0], train, self.options.standardise)
         head = Head(center, scale, self.options.dropout, self.units).to(compute.device())
         if run.train == "frozen":
@@ -152,15 +149,15 @@ class TransferGroup(RunGroup):
         network = copy.deepcopy(self.weights.network)
         if run.train == "top10":
             return TopLearner(self.features, self.weights, network, head)
-        learner = StageLearner if run.train == "top" else WholeLearner
-        return learner(self.packed, self.weights, network, self.size, self.kind, head)
+        about = (self.packed, self.weights, network, self.size, self.kind)
+        return WholeLearner(*about, head, partly=run.train == "top")
 
     def epochs(self, learner, run: Run, train: np.ndarray, generator) -> Iterator[dict]:
         """Of a probe: its candidates, each with its `choice`, in place of epochs.
 
         Raises: UserError where the training part of a probe has one label.
         """
-        if run.train not in self.probes:
+        if run.train not in PROBES:
             yield from super().epochs(learner, run, train, generator)
             return
         labels = self.labels[train].cpu().numpy().astype(int)

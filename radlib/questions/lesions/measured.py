@@ -108,7 +108,7 @@ def load_segmented(study: Study) -> Found:
         folder = study.result_dir(task)
         figures = ["val_loss", "val_dice", "val_lost"]
         stored = read_result(folder / "segmentation_runs.parquet", task, ["run", "diverged", *figures])
-        asked = asked_for(study.segmentation_runs_of(task), stored, figures)
+        asked = asked_for(study.segmentation_runs_of(task), study.segment, stored, figures)
         runs[task] = asked.assign(collapsed=collapsed(asked))
         path = folder / "segmentation.parquet"
         images[task] = read_result(path, task, [*_IMAGE, *MASK_FIGURES])
