@@ -342,6 +342,7 @@ def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_
             {"label": "truth"},
             "no column 'truth'; it has: 'file', 'diagnosis', 'person', 'lesion'",
         ),
+        ("a.png,1,1,\n", {"label": ""}, "no column ''; it has: 'file'"),
         ("a.png,1,1,\n", {"csv": "other.csv"}, "no table .*other.csv"),
         (
             "a.png,1,1,\n",

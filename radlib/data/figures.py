@@ -17,8 +17,6 @@ from radlib.show.style import mark_simulated
 from radlib.study.datasets import Corpus, Task
 
 OUTLINE = "#E69F00"
-
-
 # How it is known who the patients are, and what follows.
 _NAMED = "named by the publisher; those who share a picture are one"
 _GUESSED = (

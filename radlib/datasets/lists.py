@@ -1,11 +1,11 @@
 """Tables as published: lists of images, and the authors' own split files, one csv per fold and part."""
 
-import csv
 import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -90,12 +90,8 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
 
 def _separator(header: str, columns: Sequence[str]) -> str:
     """What parts the cells of a header: the first of these that shows most of the columns."""
-
-    def shown(separator: str) -> int:
-        cells = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
-        return len({cell.strip() for cell in cells} & set(columns))
-
-    return max(",;\t", key=shown)
+    cells = {separator: [cell.strip(' "\n') for cell in header.split(separator)] for separator in ",;\t"}
+    return max(cells, key=lambda separator: len(set(columns).intersection(cells[separator])))
 
 
 @dataclass(frozen=True)
@@ -149,15 +145,23 @@ def read_list(
         raise UserError(
             f"the list of split files needs the keys {', '.join(PARTS)}; it has: {', '.join(map(str, files))}"
         )
-    split = []
-    for fold, number in enumerate(_fold_numbers(root, files["train"])):
-        for part in PARTS:
-            path = root / files[part].replace("{fold}", number)
-            table = read_table(path, columns, filled)
-            table = table.loc[:, table.columns.isin([*columns, *filled])]
-            split.append((fold, part, path, table.assign(**{columns[0]: table[columns[0]].map(called)})))
-    parts, where = _parts_of(split, columns[0]), root / " or ".join(files.values())
-    rows = one_row_each(pd.concat([table for *_, table in split], ignore_index=True), columns, where)
+    tables, parts = [], {}
+    shared: dict[tuple, dict[int, str]] = {}  # one for all images of like parts: there are millions
+    for (fold, number), part in product(enumerate(_fold_numbers(root, files["train"])), PARTS):
+        path = root / files[part].replace("{fold}", number)
+        table = read_table(path, columns, filled)
+        table = table.loc[:, table.columns.isin([*columns, *filled])]
+        tables.append(table.assign(**{columns[0]: table[columns[0]].map(called)}))
+        for name in tables[-1][columns[0]]:
+            known = parts.get(name, {})
+            if known.get(fold, part) != part:
+                raise UserError(
+                    f"{path}: image {name} is also in the part '{known[fold]}' of that fold; keep one"
+                )
+            more = {**known, fold: part}
+            parts[name] = shared.setdefault(tuple(more.items()), more)
+    where = root / " or ".join(files.values())
+    rows = one_row_each(pd.concat(tables, ignore_index=True), columns, where)
     return Listing(rows, rows[columns[0]].tolist(), where, parts)
 
 
@@ -201,22 +205,6 @@ def with_parts(records: list[Record], parts: Parts, listed_as: Callable[[str], s
         replace(record, parts=own, drop=record.drop or ("" if own else NOT_LISTED))
         for record, own in zip(records, found, strict=True)
     ]
-
-
-def _parts_of(split: list[tuple[int, str, Path, pd.DataFrame]], column: str) -> Parts:
-    """The parts of every image, from fold (from 0), part, file and table of every split file."""
-    parts: Parts = {}
-    shared: dict[tuple, dict[int, str]] = {}  # one for all images of like parts: there are millions
-    for fold, part, path, table in split:
-        for name in table[column]:
-            known = parts.get(name, {})
-            if known.get(fold, part) != part:
-                raise UserError(
-                    f"{path}: image {name} is also in the part '{known[fold]}' of that fold; keep one"
-                )
-            more = {**known, fold: part}
-            parts[name] = shared.setdefault(tuple(more.items()), more)
-    return parts
 
 
 def _fold_numbers(root: Path, pattern: str) -> list[str]:

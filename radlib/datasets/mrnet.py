@@ -2,7 +2,8 @@
 
 Bien N. et al., Deep-learning-assisted diagnosis for knee magnetic resonance imaging, PLoS Medicine 2018, doi
 10.1371/journal.pmed.1002699. A volume is (slices, 256, 256); a table has no header and says exam, 0 or 1. An
-exam counts as a patient: the 1 130 exams of train are of 1 088 patients, which the files do not name.
+exam counts as a patient: the 1 130 exams of train are of 1 088 patients, which the files do not name, so a
+study says `patients_certain: false`.
 
 The labels are of exams, so slices must be chosen. `slices: 3` takes the middle one and its neighbours; the
 middle of n slices is slice n // 2, counted from 0. `slices: authors` takes the slices that the authors of

@@ -37,7 +37,7 @@ def read(
         file: the file's name where the csv shortens it: `{image:0>3}.png` finds 007.png for 7.
     """
     where, folder = path / csv, path / images
-    columns = list(dict.fromkeys(name for name in (image, label, patient, mask) if name))
+    columns = list(dict.fromkeys([image, label, *filter(None, [patient, mask])]))
     table = read_table(where, columns, filled=[image, patient])
     if table.empty:
         raise UserError(f"{where} has no row below its header; write one per image")

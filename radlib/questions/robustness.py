@@ -67,7 +67,6 @@ ROBUSTNESS = Table(
     ],
     index=4,
 )
-FAMILY = ["source_a", "source_b", "degree"]
 _CELL = ["task", "confounder", "degree"]
 
 
@@ -83,7 +82,8 @@ def robustness(study: Study) -> tuple[pd.DataFrame, list[str]]:
         for confounder, runs in done.runs.groupby("confounder", sort=False):
             about = {"task": task, "confounder": confounder}
             rows += [about | row for row in _rows(study, task, done, runs)]
-    table, notes = after_holm(study, ROBUSTNESS, rows, FAMILY, {"p_value": "p_holm"})
+    family = ["source_a", "source_b", "degree"]
+    table, notes = after_holm(study, ROBUSTNESS, rows, family, {"p_value": "p_holm"})
     rows = [row | {"verdict": _verdict(study, row)} for row in table.to_dict("records")]
     return ROBUSTNESS.frame(rows, study), notes
 

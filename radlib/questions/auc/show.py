@@ -33,7 +33,6 @@ from radlib.stats.estimate import PATIENTS, Estimate, resamples_needed
 from radlib.stats.folds import smaller_class
 from radlib.stats.models import MixedModelResult
 from radlib.study import Study
-from radlib.study.common import PROBES
 from radlib.study.titles import (
     ESTIMATES,
     TRAIN,
@@ -247,7 +246,7 @@ def resampled_sentence(study: Study, claim: dict | None) -> str:
             "The interval covers other test patients and other pretrainings of the same networks "
             f"({times} of each)."
         )
-    if study.compare.claim_by in PROBES or study.transfer.averaged[0] in PROBES:
+    if study.claims_a_probe:
         return "Intervals cover the variation between test patients; a probe's training draws nothing."
     if held == PATIENTS:
         words = "Intervals cover the variation between test patients, **not between trainings**"

@@ -29,7 +29,6 @@ from radlib.stats.estimate import PATIENTS, Estimate, mean_of, stacked
 from radlib.stats.pretrainings import SOURCES as SOURCES_TOO
 from radlib.stats.pretrainings import components, over_pretrainings
 from radlib.study import Study
-from radlib.study.common import PROBES
 from radlib.study.titles import ESTIMATES, ordered_pairs, pair_title, task_title
 from radlib.training.results import Results, runs_in_common
 
@@ -204,7 +203,7 @@ def variance_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
     """What the headline's difference varies by, and what it would take to halve it; for readers."""
     rows = mean_rows(study, pretrained)
     row = rows[rows["networks"] != SAMPLE].iloc[-1]
-    drawn = "pretrainings" if study.compare.claim_by in PROBES else "pretrainings and trainings"
+    drawn = "pretrainings" if study.claims_a_probe else "pretrainings and trainings"
     parts = {
         "test patients": (row["sd_patients"], "four times as many test patients"),
         drawn: (row["sd_pretraining"], "four times as many pretrainings"),
