@@ -17,6 +17,7 @@ from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.stats.models import holm
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
 from radlib.study import load_study
+from radlib.study.training import Setting
 from radlib.training.results import load_results, paired_runs, settings_by_fold, trained_again
 from tests.conftest import REPOSITORY
 from tests.fabricated import fabricate, make_study, read_results, write_results
@@ -201,6 +202,16 @@ def test_several_seeds_hold_the_luck_of_training(tmp_path):
     text = resampled_sentence(study, claim_of(study, found.overall))
     assert "**between test patients and between trainings** (2 seeds per setting)" in text
     assert not any("Another training" in s for s in limits(study, claim_of(study, found.overall)))
+
+
+def test_limits_speak_of_no_other_training_of_a_probe(tmp_path):
+    study = compared(tmp_path)[0]
+    changes = {"settings": [Setting(train="logistic")]}
+    probe = study.model_copy(update={"transfer": study.transfer.model_copy(update=changes)})
+    assert probe.claimed == "grid_mean", "the only regime is what the mean over settings averages"
+    for which, said in ((study, True), (probe, False)):
+        text = limits(which, {"resampled": PATIENTS})
+        assert any("Another training" in sentence for sentence in text) is said
 
 
 def test_limits_say_that_some_networks_were_pretrained_once():

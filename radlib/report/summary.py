@@ -24,7 +24,6 @@ from radlib.show.table import DIFFERENCE, MEAN, number
 from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
-from radlib.study.common import PROBES
 from radlib.study.titles import ESTIMATES, TRAIN, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
@@ -174,7 +173,7 @@ def limits(study: Study, claim: dict | None) -> list[str]:
         "give another difference: `09_validity` shows how often such intervals cover that of any training."
     )
     said = [
-        trainings if claim and claim["resampled"] == PATIENTS and study.claimed not in PROBES else "",
+        trainings if claim and claim["resampled"] == PATIENTS and not study.claims_a_probe else "",
         _pretrainings(study),
         _seen(study),
         patients_sentence(study),

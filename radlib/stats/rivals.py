@@ -12,7 +12,7 @@ import numpy as np
 from radlib.stats.auc import aucs
 from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc
 from radlib.stats.delong import delong_of_components, run_components
-from radlib.stats.estimate import Estimate, students_interval
+from radlib.stats.estimate import Estimate, stacked, students_interval
 from radlib.stats.folds import Folds, as_images
 from radlib.stats.means import bootstrap_mean_difference
 from radlib.stats.pretrainings import components, over_pretrainings
@@ -89,10 +89,8 @@ def _of_sources(
         for side, folds in enumerate(sides)
         for name in weights[first]
     }
-    found = list(bootstrap_mean_auc(each, resamples, seed).values())
-    values, draws = [one.value for one in found], [one.replicates for one in found]
-    columns = replace(found[0], value=np.array(values), replicates=np.stack(draws, axis=1))
-    parts = components(columns, np.array([side for side, _ in each]), np.tile(settings[first], 2))
+    found = stacked(list(bootstrap_mean_auc(each, resamples, seed).values()))
+    parts = components(found, np.array([side for side, _ in each]), np.tile(settings[first], 2))
     return over_pretrainings(parts, seed)
 
 

@@ -145,6 +145,11 @@ class Study(Strict):
         """The estimate that `compare.claim_by` asks for."""
         return self.estimate_of(self.compare.claim_by)
 
+    @property
+    def claims_a_probe(self) -> bool:
+        """Whether the claim is of a probe, which another training would give again."""
+        return self.compare.claim_by in PROBES or self.transfer.averaged[0] in PROBES
+
     def estimate_of(self, regime: str) -> str:
         """What a regime is called among the estimates; the only averaged one is the mean itself."""
         return "grid_mean" if (regime,) == self.transfer.averaged else regime
