@@ -344,7 +344,7 @@ def test_shared_preprocessing_is_the_published_one(study):
 
 
 def test_runs_that_are_those_of_04_transfer_keep_the_maps_it_asks_for(study):
-    """Else it would find them in the store without, and lose their lesions unsaid."""
+    """Runs of the weights' own preprocessing are shared with it through the store, and it asks for maps."""
     packed = open_packed(study.dataset_dir(TASK))
     packed = replace(packed, masks=["a mask"], manifest=packed.manifest.assign(has_mask=True))
     weights = load_weights(study, PAIR[0], SMALL)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from radlib.errors import UserError
 from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint
-from radlib.networks.hub import weights_file
+from radlib.networks.hub import located, weights_file
 from radlib.networks.weights import load_weights
 from radlib.run.check_data import check_data
 from radlib.study.datasets import Checkpoint
@@ -197,6 +197,16 @@ IMPOSSIBLE = [
 def test_impossible_addresses_are_one_sentence(entry, sentence):
     with pytest.raises(ValueError, match=sentence):
         Checkpoint(**entry)
+
+
+def test_a_record_with_the_marks_of_a_merge_is_one_sentence(small_study):
+    checkpoint = Checkpoint(tags={LITE0: "in1k"})
+    study = small_study.model_copy(update={"checkpoints": {"published": checkpoint}})
+    record = study.fetched_record("published")
+    record.parent.mkdir(parents=True)
+    record.write_text("<<<<<<< HEAD\n{}\n")
+    with pytest.raises(UserError, match="published.json cannot be read .*; restore it, or delete it"):
+        located(study, "published", LITE0)
 
 
 def test_a_licence_is_a_chain():

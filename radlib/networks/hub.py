@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
 from humanize import naturalsize
 from timm.models import get_pretrained_cfg
 
-from radlib.errors import UserError
+from radlib.errors import UserError, explained
 from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.datasets import Checkpoint
@@ -120,7 +120,8 @@ def located(study: Study, name: str, backbone: str) -> Path | None:
 def _recorded(study: Study, name: str, backbone: str) -> tuple[Address, dict, dict]:
     """Where a file is published, what was recorded of all files, and of it when it came from there."""
     address, record = address_of(study.checkpoints[name], backbone), study.fetched_record(name)
-    entries = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    with explained(ValueError, f"{record} cannot be read", "restore it, or delete it to fetch anew"):
+        entries = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     known = entries.get(backbone, {})
     return address, entries, known if known.get("address") == list(address) else {}
 

@@ -24,21 +24,10 @@ from radlib.networks.features import NOTHING
 from radlib.networks.weights import Preprocessing, Weights
 from radlib.progress import progress
 from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
+from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.style import forest, of_pair
-from radlib.show.table import (
-    COUNTS,
-    MEAN,
-    N_TASKS,
-    ORIGIN,
-    PAIR,
-    RUNS,
-    TASK,
-    Column,
-    Table,
-    hidden,
-    interval_columns,
-)
+from radlib.show.table import MEAN, Column, Table, hidden, interval_columns
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
@@ -67,8 +56,8 @@ CONFOUNDS = Table(
     "confounds",
     "task, pair of sources and cell of preprocessing x metric",
     [
-        TASK,
-        *PAIR,
+        common.TASK,
+        *common.PAIR,
         Column("what", "the difference in a cell, or its shift against the first cell"),
         Column(
             "preprocessing",
@@ -80,8 +69,8 @@ CONFOUNDS = Table(
         *interval_columns(_B, "source b", "b", ".3f"),
         *interval_columns(_DELTA, "source a minus source b", "a − b"),
         Column("p_value", "two-sided, of 0"),
-        *hidden(N_TASKS, *COUNTS, RUNS),
-        *ORIGIN,
+        *hidden(common.N_TASKS, *common.COUNTS, common.RUNS),
+        *common.ORIGIN,
     ],
     index=4,
 )
@@ -117,16 +106,18 @@ def crossed_part(study: Study) -> Study:
 
 
 class SharedGroup(TransferGroup):
-    """Frozen runs whose images are prepared by `confounds.shared`, whatever the weights were trained with."""
+    """Frozen runs whose images are prepared by `confounds.shared`, whatever the weights were trained with.
+
+    Where that is the weights' own preprocessing they are the runs of 04_transfer.
+    """
+
+    like = TransferGroup
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         shared = Preprocessing(**study.confounds.shared.model_dump())
         super().__init__(study, task, packed, replace(weights, preprocessing=shared), advance)
-        if self.weights.digest != weights.digest:  # else 04_transfer may read them, and it asks for maps
-            self.masked = NOTHING
-
-    # These are runs of 04_transfer where the own preprocessing is the shared one.
-    like = TransferGroup
+        if self.weights.digest != weights.digest:
+            self.masked = NOTHING  # only scores are asked for, so no map is made
 
 
 def cross(study: Study) -> dict[str, Results]:

@@ -38,7 +38,8 @@ from radlib.study.titles import pair_title, source_title
 from radlib.study.training import Setting
 from radlib.training.control_groups import GROUPS, ControlGroup, HeldOutGroup, PermutedGroup
 from radlib.training.grid import Finished, carry_out
-from radlib.training.results import Results, fold_predictions, paired_runs
+from radlib.training.predictions import fold_predictions
+from radlib.training.results import Results, paired_runs
 from radlib.training.transfer import predictions_of
 
 RANDOM_WEIGHTS, PERMUTED_LABELS, OWN_CLASSES = "random_weights", "permuted_labels", "own_classes"
@@ -124,8 +125,7 @@ def _random_weights(study: Study) -> list[dict]:
     means = done.runs.groupby(["source", "backbone"])["test_auc"].mean().unstack()[backbones]
     sides = [means.loc[list(draws)].to_numpy().ravel() for draws in zip(*pairs, strict=True)]
     known = {"control": RANDOM_WEIGHTS, "task": options.task, "source_a": RANDOM, "source_b": RANDOM}
-    lost = diverged(done.runs.assign(source=RANDOM))
-    return [_negative(study, known, done, sides, len(done.runs) // 2, lost)]
+    return [_negative(study, known, done, sides, diverged(done.runs.assign(source=RANDOM)))]
 
 
 def _permuted_labels(study: Study) -> list[dict]:
@@ -138,15 +138,12 @@ def _permuted_labels(study: Study) -> list[dict]:
     rows = []
     for some in (pair[:1], pair[1:], pair):
         known = {"control": PERMUTED_LABELS, "task": task, "source_a": some[0], "source_b": "".join(some[1:])}
-        lost = diverged(*(done.runs[done.runs["source"] == source] for source in some))
-        sides = [wide[source].to_numpy() for source in some]
-        rows.append(_negative(study, known, done, sides, len(wide), lost))
+        lost = diverged(done.runs[done.runs["source"].isin(some)])
+        rows.append(_negative(study, known, done, [wide[source].to_numpy() for source in some], lost))
     return rows
 
 
-def _negative(
-    study: Study, known: dict, done: Finished, sides: list[np.ndarray], n_runs: int, lost: str | None
-) -> dict:
+def _negative(study: Study, known: dict, done: Finished, sides: list[np.ndarray], lost: str | None) -> dict:
     """The AUC of one side, or the difference of two; (trainings,) figures of each."""
     measure, values = (AUC, sides[0]) if len(sides) == 1 else (DELTA, sides[0] - sides[1])
     confidence = 1 - (1 - study.compare.confidence) / NEGATIVE_FIGURES
@@ -156,7 +153,7 @@ def _negative(
     row |= {"measure": measure, "confidence": confidence, "expected": f"covers {expected:g}"}
     row |= {"passed": low <= expected <= high and not lost, "diverged": lost, "values": values}
     row |= {"auc_a": sides[0].mean(), "auc_b": sides[-1].mean() if measure == DELTA else np.nan}
-    return row | {"n_patients": patients, "n_runs": n_runs, "resamples": 0}
+    return row | {"n_patients": patients, "n_runs": len(done.runs) // 2, "resamples": 0}
 
 
 # The positive control -------------------------------------------------------------------------------------

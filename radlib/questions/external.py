@@ -45,7 +45,8 @@ from radlib.stats.estimate import BOTH, independent_difference
 from radlib.stats.folds import tested
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
-from radlib.training.results import TRAINING, FoldPredictions, Results, paired_runs, settings_by_fold
+from radlib.training.predictions import FoldPredictions
+from radlib.training.results import TRAINING, Results, paired_runs, settings_by_fold
 
 NO_EXTERNAL = (
     "No task of this study names a second set of its finding by `external`, so nothing is asked here."
@@ -83,7 +84,6 @@ EXTERNAL = Table(
     ],
     index=3,
 )
-_FAMILY = ["source_a", "source_b"]
 _CORRECTED = {"p_value": "p_holm", "p_tost": "p_tost_holm", "change_p": "change_p_holm"}
 MOST_MARKS = 40
 
@@ -119,7 +119,7 @@ def compare_external(study: Study, results: Results) -> External:
                 both = resampled[pair] == BOTH
                 rows.append(about | _pair_row(study, results, task, sides, outside, both))
         sources += _sources(study, results, task, outside)
-    table, few = after_holm(study, EXTERNAL, rows, _FAMILY, _CORRECTED)
+    table, few = after_holm(study, EXTERNAL, rows, ["source_a", "source_b"], _CORRECTED)
     table["verdict"] = verdicts(study, table, "p_holm", "p_tost_holm")
     return External(EXTERNAL.frame(table.to_dict("records"), study), pd.DataFrame(sources), notes + few)
 

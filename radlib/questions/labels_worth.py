@@ -64,7 +64,7 @@ def worth_rows(
 def in_words(table: pd.DataFrame) -> pd.DataFrame:
     """The table with `fewer than 12` and `more than 240` for what was not reached within the data."""
     words = {name: [_word(row[name], row) for row in table.to_dict("records")] for name in NEEDED}
-    return table.astype(dict.fromkeys(NEEDED, object)).assign(**words)
+    return table.assign(**words)
 
 
 def _word(number: float, row: dict) -> str:

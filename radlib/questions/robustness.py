@@ -37,7 +37,8 @@ from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
 from radlib.training.grid import Finished, carry_out
 from radlib.training.planted import PlantedGroup, planted_runs
-from radlib.training.results import Results, fold_predictions
+from radlib.training.predictions import fold_predictions
+from radlib.training.results import Results
 from radlib.training.transfer import predictions_of
 
 NO_TASKS = "This study names no task in `robustness.tasks`, so nothing is planted."
@@ -66,7 +67,6 @@ ROBUSTNESS = Table(
     ],
     index=4,
 )
-FAMILY = ["source_a", "source_b", "degree"]
 _CELL = ["task", "confounder", "degree"]
 
 
@@ -82,7 +82,8 @@ def robustness(study: Study) -> tuple[pd.DataFrame, list[str]]:
         for confounder, runs in done.runs.groupby("confounder", sort=False):
             about = {"task": task, "confounder": confounder}
             rows += [about | row for row in _rows(study, task, done, runs)]
-    table, notes = after_holm(study, ROBUSTNESS, rows, FAMILY, {"p_value": "p_holm"})
+    family = ["source_a", "source_b", "degree"]
+    table, notes = after_holm(study, ROBUSTNESS, rows, family, {"p_value": "p_holm"})
     rows = [row | {"verdict": _verdict(study, row)} for row in table.to_dict("records")]
     return ROBUSTNESS.frame(rows, study), notes
 

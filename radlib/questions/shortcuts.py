@@ -30,7 +30,8 @@ from radlib.stats.estimate import Estimate
 from radlib.stats.folds import FoldScores, tested
 from radlib.study import Study
 from radlib.study.titles import source_title, task_title
-from radlib.training.results import FoldPredictions, Results
+from radlib.training.predictions import FoldPredictions
+from radlib.training.results import Results
 
 EVERYTHING = "everything"
 TITLES = {

@@ -35,11 +35,8 @@ from radlib.training.stages import POOLED, StagesGroup
 NO_TASKS = "This study names no task in `similarity.tasks`, so nothing is compared."
 BEFORE, AFTER = "before", "after"
 DRAWS = (RANDOM, random_source(2))
-_CKA, _CHANGE, _DELTA = (
-    ("cka", "ci_low", "ci_high"),
-    ("change", "change_low", "change_high"),
-    ("delta", "delta_low", "delta_high"),
-)
+_CKA, _CHANGE = ("cka", "ci_low", "ci_high"), ("change", "change_low", "change_high")
+_DELTA = ("delta", "delta_low", "delta_high")
 _SAID = {
     BEFORE: ("CKA before transfer", _CKA, ".3f"),
     AFTER: ("CKA after transfer minus before", _CHANGE, "+.3f"),

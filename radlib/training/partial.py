@@ -22,7 +22,8 @@ from radlib.seeds import seed_of
 from radlib.study import Run, Study
 from radlib.study.titles import task_title
 from radlib.training.grid import carry_out
-from radlib.training.results import Results, fold_predictions
+from radlib.training.predictions import fold_predictions
+from radlib.training.results import Results
 from radlib.training.transfer import TransferGroup, predictions_of
 
 FEWEST = 2  # patients of a class: one alone would say what its own image looks like

@@ -1,22 +1,20 @@
 """The finished runs of a study, read from `results/<task>/` and checked before anything is compared."""
 
 import json
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from radlib.errors import UserError, of_task
-from radlib.stats.auc import aucs, by_patient
+from radlib.errors import UserError, explained
 from radlib.stats.folds import FoldScores
 from radlib.study import Run, Study
 from radlib.study.training import Segment, Transfer
+from radlib.training.predictions import REMEDY, FoldPredictions, fold_predictions, together
 
 SETTING = ["backbone", "train", "lr"]
-REMEDY = "run dvc repro to compute it again"
 TRAINING = [*SETTING, "replicate"]  # what further seeds are trainings of: a setting, from the same weights
 RUN = [*TRAINING, "fold", "seed"]
 SPARE = 3
@@ -24,42 +22,6 @@ _SOURCE_RUN = ["source", *RUN]
 _FIGURES = ["val_loss", "val_auc", "test_auc"]
 _RUN_COLUMNS = ["run", "task", *_SOURCE_RUN, *_FIGURES, "data_digest", "weights_digest"]
 _PREDICTION_COLUMNS = ["run", "image_id", "patient_id", "fold", "label"]
-
-
-@dataclass(frozen=True)
-class FoldPredictions:
-    """All runs of one task on the test part of one fold; images sorted by id.
-
-    image_ids, patients: str (n,); labels: int (n,), 0 or 1; runs: str (R,); scores: float64 (R, n), or
-    (R, n, K) of K classes, with labels from 0 to K - 1.
-    score: what is compared, images or patients, as `Task.score` says.
-    """
-
-    fold: int
-    image_ids: np.ndarray
-    patients: np.ndarray
-    labels: np.ndarray
-    runs: np.ndarray
-    scores: np.ndarray
-    score: str = "image"
-
-    def of(self, runs: list[str]) -> FoldScores:
-        """The scores of the named runs, in the order given."""
-        return self.scored(self.scores[pd.Index(self.runs).get_indexer(runs)])
-
-    def scored(self, scores: np.ndarray) -> FoldScores:
-        """(R, n) scores of these images as they are compared: of images, or of their patients."""
-        if self.score == "image":
-            return FoldScores(self.labels, self.patients, scores)
-        how = self.score.removeprefix("patient_")
-        scores, labels, patients = by_patient(scores, self.labels, self.patients, how)
-        return FoldScores(labels, patients, scores)
-
-    def without(self, image_ids: np.ndarray) -> "FoldPredictions":
-        """The same without some images."""
-        keep = ~np.isin(self.image_ids, image_ids)
-        some = {name: getattr(self, name)[keep] for name in ("image_ids", "patients", "labels")}
-        return replace(self, **some, scores=self.scores[:, keep])
 
 
 @dataclass(frozen=True)
@@ -139,7 +101,7 @@ def check_results(
             notes.append(f"{title}: {diverged} of {len(kept)} runs diverged and count with an AUC of 0.5")
         asked, score = rows[rows["run"].isin(kept["run"])], study.tasks[task].score
         if "external" in asked:
-            external[task] = _scores(f"task '{task}', external set", -1, asked[asked["external"]], score)
+            external[task] = together(f"task '{task}', external set", -1, asked[asked["external"]], score)
             asked = asked[~asked["external"]]
         predictions[task] = fold_predictions(task, kept, asked, score)
         if study.tasks[task].classes:
@@ -157,10 +119,8 @@ def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
     """A table of `results/<task>/`; UserError where it is missing, damaged or lacks a column."""
     if not path.is_file():
         raise UserError(f"task '{task}' has no {path.name} in {path.parent}; run dvc repro to compute it")
-    try:
+    with explained((OSError, ValueError), f"{path} cannot be read", f"delete it and {REMEDY}"):
         table = pd.read_parquet(path)
-    except (OSError, ValueError) as exc:
-        raise UserError(f"{path} cannot be read ({exc}); delete it and {REMEDY}") from exc
     # Written before sources could have several pretrainings: each has one.
     if "source" in table and "replicate" not in table:
         table["replicate"] = 0
@@ -210,70 +170,6 @@ def _check_parameters(task: str, runs: pd.DataFrame, options: Transfer | Segment
                     f"task '{task}': its runs were trained with {section}.{key} {was}, and the study says "
                     f"{now[key]} now; {REMEDY}, or the notebook that trains, with these overrides and save"
                 )
-
-
-@of_task
-def fold_predictions(
-    task: str, runs: pd.DataFrame, rows: pd.DataFrame, score: str = "image"
-) -> list[FoldPredictions]:
-    """What a task's runs scored, one entry per fold, from a row per run and test image; as `load_results`."""
-    without = set(runs["run"]) - set(rows["run"])
-    if without:
-        raise UserError(
-            f"task '{task}': {len(without)} runs have no predictions, the first is {min(without)}; {REMEDY}"
-        )
-    parts = [_one_fold(task, int(fold), runs, group, score) for fold, group in rows.groupby("fold")]
-    tested = pd.concat([pd.Series(np.unique(part.patients)) for part in parts])
-    if tested.duplicated().any():
-        patient = tested[tested.duplicated()].iloc[0]
-        raise UserError(
-            f"task '{task}': patient {patient} is in the test part of two folds, so the folds are not "
-            "independent; prepare the data and run the task again (dvc repro)"
-        )
-    return parts
-
-
-def _one_fold(task: str, fold: int, runs: pd.DataFrame, rows: pd.DataFrame, score: str) -> FoldPredictions:
-    where = f"task '{task}', fold {fold}"
-    if set(rows["run"]) != set(runs.loc[runs["fold"] == fold, "run"]):
-        raise UserError(f"{where}: runs.parquet and predictions.parquet name different runs; {REMEDY}")
-    part = _scores(where, fold, rows, score)
-    stored = runs.set_index("run").loc[part.runs, "test_auc"].to_numpy(dtype=float)
-    compared = part.scored(part.scores)
-    found = aucs(compared.scores, compared.labels)
-    # Scores stored with fewer digits may tie where the training's own did not.
-    if np.abs(stored - found).max() > 1e-3:
-        raise UserError(f"{where}: test_auc in runs.parquet does not follow from the predictions; {REMEDY}")
-    return part
-
-
-def _scores(where: str, fold: int, rows: pd.DataFrame, score: str) -> FoldPredictions:
-    """What several runs scored on the same images, from a row per run and image."""
-    if rows.duplicated(["run", "image_id"]).any():
-        raise UserError(f"{where}: a run scored one image twice; {REMEDY}")
-    images = rows[["image_id", "patient_id", "label"]].drop_duplicates().sort_values("image_id")
-    if images["image_id"].duplicated().any() or len(rows) != len(images) * rows["run"].nunique():
-        raise UserError(f"{where}: not all runs were tested on the same images; {REMEDY}")
-    columns = [name for name in rows if re.fullmatch(r"score(_\d+)?", name)]  # or one of each class, in order
-    if not columns:
-        raise UserError(f"{where}: the table of predictions lacks the column score; {REMEDY}")
-    if not np.isfinite(rows[columns]).all(axis=None):
-        raise UserError(f"{where}: a score is no finite number; {REMEDY}")
-    if len(columns) == 1 and set(images["label"]) != {0, 1}:
-        raise UserError(
-            f"{where}: the test part needs both classes, 0 and 1; use fewer folds or more patients"
-        )
-    tables = rows.pivot(index="run", columns="image_id", values=columns)
-    scores = np.stack([tables[column].to_numpy(dtype=np.float64) for column in columns], axis=2)
-    return FoldPredictions(
-        fold=fold,
-        image_ids=images["image_id"].to_numpy(),
-        patients=images["patient_id"].to_numpy(),
-        labels=images["label"].to_numpy(dtype=np.int64),
-        runs=tables.index.to_numpy(),
-        scores=scores if len(columns) > 1 else scores[..., 0],
-        score=score,
-    )
 
 
 def check_one_version(runs: pd.DataFrame) -> None:

@@ -135,7 +135,9 @@ class TransferGroup(RunGroup):
         return torch.from_numpy(labels).to(compute.device())
 
     def share(self, run: Run) -> None:
-        _ = self.features, (run.train in ("frozen", *PROBES) or self.weights.network)
+        _ = self.features
+        if run.train not in ("frozen", *PROBES):
+            _ = self.weights.network
 
     def learner(self, run: Run, train: np.ndarray) -> nn.Module:
         if run.train == "logistic":
