@@ -179,6 +179,20 @@ def test_several_seeds_are_resampled_alike_for_all_sources(tmp_path):
     assert len(wider) and wider.all()
 
 
+def test_means_take_the_tasks_that_count_alone(planted):
+    study, results, drawn = planted
+    places = ranks.rank_table(study, drawn, ["breast_us"]).query("n_sources == 4")
+    auc = places.groupby(["task", "source"])["auc"].first()
+    assert auc[ranks.MEAN].to_dict() == pytest.approx(auc["breast_us"].to_dict())
+    won = improvement_table(study, drawn, ["breast_us"]).query("source_a == 'radiology'").set_index("task")
+    assert won["improvement"][ranks.MEAN] == won["improvement"]["breast_us"]
+    scored = reliability.calibration_table(study, reliability.measure(study, results), ["breast_us"])
+    between = scored[scored["against"].notna()].set_index(["figure", "task"])["value"]
+    assert between["ece", ranks.MEAN] == between["ece", "breast_us"]
+    none = ranks.rank_table(study, drawn, []), improvement_table(study, drawn, [])
+    assert ranking_findings(study, none[0]) == improvement_findings(study, none[1]) == []
+
+
 def test_runs_that_diverged_leave_no_verdict_of_places_nor_of_pairs_won(planted):
     study, results, drawn = planted
     assert "diverged" not in ranks.rank_table(study, drawn)

@@ -265,6 +265,7 @@ def test_words_and_figure_follow_the_table(simulated):
     assert titles == [METHODS["reported"], METHODS["both_levels"]]
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert rows == ["3 seeds of 2 settings, SD 0.4"]
+    assert coverage_figure(study, table[table["training_sd"] == 0], ANY) is None, "nobody asks for it"
     plt.close("all")
 
 

@@ -6,6 +6,7 @@ pair of the headline has in common. The difference of this pair is taken on the 
 runs are held fixed.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
+from radlib.questions.verdicts import averaged, diverged, estimate_columns, patients_drawn
 from radlib.seeds import seed_of
 from radlib.show.findings import HIGHER, LOWER, Finding, direction, finding_of
 from radlib.show.style import UNDECIDED, intervals, legend_above, source_colours, source_handles, unit_squares
@@ -112,8 +113,10 @@ def _always_the_share(folds: list[FoldScores]) -> float:
     return float(run_shares(folds) @ (shares * (1 - shares)))
 
 
-def calibration_table(study: Study, found: dict[str, dict[str, Measured]]) -> pd.DataFrame:
-    """`CALIBRATION`: a row per task, figure and source, and the headline difference with its mean over tasks.
+def calibration_table(
+    study: Study, found: dict[str, dict[str, Measured]], counting: Collection[str] | None = None
+) -> pd.DataFrame:
+    """`CALIBRATION`: a row per task, figure and source, and the headline difference with its mean.
 
     reference: what chance gives. For the Brier score the share of positives as every image's score; for the
     calibration error its mean if these scores were the true probabilities; for balanced accuracy one half.
@@ -121,10 +124,10 @@ def calibration_table(study: Study, found: dict[str, dict[str, Measured]]) -> pd
     if not found:
         return CALIBRATION.frame()
     a, b = study.compare.headline
-    of_all = [pd.concat([sources[source].runs for sources in found.values()]) for source in (a, b)]
-    rows = []
+    rows, tasks = [], averaged(found, counting)
+    runs = [found[task][source].runs for source in (a, b) for task in tasks]
     for figure in FIGURES:
-        differences = []
+        differences = {}
         for task, sources in found.items():
             here = {"task": task, "figure": figure}
             for source, one in sources.items():
@@ -134,12 +137,13 @@ def calibration_table(study: Study, found: dict[str, dict[str, Measured]]) -> pd
                     "diverged": diverged(one.runs),
                 }
                 rows.append(here | about | one.about | estimate_columns(study, one.figures[figure], _VALUE))
-            differences.append(sources[a].figures[figure] - sources[b].figures[figure])
+            differences[task] = sources[a].figures[figure] - sources[b].figures[figure]
             about = {"source": a, "against": b, "diverged": diverged(sources[a].runs, sources[b].runs)}
-            rows.append(here | about | sources[a].about | estimate_columns(study, differences[-1], _VALUE))
-        mean = estimate_columns(study, mean_of(differences, study.compare.confidence), _VALUE)
-        about = {"source": a, "against": b, "diverged": diverged(*of_all)}
-        rows.append({"task": MEAN, "figure": figure} | about | mean)
+            rows.append(here | about | sources[a].about | estimate_columns(study, differences[task], _VALUE))
+        if tasks:
+            mean = mean_of([differences[task] for task in tasks], study.compare.confidence)
+            about = {"task": MEAN, "figure": figure, "source": a, "against": b, "diverged": diverged(*runs)}
+            rows.append(about | estimate_columns(study, mean, _VALUE))
     table = CALIBRATION.frame(rows, study)
     return table.astype(dict.fromkeys(["bins", "n_runs", *(column.name for column in COUNTS)], "Int64"))
 

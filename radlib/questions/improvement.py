@@ -1,12 +1,13 @@
 """How many pairs of runs does a source win? (08_beyond_the_mean)"""
 
-import numpy as np
+from collections.abc import Collection
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from radlib.errors import of_task
 from radlib.questions.ranking import ACROSS, TaskDraws
-from radlib.questions.verdicts import diverged
+from radlib.questions.verdicts import averaged, diverged
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
@@ -36,8 +37,10 @@ IMPROVEMENT = Table(
 )
 
 
-def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
-    """`IMPROVEMENT`: a row per pair and task with its interval, and their mean without one.
+def improvement_table(
+    study: Study, drawn: dict[str, TaskDraws], counting: Collection[str] | None = None
+) -> pd.DataFrame:
+    """`IMPROVEMENT`: a row per pair and task with its interval, and the mean of `averaged` without one.
 
     A resample varies once more than the data, which pulls every task's share towards one half. A single
     task's interval is wide enough to stand it; averaging tasks makes it narrower and leaves the pull: in
@@ -52,16 +55,16 @@ def improvement_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame
         about = {"source_a": pair[0], "source_b": pair[1]}
         sides = {task: paired_runs(draws.runs, pair) for task, draws in drawn.items()}
         sides = {task: both for task, both in sides.items() if len(both[0])}
-        won = [about | _won(study, task, drawn[task], both) for task, both in sides.items()]
-        if won:
+        won = {task: about | _won(study, task, drawn[task], both) for task, both in sides.items()}
+        rows += won.values()
+        if tasks := averaged(won, counting):
+            of_tasks = pd.DataFrame([won[task] for task in tasks])
             mean = {
-                "task": MEAN,
-                "improvement": np.mean([one["improvement"] for one in won]),
-                "n_pairs": sum(one["n_pairs"] for one in won),
-                "n_patients": sum(one["n_patients"] for one in won),
-                "diverged": diverged(*(runs for both in sides.values() for runs in both)),
+                "improvement": of_tasks["improvement"].mean(),
+                **of_tasks[["n_pairs", "n_patients"]].sum(),
             }
-            rows += [*won, about | mean]
+            mean["diverged"] = diverged(*(runs for task in tasks for runs in sides[task]))
+            rows.append(about | mean | {"task": MEAN})
     return IMPROVEMENT.frame(rows, study)
 
 
@@ -114,8 +117,8 @@ def improvement_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """Which share of pairs of runs the first source of the headline wins."""
     pair = tuple(study.compare.headline)
     mine = style.of_pair(table, pair)
-    tasks, (mean,) = mine[mine["task"] != MEAN], mine[mine["task"] == MEAN].to_dict("records")
+    tasks, means = mine[mine["task"] != MEAN], mine[mine["task"] == MEAN].to_dict("records")
     more, less = (tasks["ci_low"] > 0.5).sum(), (tasks["ci_high"] < 0.5).sum()
     verdict = f"more than half on {more} tasks, less than half on {less}, of {len(tasks)}"
     subject = f"Pairs of runs won, {pair_title(study, pair)}: {MEAN}"
-    return [finding_of(mean, subject, verdict, ("improvement",), ".0%")]
+    return [finding_of(mean, subject, verdict, ("improvement",), ".0%") for mean in means]

@@ -5,6 +5,7 @@ other source that has them all. So a checkpoint of one network is ranked on that
 more on all of theirs.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import diverged, patients_drawn
+from radlib.questions.verdicts import averaged, diverged, patients_drawn
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
@@ -118,8 +119,10 @@ def groups_of(study: Study) -> list[tuple[list[str], list[str]]]:
     return [(list(backbones), found[backbones]) for backbones in sorted(found, key=len, reverse=True)]
 
 
-def rank_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
-    """`RANKS`: a row per task (and their mean), group of sources, source and place."""
+def rank_table(
+    study: Study, drawn: dict[str, TaskDraws], counting: Collection[str] | None = None
+) -> pd.DataFrame:
+    """`RANKS`: a row per task (and the mean of those of `averaged`), group of sources, source and place."""
     rows = []
     for backbones, sources in groups_of(study):
         found = {}
@@ -132,8 +135,8 @@ def rank_table(study: Study, drawn: dict[str, TaskDraws]) -> pd.DataFrame:
                 columns = [draws.columns(side) for side in sides]
                 means = [draws.mean(draws.aucs.columns(own), own) for own in columns]
                 found[task] = means, sides, draws.n_patients
-        if found:
-            means, sides, patients = zip(*found.values(), strict=True)
+        if tasks := averaged(found, counting):
+            means, sides, patients = zip(*map(found.get, tasks), strict=True)
             of_source = [mean_of(of, study.compare.confidence) for of in zip(*means, strict=True)]
             found[MEAN] = of_source, [pd.concat(of) for of in zip(*sides, strict=True)], sum(patients)
         group = {"backbones": " + ".join(backbones), "n_sources": len(sources)}

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from radlib.data.images import open_packed
-from radlib.errors import of_task
+from radlib.errors import listed, of_task
 from radlib.progress import progress
 from radlib.questions.ranking import draw_tasks
 from radlib.questions.shortcuts import EVERYTHING, GROUPS, measure_images, score_folds
@@ -116,14 +116,16 @@ def rank_weights(study: Study) -> Ranked:
         own = [draws.columns(draws.runs.query("source == @s and backbone == @b")) for s, b in weights]
         means = [draws.mean(draws.aucs.columns(place), place) for place in own]
         found[task] = [*means, _shortcut(study, results, task)]
-        rows += _rows(study, task, results.of_task(task), weights, found[task], draws.n_patients)
+        about = {"task": task, "n_patients": draws.n_patients}
+        rows += [about | row for row in _rows(study, results.of_task(task), weights, found[task])]
     table = _ranking(study, rows)
     counting = [task for task in counting_tasks(study, table) if task in found]
     if len(counting) > 1:
         each = zip(*map(found.get, counting), strict=True)
         found[MEAN] = [mean_of(of, study.compare.confidence) for of in each]
-        runs, patients = results.runs, sum(drawn[task].n_patients for task in counting)
-        rows += _rows(study, MEAN, runs[runs["task"].isin(counting)], weights, found[MEAN], patients)
+        runs = results.runs[results.runs["task"].isin(counting)]
+        about = {"task": MEAN, "n_patients": sum(drawn[task].n_patients for task in counting)}
+        rows += [about | row for row in _rows(study, runs, weights, found[MEAN])]
         table = _ranking(study, rows)
     tasks = [_task_row(study, task, table, weights, found[task], [*counting, MEAN]) for task in found]
     return Ranked(table, TASKS.frame(tasks, study))
@@ -138,27 +140,26 @@ def _task_row(study: Study, task: str, table, weights: list[tuple], found: list,
     """What the shortcut classifier reaches, beside the weights that beat it most surely and beside side b."""
     some = table[table["task"] == task]
     best = some.sort_values(["p_shortcut_holm", "over_shortcut"], ascending=[True, False]).iloc[0]
-    base = [
-        mean for (source, _), mean in zip(weights, found, strict=False) if source == study.compare.headline[1]
-    ]
-    row = best.reindex(
-        ["task", "source", "backbone", "auc", *_OVER, "p_shortcut_holm", "n_patients", "diverged"]
-    )
-    row = {**row, "counts": "yes" if task in counting else "no", "source_b": study.compare.headline[1]}
+    side_b = study.compare.headline[1]
+    base = [mean for (source, _), mean in zip(weights, found[:-1], strict=True) if source == side_b]
+    row = {**best, "counts": "yes" if task in counting else "no", "source_b": side_b}
     row |= estimate_columns(study, found[-1], _SHORTCUT)
     if base:
         row |= estimate_columns(study, found[-1] - stacked(base).mean_of_runs(), _UNDER)
     return row
 
 
-def counting_tasks(study: Study, table: pd.DataFrame) -> list[str]:
+def counting_tasks(study: Study, table: pd.DataFrame | None = None) -> list[str]:
     """The tasks of which means over tasks are taken, as `compare.tasks_that_count` asks.
 
     Args:
-        table: `RANKING`, of every task.
+        table: `RANKING`, of every task; None: that which 05_auc wrote.
+    Raises:
+        UserError: it is asked for and missing.
     """
     if study.compare.tasks_that_count == "all":
         return study.compared_tasks
+    table = RANKING.read(study) if table is None else table
     alpha = 1 - study.compare.confidence
     beats = (table["p_shortcut_holm"] < alpha) & (table["over_shortcut"] > 0) & (table["ci_low"] > 0.5)
     return [task for task in study.compared_tasks if task in set(table["task"][beats])]
@@ -173,14 +174,7 @@ def _shortcut(study: Study, results: Results, task: str) -> Estimate:
     return bootstrap_mean_auc(sides, **patients_drawn(study, task))[SHORTCUT]
 
 
-def _rows(
-    study: Study,
-    task: str,
-    runs: pd.DataFrame,
-    weights: list[tuple],
-    found: list[Estimate],
-    patients: int,
-) -> list[dict]:
+def _rows(study: Study, runs: pd.DataFrame, weights: list[tuple], found: list[Estimate]) -> list[dict]:
     """A row per weights, the best first; found: of each weights, then of the shortcut classifier."""
     *means, shortcut = found
     p_best = stacked(means).p_best()
@@ -192,10 +186,10 @@ def _rows(
         behind = p_best[one] < 1 - study.compare.confidence
         lost = diverged(runs.query("source == @source and backbone == @backbone"))
         word = FIRST if place == 1 else BEHIND if behind else TOGETHER
-        row = {"task": task, "n_patients": patients, "place": place, "source": source, "backbone": backbone}
+        row = {"place": place, "source": source, "backbone": backbone, "p_best": p_best[one]}
         row |= estimate_columns(study, mean, _AUC)
         row |= estimate_columns(study, mean - first, _DELTA) if place > 1 else {}
-        row |= estimate_columns(study, over, _OVER) | {"p_shortcut": over.p_value(), "p_best": p_best[one]}
+        row |= estimate_columns(study, over, _OVER) | {"p_shortcut": over.p_value()}
         rows.append(row | {"verdict": unless_diverged(word, lost), "diverged": lost})
     return rows
 
@@ -215,30 +209,25 @@ def weights_title(study: Study, row: dict) -> str:
 
 def start_figure(study: Study, table: pd.DataFrame) -> Figure:
     """By how much each weights' AUC is below the first's; the shortcut classifier as a square."""
-    rows = answer_of(study, table).fillna(dict.fromkeys(_DELTA, 0)).to_dict("records")
-    colours = style.source_colours(study)
-    marks = [
-        {
-            "row": weights_title(study, row),
-            **dict(zip(("value", "ci_low", "ci_high"), (row[name] for name in _DELTA), strict=True)),
-            "colour": colours[row["source"]],
-            "filled": row["verdict"] in (FIRST, TOGETHER),
-            "marker": "o",
-        }
-        for row in rows
-    ]
-    first = dict(zip(("value", "ci_low", "ci_high"), (-rows[0][name] for name in _OVER), strict=True))
-    marks.append({"row": SHORTCUT, **first, "colour": style.UNDECIDED, "filled": True, "marker": "s"})
-    marks = pd.DataFrame(marks).assign(panel=task_title(study, rows[0]["task"]))
+    rows, ends = answer_of(study, table), ["value", "ci_low", "ci_high"]
+    first = rows.iloc[0]
+    marks = rows[["source"]].assign(
+        row=[weights_title(study, row) for row in rows.to_dict("records")],
+        colour=rows["source"].map(style.source_colours(study)),
+        filled=rows["verdict"] != BEHIND,
+        marker="o",
+    )
+    marks[ends] = rows[list(_DELTA)].fillna(0).to_numpy()
+    blind = {"row": SHORTCUT, "colour": style.UNDECIDED, "filled": True, "marker": "s"}
+    blind |= dict(zip(ends, -first[list(_OVER)], strict=True))
+    marks = pd.concat([marks, pd.DataFrame([blind])]).assign(panel=task_title(study, first["task"]))
     figure, (panel,) = style.intervals(study, marks, "AUC minus that of the first")
     panel.axvline(0, color="0.25", lw=1, zorder=1)
-    for y, auc in enumerate([*(row["auc"] for row in rows), rows[0]["auc"] - rows[0]["over_shortcut"]]):
+    for y, auc in enumerate([*rows["auc"], first["auc"] - first["over_shortcut"]]):
         style.write_beside(panel, y, f"AUC {auc:.3f}")
-    regime = TRAIN[rows[0]["regime"]]
-    figure.suptitle(
-        f"Weights by {regime}: difference to the first and {study.compare.confidence:.0%} interval\n"
-        "(hollow: behind the first; the others cannot be told apart from it)"
-    )
+    interval = f"difference to the first and {study.compare.confidence:.0%} interval"
+    said = "(hollow: behind the first; the others cannot be told apart from it)"
+    figure.suptitle(f"Weights by {TRAIN[first['regime']]}: {interval}\n{said}")
     return figure
 
 
@@ -246,10 +235,9 @@ def start_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The first, who cannot be told apart from it, and whether any weights beat the shortcut classifier."""
     rows = answer_of(study, table)
     first, alpha = rows.iloc[0].to_dict(), 1 - study.compare.confidence
-    together = rows[rows["verdict"] == TOGETHER].to_dict("records")
-    names = "; ".join(weights_title(study, row) for row in together[:5])
-    more = f" and {len(together) - 5} more" if len(together) > 5 else ""
-    word = f"cannot be told apart from it: {names}{more}" if together else "all others are behind it"
+    together = rows[1:][rows["verdict"][1:] != BEHIND].to_dict("records")  # runs of some may have diverged
+    names = listed([weights_title(study, row) for row in together], between="; ")
+    word = f"cannot be told apart from it: {names}" if together else "all others are behind it"
     beating = rows[(rows["p_shortcut_holm"] < alpha) & (rows["over_shortcut"] > 0)]
     share = f"of {len(rows)} weights {len(beating)} beat it" if len(beating) else NONE_BEATS
     where = task_title(study, first["task"])

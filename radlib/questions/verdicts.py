@@ -13,7 +13,7 @@ With c = `compare.confidence` and m = `compare.equivalence`:
 read with p-values after Holm's correction, of both kinds, because every task is another chance to be wrong.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import pandas as pd
 
@@ -102,6 +102,15 @@ def diverged(*sides: pd.DataFrame) -> str | None:
         if fault in runs and runs[fault].any()
     ]
     return ", ".join(said) or None
+
+
+def averaged(tasks: Iterable[str], counting: Collection[str] | None) -> list[str]:
+    """The tasks of which the mean over tasks is taken.
+
+    Args:
+        counting: those that count (`radlib.questions.start`); None: all do.
+    """
+    return [task for task in tasks if counting is None or task in counting]
 
 
 def patients_drawn(study: Study, task: str) -> dict[str, int]:

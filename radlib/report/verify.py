@@ -89,8 +89,7 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
 
 def _auc(study: Study) -> None:
     results, regimes = load_results(study), load_regimes(study)
-    asked = study.compare.tasks_that_count != "all"
-    counting = counting_tasks(study, RANKING.read(study) if asked else RANKING.frame())
+    counting = counting_tasks(study)
     found = auc.compare_sources(study, results, regimes, counting)
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
@@ -108,10 +107,11 @@ def _dice(study: Study) -> None:
 def _beyond(study: Study) -> None:
     results = load_results(study)
     drawn = ranking.draw_tasks(study, results)
-    RANKS.write(study, ranking.rank_table(study, drawn))
-    IMPROVEMENT.write(study, improvement_table(study, drawn))
+    counting = counting_tasks(study)
+    RANKS.write(study, ranking.rank_table(study, drawn, counting))
+    IMPROVEMENT.write(study, improvement_table(study, drawn, counting))
     measured = calibration.measure(study, results)
-    CALIBRATION.write(study, calibration.calibration_table(study, measured))
+    CALIBRATION.write(study, calibration.calibration_table(study, measured, counting))
 
 
 def _validity(study: Study) -> None:
@@ -231,7 +231,7 @@ def _written(report: Path) -> dict[str, str]:
 
 def _said(report: Path, retrain: bool, found: list[Verdict], reasons: list[str]) -> str:
     how = "from nothing, in a clone" if retrain else "from the predictions it keeps"
-    rows = pd.DataFrame([(v.table, v.verdict, v.detail) for v in found], columns=["table", "verdict", ""])
+    rows = pd.DataFrame(found).rename(columns={"detail": ""})
     lines = [f"reports/{report.name}, computed again {how}\n", aligned(rows, right=()), ""]
     if any(v.verdict in (WITHIN, DIFFERENT) for v in found):
         lines += [_TOLERATED[retrain], ""]

@@ -24,6 +24,7 @@ import pandas as pd
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
 from radlib.questions.verdicts import (
+    averaged,
     corrected,
     difference_columns,
     diverged,
@@ -150,8 +151,8 @@ def compare_sources(
     table = corrected(table, _FAMILY, {"p_value": "p_holm", "p_tost": "p_tost_holm"})
     table["verdict"] = verdicts(study, table, "p_value", "p_tost")
     table["verdict_holm"] = verdicts(study, table, "p_holm", "p_tost_holm")
-    averaged = table if counting is None else table[table["task"].isin(counting)]
-    families = averaged.groupby(_FAMILY, sort=False).groups.values()
+    families = table[table["task"].isin(averaged(table["task"], counting))]
+    families = families.groupby(_FAMILY, sort=False).groups.values()
     means = [_overall_row(study, [compared[i] for i in rows]) for rows in families]
     overall = pd.DataFrame(means, columns=[*OVERALL.names, "diverged"])
     overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
+from radlib.questions.verdicts import averaged, diverged, estimate_columns, patients_drawn
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
 from radlib.show.style import of_pair
@@ -60,13 +60,12 @@ def next_study(study: Study, results: Results, counting: Collection[str] | None 
         sides = {task: both for task, both in sides.items() if len(both[0])}
         found = {task: _measured(study, results, task, both) for task, both in sides.items()}
         found = {task: one for task, one in found.items() if one}
-        averaged = [task for task in sides if counting is None or task in counting]
-        if len(averaged) > 1 and set(averaged) <= set(found):
-            counts, variances = zip(*map(found.get, averaged), strict=True)
-            mean, tasks = mean_of(variances, options.confidence), len(averaged)
-            of_mean = replace(mean, value=mean.value / tasks, replicates=mean.replicates / tasks)
-            found[MEAN] = sum(counts), of_mean
-            sides[MEAN] = [runs for task in averaged for runs in sides[task]]
+        tasks = averaged(sides, counting)
+        if len(tasks) > 1 and set(tasks) <= set(found):
+            counts, variances = zip(*map(found.get, tasks), strict=True)
+            mean, n = mean_of(variances, options.confidence), len(tasks)
+            found[MEAN] = sum(counts), replace(mean, value=mean.value / n, replicates=mean.replicates / n)
+            sides[MEAN] = [runs for task in tasks for runs in sides[task]]
         for task, (patients, variance) in found.items():
             needed = patients_needed(patients, variance, options.equivalence, POWER, options.confidence)
             row = {"task": task, "source_a": pair[0], "source_b": pair[1], "n_patients": patients}

@@ -43,7 +43,7 @@ from radlib.study.titles import (
     source_title,
     task_title,
 )
-from radlib.training.results import SETTING, Results, headline_runs, paired_runs
+from radlib.training.results import RUN, SETTING, Results, headline_runs, paired_runs
 
 BAND_RESAMPLES = 500
 THAT_COUNT = "a task counts where some network is shown to beat the shortcut classifier and an AUC of 0.5"
@@ -97,12 +97,9 @@ def auc_of_sources(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 def setting_deltas(study: Study, results: Results) -> pd.DataFrame:
     """Columns task, backbone, train, lr, delta: headline difference, mean over folds and seeds."""
-    tables = []
-    for task in results.tasks:
-        a, b = paired_runs(results.of_task(task), study.compare.headline)
-        delta = a[SETTING].assign(task=task, delta=a["test_auc"] - b["test_auc"])
-        tables.append(delta.groupby(["task", *SETTING], as_index=False)["delta"].mean())
-    return pd.concat(tables, ignore_index=True)
+    a, b = paired_runs(results.runs, study.compare.headline, ["task", *RUN])
+    deltas = a.assign(delta=a["test_auc"] - b["test_auc"])
+    return deltas.groupby(["task", *SETTING], as_index=False)["delta"].mean()
 
 
 def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dict[str, Estimate]]:
@@ -129,10 +126,8 @@ def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
     colours = style.source_colours(study)
     for panel, curves in zip(panels, bands.values(), strict=True):
         for source, band in curves.items():
-            rates = np.linspace(0, 1, len(band.value))
-            ends = band.interval(study.compare.confidence)
-            panel.fill_between(rates, *ends, color=colours[source], alpha=0.15, lw=0)
-            panel.plot(rates, band.value, color=colours[source], lw=1.6)
+            rates, ends = np.linspace(0, 1, len(band.value)), band.interval(study.compare.confidence)
+            style.banded(panel, rates, band.value, *ends, color=colours[source], lw=1.6)
     shown = {source for curves in bands.values() for source in curves}
     style.legend_above(figure, style.source_handles(study, shown, lw=2))
     return figure
@@ -184,8 +179,7 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
     )
     panel.set(xlabel="", ylabel="")
     panel.tick_params(length=0, labelsize=7, labelrotation=0)
-    title = f"Difference in AUC, {pair_title(study, study.compare.headline)}, by setting"
-    figure.suptitle(title)
+    figure.suptitle(f"Difference in AUC, {pair_title(study, study.compare.headline)}, by setting")
     style.mark_simulated(figure, study)
     return figure
 

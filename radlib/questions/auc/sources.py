@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import difference_columns, diverged, patients_drawn, verdicts
+from radlib.questions.verdicts import averaged, difference_columns, diverged, patients_drawn, verdicts
 from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
-from radlib.show.table import MEAN, Column, Table, number
+from radlib.show.table import MEAN, Column, Table
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import PATIENTS, Estimate, mean_of, stacked
 from radlib.stats.pretrainings import SOURCES as SOURCES_TOO
@@ -97,7 +97,7 @@ def compare_pretrainings(
                 continue
             cells = {task: _cells(study, results, task, pair, networks, known) for task in results.tasks}
             cells = {task: one for task, one in cells.items() if one is not None}
-            some = [one for task, one in cells.items() if counting is None or task in counting]
+            some = [cells[task] for task in averaged(cells, counting)]
             if some and all(one.labels.equals(some[0].labels) for one in some):
                 found = mean_of([one.found for one in some], study.compare.confidence)
                 cells[MEAN] = _Cells(found, some[0].labels, pd.concat([one.runs for one in some]))
@@ -203,19 +203,16 @@ def variance_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
     """What the headline's difference varies by, and what it would take to halve it; for readers."""
     rows = mean_rows(study, pretrained)
     row = rows[rows["networks"] != SAMPLE].iloc[-1]
-    drawn = "pretrainings" if study.claims_a_probe else "pretrainings and trainings"
-    parts = {
-        "test patients": (row["sd_patients"], "four times as many test patients"),
-        drawn: (row["sd_pretraining"], "four times as many pretrainings"),
-        "networks": (row["sd_networks"], "four times as many networks"),
+    named = {"sd_patients": "test patients", "sd_pretraining": "pretrainings", "sd_networks": "networks"}
+    drawn = {} if study.claims_a_probe else {"pretrainings": "pretrainings and trainings"}
+    sd = row[list(named)].rename(named).astype(float)
+    sd = sd[sd > 0]
+    table = {
+        "standard error": sd.map("{:.4f}".format),
+        "share of the variance": (sd**2 / (sd**2).sum()).map("{:.0%}".format),
+        "halved by": "four times as many " + sd.index.to_series(),
     }
-    known = {part: (sd, cure) for part, (sd, cure) in parts.items() if sd > 0}
-    total = sum(sd**2 for sd, _ in known.values())
-    table = pd.DataFrame(
-        [(part, number(sd, ".4f"), f"{sd**2 / total:.0%}", cure) for part, (sd, cure) in known.items()],
-        columns=["varies by", "standard error", "share of the variance", "halved by"],
-    )
-    return table.set_index("varies by")
+    return pd.DataFrame(table).rename(index=drawn).rename_axis("varies by")
 
 
 def sources_forest(study: Study, table: pd.DataFrame) -> Figure:

@@ -18,7 +18,6 @@ from radlib.show.style import COLOURS, intervals, legend_above
 from radlib.show.table import COUNT, Column, Table, interval_columns
 from radlib.stats.rivals import METHODS
 from radlib.study import Study
-from radlib.study.questions import Cell
 
 THESE, ANY, ANY_SOURCE = "these trainings", "any training", "any pretraining"
 SPEAKS_OF = {ANY: "both_levels", ANY_SOURCE: "sources"}  # all other methods: of these trainings
@@ -71,22 +70,17 @@ def coverage_table(study: Study, found: pd.DataFrame) -> pd.DataFrame:
         cell = study.validity.cells[place]
         anything = ANY_SOURCE if cell.pretraining_sd else ANY
         truths = {THESE: group["these"]} | ({anything: delta} if cell.varies else {})
-        about = {"true_delta": delta, "method": method} | _about(cell)
+        patients = {"positive": cell.patients[0], "negative": sum(cell.patients[1:])}
+        about = {"true_delta": delta, "method": method, **patients}
+        about |= cell.model_dump(exclude={"patients", "delta"})
         for truth, value in truths.items():
-            band = study.compare.confidence, TOLERANCE[truth]
-            rows.append(
-                about | {"truth": truth} | _row(group, value, truth != THESE or not cell.varies, band)
-            )
+            tests, band = truth != THESE or not cell.varies, (study.compare.confidence, TOLERANCE[truth])
+            rows.append(about | {"truth": truth} | _row(group, value, tests, band))
     table = VALIDITY.frame(rows, confidence=study.compare.confidence, resamples=study.validity.resamples)
     table["method"] = pd.Categorical(table["method"], list(METHODS))
     varies = ["training_sd", "pretraining_sd", "settings", "seeds", "pretrainings"]
     keys = ["measure", *varies, "folds", "level", "positive", "negative", "true_delta", "truth", "method"]
     return table.sort_values(keys, ignore_index=True).astype({"method": str})
-
-
-def _about(cell: Cell) -> dict:
-    patients = {"positive": cell.patients[0], "negative": sum(cell.patients[1:])}
-    return patients | cell.model_dump(exclude={"patients", "delta"})
 
 
 def _row(group: pd.DataFrame, truth: float | pd.Series, tests: bool, band: tuple[float, float]) -> dict:
@@ -136,10 +130,15 @@ def of_truth(table: pd.DataFrame, truth: str) -> pd.DataFrame:
     return table[own & table["method"].isin(["reported", SPEAKS_OF[truth]])]
 
 
-def coverage_figure(study: Study, table: pd.DataFrame, truth: str = THESE) -> Figure:
-    """A panel per method, a line per kind of study with a difference; around coverage Wilson's interval."""
+def coverage_figure(study: Study, table: pd.DataFrame, truth: str = THESE) -> Figure | None:
+    """A panel per method, a line per kind of study with a difference; around coverage Wilson's interval.
+
+    None where no cell of `validity.cells` asks for this truth.
+    """
     rows = of_truth(table, truth)
     rows = rows[(rows["true_delta"] != 0) & ~rows["method"].isin(NOT_DRAWN)]
+    if rows.empty:
+        return None
     marks = rows.assign(
         panel=[fill(METHODS[method], 34) for method in rows["method"]],
         row=[cell_title(row) for _, row in rows.iterrows()],
