@@ -75,19 +75,15 @@ def _unpacked(path: Path, key: str) -> np.ndarray:
     An archive is compressed as one stream: a row cannot be had without all that comes before it, and the
     largest archives are larger than memory.
     """
-    with explained(OSError, f"cannot read {path}", "put a whole copy in its place"):
-        modified = path.stat().st_mtime_ns
-    with _unpacking:
-        return _unpack(path, key, modified)
+    what = f"{path} cannot be unpacked into {tempfile.gettempdir()}"
+    with _unpacking, explained(_BROKEN, what, "download it again, or make room there"):
+        return _unpack(path, key, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=3)
 def _unpack(path: Path, key: str, modified: int) -> np.ndarray:
     """`modified` makes a replaced file a new one."""
-    with (
-        _readable(f"{path} is no readable .npz file"),
-        tempfile.TemporaryDirectory(prefix="radlib-") as folder,
-    ):
+    with tempfile.TemporaryDirectory(prefix="radlib-") as folder:
         return open_array(Path(zipfile.ZipFile(path).extract(f"{key}.npy", folder)))
 
 

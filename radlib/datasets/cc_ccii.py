@@ -19,4 +19,4 @@ def read(path: Path) -> list[Record]:
     """One record per slice of the authors' three lists in `folds/`; `imgpath` starts from `images/`."""
     found = read_list(path, _LISTS, ["imgpath", "pid", "label"], filled=["pid"])
     files = below(path / "images", found.names, found.where)
-    return found.records(files, found.rows["label"], _CLASSES, found.rows["pid"])
+    return found.records(files, _CLASSES, found.rows["pid"])

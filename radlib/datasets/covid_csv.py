@@ -25,4 +25,4 @@ def read(path: Path, *, patient: str = r"^(.+)-\d+_") -> list[Record]:
     found = read_list(path, _LISTS, ["filename", "label"])
     files = below(path, found.names, found.where)
     patients = [patient_in(name, pattern) for name in found.names]
-    return found.records(files, found.rows["label"], _CLASSES, patients)
+    return found.records(files, _CLASSES, patients)

@@ -106,21 +106,15 @@ class Listing:
     def records(
         self,
         images: Sequence[FileRef | PixelsRef],
-        labels: Iterable[str],
         classes: dict[str, str],
         patients: Iterable[str | None],
     ) -> list[Record]:
-        """A record per row; UserError for a label that `classes` lacks."""
-        return [
-            Record(
-                name,
-                patient,
-                class_of(label, classes, f"{self.where}: image {name}"),
-                image,
-                parts=self.parts[name],
-            )
-            for name, image, label, patient in zip(self.names, images, labels, patients, strict=True)
-        ]
+        """A record per row; UserError for a `label` that `classes` lacks."""
+        records = []
+        for name, image, label, patient in zip(self.names, images, self.rows["label"], patients, strict=True):
+            class_name = class_of(label, classes, f"{self.where}: image {name}")
+            records.append(Record(name, patient, class_name, image, parts=self.parts[name]))
+        return records
 
 
 def read_list(
