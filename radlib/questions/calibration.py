@@ -40,12 +40,7 @@ CALIBRATION = Table(
     "figure, task and source, or pair of sources",
     [
         TASK,
-        Column(
-            "figure",
-            "Brier score, expected calibration error or balanced accuracy",
-            "figure",
-            names=FIGURE_TITLES,
-        ),
+        Column("figure", "Brier score, calibration error, balanced accuracy", "figure", names=FIGURE_TITLES),
         Column("source", "the source", "source", source_title),
         Column("against", "the source whose figure is subtracted, if any", "minus", source_title),
         *interval_columns(_VALUE, "the figure, or its difference", "value", ".3f"),
