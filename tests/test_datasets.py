@@ -578,7 +578,7 @@ def test_labels_that_are_neither_class_must_be_ignored_by_name(small_study, tmp_
         choose_records(with_task(small_study), "breast_us")
     chosen = choose_records(with_task(small_study, options={"ignore": ["normal"]}), "breast_us")
     assert [r.image_id for r in chosen.records] == ["benign/1.png", "malignant/2.png"]
-    assert chosen.dropped == [("normal/3.png", "class 'normal' is ignored")]
+    assert chosen.dropped == {"normal/3.png": "class 'normal' is ignored"}
     with pytest.raises(UserError, match="'ignore' names 'Normal', which is no class; found: 'benign', 'mali"):
         choose_records(with_task(small_study, options={"ignore": ["Normal"]}), "breast_us")
     with pytest.raises(UserError, match="no image of class 'cyst'"):
