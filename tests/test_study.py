@@ -123,6 +123,10 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
         ),
         ({"compare.headline": ["random", "random"]}, "a pair sets random against itself"),
         (
+            {"corpora.radiology.backbones": ["resnet50"], "corpora.photographs.backbones": ["densenet121"]},
+            "radiology and photographs, have no setting of 'grid_mean' (compare.claim_by) in common",
+        ),
+        (
             {"transfer.settings": [{"train": "all", "lr": 1}, {"train": "all", "lr": 1.0}]},
             "'transfer': settings hold 'all, lr 1' twice",
         ),

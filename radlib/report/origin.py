@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 
 from radlib.errors import explained, listed
 from radlib.study import Study
@@ -113,20 +114,16 @@ def _parameters(report: Path, root: Path) -> list[str]:
     now = root / "studies" / f"{report.name}.yaml"
     if not now.is_file():
         now = root / "params.yaml"
-    is_now = _flat(read_params(now)) if now.is_file() else {}
-    if is_now.get("name") != report.name:
+    here = read_params(now) if now.is_file() else {}
+    if here.get("name") != report.name:
         return []
-    unlike = _unlike(_flat(read_params(report / "params.yaml")), is_now, "not set")
+    # Dotted key -> value.
+    (was,), (is_now,) = (
+        pd.json_normalize(params).to_dict("records") for params in (read_params(report / "params.yaml"), here)
+    )
+    unlike = _unlike(was, is_now, "not set")
     said = [f"{key} is {a} in the report, {b} in {now.relative_to(root)}" for key, a, b in unlike]
     return [f"parameters: {listed(said, most=8, between='; ')}"] if said else []
-
-
-def _flat(params: dict, above: str = "") -> dict[str, Any]:
-    """Dotted key -> value."""
-    flat: dict[str, Any] = {}
-    for key, value in params.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
-    return flat
 
 
 def _code(recorded: dict, root: Path) -> list[str]:

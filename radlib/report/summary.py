@@ -80,11 +80,10 @@ def _of_headline(study: Study, pretrained: pd.DataFrame, titles: dict[str, str])
         difference_mark(study, row | {"row": titles[row["task"]]}) for row in of_tasks.to_dict("records")
     ]
     for row in mean_rows(study, pretrained).to_dict("records"):
-        if row["networks"] != SAMPLE:
-            marker, name = (
-                ("D", row["networks"]) if row["networks"] == FIXED else ("o", f"{row['networks']}, {MEAN}")
-            )
-            marks.append(difference_mark(study, row | {"row": name}, marker) | {"begins": marker == "D"})
+        if row["networks"] == FIXED:
+            marks.append(difference_mark(study, row | {"row": FIXED}, "D") | {"begins": True})
+        elif row["networks"] != SAMPLE:
+            marks.append(difference_mark(study, row | {"row": f"{row['networks']}, {MEAN}"}))
     return marks
 
 

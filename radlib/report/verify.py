@@ -231,7 +231,7 @@ def _written(report: Path) -> dict[str, str]:
 
 def _said(report: Path, retrain: bool, found: list[Verdict], reasons: list[str]) -> str:
     how = "from nothing, in a clone" if retrain else "from the predictions it keeps"
-    rows = pd.DataFrame([(v.table, v.verdict, v.detail) for v in found], columns=["table", "verdict", ""])
+    rows = pd.DataFrame(found).rename(columns={"detail": ""})
     lines = [f"reports/{report.name}, computed again {how}\n", aligned(rows, right=()), ""]
     if any(v.verdict in (WITHIN, DIFFERENT) for v in found):
         lines += [_TOLERATED[retrain], ""]

@@ -39,12 +39,28 @@ def check_sections(study: Study) -> None:
                         f"{where}.{name} is a variant of {item.variant_of}, so its '{key}' must be the same"
                     )
     _check_confounds(study)
+    _check_claim(study)
     check_places(study)
     ranked = any(setting.train == study.compare.rank_by for setting in study.transfer.settings)
     if study.compare.tasks_that_count == "above_shortcut" and not ranked:
         raise ValueError(
             f"compare.tasks_that_count asks which tasks are learnt by '{study.compare.rank_by}' "
             "(compare.rank_by), which is no setting of transfer; name one that is"
+        )
+
+
+def _check_claim(study: Study) -> None:
+    """The sources of the headline have what the claim is of in common, on some task."""
+    claim, pair = study.compare.claim_by, study.compare.headline
+    asked = study.transfer.averaged if claim == "grid_mean" else (claim,)
+    shared = set.intersection(*(set(study.backbones_of(source)) for source in pair))
+    used = [s for s in study.transfer.settings if shared & set(s.backbones or study.backbones)]
+    regimes = {setting.train for setting in used} & set(asked)
+    tasks = [study.tasks[name].train for name in study.compared_tasks]
+    if not any(regimes if only is None else regimes & set(only) for only in tasks):
+        raise ValueError(
+            f"the sources of compare.headline, {pair[0]} and {pair[1]}, have no setting of '{claim}' "
+            "(compare.claim_by) in common; choose another pair, or another claim"
         )
 
 
