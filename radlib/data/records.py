@@ -42,10 +42,10 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The records, sorted by image_id; (image_id, reason) of the others; how many max_images left out."""
+    """The records, sorted by image_id; image_id -> reason of the others; how many max_images left out."""
 
     records: list[Record]
-    dropped: list[tuple[str, str]]
+    dropped: dict[str, str]
     not_drawn: int
 
 
@@ -117,14 +117,11 @@ def choose_from(study: Study, dataset: str, records: list[Record]) -> Chosen:
     twice = [name for name, count in Counter(r.image_id for r in records).items() if count > 1]
     if twice:
         raise UserError(f"dataset '{dataset}': image {twice[0]} is listed twice; keep one of them")
-    reasons = (
-        (r.image_id, r.drop or (f"class '{r.class_name}' is ignored" if r.class_name in ignore else ""))
-        for r in records
-    )
-    dropped = sorted((name, why) for name, why in reasons if why)
-    left_out = {name for name, _ in dropped}
-    records = sorted((r for r in records if r.image_id not in left_out), key=lambda r: r.image_id)
-    _check_classes(config, dataset, records, [reason for _, reason in dropped])
+    records = sorted(records, key=lambda r: r.image_id)
+    dropped = {r.image_id: f"class '{r.class_name}' is ignored" for r in records if r.class_name in ignore}
+    dropped |= {r.image_id: r.drop for r in records if r.drop}
+    records = [r for r in records if r.image_id not in dropped]
+    _check_classes(config, dataset, records, Counter(dropped.values()))
     try:
         records = patients.checked(records, config.options.get(patients.OPTION))
     except UserError as exc:
@@ -173,7 +170,7 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _check_classes(config: Corpus | Task, dataset: str, records: list[Record], dropped: list[str]) -> None:
+def _check_classes(config: Corpus | Task, dataset: str, records: list[Record], dropped: Counter[str]) -> None:
     found = {r.class_name for r in records}
     if isinstance(config, Corpus):
         if len(found) < 2:
@@ -193,7 +190,7 @@ def _check_classes(config: Corpus | Task, dataset: str, records: list[Record], d
         raise UserError(
             f"dataset '{dataset}': no image of class '{name}' at {config.path}; found: "
             f"{', '.join(sorted(found)) or 'none'}; correct negative, positive or option 'labels'"
-            + "".join(f"; {count} left out: {reason}" for reason, count in sorted(Counter(dropped).items()))
+            + "".join(f"; {count} left out: {reason}" for reason, count in sorted(dropped.items()))
         )
 
 
