@@ -120,10 +120,10 @@ def write_files(folder: Path, images: int) -> None:
 
 # The steps --------------------------------------------------------------------------------------------------
 def study_in(folder: Path) -> Study:
-    """The published study with one corpus, below `folder`."""
+    """The published study with one corpus, below `folder`, and without tasks whose images it might hold."""
     study = load_study(path=Path("studies/paper.yaml"))
     corpus = study.corpora["radimagenet_here"].model_copy(update={"size": SIDE, "path": "raw"})
-    return study.model_copy(update={"root": folder, "corpora": {CORPUS: corpus}})
+    return study.model_copy(update={"root": folder, "corpora": {CORPUS: corpus}, "tasks": {}})
 
 
 def prepare_corpus(steps: Steps, study: Study) -> None:

@@ -161,6 +161,10 @@ def test_figures_show_what_the_tables_hold(planted):
         .merge(results.runs[["run", "source"]], on="run")
     )
     assert labels == [f"Dice {best[best['source'] == s]['dice'].mean():.2f}" for s in study.sources]
+    others = replace(located, runs={TASK: results.runs[results.runs["source"] == "random"]})
+    assert overlays(study, others, TASK, open_packed(study.dataset_dir(TASK))) is None, (
+        "no maps of the headline"
+    )
     plt.close("all")
 
 

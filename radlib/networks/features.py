@@ -7,7 +7,6 @@ and seed shares them. Augmentation is a fixed number of stored views: view 0 is 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +30,8 @@ from radlib.store import atomic_path
 
 BATCH = 64
 NOTHING = np.zeros(0, dtype=int)
-LIBRARIES = ("torch", "timm", "segmentation-models-pytorch", "scikit-learn", "scipy", "numpy")
+_LIBRARIES = ("torch", "timm", "segmentation-models-pytorch", "scikit-learn", "scipy", "numpy")
+VERSIONS = tuple(f"{name} {version(name)}" for name in _LIBRARIES)
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,7 @@ def features_of(
 
 def computed_by() -> tuple[str, ...]:
     """What decides a network's numbers beside code, data and parameters."""
-    return compute.precision(), compute.device().type, *_versions()
-
-
-@cache
-def _versions() -> list[str]:
-    return [f"{name} {version(name)}" for name in LIBRARIES]
+    return compute.precision(), compute.device().type, *VERSIONS
 
 
 def count_views(kind: str, views: int) -> int:

@@ -26,6 +26,14 @@ from radlib.study import Study
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
 BETTER_BY_LITTLE, WORSE_BY_LITTLE = "better, by less than matters", "worse, by less than matters"
+CLAIMS = {
+    BETTER: "AUC was higher with {a} than with {b} by {size}",
+    WORSE: "AUC was lower with {a} than with {b} by {size}",
+    BETTER_BY_LITTLE: "AUC was higher with {a} than with {b}, but by less than matters: {size}",
+    WORSE_BY_LITTLE: "AUC was lower with {a} than with {b}, but by less than matters: {size}",
+    EQUIVALENT: "AUC was equivalent with {a} and with {b}: difference {size}",
+    UNDECIDED: "No difference in AUC was shown between {a} and {b}, nor that they are equivalent: {size}",
+}
 
 
 def verdict(delta: float, p_difference: float, p_equivalence: float, confidence: float) -> str:

@@ -7,12 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from radlib.errors import UserError
 from radlib.show.findings import NO_VERDICT
 from radlib.study import Study
 from radlib.study.titles import source_title
@@ -32,14 +32,9 @@ plt.rcParams.update(
 
 
 def source_colours(study: Study) -> dict[str, str]:
-    """A fixed colour per source, by its place in `study.sources`.
-
-    Raises:
-        UserError: more sources than colours that can be told apart.
-    """
-    if len(study.sources) > len(COLOURS):
-        raise UserError(f"{len(study.sources)} sources cannot be told apart by colour; keep {len(COLOURS)}")
-    return dict(zip(study.sources, COLOURS, strict=False))
+    """A fixed colour per source, by its place in `study.sources`; beyond `COLOURS`, hard to tell apart."""
+    more = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, max(0, len(study.sources) - len(COLOURS))))
+    return dict(zip(study.sources, [*COLOURS, *map(to_hex, more)], strict=False))
 
 
 def source_handles(study: Study, shown: Sequence[str], **line) -> list[Line2D]:

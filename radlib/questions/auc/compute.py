@@ -128,7 +128,7 @@ def compare_sources(
 
     Args:
         regimes: of `load_regimes`; each is an estimate by its name.
-        counting: the tasks of which means over tasks are taken (`radlib.questions.start`); None: all.
+        counting: as of `averaged`.
     Raises:
         UserError: too few patients or resamples for an interval; the headline pair has no runs in common.
     """
@@ -157,7 +157,7 @@ def compare_sources(
     overall = pd.DataFrame(means, columns=[*OVERALL.names, "diverged"])
     overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
     notes += too_few_resamples(study, table, _FAMILY)
-    return Comparison(table[AUC.names], overall[OVERALL.names], notes, compared)
+    return Comparison(table.reindex(columns=AUC.names), overall[OVERALL.names], notes, compared)
 
 
 @of_task
@@ -166,9 +166,6 @@ def _compared(study: Study, results: Results, task: str, sides, estimate: str, b
     tuned = estimate == "best_by_validation"
     a, b = (results.scores(task, runs) for runs in sides)
     found = bootstrap_pair(study, task, a, b, settings_by_fold(sides[0]) if both else None)
-    check = None
-    if task in results.two_class_tasks:  # of a macro-averaged AUC DeLong's components are no mean of
-        check = delong_difference(a, b, confidence=study.compare.confidence)
     row = {
         "task": task,
         "source_a": sides[0]["source"].iloc[0],
@@ -181,11 +178,11 @@ def _compared(study: Study, results: Results, task: str, sides, estimate: str, b
         "n_runs": len(sides[0]),
         "resamples": study.compare.resamples,
         "simulated": study.simulated,
-        "delong_ci_low": check.ci_low if check else np.nan,
-        "delong_ci_high": check.ci_high if check else np.nan,
-        "delong_p": check.p_value if check else np.nan,
         "diverged": diverged(*sides),
     }
+    if task in results.two_class_tasks:  # a macro-averaged AUC is no mean of DeLong's components
+        check = delong_difference(a, b, confidence=study.compare.confidence)
+        row |= {"delong_ci_low": check.ci_low, "delong_ci_high": check.ci_high, "delong_p": check.p_value}
     for side, runs in zip("ab", sides, strict=True):
         row[f"sd_{side}"] = np.nan if tuned else runs.groupby(SETTING)["test_auc"].mean().std(ddof=1)
         row[f"setting_{side}"] = _chosen(runs) if tuned else "all in common"
@@ -251,11 +248,5 @@ def what_is_resampled(results: Results, pair: tuple[str, str]) -> str:
 def bootstrap_pair(
     study: Study, task: str, a: list[FoldScores], b: list[FoldScores], settings: list[np.ndarray] | None
 ) -> Estimate:
-    """The difference of two sides of a task; resampled are patients and, given the runs' settings, trainings.
-
-    Args:
-        a, b: of every fold. settings: as `settings_by_fold` gives them, or None.
-    Raises:
-        ValueError: as `bootstrap_delta`.
-    """
+    """The difference of two sides of a task over other patients and, given `settings_by_fold`, trainings."""
     return bootstrap_delta(a, b, **patients_drawn(study, task), settings=settings)

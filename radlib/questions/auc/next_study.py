@@ -50,7 +50,7 @@ def next_study(study: Study, results: Results, counting: Collection[str] | None 
     A task of several classes, or with more than `MOST` tested patients, is left out; no mean is given then.
 
     Args:
-        counting: the tasks of which the mean over tasks is taken; None: all.
+        counting: as of `averaged`.
     Raises:
         UserError: too few patients or resamples for an interval.
     """

@@ -16,15 +16,7 @@ from radlib.progress import progress
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.sources import SOURCES_TOO
 from radlib.questions.patients import unit
-from radlib.questions.verdicts import (
-    BETTER,
-    BETTER_BY_LITTLE,
-    EQUIVALENT,
-    UNDECIDED,
-    WORSE,
-    WORSE_BY_LITTLE,
-    patients_drawn,
-)
+from radlib.questions.verdicts import BETTER, CLAIMS, WORSE, patients_drawn
 from radlib.show import style
 from radlib.show.findings import Finding, direction, finding_of, with_interval
 from radlib.show.table import DIFFERENCE, MEAN
@@ -46,16 +38,6 @@ from radlib.study.titles import (
 from radlib.training.results import RUN, SETTING, Results, headline_runs, paired_runs
 
 BAND_RESAMPLES = 500
-THAT_COUNT = "a task counts where some network is shown to beat the shortcut classifier and an AUC of 0.5"
-_CLAIMS = {
-    BETTER: "AUC was higher with {a} than with {b} by {size}",
-    WORSE: "AUC was lower with {a} than with {b} by {size}",
-    BETTER_BY_LITTLE: "AUC was higher with {a} than with {b}, but by less than matters: {size}",
-    WORSE_BY_LITTLE: "AUC was lower with {a} than with {b}, but by less than matters: {size}",
-    EQUIVALENT: "AUC was equivalent with {a} and with {b}: difference {size}",
-    UNDECIDED: "No difference in AUC was shown between {a} and {b}, nor that they are equivalent: {size}",
-}
-_NO_VERDICT = "{a} against {b}, {verdict}: difference in AUC {size}"
 
 
 def read_tables(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -140,11 +122,7 @@ def auc_forest(
     estimate: str = "grid_mean",
     counting: Collection[str] | None = None,
 ) -> Figure:
-    """Difference of every task with its interval, one panel per pair, the mean over tasks as a diamond.
-
-    Args:
-        counting: as of `compare_sources`.
-    """
+    """Difference of every task with its interval, one panel per pair, the mean over tasks as a diamond."""
     tasks = of_estimate(table, estimate)
     tasks = tasks.assign(row=[task_title(study, task, counting) for task in tasks["task"]])
     means = of_estimate(overall, estimate).assign(row=MEAN)
@@ -219,14 +197,16 @@ def headline_sentence(study: Study, claim: dict | None) -> str:
     """
     a, b = (source_title(study, source) for source in study.compare.headline)
     if claim is None:
-        return f"**No claim about {a} and {b}**: no task counts ({THAT_COUNT})."
+        why = "a task counts where some network is shown to beat the shortcut classifier and an AUC of 0.5"
+        return f"**No claim about {a} and {b}**: no task counts ({why})."
     value, low, high = (claim[name] for name in DIFFERENCE)
     verdict, form = claim["verdict"], "+.3f"
-    if verdict in (BETTER, WORSE, BETTER_BY_LITTLE, WORSE_BY_LITTLE):
+    if verdict.startswith((BETTER, WORSE)):
         form = ".3f"
         value, low, high = (value, low, high) if value > 0 else (-value, -high, -low)
     size = with_interval(Finding("", verdict, value, low, high, form), study.compare.confidence)
-    said = _CLAIMS.get(verdict, _NO_VERDICT).format(verdict=verdict, a=a, b=b, size=size)
+    said = CLAIMS.get(verdict, f"{{a}} against {{b}}, {verdict}: difference in AUC {{size}}")
+    said = said.format(a=a, b=b, size=size)
     scope = f"{MEAN.replace('tasks', counted(claim['n_tasks'], 'task'))}, {claim['n_patients']:,} tested"
     return f"**{said}**, {ESTIMATES[study.claimed]}, {scope} {unit(study)}."
 

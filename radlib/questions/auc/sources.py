@@ -68,14 +68,6 @@ class _Cells:
     labels: pd.DataFrame  # side, network, replicate
     runs: pd.DataFrame
 
-    def of(self, network: str | None) -> "_Cells":
-        """Those of one network; None: all."""
-        if network is None:
-            return self
-        own = (self.labels["network"] == network).to_numpy()
-        runs = self.runs[self.runs["backbone"] == network]
-        return _Cells(self.found.columns(np.flatnonzero(own)), self.labels[own], runs)
-
 
 def compare_pretrainings(
     study: Study, regimes: Mapping[str, Results], counting: Collection[str] | None = None
@@ -84,7 +76,7 @@ def compare_pretrainings(
 
     Args:
         regimes: name of the estimate -> the finished runs that it averages.
-        counting: the tasks of which the mean over tasks is taken; None: all.
+        counting: as of `averaged`.
     Raises:
         UserError: too few patients or resamples for an interval.
     """
@@ -143,22 +135,25 @@ def _cells(
 def _rows(study: Study, pair: tuple[str, str], task: str, cells: _Cells) -> list[dict]:
     """The mean over networks; of the mean over tasks every network, and networks as a sample, too."""
     names = list(dict.fromkeys(cells.labels["network"]))
-    asked = [(name, name, False) for name in names if task == MEAN or len(names) == 1]
+    asked = [(name, [name], False) for name in names if task == MEAN or len(names) == 1]
     if len(names) > 1:
-        asked += [(FIXED, None, False), *([(SAMPLE, None, True)] if task == MEAN else [])]
+        asked += [(FIXED, names, False), *([(SAMPLE, names, True)] if task == MEAN else [])]
     return [
-        {"task": task, "networks": title} | _row(study, pair, task, cells.of(name), sample)
-        for title, name, sample in asked
+        {"task": task, "networks": title} | _row(study, pair, task, cells, some, sample)
+        for title, some, sample in asked
     ]
 
 
 @of_task
-def _row(study: Study, pair: tuple[str, str], task: str, cells: _Cells, sample: bool) -> dict:
-    sides, networks = (cells.labels[name].to_numpy() for name in ("side", "network"))
-    seed = seed_of(study.seed, "pretrainings", *pair, task)
-    parts = components(cells.found, sides, networks)
-    found = over_pretrainings(parts, seed, sample)
-    fewest = cells.labels.groupby(["side", "network"]).size().groupby("side").min()
+def _row(
+    study: Study, pair: tuple[str, str], task: str, cells: _Cells, some: list[str], sample: bool
+) -> dict:
+    """Of some networks; sample: whether they are a sample of others."""
+    own = cells.labels["network"].isin(some).to_numpy()
+    labels, columns = cells.labels[own], cells.found.columns(np.flatnonzero(own))
+    parts = components(columns, labels["side"].to_numpy(), labels["network"].to_numpy())
+    found = over_pretrainings(parts, seed_of(study.seed, "pretrainings", *pair, task), sample)
+    fewest = labels.groupby(["side", "network"]).size().groupby("side").min()
     return {
         "n_networks": parts.networks,
         "pretrainings_a": fewest[0],
@@ -167,7 +162,7 @@ def _row(study: Study, pair: tuple[str, str], task: str, cells: _Cells, sample: 
         "sd_patients": parts.difference.replicates.std(),
         "sd_pretraining": np.sqrt(parts.among_pretrainings.own),
         "sd_networks": np.sqrt(parts.network),
-        "diverged": diverged(cells.runs),
+        "diverged": diverged(cells.runs[cells.runs["backbone"].isin(some)]),
     }
 
 
@@ -226,9 +221,6 @@ def regimes_forest(study: Study, table: pd.DataFrame, counting: Collection[str] 
     """Every regime and mean over settings: the mean over tasks and these networks.
 
     A regime that was run on one task alone, as costly ones are, says on which.
-
-    Args:
-        counting: as of `compare_pretrainings`.
     """
     rows = _by_regime(table)
     rows = rows[rows["networks"] != SAMPLE]

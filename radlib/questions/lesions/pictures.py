@@ -76,13 +76,16 @@ def chosen_cases(study: Study, found: Found, task: str) -> dict[str, str]:
     return {"best": ordered[-1], "median": ordered[len(ordered) // 2], "worst": ordered[0]}
 
 
-def overlays(study: Study, found: Found, task: str, packed: Packed) -> Figure:
+def overlays(study: Study, found: Found, task: str, packed: Packed) -> Figure | None:
     """What each source's runs say on average, with the outline of the lesion, for `chosen_cases`.
 
     Maps: their mean. U-Nets: the share of runs that mark a pixel. Real images are left out: what a publisher
-    gives out is not ours to print. Outline and map remain.
+    gives out is not ours to print. Outline and map remain. None where the headline has no runs with maps.
     """
-    runs, cases = headline_runs(study, found.runs[task]), chosen_cases(study, found, task)
+    runs = headline_runs(study, found.runs[task])
+    if not runs:
+        return None
+    cases = chosen_cases(study, found, task)
     size = (2.5 * len(runs) + 0.6, 2.6 * len(cases))
     figure, axes = plt.subplots(len(cases), len(runs), figsize=size, squeeze=False, layout="constrained")
     alpha = 0.55 if packed.meta["simulated"] else 1
