@@ -29,6 +29,15 @@ def explained(kinds: type[Exception] | tuple[type[Exception], ...], what: str, r
         raise UserError(f"{what} ({reason}); {remedy}") from exc
 
 
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Whatever is wrong, the sentence says first of what: `dataset 'breast_us': ...`."""
+    try:
+        yield
+    except UserError as exc:
+        raise UserError(f"{what}: {exc}") from exc
+
+
 def listed(names: Iterable[object], most: int = 5, between: str = ", ") -> str:
     """`a, b, c (and 4 more)`: all names of what is wrong, but not a page of them."""
     names = [str(name) for name in names]

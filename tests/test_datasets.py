@@ -332,6 +332,7 @@ def test_table_reads_what_looks_like_a_missing_value_or_a_number_as_the_patient_
         ("a.png,1,1,\n/a.png,1,1,\n", {}, "'/a.png' points outside"),
         ("c.png,1,1,\n", {}, "names c.png, but there is no file"),
         ("a.png,1,,\n", {}, "line 2 has no 'person'; fill it in"),
+        ("b.png,0,1,\n\n,,,\na.png,1,,\n", {}, "line 5 has no 'person'; fill it in"),
         (
             "a.png,2,1,\n",
             {},
@@ -404,6 +405,7 @@ def test_csv_files_as_people_have_them_say_the_same(tmp_path, text):
         (PLAIN.replace("007", "0\0007"), "holds NUL bytes"),
         ("sep=,\n" + PLAIN, "list.csv begins with a line 'sep='.*delete that line"),
         (PLAIN.replace("lesion", "file"), "two columns 'file'.*correct its first line"),
+        (",,,\n \n", "list.csv has no line with a cell that is filled"),
         (PLAIN.splitlines()[0] + "\n,,,\n", "list.csv has no row below its header; write one per image"),
         (PLAIN.replace("person", "who "), "no column 'person'; it has: 'file', 'diagnosis', 'who', 'lesion'"),
         (PLAIN + "./a.png,0,1,\n", "'a.png' and './a.png' are one file"),
@@ -578,7 +580,7 @@ def test_labels_that_are_neither_class_must_be_ignored_by_name(small_study, tmp_
         choose_records(with_task(small_study), "breast_us")
     chosen = choose_records(with_task(small_study, options={"ignore": ["normal"]}), "breast_us")
     assert [r.image_id for r in chosen.records] == ["benign/1.png", "malignant/2.png"]
-    assert chosen.dropped == [("normal/3.png", "class 'normal' is ignored")]
+    assert chosen.dropped == {"normal/3.png": "class 'normal' is ignored"}
     with pytest.raises(UserError, match="'ignore' names 'Normal', which is no class; found: 'benign', 'mali"):
         choose_records(with_task(small_study, options={"ignore": ["Normal"]}), "breast_us")
     with pytest.raises(UserError, match="no image of class 'cyst'"):

@@ -53,8 +53,7 @@ def audit(
     names, classes = table["image_id"].to_numpy(dtype=object), pd.factorize(table["class_name"])[0]
     known = table["patient_id"].notna().to_numpy()
     patients = np.where(known, table["patient_id"].to_numpy(dtype=object), names)
-    reasons = np.where(facts["constant"], CONSTANT, "").astype(object)
-    reasons = np.where(table["drop"] == "", reasons, table["drop"])
+    reasons = np.where(table["drop"] == "", np.where(facts["constant"], CONSTANT, ""), table["drop"])
     copies = _copies(np.flatnonzero(reasons == ""), facts["pixels"], classes)
     two_labels, again = copies["labels"] > 1, copies["row"] != copies["first"]
     reasons[copies["row"][again]] = COPY

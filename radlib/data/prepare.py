@@ -74,18 +74,13 @@ def prepare(study: Study, dataset: str, save: bool = True, progress: Callable = 
             if (of_tasks != "").all():
                 raise UserError(f"corpus '{dataset}' holds nothing but images of tasks; name another corpus")
             scratch.table["drop"] = scratch.table["drop"].where(scratch.table["drop"] != "", of_tasks)
-        found = audit(
-            scratch.table,
-            scratch.facts,
-            scratch.thumbnails,
-            config.near_duplicate_bits,
-            config.patients_certain,
-        )
+        rule = config.near_duplicate_bits, config.patients_certain
+        found = audit(scratch.table, scratch.facts, scratch.thumbnails, *rule)
         rows = np.flatnonzero(found.keep)
         manifest = _manifest(study, dataset, chosen.records, scratch, found)
         bits = pack([scratch.masks[row] for row in rows]) if "empty_mask" in manifest else None
         meta = _meta(study, dataset, scratch, rows, bits, manifest)
-        before = pd.DataFrame(chosen.dropped, columns=["image_id", "reason"])
+        before = pd.DataFrame(chosen.dropped.items(), columns=["image_id", "reason"])
         dropped = pd.concat([before, found.dropped]).astype(str).sort_values("image_id", ignore_index=True)
         report = _report(chosen, scratch, found, dropped, manifest)
         if temporary is None:

@@ -15,7 +15,8 @@ from radlib.data.images import as_picture, decode_image
 from radlib.data.masks import decode_masks, draw_outlines
 from radlib.data.splits import choose_subset
 from radlib.datasets import FileRef, Outline, Record, check_options, patients
-from radlib.errors import UserError, listed
+from radlib.datasets.files import left_out
+from radlib.errors import UserError, about, listed
 from radlib.progress import progress
 from radlib.seeds import seed_of
 from radlib.simulate import GENERATORS
@@ -42,10 +43,10 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The records, sorted by image_id; (image_id, reason) of the others; how many max_images left out."""
+    """The records, sorted by image_id; image_id -> reason of the others; how many max_images left out."""
 
     records: list[Record]
-    dropped: list[tuple[str, str]]
+    dropped: dict[str, str]
     not_drawn: int
 
 
@@ -75,10 +76,8 @@ def list_records(study: Study, dataset: str, progress: Callable = progress) -> l
             "make study RAW=/folder/with/downloads"
         )
     bar = partial(progress, description=f"reading {dataset}")
-    try:
+    with about(f"dataset '{dataset}'"):
         return datasets.read(config.layout, path, options, str(study.seed), bar)
-    except UserError as exc:
-        raise UserError(f"dataset '{dataset}': {exc}") from exc
 
 
 def _draw(study: Study, dataset: str, options: dict[str, Any], progress: Callable) -> list[Record]:
@@ -105,34 +104,10 @@ def choose_from(study: Study, dataset: str, records: list[Record]) -> Chosen:
         UserError: an image listed twice, a label that is neither class, an empty class, patient ids that may
             be two spellings of one person, or one id for all images.
     """
-    config = study.dataset(dataset)
-    ignore = config.options.get("ignore", [])
-    classes = sorted({r.class_name for r in records if r.class_name})
-    unknown = [name for name in ignore if name not in classes]
-    if unknown:
-        raise UserError(
-            f"dataset '{dataset}': option 'ignore' names {listed(map(repr, unknown))}, which is no class; "
-            f"found: {listed(map(repr, classes))}"
-        )
-    twice = [name for name, count in Counter(r.image_id for r in records).items() if count > 1]
-    if twice:
-        raise UserError(f"dataset '{dataset}': image {twice[0]} is listed twice; keep one of them")
-    reasons = (
-        (r.image_id, r.drop or (f"class '{r.class_name}' is ignored" if r.class_name in ignore else ""))
-        for r in records
-    )
-    dropped = sorted((name, why) for name, why in reasons if why)
-    left_out = {name for name, _ in dropped}
-    records = sorted((r for r in records if r.image_id not in left_out), key=lambda r: r.image_id)
-    _check_classes(config, dataset, records, [reason for _, reason in dropped])
-    try:
-        records = patients.checked(records, config.options.get(patients.OPTION))
-    except UserError as exc:
-        raise UserError(f"dataset '{dataset}': {exc}") from exc
-    if isinstance(config, Task) and config.layout == "folders":
-        _check_nested(dataset, records)
-    chosen = _subset(study, dataset, records)
-    return Chosen(chosen, dropped, len(records) - len(chosen))
+    with about(f"dataset '{dataset}'"):
+        usable, dropped = _usable(study.dataset(dataset), records)
+    chosen = _subset(study, dataset, usable)
+    return Chosen(chosen, dropped, len(usable) - len(chosen))
 
 
 def loader(colour: bool) -> Callable[[Record], Decoded]:
@@ -173,42 +148,65 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _check_classes(config: Corpus | Task, dataset: str, records: list[Record], dropped: list[str]) -> None:
+def _usable(config: Corpus | Task, records: list[Record]) -> tuple[list[Record], dict[str, str]]:
+    """The records to choose from, sorted, with one id for each patient; and why the others are dropped."""
+    ignore = config.options.get("ignore", [])
+    classes = sorted({r.class_name for r in records if r.class_name})
+    unknown = [name for name in ignore if name not in classes]
+    if unknown:
+        raise UserError(
+            f"option 'ignore' names {listed(map(repr, unknown))}, which is no class; found: "
+            f"{listed(map(repr, classes))}"
+        )
+    twice = [name for name, count in Counter(r.image_id for r in records).items() if count > 1]
+    if twice:
+        raise UserError(f"image {twice[0]} is listed twice; keep one of them")
+    records = sorted(records, key=lambda r: r.image_id)
+    dropped = {r.image_id: f"class '{r.class_name}' is ignored" for r in records if r.class_name in ignore}
+    dropped |= {r.image_id: r.drop for r in records if r.drop}
+    records = [r for r in records if r.image_id not in dropped]
+    _check_classes(config, records, left_out(dropped.values()))
+    records = patients.checked(records, config.options.get(patients.OPTION))
+    if isinstance(config, Task) and config.layout == "folders":
+        _check_nested(records)
+    return records, dropped
+
+
+def _check_classes(config: Corpus | Task, records: list[Record], dropped: str) -> None:
     found = {r.class_name for r in records}
     if isinstance(config, Corpus):
         if len(found) < 2:
-            raise UserError(f"dataset '{dataset}': pretraining needs two classes, there are {len(found)}")
+            raise UserError(f"pretraining needs two classes, there are {len(found)}")
         return
     wanted = set(config.class_names)
     if config.layout == "folders":
-        _check_root(dataset, wanted, records)
+        _check_root(wanted, records)
     for record in records:
         if record.class_name not in wanted:
             where = record.image.name if record.image else record.image_id
             raise UserError(
-                f"dataset '{dataset}': {where} has the label '{record.class_name}', which is neither "
+                f"{where} has the label '{record.class_name}', which is neither "
                 f"{' nor '.join(map(repr, config.class_names))}; correct it or add it to the option 'ignore'"
             )
     for name in sorted(wanted - found):
         raise UserError(
-            f"dataset '{dataset}': no image of class '{name}' at {config.path}; found: "
-            f"{', '.join(sorted(found)) or 'none'}; correct negative, positive or option 'labels'"
-            + "".join(f"; {count} left out: {reason}" for reason, count in sorted(Counter(dropped).items()))
+            f"no image of class '{name}' at {config.path}; found: {', '.join(sorted(found)) or 'none'}; "
+            f"correct negative, positive or option 'labels'{dropped}"
         )
 
 
-def _check_root(dataset: str, wanted: set[str], records: list[Record]) -> None:
+def _check_root(wanted: set[str], records: list[Record]) -> None:
     """Class folders that lie a floor deeper: `train/ill/...`, or one folder around all of them."""
     paths = [record.image_id.split("/") for record in records]
     deep = {path[0] for path in paths if len(path) > 2 and path[1] in wanted}
     if tops := sorted(deep - wanted):
         raise UserError(
-            f"dataset '{dataset}': the class folders lie in {listed(tops)}; name one by the option "
-            f"'root', for example 'root: {tops[-1]}', or put all images into the same class folders"
+            f"the class folders lie in {listed(tops)}; name one by the option 'root', for example "
+            f"'root: {tops[-1]}', or put all images into the same class folders"
         )
 
 
-def _check_nested(dataset: str, records: list[Record]) -> None:
+def _check_nested(records: list[Record]) -> None:
     """Several folders in a class are often one for each patient."""
     folder: dict[str, str] = {}
     for record in records:
@@ -216,10 +214,9 @@ def _check_nested(dataset: str, records: list[Record]) -> None:
         other = folder.setdefault(record.class_name, here)
         if record.patient_id is None and other != here:
             raise UserError(
-                f"dataset '{dataset}': images lie in several folders of a class ({other}, {here}), and no "
-                "option 'patient' tells people apart; '([^/]+)/[^/]+$' takes the folder as the patient; if "
-                "nobody knows the patients, '^(.+/.+)$' takes each image by itself, with "
-                "patients_certain: false"
+                f"images lie in several folders of a class ({other}, {here}), and no option 'patient' tells "
+                "people apart; '([^/]+)/[^/]+$' takes the folder as the patient; if nobody knows the "
+                "patients, '^(.+/.+)$' takes each image by itself, with patients_certain: false"
             )
 
 

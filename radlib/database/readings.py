@@ -55,7 +55,7 @@ def read_annotations(path: Path) -> pd.DataFrame:
         (~numbered, "a frame that is no whole number", "count frames from 0"),
     ):
         if wrong.any():
-            raise UserError(f"{path}: line {listed(table.index[wrong] + 2)} has {what}; {remedy}")
+            raise UserError(f"{path}: line {listed(table.index[wrong])} has {what}; {remedy}")
     # One person under two names would agree with itself, and have two votes.
     readers = table["reader"].drop_duplicates()
     spelt = readers.map(repr).groupby(readers.map(plain), sort=False).agg([" = ".join, "size"])

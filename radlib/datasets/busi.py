@@ -5,10 +5,10 @@ The set names no patients; the audit puts near-identical images into one group.
 """
 
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from radlib.datasets import folders as class_folders
-from radlib.datasets.lists import Folds, split_files, with_folds
+from radlib.datasets.lists import Folds, split_files, stem, with_folds
 from radlib.datasets.record import Record
 from radlib.errors import UserError
 
@@ -28,5 +28,5 @@ def read(path: Path, *, labels: dict[str, str] | None = None, folds: Folds = "ow
     for record in records:
         if record.drop == class_folders.NO_IMAGE:
             raise UserError(f"{path}: mask {record.image_id} has no image; download the set again")
-    records = [r if r.drop else replace(r, image_id=PurePosixPath(r.image_id).stem) for r in records]
+    records = [r if r.drop else replace(r, image_id=stem(r.image_id)) for r in records]
     return with_folds(records, path, _FOLDS, "filename", folds)

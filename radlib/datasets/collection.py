@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from radlib.datasets.record import Record
-from radlib.errors import UserError
+from radlib.errors import UserError, about
 
 
 def _three(name: str) -> str:
@@ -51,10 +51,8 @@ def read(
     for name, asked in sets.items():
         if PurePosixPath(asked.path).is_absolute() or ".." in PurePosixPath(asked.path).parts:
             raise UserError(f"set '{name}': path '{asked.path}' leaves {path}; name a folder or zip below it")
-        try:
+        with about(f"set '{name}'"):
             found = read_layout(asked.layout, path / asked.path, asked.options)
-        except UserError as exc:
-            raise UserError(f"set '{name}': {exc}") from exc
         records += _taken(name, asked, found, salt)
     return records
 

@@ -9,10 +9,10 @@ default is our own split by patient, because the published folds were drawn for 
 """
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from radlib.datasets.files import is_image, list_all, no_image, split_masks
-from radlib.datasets.lists import Folds, class_of, one_row_each, read_table, split_files, with_folds
+from radlib.datasets.lists import Folds, class_of, one_row_each, read_table, split_files, stem, with_folds
 from radlib.datasets.record import Record
 from radlib.errors import UserError
 
@@ -40,16 +40,15 @@ def read(path: Path, *, folds: Folds = "own") -> list[Record]:
         image: class_of(label, _CLASSES, f"{table}: image {image}")
         for image, label in zip(rows["image_id"], rows["malignant"], strict=True)
     }
-    crops = [
-        (PurePosixPath(name).stem, files[name[1:]], tuple(files[mask[1:]] for mask in own))
-        for name, own in masks.items()
-    ]
-    crops += [(image, None, ()) for image in sorted(set(labels) - {image for image, *_ in crops})]
     records = []
-    for image, file, own in crops:
-        reason = "no label" if image in labels else "no row in labels.csv"
-        drop = "label row without an image" if file is None else "" if labels.get(image) else reason
-        records.append(Record(image, image.split("_")[0], labels.get(image) or None, file, own, drop=drop))
+    for name, own in masks.items():
+        image, drawn = stem(name), tuple(files[mask[1:]] for mask in own)
+        label = labels.get(image)
+        drop = "" if label else "no row in labels.csv" if label is None else "no label"
+        records.append(Record(image, image.split("_")[0], label or None, files[name[1:]], drawn, drop=drop))
+    for image in sorted(labels.keys() - {record.image_id for record in records}):
+        drop = "label row without an image"
+        records.append(Record(image, image.split("_")[0], labels[image] or None, None, drop=drop))
     unused += [Record(n, None, None, ref, drop=no_image(n)) for n, ref in files.items() if not is_image(n)]
     records = with_folds(records, path, FOLDS, "img_dir", folds, lambda crop: re.sub(r"\(\d+\)$", "", crop))
     return records + unused

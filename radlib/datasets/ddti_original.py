@@ -11,12 +11,12 @@ The case (patient) is the part before `_`.
 
 import json
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from xml.etree import ElementTree
 
 from radlib.datasets.ddti import FOLDS
 from radlib.datasets.files import is_image, list_all, no_image
-from radlib.datasets.lists import Folds, class_of, with_folds
+from radlib.datasets.lists import Folds, class_of, stem, with_folds
 from radlib.datasets.record import FileRef, Outline, Record
 from radlib.errors import UserError, explained
 
@@ -41,7 +41,7 @@ def read(path: Path, *, folds: Folds = "own") -> list[Record]:
         if not found:
             unused.append(Record(name, None, None, files[name], drop="not called as an image of a case"))
             continue
-        case, image = found.group(1), PurePosixPath(name).stem
+        case, image = found.group(1), stem(name)
         if case not in cases:
             cases[case] = _read_case(f"{case}.xml", files, path)
         label, outlines = cases[case]

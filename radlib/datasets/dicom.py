@@ -86,8 +86,6 @@ def decode(
                 f"{name} holds {frames} frames; export the one that is meant to a file of its own"
             )
         index = frame or 0
-        if index >= frames:
-            raise UserError(f"{name} holds {frames} frames, counted from 0: there is no frame {index}")
         kind = header.get("PhotometricInterpretation")
         if kind not in (*_GREY, *_COLOUR):
             raise UserError(f"{name} has colours of the kind {str(kind)[:20]!r}, which is not read; use PNG")

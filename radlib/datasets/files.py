@@ -10,7 +10,7 @@ import posixpath
 import re
 import unicodedata
 import zipfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -90,6 +90,12 @@ def no_image(name: str) -> str:
     """Why a file is none, for counts by reason: "not an image file (.txt)"."""
     suffix = PurePosixPath(name).suffix.lower()
     return f"not an image file ({suffix if suffix[1:].isalpha() else 'no ending'})"
+
+
+def left_out(reasons: Iterable[str]) -> str:
+    """How much is not used, by reason: "; 2 left out: not an image file (.txt)"."""
+    counted = sorted(Counter(reasons).items())
+    return "".join(f"; {count} left out: {reason}" for reason, count in counted)
 
 
 def is_image(name: str) -> bool:

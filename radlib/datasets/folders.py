@@ -1,12 +1,11 @@
 """Class folders, or a zip of them read in place: `<root>/<class>/.../<image>`."""
 
 import re
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-from radlib.datasets.files import is_image, list_all, no_image, split_masks
+from radlib.datasets.files import is_image, left_out, list_all, no_image, split_masks
 from radlib.datasets.lists import class_of
 from radlib.datasets.patients import in_path, patient_in, patient_pattern
 from radlib.datasets.record import Record
@@ -40,7 +39,7 @@ def read(
     if missing:
         raise UserError(
             f"no class folder '{missing[0]}' in {path / root}; it has: {', '.join(folders)}; "
-            f"option 'root' names the folder that holds the class folders{_counted(unused)}"
+            f"option 'root' names the folder that holds the class folders{left_out(r.drop for r in unused)}"
         )
     masks, orphans = split_masks(name for name in files if "/" in name and is_image(name))
     reasons = {name: no_image(name) for name in files if not is_image(name)} | dict.fromkeys(
@@ -51,7 +50,7 @@ def read(
     if not masks:
         raise UserError(
             f"{path / root} holds no images in class folders; put them there, or set option 'root' to the "
-            f"folder that holds the class folders{_counted(unused)}"
+            f"folder that holds the class folders{left_out(r.drop for r in unused)}"
         )
     pattern = None if patient is None else patient_pattern(patient)
     records = [
@@ -67,12 +66,6 @@ def read(
     if pattern is not None and not in_path(pattern):
         _check_folders(records, pattern)
     return unused + (_joined_runs(records) if consecutive else records)
-
-
-def _counted(records: list[Record]) -> str:
-    """What was seen and is not used, by reason."""
-    counts = Counter(record.drop for record in records)
-    return "".join(f"; {count} left out: {reason}" for reason, count in sorted(counts.items()))
 
 
 def _check_folders(records: list[Record], pattern: re.Pattern) -> None:

@@ -26,9 +26,7 @@ def split_files(pattern: str) -> dict[str, str]:
 
 
 def read_table(path: Path, columns: list[str], filled: Iterable[str] = ()) -> pd.DataFrame:
-    """A csv as text (see `read_cells`) with the columns that are needed; empty rows are left out.
-
-    Row i of the index is line i + 2 of the file.
+    """The cells of a csv (see `read_cells`) below their header, with the columns that are needed.
 
     Args:
         filled: columns in which no cell may be empty, where the table has them.
@@ -44,13 +42,12 @@ def read_table(path: Path, columns: list[str], filled: Iterable[str] = ()) -> pd
                 f"{path} has {how} '{column}'; it has: {', '.join(map(repr, header))}; correct its first "
                 "line or the option"
             )
-    table = cells.iloc[1:].set_axis(header, axis=1).set_axis(range(len(cells) - 1), axis=0)
-    table = table[(table != "").any(axis=1)]
+    table = cells.iloc[1:].set_axis(header, axis=1)
     for column in (name for name in filled if name in table):
         empty = table.index[table[column] == ""]
         if len(empty):
             raise UserError(
-                f"{path}: line {empty[0] + 2} has no '{column}'; fill it in or delete the row, or patients "
+                f"{path}: line {empty[0]} has no '{column}'; fill it in or delete the row, or patients "
                 "may be split"
             )
     return table
@@ -59,8 +56,9 @@ def read_table(path: Path, columns: list[str], filled: Iterable[str] = ()) -> pd
 def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """Every cell of a csv as text (leading zeros and the word None survive), without blanks around it.
 
-    The first line is among them, and says how many cells a line has. Commas, semicolons or tabs part the
-    cells: whichever shows most of `columns`, which are names in the first line, if it is a header.
+    The index is the line of the file; empty lines are left out. The first line is among them, and says how
+    many cells a line has. Commas, semicolons or tabs part the cells: whichever shows most of `columns`, which
+    are names in the first line, if it is a header.
     """
     if not path.exists():
         raise UserError(f"no table {path}; download it with the images or correct the option")
@@ -72,12 +70,18 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         raise UserError(f"{path} holds NUL bytes, so it is damaged or no csv; save it again as CSV UTF-8")
     if text.startswith("sep="):
         raise UserError(f"{path} begins with a line 'sep=', which is for Excel alone; delete that line")
-    lines = io.StringIO(text, newline=None)
+    lines = io.StringIO(text.lstrip("\r\n"), newline=None)
     separator = _separator(lines.readline(), columns)
     lines.seek(0)
     try:
         cells = pd.read_csv(
-            lines, sep=separator, header=None, dtype=str, keep_default_na=False, skipinitialspace=True
+            lines,
+            sep=separator,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+            skip_blank_lines=False,
         )
     except ValueError as exc:
         reason = str(exc).strip().removeprefix("Error tokenizing data. C error: ")
@@ -85,7 +89,12 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
             f"{path} cannot be read as csv ({reason}); mend that line: the first line is the header, and "
             f"no other has more cells (a '{separator}' at its end makes one, or one in text without quotes)"
         ) from exc
-    return cells.fillna("").apply(lambda column: column.str.strip())
+    cells = cells.fillna("").apply(lambda column: column.str.strip())
+    cells.index += 1
+    cells = cells[(cells != "").any(axis=1)]
+    if cells.empty:
+        raise UserError(f"{path} has no line with a cell that is filled; save it again as CSV UTF-8")
+    return cells
 
 
 def _separator(header: str, columns: Sequence[str]) -> str:

@@ -136,7 +136,7 @@ class RunGroup(ABC):
             one row of the table of runs (JSON values) with the `history` of its epochs; a row per test image,
             and per image of an external set, which the column `external` then marks.
         """
-        start, digest = time.perf_counter(), self.digest(run)
+        start = time.perf_counter()
         train, validation, test = self.parts(run)
         # Made first: making it must not draw from a run's random numbers.
         self.share(run)
@@ -144,6 +144,7 @@ class RunGroup(ABC):
         learner = self.learner(run, train)
         best, history = self.fit(learner, run, train, validation, generator)
         figures, tested = self.test(learner, validation, test)
+        digest = self.digest(run)
         about = self.packed.manifest.iloc[test][["image_id", "patient_id"]].reset_index(drop=True)
         about.insert(0, "run", digest)
         record = {
