@@ -97,6 +97,10 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             {"tasks.thyroid_us": {**TASK, "variant_of": "breast_us", "resize": "letterbox"}},
             "is a variant of breast_us, so its 'layout' must be the same",
         ),
+        (
+            {"corpora.photographs.title": "Simulated radiology"},
+            "'radiology' and 'photographs' have the same title, 'Simulated radiology', by which",
+        ),
         ({"data": {"resize": "crop"}}, "'data.resize': Input should be 'stretch' or 'letterbox'"),
         (
             {"name": "My Study"},

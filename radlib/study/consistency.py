@@ -38,6 +38,7 @@ def check_sections(study: Study) -> None:
                     raise ValueError(
                         f"{where}.{name} is a variant of {item.variant_of}, so its '{key}' must be the same"
                     )
+    _check_titles(study)
     _check_confounds(study)
     _check_claim(study)
     check_places(study)
@@ -47,6 +48,19 @@ def check_sections(study: Study) -> None:
             f"compare.tasks_that_count asks which tasks are learnt by '{study.compare.rank_by}' "
             "(compare.rank_by), which is no setting of transfer; name one that is"
         )
+
+
+def _check_titles(study: Study) -> None:
+    """Figures and tables tell tasks, and sources, apart by their titles alone."""
+    for group in (study.tasks, {**study.corpora, **study.checkpoints}):
+        named: dict[str, str] = {}
+        for name, item in group.items():
+            other = named.setdefault(item.title or name, name)
+            if other != name:
+                raise ValueError(
+                    f"'{other}' and '{name}' have the same title, '{item.title}', by which figures tell them "
+                    "apart; give one of them another"
+                )
 
 
 def _check_claim(study: Study) -> None:
