@@ -251,6 +251,15 @@ def test_mean_difference_is_that_of_the_tasks(measured):
         assert mean["value"] == pytest.approx(rows[rows["task"] != ranks.MEAN]["value"].mean())
 
 
+def test_a_task_on_which_the_headline_has_no_runs_in_common_is_left_out(planted):
+    study, results, _ = planted
+    lacking = (results.runs["source"] == "photographs") & (results.runs["task"] == "breast_us")
+    found = reliability.measure(study, replace(results, runs=results.runs[~lacking]))
+    table = reliability.calibration_table(study, found)
+    assert list(found) == ["thyroid_us"] and set(table["task"]) == {"thyroid_us", ranks.MEAN}
+    assert reliability.calibration_table(study, {}).empty
+
+
 def test_runs_that_diverged_leave_no_verdict_of_calibration(planted, measured, tmp_path):
     study, results, _ = planted
     assert "diverged" not in measured[1]

@@ -416,6 +416,23 @@ def test_a_second_training_may_move_every_figure_of_a_table(tmp_path, file):
         assert agreement.compare(file, path, tmp_path / file, tolerance).verdict == verdict
 
 
+def test_places_follow_from_other_tables_and_may_move(tmp_path):
+    path, tolerance = (
+        REPOSITORY / "reports" / "demo" / RANKS.file,
+        partial(agreement.second_training, table=RANKS),
+    )
+    report = pd.read_csv(path)
+    for name, verdict in (
+        ("share", "within tolerance"),
+        ("auc", "within tolerance"),
+        ("n_runs", "different"),
+    ):
+        report.assign(**{name: 1.1 * report[name]}).to_csv(
+            tmp_path / RANKS.file, index=False, float_format="%.6g"
+        )
+        assert agreement.compare(RANKS.file, path, tmp_path / RANKS.file, tolerance).verdict == verdict
+
+
 def test_a_report_of_notebooks_with_overrides_does_not_hold(copy):
     write_notebook(copy / REPORT / "notebooks", "overrides = {'transfer.epochs.frozen': 1}\nsave = True")
     said, holds = verify(NAME, root=copy)

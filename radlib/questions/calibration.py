@@ -40,12 +40,7 @@ CALIBRATION = Table(
     "figure, task and source, or pair of sources",
     [
         TASK,
-        Column(
-            "figure",
-            "Brier score, expected calibration error or balanced accuracy",
-            "figure",
-            names=FIGURE_TITLES,
-        ),
+        Column("figure", "Brier score, calibration error, balanced accuracy", "figure", names=FIGURE_TITLES),
         Column("source", "the source", "source", source_title),
         Column("against", "the source whose figure is subtracted, if any", "minus", source_title),
         *interval_columns(_VALUE, "the figure, or its difference", "value", ".3f"),
@@ -75,7 +70,7 @@ class Measured:
 
 
 def measure(study: Study, results: Results) -> dict[str, dict[str, Measured]]:
-    """By task of two classes and source.
+    """By task of two classes in which the pair of the headline has runs in common, and source.
 
     Raises:
         UserError: a run has no threshold; too few patients or resamples for an interval.
@@ -83,13 +78,14 @@ def measure(study: Study, results: Results) -> dict[str, dict[str, Measured]]:
     some = results.runs[results.runs["task"].isin(results.two_class_tasks)]
     if len(some) and ("val_threshold" not in some or some["val_threshold"].isna().any()):
         raise UserError(f"runs.parquet holds runs without the column val_threshold; {REMEDY}")
-    return {
+    found = {
         task: {
             source: _measure(study, results, task, runs)
             for source, runs in headline_runs(study, results.of_task(task)).items()
         }
         for task in progress(results.two_class_tasks, description="calibration")
     }
+    return {task: sources for task, sources in found.items() if sources}
 
 
 @of_task
@@ -121,31 +117,28 @@ def calibration_table(
     reference: what chance gives. For the Brier score the share of positives as every image's score; for the
     calibration error its mean if these scores were the true probabilities; for balanced accuracy one half.
     """
-    if not found:
-        return CALIBRATION.frame()
     a, b = study.compare.headline
     rows, tasks = [], averaged(found, counting)
-    runs = [found[task][source].runs for source in (a, b) for task in tasks]
     for figure in FIGURES:
         differences = {}
         for task, sources in found.items():
-            here = {"task": task, "figure": figure}
             for source, one in sources.items():
-                about = {
-                    "source": source,
-                    "reference": one.references[figure],
-                    "diverged": diverged(one.runs),
-                }
-                rows.append(here | about | one.about | estimate_columns(study, one.figures[figure], _VALUE))
+                about = {"task": task, "source": source, "reference": one.references[figure], **one.about}
+                rows.append(about | _row(study, figure, one.figures[figure], one))
             differences[task] = sources[a].figures[figure] - sources[b].figures[figure]
-            about = {"source": a, "against": b, "diverged": diverged(sources[a].runs, sources[b].runs)}
-            rows.append(here | about | sources[a].about | estimate_columns(study, differences[task], _VALUE))
+            about = {"task": task, "source": a, "against": b, **sources[a].about}
+            rows.append(about | _row(study, figure, differences[task], sources[a], sources[b]))
         if tasks:
             mean = mean_of([differences[task] for task in tasks], study.compare.confidence)
-            about = {"task": MEAN, "figure": figure, "source": a, "against": b, "diverged": diverged(*runs)}
-            rows.append(about | estimate_columns(study, mean, _VALUE))
+            both = [found[task][source] for source in (a, b) for task in tasks]
+            rows.append({"task": MEAN, "source": a, "against": b} | _row(study, figure, mean, *both))
     table = CALIBRATION.frame(rows, study)
     return table.astype(dict.fromkeys(["bins", "n_runs", *(column.name for column in COUNTS)], "Int64"))
+
+
+def _row(study: Study, figure: str, found: Estimate, *of: Measured) -> dict:
+    lost = diverged(*(one.runs for one in of))
+    return {"figure": figure, "diverged": lost, **estimate_columns(study, found, _VALUE)}
 
 
 def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) -> Figure:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -59,12 +60,10 @@ def improvement_table(
         rows += won.values()
         if tasks := averaged(won, counting):
             of_tasks = pd.DataFrame([won[task] for task in tasks])
-            mean = {
-                "improvement": of_tasks["improvement"].mean(),
-                **of_tasks[["n_pairs", "n_patients"]].sum(),
-            }
+            mean = {"task": MEAN, "improvement": of_tasks["improvement"].mean()}
+            mean |= of_tasks[["n_pairs", "n_patients"]].sum().to_dict()
             mean["diverged"] = diverged(*(runs for task in tasks for runs in sides[task]))
-            rows.append(about | mean | {"task": MEAN})
+            rows.append(about | mean)
     return IMPROVEMENT.frame(rows, study)
 
 
@@ -87,35 +86,28 @@ def _won(study: Study, task: str, draws: TaskDraws, sides: tuple[pd.DataFrame, p
 
 def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     """Share of pairs of runs that source a wins with its interval; the mean over tasks has none."""
-    colours, marks = style.source_colours(study), []
-    for row in table.to_dict("records"):
-        shown = row["ci_low"] > 0.5 or row["ci_high"] < 0.5
-        winner = row["source_a"] if row["improvement"] > 0.5 else row["source_b"]
-        sound = pd.isna(row.get("diverged"))
-        pair = pair_title(study, (row["source_a"], row["source_b"]))
-        marks.append(
-            {
-                **row,
-                "panel": pair.replace(" − ", "\nagainst "),
-                "row": task_title(study, row["task"]),
-                "value": row["improvement"],
-                "colour": colours[winner] if shown and sound else style.UNDECIDED,
-                "marker": "D" if row["task"] == MEAN else "o",
-            }
-        )
-    label = "share of pairs of runs won"
-    figure, panels = style.intervals(study, pd.DataFrame(marks), label, 0.5, ACROSS, sharex=True)
-    panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
-    figure.suptitle(
-        f"How often does the first win? {study.compare.confidence:.0%} interval over "
-        f"{table['resampled'].iloc[0]} (grey: covers one half; the mean has no interval)",
+    shown = (table["ci_low"] > 0.5) | (table["ci_high"] < 0.5)
+    sound = table["diverged"].isna() if "diverged" in table else True
+    winner = table["source_a"].where(table["improvement"] > 0.5, table["source_b"])
+    pairs = [pair_title(study, pair) for pair in zip(table["source_a"], table["source_b"], strict=True)]
+    marks = table.assign(
+        panel=[pair.replace(" − ", "\nagainst ") for pair in pairs],
+        row=[task_title(study, task) for task in table["task"]],
+        value=table["improvement"],
+        colour=winner.map(style.source_colours(study)).where(shown & sound, style.UNDECIDED),
+        marker=np.where(table["task"] == MEAN, "D", "o"),
     )
+    figure, panels = style.intervals(study, marks, "share of pairs of runs won", 0.5, ACROSS, sharex=True)
+    panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
+    interval = f"{study.compare.confidence:.0%} interval over {table['resampled'].iloc[0]}"
+    said = "(grey: covers one half; the mean has no interval)"
+    figure.suptitle(f"How often does the first win? {interval} {said}")
     return figure
 
 
 def improvement_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """Which share of pairs of runs the first source of the headline wins."""
-    pair = tuple(study.compare.headline)
+    pair = study.compare.headline
     mine = style.of_pair(table, pair)
     tasks, means = mine[mine["task"] != MEAN], mine[mine["task"] == MEAN].to_dict("records")
     more, less = (tasks["ci_low"] > 0.5).sum(), (tasks["ci_high"] < 0.5).sum()

@@ -16,18 +16,8 @@ from torch import nn
 from radlib import compute
 from radlib.data.batches import gather
 from radlib.data.images import Packed, open_packed
+from radlib.networks import passport
 from radlib.networks.checkpoints import reference_features
-from radlib.networks.passport import (
-    MARGIN,
-    ORDER,
-    TOLD,
-    UNTOLD,
-    Matched,
-    batch_norms,
-    candidates,
-    match,
-    verdict_of,
-)
 from radlib.networks.weights import Weights, load_weights
 from radlib.progress import progress
 from radlib.seeds import seed_of
@@ -44,6 +34,7 @@ IMAGES = 64
 REFERENCE = "reference.json"
 _FAR, _TIMES = ("distance", "ci_low", "ci_high"), ("times", "times_low", "times_high")
 _YES = {True: "yes", False: ""}
+_FARTHER = f"more than {passport.MARGIN} times as far as the nearest"
 PASSPORT = Table(
     "passport.csv",
     "passport",
@@ -54,7 +45,7 @@ PASSPORT = Table(
         Column("candidate", "scaling and order of channels", "candidate"),
         *interval_columns(_FAR, "from the stored statistics", "distance", ".3g"),
         *interval_columns(_TIMES, "distance over the nearest's", "times the nearest", ".3g"),
-        Column("fits", f"not shown to be more than {MARGIN} times as far as the nearest", "fits", names=_YES),
+        Column("fits", f"not shown to be {_FARTHER}", "fits", names=_YES),
         Column("stated", "what the study shows these weights", "the study's", names=_YES),
         Column("verdict", "told; order: all but the order of channels; or not told"),
         Column("dataset", "whose images", "images of", lambda study, name: study.dataset(name).title),
@@ -98,7 +89,7 @@ def passports(study: Study, images: str | None = None) -> Passports:
         size, features = reference_features(weights, network.cpu())
         said = {"size": size, "features": [float(f"{value:.7g}") for value in features.tolist()]}
         references.setdefault(source, {})[backbone] = said | {"digest": weights.digest}
-        if batch_norms(network.to(compute.device())):
+        if passport.batch_norms(network.to(compute.device())):
             names = _datasets(study, source, images)
             rows += _rows(study, weights, {name: _matched(study, weights, network, name) for name in names})
     table = PASSPORT.frame(rows, study)
@@ -112,15 +103,15 @@ def _datasets(study: Study, source: str, images: str | None) -> list[str]:
     return [source] if source in study.corpora else [*corpora, *study.compared_tasks]
 
 
-def _matched(study: Study, weights: Weights, network: nn.Module, dataset: str) -> Matched:
+def _matched(study: Study, weights: Weights, network: nn.Module, dataset: str) -> passport.Matched:
     """On images of one data set: of its own corpus those that it was trained on, at that size."""
     packed, own = open_packed(study.dataset_dir(dataset)), dataset == weights.source
     size = study.pretrain.size if own else study.backbones[weights.backbone].size
     known = np.flatnonzero(packed.manifest["part_0"] == "train") if own else np.arange(len(packed.manifest))
     seed = seed_of(study.seed, "passport", dataset)
     images = gather(packed.images, chosen(packed, known, seed), size)
-    ways = candidates(images, weights.preprocessing, channel_statistics(packed.images, known))
-    return match(network, images, ways, study.compare.resamples, seed)
+    ways = passport.candidates(images, weights.preprocessing, channel_statistics(packed.images, known))
+    return passport.match(network, images, ways, study.compare.resamples, seed)
 
 
 def chosen(packed: Packed, rows: np.ndarray, seed: int) -> np.ndarray:
@@ -130,7 +121,7 @@ def chosen(packed: Packed, rows: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(drawn[~patients.duplicated().to_numpy()][:IMAGES])
 
 
-def _rows(study: Study, weights: Weights, found: dict[str, Matched]) -> list[dict]:
+def _rows(study: Study, weights: Weights, found: dict[str, passport.Matched]) -> list[dict]:
     """A row per candidate, on the images that come nearest."""
     dataset = min(found, key=lambda name: found[name].found[0].value)
     nearest, confidence = found[dataset], study.compare.confidence
@@ -138,7 +129,7 @@ def _rows(study: Study, weights: Weights, found: dict[str, Matched]) -> list[dic
     about = {
         "source": weights.source,
         "backbone": weights.backbone,
-        "verdict": verdict_of(fitting),
+        "verdict": passport.verdict_of(fitting),
         "dataset": dataset,
         "n_images": nearest.found[0].patients,
         "n_datasets": len(found),
@@ -174,7 +165,7 @@ def passport_figure(study: Study, table: pd.DataFrame, source: str) -> Figure:
     fits, far = {"color": COLOURS[0], "ls": ""}, {"color": UNDECIDED, "mfc": "white", "ls": ""}
     handles = [
         Line2D([], [], marker="o", label="fits", **fits),
-        Line2D([], [], marker="o", label=f"more than {MARGIN} times as far as the nearest", **far),
+        Line2D([], [], marker="o", label=_FARTHER, **far),
         Line2D([], [], marker="D", label="what the study shows", **far),
     ]
     title = f"{source_title(study, source)}: how far images, so prepared, are from those of the training"
@@ -188,13 +179,15 @@ def passport_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     for (source, backbone), some in table.groupby(["source", "backbone"], sort=False):
         nearest, count = some.iloc[0], some["fits"].sum()
         word = {
-            TOLD: nearest["candidate"],
-            ORDER: f"{nearest['candidate']}, or the same in the other order of channels",
-            UNTOLD: f"cannot be told: {count} candidates fit",
+            passport.TOLD: nearest["candidate"],
+            passport.ORDER: f"{nearest['candidate']}, or the same in the other order of channels",
+            passport.UNTOLD: f"cannot be told: {count} candidates fit",
         }[nearest["verdict"]]
         agrees = bool(some.loc[some["stated"], "fits"].all())
-        word += "; what the study shows is among them" if agrees and nearest["verdict"] != TOLD else ""
-        word += "" if agrees else "; WARNING: the study shows it something else"
+        if not agrees:
+            word += "; WARNING: the study shows it something else"
+        elif nearest["verdict"] != passport.TOLD:
+            word += "; what the study shows is among them"
         subject = f"Preprocessing that {backbone} of {source_title(study, source)} was trained with"
         found.append((agrees, finding_of(nearest, subject, word, _FAR, ".3g")))
     return [finding for _, finding in sorted(found, key=lambda pair: pair[0])]

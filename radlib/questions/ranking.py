@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import rankdata
 
 from radlib.errors import of_task
 from radlib.progress import progress
@@ -26,6 +27,8 @@ from radlib.study import Study
 from radlib.study.titles import source_title, task_title
 from radlib.training.results import RUN, TRAINING, Results, settings_by_fold, trained_again
 
+ACROSS = 4  # panels in a row, at most
+LARGEST_DOT = 620.0  # area in square points of a place that is always taken
 RANKS = Table(
     "ranks.csv",
     "beyond",
@@ -73,6 +76,10 @@ class TaskDraws:
         settings = len(self.runs.iloc[columns][[*TRAINING, "fold"]].drop_duplicates())
         return runs.mean_of_runs(self.weights[:, columns], settings)
 
+    def mean_auc(self, runs: pd.DataFrame) -> Estimate:
+        columns = self.columns(runs)
+        return self.mean(self.aucs.columns(columns), columns)
+
 
 def draw_tasks(study: Study, results: Results) -> dict[str, TaskDraws]:
     """By task; patients are drawn as in `auc.csv`.
@@ -105,9 +112,6 @@ def _training_weights(runs: pd.DataFrame, resamples: int, seed: int) -> np.ndarr
     return weights[:, runs.merge(trainings.reset_index(), on=RUN, how="left")["index"]]
 
 
-# Places ---------------------------------------------------------------------------------------------------
-
-
 def groups_of(study: Study) -> list[tuple[list[str], list[str]]]:
     """(backbones, sources that have them all), the most backbones first; groups of one source left out."""
     found = {}
@@ -128,13 +132,10 @@ def rank_table(
         found = {}
         for task, draws in drawn.items():
             some = draws.runs[draws.runs["backbone"].isin(backbones) & draws.runs["source"].isin(sources)]
-            counts = some[RUN].value_counts()
-            shared = counts[counts == len(sources)].reset_index()[RUN]
-            sides = [shared.merge(some[some["source"] == source], on=RUN) for source in sources]
-            if len(shared):
-                columns = [draws.columns(side) for side in sides]
-                means = [draws.mean(draws.aucs.columns(own), own) for own in columns]
-                found[task] = means, sides, draws.n_patients
+            some = some[some.groupby(RUN)["run"].transform("size") == len(sources)]
+            sides = [some[some["source"] == source] for source in sources]
+            if len(some):
+                found[task] = list(map(draws.mean_auc, sides)), sides, draws.n_patients
         if tasks := averaged(found, counting):
             means, sides, patients = zip(*map(found.get, tasks), strict=True)
             of_source = [mean_of(of, study.compare.confidence) for of in zip(*means, strict=True)]
@@ -147,22 +148,13 @@ def rank_table(
 
 
 def _places(sources: list[str], means: list[Estimate], sides: list[pd.DataFrame]) -> list[dict]:
-    ranks = pd.Series([-mean.value for mean in means]).rank()
-    shares = place_shares(stacked(means).replicates)
-    about = [
-        {"source": source, "auc": mean.value, "rank": rank, "n_runs": len(runs), "resampled": mean.resampled}
-        for source, mean, rank, runs in zip(sources, means, ranks, sides, strict=True)
-    ]
+    ranks, shares = rankdata([-mean.value for mean in means]), place_shares(stacked(means).replicates)
     return [
-        {**row, "place": place, "share": share}
-        for row, own in zip(about, shares, strict=True)
+        {"source": source, "auc": mean.value, "rank": rank, "n_runs": len(runs), "resampled": mean.resampled}
+        | {"place": place, "share": share}
+        for source, mean, rank, runs, own in zip(sources, means, ranks, sides, shares, strict=True)
         for place, share in enumerate(own, 1)
     ]
-
-
-# Figures --------------------------------------------------------------------------------------------------
-ACROSS = 4  # panels in a row, at most
-LARGEST_DOT = 620.0  # area in square points of a place that is always taken
 
 
 def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
@@ -195,24 +187,21 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
     return figure
 
 
-# Findings -------------------------------------------------------------------------------------------------
-
-
 def places_table(study: Study, ranks: pd.DataFrame) -> pd.DataFrame:
     """A row per task and source: mean AUC, place in the data, and its rank frequencies.
 
     Args:
         ranks: `ranks.csv`, the rows of one group of sources.
     """
-    keys = ["task", "source", "auc", "rank"]
-    wide = (100 * ranks.pivot(index=keys, columns="place", values="share")).round(1)
-    wide = wide.reindex(pd.MultiIndex.from_frame(ranks[keys].drop_duplicates()))
-    wide = wide.rename(columns="in place {}, %".format).reset_index().rename_axis(columns=None)
-    wide["task"] = [task_title(study, task) for task in wide["task"]]
-    wide["source"] = [source_title(study, source) for source in wide["source"]]
-    return (
-        wide.round({"auc": 3}).rename(columns={"auc": "AUC", "rank": "place"}).set_index(["task", "source"])
+    named = ranks.assign(
+        task=[task_title(study, task) for task in ranks["task"]],
+        source=[source_title(study, source) for source in ranks["source"]],
+        AUC=ranks["auc"].round(3),
+        share=(100 * ranks["share"]).round(1),
     )
+    wide = named.pivot_table("share", ["task", "source", "AUC", "rank"], "place", sort=False)
+    wide = wide.rename(columns="in place {}, %".format).rename_axis(columns=None)
+    return wide.reset_index(["AUC", "rank"]).rename(columns={"rank": "place"})
 
 
 def ranking_findings(study: Study, ranks: pd.DataFrame) -> list[Finding]:

@@ -40,6 +40,8 @@ SHORTCUT, NONE_BEATS = "shortcut classifier", "no weights are shown to beat it"
 _AUC, _OVER = ("auc", "ci_low", "ci_high"), ("over_shortcut", "over_low", "over_high")
 _DELTA = ("delta", "delta_low", "delta_high")
 _SHORTCUT, _UNDER = ("auc_shortcut", "shortcut_low", "shortcut_high"), ("under", "under_low", "under_high")
+_SUREST = "weights that beat it most surely"
+_HOLM = Column("p_shortcut_holm", "of no difference, by Holm's correction over weights", "p (Holm)", p_text)
 RANKING = Table(
     "ranking.csv",
     "auc",
@@ -55,7 +57,7 @@ RANKING = Table(
         Column("verdict", "first, not told apart from the first, or behind the first", "verdict"),
         *interval_columns(_OVER, "AUC minus that of the shortcut classifier", "minus shortcut"),
         Column("p_shortcut", "two-sided, of no difference to the shortcut classifier"),
-        Column("p_shortcut_holm", "the same after Holm's correction over the weights", "p (Holm)", p_text),
+        _HOLM,
         Column("regime", "by which weights are ranked", names=TRAIN),
         common.COUNTS[0],
         *common.ORIGIN,
@@ -70,21 +72,11 @@ TASKS = Table(
         common.TASK,
         Column("counts", "in means over tasks, as `compare.tasks_that_count` asks", "counts"),
         *interval_columns(_SHORTCUT, "of the shortcut classifier", SHORTCUT, ".3f"),
-        Column(
-            "source",
-            "of the weights that beat it most surely",
-            "weights that beat it most surely",
-            source_title,
-        ),
+        Column("source", f"of the {_SUREST}", _SUREST, source_title),
         Column("backbone", "their network", "network"),
         Column("auc", "their AUC", "AUC", ".3f"),
         *interval_columns(_OVER, "their AUC minus its AUC", "minus shortcut"),
-        Column(
-            "p_shortcut_holm",
-            "of no difference, after Holm's correction over the weights",
-            "p (Holm)",
-            p_text,
-        ),
+        _HOLM,
         Column("source_b", "the second source of the headline"),
         *hidden(*interval_columns(_UNDER, "its AUC minus the mean of source b", "")),
         common.COUNTS[0],
@@ -113,9 +105,8 @@ def rank_weights(study: Study) -> Ranked:
     weights = list(results.runs[["source", "backbone"]].drop_duplicates().itertuples(index=False, name=None))
     found, rows = {}, []
     for task, draws in progress(drawn.items(), description="shortcuts"):
-        own = [draws.columns(draws.runs.query("source == @s and backbone == @b")) for s, b in weights]
-        means = [draws.mean(draws.aucs.columns(place), place) for place in own]
-        found[task] = [*means, _shortcut(study, results, task)]
+        own = [draws.runs.query("source == @s and backbone == @b") for s, b in weights]
+        found[task] = [*map(draws.mean_auc, own), _shortcut(study, results, task)]
         about = {"task": task, "n_patients": draws.n_patients}
         rows += [about | row for row in _rows(study, results.of_task(task), weights, found[task])]
     table = _ranking(study, rows)

@@ -19,9 +19,9 @@ FAILED = (DIFFERENT, MISSING)
 Tolerance = Callable[[pd.DataFrame], pd.DataFrame]
 """The report's cells as numbers -> largest absolute difference that is tolerated in each."""
 
-# What follows from the rest of its row when a study is trained again, and moves more than it: p-values, SD,
-# and DeLong's interval.
-_DERIVED = re.compile("^(.+_)?p(_.+)?$|^(sd_.+|se|delong_.+)$")
+# What follows from other figures when a study is trained again, and moves more than they do: p-values, SD,
+# DeLong's interval, and the places of sources.
+_DERIVED = re.compile("^(.+_)?p(_.+)?$|^(sd_.+|se|delong_.+|rank|share)$")
 _IN_UNITS_OF_THE_ROW = ("auc", "mean_", "inside_auc_", "tost_", "guess")
 
 
@@ -47,17 +47,18 @@ def second_training(report: pd.DataFrame, table: Table) -> pd.DataFrame:
     """For networks trained again: a quarter of the half width of a figure's interval, or of the row's first.
 
     Another machine adds in another order, and training makes the last digit grow. What stays far inside the
-    interval changes no conclusion. P-values and SD follow from the row's other figures and are not judged
-    apart; counts must be equal; in tables without intervals `last_digit` holds.
+    interval changes no conclusion. P-values, SD and figures of tables without intervals follow from others
+    and are not judged apart; counts must be equal.
     """
     tolerated = last_digit(report)
     intervals = [(column.name, *column.ends) for column in table.columns if column.ends]
-    for name in report if intervals else ():
+    for name in report:
         own = next((interval for interval in intervals if name in interval), None)
-        if own or name.startswith(_IN_UNITS_OF_THE_ROW):
+        like_the_row = name.startswith(_IN_UNITS_OF_THE_ROW)
+        if own or (like_the_row and intervals):
             _, low, high = own or intervals[0]
             tolerated[name] = ((report[high] - report[low]).abs() / 8).fillna(tolerated[name])
-        elif _DERIVED.search(name):
+        elif like_the_row or _DERIVED.search(name):
             tolerated[name] = np.inf
     return tolerated
 

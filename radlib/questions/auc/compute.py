@@ -53,6 +53,7 @@ ESTIMATE = Column(
 )
 _FIGURES = [*common.SIDES, *common.DELTA, common.P]
 _SAMPLE = [*common.COUNTS, common.RUNS, common.RESAMPLES, common.IS_SIMULATED]
+_EQUAL = [common.RESAMPLED, *common.EQUIVALENCE]
 _VERDICT = Column("verdict", "better, worse, equivalent or undecided, before a correction", "verdict")
 AUC = Table(
     "auc.csv",
@@ -72,30 +73,15 @@ AUC = Table(
         Column("sd_b", "the same after source b"),
         Column("setting_a", "which settings validation chose for source a"),
         Column("setting_b", "the same for source b"),
-        common.RESAMPLED,
-        *common.EQUIVALENCE,
+        *_EQUAL,
         Column("p_tost_holm", "`p_tost` after Holm's correction over the tasks"),
         _VERDICT,
         Column("verdict_holm", "the verdict after Holm's correction", "after Holm"),
     ],
     index=2,
 )
-OVERALL = Table(
-    "overall.csv",
-    "auc",
-    "pair of sources and estimate: the mean over tasks",
-    [
-        ESTIMATE,
-        *common.PAIR,
-        common.N_TASKS,
-        *_FIGURES,
-        *_SAMPLE,
-        common.RESAMPLED,
-        *common.EQUIVALENCE,
-        _VERDICT,
-    ],
-    index=2,
-)
+_OF_ALL = [ESTIMATE, *common.PAIR, common.N_TASKS, *_FIGURES, *_SAMPLE, *_EQUAL, _VERDICT]
+OVERALL = Table("overall.csv", "auc", "pair of sources and estimate: the mean over tasks", _OF_ALL, index=2)
 _FAMILY = ["source_a", "source_b", "estimate"]
 
 

@@ -58,9 +58,7 @@ DICE = Table(
         *interval_columns(GAIN, "(a - b) / b", "relative gain", "+.0%"),
         Column("p_value", "two-sided, of no difference"),
         common.P_HOLM,
-        Column(
-            "wilcoxon_p", "Wilcoxon's test of patients' differences, of these weights", "p (Wilcoxon)", p_text
-        ),
+        Column("wilcoxon_p", "of Wilcoxon's test over patients, of these weights", "p (Wilcoxon)", p_text),
         *common.COUNTS[:2],
         Column("n_runs", "runs of both sides", "runs", common.COUNT),
         common.RESAMPLES,
