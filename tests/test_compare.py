@@ -17,6 +17,7 @@ from radlib.questions.auc.sources import claim_of
 from radlib.report import published, summary
 from radlib.study import load_study
 from radlib.training.results import load_results
+from tests import paper_files
 from tests.conftest import REPOSITORY
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
@@ -431,7 +432,7 @@ def test_published_values_stand_beside_ours(planted):
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("studies/*.yaml")), ids=lambda path: path.stem)
 def test_studies_quote_the_published_differences(path):
     for name, task in load_study(path=path).tasks.items():
-        assert task.published_delta in (None, published.TRANSFER.get(name)), name
+        assert task.published_delta in (None, paper_files.TRANSFER.get(name)), name
 
 
 def test_data_and_pretraining_tables(planted, tmp_path):

@@ -14,7 +14,6 @@ from radlib.networks import backbones
 from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.weights import load_weights
 from radlib.questions.auc.compute import compare_sources
-from radlib.report.published import TRANSFER
 from radlib.run.choose import choose
 from radlib.run.commands import main
 from radlib.run.plan import plan
@@ -32,7 +31,7 @@ SMALL_SETS = {"thyroid_us", "breast_us", "acl_mri", "meniscus_mri"}
 
 def test_study_has_the_published_runs():
     study = load_study(path=PAPER)
-    assert set(study.tasks) == set(TRANSFER)
+    assert set(study.tasks) == set(paper_files.TRANSFER)
     runs = [run for task in study.tasks for run in study.runs_of(task)]
     two = [run for run in runs if run.source in ("radimagenet", "imagenet")]
     assert len(two) == len(set(two)) == 24 * 2 * (4 * 5 + 4) == 1152
@@ -142,7 +141,7 @@ def test_public_part_of_the_study_goes_through_the_commands_of_the_readme(at_hom
     assert "Error: " not in capsys.readouterr().out
     choose("", downloads)
     study = load_study()
-    assert study.name == "paper_public" and set(study.tasks) == set(TRANSFER) - {"covid_ct"}
+    assert study.name == "paper_public" and set(study.tasks) == set(paper_files.TRANSFER) - {"covid_ct"}
     assert (
         sum(run.source in ("radimagenet", "imagenet") for t in study.tasks for run in study.runs_of(t))
         == 1104

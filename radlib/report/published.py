@@ -23,18 +23,6 @@ PRETRAINING = pd.DataFrame.from_dict(
     columns=["published top-1, %", "published top-5, %"],
 )
 
-# AUC after radiology pretraining minus AUC after ImageNet pretraining; all reported with P < .001.
-TRANSFER = {
-    "thyroid_us": 0.094,
-    "breast_us": 0.040,
-    "acl_mri": 0.048,
-    "meniscus_mri": 0.045,
-    "pneumonia_cxr": 0.019,
-    "covid_ct": 0.061,
-    "sarscov2_ct": 0.017,
-    "haemorrhage_ct": 0.009,
-}
-
 _FOUND = [
     (
         "Juodelyte et al. 2023, arXiv 2302.08272",

@@ -21,9 +21,10 @@ the variance between the K differences over K, with K - 1 degrees of freedom, an
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from scipy.special import chdtri
 
-from radlib.stats.estimate import BOTH, ROUNDING, Estimate, degrees_left
+from radlib.stats.estimate import BOTH, ROUNDING, Estimate, degrees_left, stacked
 
 SOURCES = "patients and pretrainings"
 NETWORKS = "patients, pretrainings and networks"
@@ -148,33 +149,31 @@ def components(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Comp
     >>> round(components(runs, np.repeat([0, 1], 2), np.full(4, "resnet50")).among_pretrainings.own, 6)
     0.0008
     """
-    by_network = [found.columns(np.flatnonzero(networks == name)) for name in np.unique(networks)]
-    of_side = [sides[networks == name] for name in np.unique(networks)]
-    a, b = (_of_source(by_network, of_side, side) for side in (0, 1))
+    names = np.unique(networks)
+    cells = [[np.flatnonzero((sides == side) & (networks == name)) for name in names] for side in (0, 1)]
+    a, b = (_of_source([found.columns(own) for own in cells[side]], "ab"[side]) for side in (0, 1))
     seen = a.seen + b.seen
     spare = sum(one.seen**2 / one.degrees for one in (a, b) if one.degrees)
     count = a.count + b.count
     between = Between(seen, a.of_patients + b.of_patients, seen**2 / spare if spare else count, count)
     among = None
-    if len(by_network) > 1:
-        pairs = zip(by_network, of_side, strict=True)
-        each = [_difference(one, own, np.zeros(len(own))) for one, own in pairs]
-        draws = np.stack([one.replicates for one in each], axis=1)
-        among = Between(*_seen(np.array([one.value for one in each]), draws), *[len(each) - 1] * 2)
-    return Components(_difference(found, sides, networks), len(by_network), between, among)
+    if len(names) > 1:
+        some = [np.flatnonzero(networks == name) for name in names]
+        each = stacked([_difference(found.columns(own), sides[own], networks[own]) for own in some])
+        among = Between(*_seen(each.value, each.replicates), *[len(names) - 1] * 2)
+    return Components(_difference(found, sides, networks), len(names), between, among)
 
 
-def _of_source(by_network: list[Estimate], of_side: list[np.ndarray], side: int) -> Between:
-    pairs = zip(by_network, of_side, strict=True)
-    own = [found.columns(np.flatnonzero(sides == side)) for found, sides in pairs]
+def _of_source(own: list[Estimate], source: str) -> Between:
+    """own: of every network, the AUC of each of its pretrainings on the source."""
     counts = [len(one.value) for one in own]
     if min(counts) == 0:
-        raise ValueError(f"a network has no weights of source {'ab'[side]}; leave it out on both sides")
+        raise ValueError(f"a network has no weights of source {source}; leave it out on both sides")
     if max(counts) == 1:
         return Between(0.0, 0.0, 0, 0)
     if min(counts) == 1:
         raise ValueError(
-            f"source {'ab'[side]} has one pretraining of some network and several of others; pretrain it "
+            f"source {source} has one pretraining of some network and several of others; pretrain it "
             "again or report it apart"
         )
     parts = np.sum([_seen(one.value, one.replicates) for one in own], axis=0) / len(own) ** 2
@@ -188,10 +187,6 @@ def _seen(values: np.ndarray, draws: np.ndarray) -> tuple[float, float]:
 
 
 def _difference(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Estimate:
-    names = np.unique(networks)
-    shares = np.zeros(len(sides))
-    for side, sign in ((0, 1), (1, -1)):
-        for name in names:
-            own = (sides == side) & (networks == name)
-            shares[own] = sign / (own.sum() * len(names))
+    pretrainings = pd.Series(sides).groupby([sides, networks]).transform("size").to_numpy()
+    shares = np.where(sides == 0, 1, -1) / (pretrainings * len(np.unique(networks)))
     return replace(found, value=float(found.value @ shares), replicates=found.replicates @ shares)
