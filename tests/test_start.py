@@ -71,6 +71,16 @@ def test_weights_that_are_worse_are_behind_and_equal_ones_are_not(found):
     assert beats.verdict == f"of 3 weights {len(beating)} beat it" and len(beating) >= 2
 
 
+def test_weights_whose_runs_diverged_are_not_called_behind_the_first(found):
+    study, table = found
+    lost = {TOGETHER: "no verdict: 1 of 2 runs of photographs diverged"}
+    first, _ = start.start_findings(study, table.replace({"verdict": lost}))
+    assert first.verdict.startswith("cannot be told apart from it: Simulated")
+    figure = start.start_figure(study, table.replace({"verdict": lost}))
+    heads = [line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [colour == "white" for colour in heads] == [False, False, True]
+
+
 def test_numbers_are_those_of_the_bootstrap_of_logistic_runs(found):
     study, table = found
     results = load_results(study, regimes=["logistic"])
