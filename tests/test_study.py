@@ -122,6 +122,7 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             "'compare.pairs': holds [radiology, random] twice",
         ),
         ({"compare.headline": ["random", "random"]}, "a pair sets random against itself"),
+        ({"tasks.breast_us.title": "Thyroid US"}, "'thyroid_us' and 'breast_us' have one title, by which"),
         (
             {"corpora.radiology.backbones": ["resnet50"], "corpora.photographs.backbones": ["densenet121"]},
             "radiology and photographs, have no setting of 'grid_mean' (compare.claim_by) in common",

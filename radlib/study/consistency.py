@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from radlib.study.places import check_places
 
 if TYPE_CHECKING:
     from radlib.study import Study
-    from radlib.study.datasets import Task
+    from radlib.study.datasets import Checkpoint, Dataset, Task
 
 _SAME_TASK = ("layout", "path", "options", "class_names", "folds")
 _SAME_CORPUS = ("layout", "path", "options", "size", "colour", "max_images")
@@ -38,6 +39,8 @@ def check_sections(study: Study) -> None:
                     raise ValueError(
                         f"{where}.{name} is a variant of {item.variant_of}, so its '{key}' must be the same"
                     )
+    _check_titles("tasks", study.tasks)
+    _check_titles("sources", study.corpora | study.checkpoints)
     _check_confounds(study)
     _check_claim(study)
     check_places(study)
@@ -47,6 +50,17 @@ def check_sections(study: Study) -> None:
             f"compare.tasks_that_count asks which tasks are learnt by '{study.compare.rank_by}' "
             "(compare.rank_by), which is no setting of transfer; name one that is"
         )
+
+
+def _check_titles(kind: str, group: Mapping[str, Dataset | Checkpoint]) -> None:
+    """What has one title would stand in one row of a figure."""
+    known: dict[str, str] = {}
+    for name, item in group.items():
+        other = known.setdefault(item.title or name, name)
+        if other != name:
+            raise ValueError(
+                f"'{other}' and '{name}' have one title, by which figures tell {kind} apart; give each its own"
+            )
 
 
 def _check_claim(study: Study) -> None:
