@@ -59,7 +59,7 @@ def _check_titles(kind: str, group: Mapping[str, Dataset | Checkpoint]) -> None:
         other = known.setdefault(item.title or name, name)
         if other != name:
             raise ValueError(
-                f"'{other}' and '{name}' have one title, by which figures tell {kind} apart; give each its own"
+                f"'{other}' and '{name}' have one title, by which figures tell {kind} apart; give each one"
             )
 
 
