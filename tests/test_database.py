@@ -467,8 +467,8 @@ def test_the_shipped_taxonomy_has_the_published_counts():
     [
         ({"modalities.XR": {"regions": {}}}, "modalities.XR"),
         ({"modalities.CT.regions.lung.window": None}, "CT/lung has no window, nor has CT"),
-        ({"modalities.MR.window": {"percentiles": [99, 1]}}, "percentiles 99 and 1 must ascend from 0"),
-        ({"modalities.MR.window": {"percentiles": [1, 101]}}, "percentiles 1 and 101 must ascend"),
+        ({"modalities.MR.window": {"percentiles": [99, 1]}}, "percentiles 99 and 1; give two from 0"),
+        ({"modalities.MR.window": {"percentiles": [1, 101]}}, "percentiles 1 and 101; give two"),
         ({"modalities.MR.regions.knee.labels": {"a/b": []}}, "modalities.MR.regions.knee.labels.a/b"),
         ({"modalities.MR.regions.knee.labels": {"a": ["X"], "b": ["x "]}}, "the finding 'x' means a and b"),
         ({"modalities.MR.regions.knee.labels": {"artifact": []}}, "'artifact' means no label and artifact"),

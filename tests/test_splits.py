@@ -152,6 +152,22 @@ def test_a_subset_takes_its_share_of_every_published_part_and_is_balanced_in_eac
     assert set(keys[order][again]) == set(keys[rows])
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), images=st.integers(1, 12), folds=st.integers(1, 4))
+def test_no_group_of_a_published_split_is_in_two_parts_or_tested_twice(data, images, folds):
+    groups = np.array(data.draw(st.lists(st.integers(0, 4), min_size=images, max_size=images)))
+    part = st.lists(st.sampled_from(["train", "validation", "test"]), min_size=images, max_size=images)
+    parts = pd.DataFrame({f"part_{k}": data.draw(part) for k in range(folds)})
+    apart, tested = keep_apart(parts, groups), set()
+    for column in parts:
+        used = apart[column] != LEFT_OUT
+        assert (apart[column][used] == parts[column][used]).all()
+        assert (apart[column][used].groupby(groups[used]).nunique() <= 1).all()
+        first = (parts[column] == "test") & ~np.isin(groups, list(tested))
+        assert ((apart[column] == "test") == first).all(), "test images stay where they are tested first"
+        tested |= set(groups[first])
+
+
 def test_published_folds_become_independent_where_a_group_is_tested_twice():
     """Images b and c are nearly the same picture, which two folds test; a and d are alone."""
     parts = pd.DataFrame(

@@ -97,6 +97,10 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             {"tasks.thyroid_us": {**TASK, "variant_of": "breast_us", "resize": "letterbox"}},
             "is a variant of breast_us, so its 'layout' must be the same",
         ),
+        (
+            {"corpora.photographs.title": "Simulated radiology"},
+            "'radiology' and 'photographs' have the same title, 'Simulated radiology', by which",
+        ),
         ({"data": {"resize": "crop"}}, "'data.resize': Input should be 'stretch' or 'letterbox'"),
         (
             {"name": "My Study"},
@@ -122,7 +126,6 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
             "'compare.pairs': holds [radiology, random] twice",
         ),
         ({"compare.headline": ["random", "random"]}, "a pair sets random against itself"),
-        ({"tasks.breast_us.title": "Thyroid US"}, "'thyroid_us' and 'breast_us' have one title, by which"),
         (
             {"corpora.radiology.backbones": ["resnet50"], "corpora.photographs.backbones": ["densenet121"]},
             "radiology and photographs, have no setting of 'grid_mean' (compare.claim_by) in common",

@@ -56,7 +56,10 @@ class Taxonomy(Strict):
                 raise ValueError(f"{code}/{name} has no window, nor has {code}")
             low, high = window.percentiles if isinstance(window, Percentiles) else (0, 100)
             if not 0 <= low < high <= 100:
-                raise ValueError(f"{code}/{name}: percentiles {low:g} and {high:g} must ascend from 0 to 100")
+                raise ValueError(
+                    f"{code}/{name} has the percentiles {low:g} and {high:g}; give two from 0 to 100, the "
+                    "lower one first"
+                )
         self._labels  # noqa: B018 (a finding of two labels is an error now, not at its first use)
         ultrasound = [region.labels for (code, _), region in self.regions.items() if code == "US"]
         held = Counter(label for labels in ultrasound for label in labels)

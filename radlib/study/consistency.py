@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from radlib.study.places import check_places
 
 if TYPE_CHECKING:
     from radlib.study import Study
-    from radlib.study.datasets import Checkpoint, Dataset, Task
+    from radlib.study.datasets import Task
 
 _SAME_TASK = ("layout", "path", "options", "class_names", "folds")
 _SAME_CORPUS = ("layout", "path", "options", "size", "colour", "max_images")
@@ -39,8 +38,7 @@ def check_sections(study: Study) -> None:
                     raise ValueError(
                         f"{where}.{name} is a variant of {item.variant_of}, so its '{key}' must be the same"
                     )
-    _check_titles("tasks", study.tasks)
-    _check_titles("sources", study.corpora | study.checkpoints)
+    _check_titles(study)
     _check_confounds(study)
     _check_claim(study)
     check_places(study)
@@ -52,15 +50,17 @@ def check_sections(study: Study) -> None:
         )
 
 
-def _check_titles(kind: str, group: Mapping[str, Dataset | Checkpoint]) -> None:
-    """What has one title would stand in one row of a figure."""
-    known: dict[str, str] = {}
-    for name, item in group.items():
-        other = known.setdefault(item.title or name, name)
-        if other != name:
-            raise ValueError(
-                f"'{other}' and '{name}' have one title, by which figures tell {kind} apart; give each one"
-            )
+def _check_titles(study: Study) -> None:
+    """Figures and tables tell tasks, and sources, apart by their titles alone."""
+    for group in (study.tasks, {**study.corpora, **study.checkpoints}):
+        named: dict[str, str] = {}
+        for name, item in group.items():
+            other = named.setdefault(item.title or name, name)
+            if other != name:
+                raise ValueError(
+                    f"'{other}' and '{name}' have the same title, '{item.title}', by which figures tell them "
+                    "apart; give one of them another"
+                )
 
 
 def _check_claim(study: Study) -> None:
