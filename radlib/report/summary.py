@@ -188,7 +188,7 @@ def limits(study: Study, claim: dict | None) -> list[str]:
 def _pretrainings(study: Study) -> str:
     here = [source for source in study.sources if source in study.corpora]
     if not here:
-        return "There is one set of weights of each source, so the study speaks of these weights."
+        return "Published files are one pretraining each, so of them the study speaks of these weights."
     most = {source_title(study, source): study.corpora[source].max_images for source in here}
     cut = "; ".join(f"{title} to {images:,} images" for title, images in most.items() if images)
     networks = [(source, name) for source in here for name in study.backbones_of(source)]
