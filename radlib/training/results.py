@@ -107,7 +107,7 @@ def check_results(
         if study.tasks[task].classes:
             notes.append(
                 f"{title}: AUC is macro-averaged over {len(study.tasks[task].classes)} classes; DeLong, ROC "
-                "curves, thresholds, calibration and patients needed are of two classes and leave the task out"
+                "curves, thresholds, calibration, patients needed are of two classes and leave the task out"
             )
         tables.append(kept)
     runs = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN_COLUMNS)
