@@ -137,10 +137,11 @@ def test_selection_reads_validation_only(planted):
     _, results, _ = planted
     runs = results.of_task("thyroid_us").query("source == 'radiology'")
     scrambled = runs.assign(test_auc=np.random.default_rng(0).random(len(runs)))
-    assert compare.select_setting(scrambled) == compare.select_setting(runs)
+    assert list(compare.chosen_runs(scrambled)["run"]) == list(compare.chosen_runs(runs)["run"])
     worst = runs.groupby(["backbone", "train", "lr"])["val_auc"].mean().idxmin()
     chosen = (runs[["backbone", "train", "lr"]] == list(worst)).all(axis=1)
-    assert compare.select_setting(runs.assign(val_auc=runs["val_auc"] + chosen)) == worst
+    liked = compare.chosen_runs(runs.assign(val_auc=runs["val_auc"] + chosen))
+    assert (liked[["backbone", "train", "lr"]] == list(worst)).all(axis=None)
 
 
 def test_every_fold_chooses_with_its_own_validation_part(planted):
@@ -186,7 +187,7 @@ def test_choosing_a_setting_does_not_flatter_the_test():
         columns = ["backbone", "train", "lr", "replicate", "fold", "seed", "val_auc", "val_loss", "test_auc"]
         runs = pd.DataFrame(rows, columns=columns)
         gain["own"].append(compare.chosen_runs(runs)["test_auc"].mean())
-        best = compare.select_setting(runs)[0]
+        best = runs.groupby("backbone")["val_auc"].mean().idxmax()
         gain["all"].append(runs.loc[runs["backbone"] == best, "test_auc"].mean())
     error = {name: np.std(some) / np.sqrt(studies) for name, some in gain.items()}
     assert abs(np.mean(gain["own"])) < 4 * error["own"]
@@ -196,15 +197,18 @@ def test_choosing_a_setting_does_not_flatter_the_test():
 def test_selection_breaks_ties_by_loss_then_name():
     runs = pd.DataFrame(
         {
-            "backbone": ["b", "b", "a", "c"],
+            "backbone": list("bbaacc"),
             "train": "all",
             "lr": 0.1,
-            "val_auc": [0.7, 0.9, 0.8, 0.8],
-            "val_loss": [0.5, 0.5, 0.5, 0.4],
+            "fold": 0,
+            "replicate": 0,
+            "seed": [0, 1] * 3,
+            "val_auc": [0.7, 0.9, 0.8, 0.8, 0.8, 0.8],
+            "val_loss": [0.5, 0.5, 0.5, 0.5, 0.4, 0.4],
         }
     )
-    assert compare.select_setting(runs)[0] == "c"
-    assert compare.select_setting(runs.assign(val_loss=0.5))[0] == "a"
+    assert list(compare.chosen_runs(runs)["backbone"]) == ["c", "c"]
+    assert list(compare.chosen_runs(runs.assign(val_loss=0.5))["backbone"]) == ["a", "a"]
 
 
 def test_pair_with_a_partial_source_uses_common_settings(tmp_path):

@@ -26,7 +26,7 @@ from radlib.questions.verdicts import diverged
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.style import forest, of_pair
-from radlib.show.table import MEAN, Column, Table, interval_columns, number
+from radlib.show.table import MEAN, Column, Table, interval_columns, with_ends
 from radlib.stats.estimate import mean_of
 from radlib.study import Study
 from radlib.study.common import RANDOM, is_random
@@ -207,8 +207,8 @@ def matched_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     for row in table[table["task"] == MEAN].to_dict("records"):
         verdict = direction(row["ci_low"], row["ci_high"])
         if pd.notna(row["share"]):
-            share, low, high = (number(row[name], ".0%") for name in SHARE)
-            verdict += f"; {share} ({low} to {high}) of the first difference is left"
+            share = with_ends(*(row[name] for name in SHARE), ".0%")
+            verdict += f"; {share} of the first difference is left"
         elif isinstance(why := row.get(WITHDRAWN), str):
             verdict += f"; no share of the first difference is given, for {why}"
         found.append(finding_of(row, f"AUC, {pair_title(study, _pair(row))}: {MEAN}", verdict))

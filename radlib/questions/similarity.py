@@ -22,7 +22,7 @@ from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
 from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
-from radlib.show.table import COUNT, ORIGIN, TASK, Column, Table, interval_columns, number
+from radlib.show.table import COUNT, ORIGIN, TASK, Column, Table, interval_columns, with_ends
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.cka import FEWEST_POINTS, rank_correlation, subsampled_cka
 from radlib.study import Run, Study
@@ -224,8 +224,7 @@ def correlation_words(study: Study, table: pd.DataFrame) -> str:
     if len(some) < FEWEST_POINTS:
         return f"{points}: too few for a rank correlation"
     found = rank_correlation(some["cka"], some["delta"].abs(), study.compare.confidence)
-    value, low, high = (number(figure, "+.2f") for figure in found)
-    return f"rank correlation {value} ({low} to {high}), {points}"
+    return f"rank correlation {with_ends(*found, '+.2f')}, {points}"
 
 
 def similarity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from radlib.show.table import DIFFERENCE, number
+from radlib.show.table import DIFFERENCE, with_ends
 
 SIMULATED = (
     "**Simulated images.** Images of a task, or of what a source was pretrained on, are drawn by a program: "
@@ -68,14 +68,11 @@ def direction(ci_low: float, ci_high: float) -> str:
 
 
 def with_interval(finding: Finding, confidence: float) -> str:
-    """`+0.031 (95 % CI +0.012 to +0.050)`; the value alone where there is no interval."""
-    if finding.value is None or pd.isna(finding.value):
+    """`+0.031 (95 % CI +0.012 to +0.050)`, or what there is of it."""
+    if pd.isna(finding.value):
         return ""
-    value = number(finding.value, finding.form)
-    if finding.low is None or pd.isna(finding.low):
-        return value
-    low, high = number(finding.low, finding.form), number(finding.high, finding.form)
-    return f"{value} ({100 * confidence:g} % CI {low} to {high})"
+    ends = finding.low, finding.high
+    return with_ends(finding.value, *ends, finding.form, f"{100 * confidence:g} % CI ")
 
 
 def findings_table(findings: Sequence[Finding], confidence: float) -> pd.DataFrame:

@@ -118,15 +118,20 @@ def cell(study: Study, row: dict, column: Column) -> str:
         return column.names.get(value, str(value))
     if callable(column.form):
         return column.form(study, value)
-    if column.ends is None or pd.isna(row[column.ends[0]]):
+    if column.ends is None:
         return number(value, column.form)
-    low, high = (number(row[end], column.form) for end in column.ends)
-    return f"{number(value, column.form)} ({low} to {high})"
+    return with_ends(value, *(row[end] for end in column.ends), column.form)
 
 
 def number(value: float, form: str) -> str:
     """With a true minus sign; words stay as they are."""
     return value if isinstance(value, str) else f"{value:{form}}".replace("-", "−")
+
+
+def with_ends(value: float, low: float | None, high: float | None, form: str, what: str = "") -> str:
+    """`+0.031 (+0.012 to +0.050)`; the value alone where there is no interval."""
+    said = number(value, form)
+    return said if pd.isna(low) else f"{said} ({what}{number(low, form)} to {number(high, form)})"
 
 
 def p_text(study: Study, p: float) -> str:

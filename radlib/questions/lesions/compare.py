@@ -29,7 +29,7 @@ from radlib.questions.verdicts import (
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import NOT_SHOWN, Finding, direction, finding_of, unless_diverged
-from radlib.show.table import Column, Table, interval_columns, number, p_text
+from radlib.show.table import Column, Table, interval_columns, p_text, with_ends
 from radlib.stats.means import MeanDifference, bootstrap_mean_difference
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
@@ -176,8 +176,8 @@ def lesion_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         verdict = row["verdict"] + (f" ({row['guess']:.3f})" if row["verdict"] == BLIND else "")
         claimed = PUBLISHED_GAIN.get(row["task"]) if row["method"] == "localisation" else None
         if claimed is not None:
-            gain, low, high = (number(row[name], "+.0%") for name in GAIN)
-            verdict += f"; relative gain {gain} ({low} to {high}), published {claimed:+.0%}"
+            gain = with_ends(*(row[name] for name in GAIN), "+.0%")
+            verdict += f"; relative gain {gain}, published {claimed:+.0%}"
         title = (
             f"Dice of {METHODS[row['method']]}, {pair_title(study, pair)}: {task_title(study, row['task'])}"
         )
