@@ -165,13 +165,13 @@ def test_the_interval_of_the_difference_in_differences_covers_it():
 # Who is in both -------------------------------------------------------------------------------------------
 def test_patients_of_both_sets_are_left_out_and_counted(tmp_path):
     study = fabricated(tmp_path, STRENGTH, STRENGTH)
-    # A picture of the task stands among the external ones, and one patient is named as inside.
+    # A picture of the task stands among the external ones, and one patient is named as inside, in capitals.
     folders = [study.dataset_dir(name) for name in (TASK, OTHER)]
     here, there = (np.load(folder / "images.npy") for folder in folders)
     there[10] = here[3]
     manifest = pd.read_parquet(folders[1] / "manifest.parquet")
     runs, rows = read_results(study, TASK)
-    same = {"xp07": rows.loc[~rows["external"], "patient_id"].iloc[0]}
+    same = {"xp07": rows.loc[~rows["external"], "patient_id"].iloc[0].upper() + " "}
     write_packed(folders[1], there, manifest.replace({"patient_id": same}))
     write_results(study, TASK, runs, rows.replace({"patient_id": same}))
     found = compare_external(study, load_results(study))

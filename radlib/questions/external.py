@@ -23,6 +23,7 @@ from matplotlib.lines import Line2D
 
 from radlib.data.images import open_packed
 from radlib.data.overlap import find, thumbnails_of
+from radlib.datasets.patients import plain
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
 from radlib.questions.auc.compute import bootstrap_pair, what_is_resampled
@@ -131,9 +132,11 @@ def only_outside(study: Study, task: str, scored: FoldPredictions) -> tuple[Fold
     here, there = (manifest["patient_id"] for manifest in manifests)
     copies, _ = find(thumbnails_of(study, name), thumbnails_of(study, task))
     both_name = all(audit_of(study, one)["patients_published"] for one in (task, name))
-    named = set(here) & set(there) if both_name else set()
-    both = there.isin(named | set(there[copies]))
-    counts = {"n_found": int(copies.sum()), "n_left_out": there[both].nunique(), "n_named": len(named)}
+    # The sets may spell a name in two ways, as one of them alone may not: P001 and p1.
+    named = there.map(plain).isin(here.map(plain)) & both_name
+    both = named | there.isin(there[copies])
+    left_out = {"n_left_out": there[both].nunique(), "n_named": there[named].nunique()}
+    counts = {"n_found": int(copies.sum()), **left_out}
     left = scored.without(manifests[1]["image_id"][both].to_numpy())
     if set(left.labels) != set(scored.labels):
         raise UserError(
