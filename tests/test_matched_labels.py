@@ -144,7 +144,7 @@ def test_share_is_of_the_very_draws_of_the_intervals(tmp_path, seeds):
         sides = paired_runs(results.of_task(row["task"]), pair)
         settings = settings_by_fold(sides[0]) if len(seeds) > 1 else None
         a, b = (results.scores(row["task"], runs) for runs in sides)
-        drawn[row["task"], pair[0]] = bootstrap_pair(study, row["task"], a, b, settings)
+        drawn[row["task"], pair[0]] = bootstrap_pair(study, row["task"], pair, a, b, settings)
         if pair[0] == "photographs":
             left, whole = (drawn[row["task"], source] for source in ("photographs", "radiology"))
             assert tuple(row[name] for name in SHARE) == left.share_of(whole, 0.95)

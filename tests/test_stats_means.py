@@ -110,6 +110,20 @@ def test_one_training_of_each_setting_is_the_plain_bootstrap_and_several_widen_i
     np.testing.assert_array_equal(same.difference.replicates, one.difference.replicates)
 
 
+@pytest.mark.parametrize("kind", ["settings", "networks"])
+def test_relative_gain_covers_that_of_other_trainings_or_pretrainings(kind):
+    """Hardly any variation between patients; those of side b are not those of side a."""
+    rng, covered, names = np.random.default_rng(3), 0, np.repeat(list("wxyz"), 3)
+    again = {"settings": names} if kind == "settings" else {"networks": (names, names)}
+    patients, ids = rng.normal(0, 1e-3, 40), np.arange(40)
+    for _ in range(100):
+        a, b = (level + rng.normal(0, 0.06, (12, 1)) + patients for level in (0.6, 0.4))
+        found = bootstrap_mean_difference(a, b, ids, 0 * ids, 400, 0, **again)
+        _, low, high = found.a.share_of(found.b, 0.95)
+        covered += low <= 1.5 <= high
+    assert covered >= 88  # 95, less three standard errors
+
+
 def test_other_pretrainings_add_what_their_means_vary_by():
     """Three pretrainings of two networks; the other side is a file, of which there is one."""
     a, b, ids, folds = figures(40, 3, 0.03)

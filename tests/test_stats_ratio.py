@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.estimate import Estimate
+from radlib.stats.folds import FoldScores
+from radlib.stats.pretrainings import over_trainings
 
 CORRELATION = 0.6
 
@@ -76,3 +79,27 @@ def test_the_true_share_is_inside_as_often_as_promised(whole):
     assert wrong / 1000 <= 0.05 + 0.021
     if whole == 6.0:
         assert given == 1000 and wrong / 1000 == pytest.approx(0.05, abs=0.021)
+
+
+def test_a_share_covers_that_of_other_trainings_of_three_sources():
+    """Hardly any variation between patients; both differences are from the same third source."""
+    rng, covered, settings = np.random.default_rng(0), 0, np.repeat(list("wxyz"), 3)
+    for _ in range(100):
+        one, other, rival = (level + rng.normal(0, 0.03, 12) for level in (0.10, 0.05, 0.0))
+        patients = rng.normal(0, 1e-4, (400, 1))
+        whole, part = (
+            over_trainings(Estimate(runs, runs + patients, patients=400), settings, seed)
+            for seed, runs in enumerate((one - rival, other - rival))
+        )
+        _, low, high = part.share_of(whole, 0.95)
+        covered += low <= 0.5 <= high
+    assert covered >= 88  # with one seed for both it is 76
+
+
+def test_what_trainings_add_has_a_seed_of_its_own():
+    rng, labels = np.random.default_rng(1), np.arange(40) % 2
+    a, b = ([FoldScores(labels, np.arange(40), rng.normal(labels, 1, (6, 40)))] for _ in "ab")
+    settings = [np.repeat([0, 1], 3)]
+    same, again, other = (bootstrap_delta(a, b, 200, 0, settings, seed) for seed in (None, 0, 1))
+    np.testing.assert_array_equal(same.replicates, again.replicates)
+    assert other.value == same.value and not np.allclose(other.replicates, same.replicates)

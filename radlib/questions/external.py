@@ -152,12 +152,13 @@ def _pair_row(study: Study, results: Results, task: str, sides, outside: FoldPre
     name, (a, b) = study.tasks[task].external, (results.scores(task, runs) for runs in sides)
     far = [[outside.of(list(runs["run"]))] for runs in sides]
     networks = sides[0].groupby([*TRAINING, "fold"]).ngroup().to_numpy()  # each trained with every seed
-    inner = bootstrap_pair(study, task, a, b, settings_by_fold(sides[0]) if both else None)
-    outer = bootstrap_pair(study, name, *far, [networks] if both else None)
+    pair = sides[0]["source"].iloc[0], sides[1]["source"].iloc[0]
+    inner = bootstrap_pair(study, task, pair, a, b, settings_by_fold(sides[0]) if both else None)
+    outer = bootstrap_pair(study, name, pair, *far, [networks] if both else None)
     change = independent_difference(outer, inner, study.compare.confidence)
     return {
-        "source_a": sides[0]["source"].iloc[0],
-        "source_b": sides[1]["source"].iloc[0],
+        "source_a": pair[0],
+        "source_b": pair[1],
         "inside_auc_a": mean_auc(a),
         "inside_auc_b": mean_auc(b),
         "auc_a": mean_auc(far[0]),

@@ -5,8 +5,8 @@ photographs are given coarser classes, and what is pretrained on them joins the 
 grid of the study. Every run is one that `04_transfer` would make, under the same digest: those of sources
 that are in the grid too come from the store.
 
-All pairs of a task are drawn with the same seed, so that draw i is of the same patients in each of them (and
-of the same trainings, where pairs have the same settings): the two differences of a share vary together.
+Draw i is of the same patients in all pairs of a task: the two differences of a share vary together. What
+trainings add is drawn for each pair by itself, which errs on the wide side where both have one rival.
 
 Random weights are always compared with both sources of the difference to be explained. A share of it is given
 only where either is shown to be better than they are: the interval of its difference to random weights lies

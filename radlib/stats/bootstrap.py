@@ -177,13 +177,20 @@ def _macro_aucs(sides: list[FoldScores], patients: ClassPatients) -> Statistic:
 
 
 def bootstrap_delta(
-    a: Folds, b: Folds, resamples: int, seed: int, settings: Sequence[np.ndarray] | None = None
+    a: Folds,
+    b: Folds,
+    resamples: int,
+    seed: int,
+    settings: Sequence[np.ndarray] | None = None,
+    training_seed: int | None = None,
 ) -> Estimate:
     """Difference of mean AUC, a - b, over other test patients and, given settings, other trainings.
 
     Args:
         settings: per fold, (runs,) the setting of each run; run r of one side is paired with run r of the
             other, and runs of one setting differ in their seed alone.
+        training_seed: of what trainings add, by default `seed`. Differences that are compared with each other
+            are of the same patients, but each of trainings of its own, so they need one each.
     Raises:
         ValueError: as `bootstrap_mean_auc`; sides with other numbers of runs, or a setting with a single run.
 
@@ -205,7 +212,7 @@ def bootstrap_delta(
             )
     deltas = bootstrap_run_aucs(a, resamples, seed) - bootstrap_run_aucs(b, resamples, seed)
     cells = [f"{name} in fold {number}" for number, names in enumerate(settings) for name in names]
-    return over_trainings(deltas, np.array(cells), seed)
+    return over_trainings(deltas, np.array(cells), seed if training_seed is None else training_seed)
 
 
 def run_weights(settings: Sequence[np.ndarray], resamples: int, seed: int) -> np.ndarray:

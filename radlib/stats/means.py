@@ -21,6 +21,9 @@ from radlib.stats.pretrainings import components, over_pretrainings, over_traini
 class MeanDifference:
     """Means of two sides, and their difference a - b.
 
+    Replicate i of all is of the same patients; what trainings or pretrainings add is drawn for each apart,
+    as they vary. So a relative gain is `a.share_of(b)` less 1, for which the difference is no use.
+
     wilcoxon_p: of the patients' mean differences, as a check by another method.
     """
 
@@ -64,7 +67,7 @@ def bootstrap_mean_difference(
     sides = [both.columns(side_of == side) for side in (0, 1)]
     if settings is not None:
         cells = np.array([f"{name} in fold {fold}" for fold in range(both.folds) for name in settings])
-        means = [over_trainings(side, cells, seed) for side in sides]
+        means = [over_trainings(side, cells, seed + 1 + place) for place, side in enumerate(sides)]
         difference = over_trainings(sides[0] - sides[1], cells, seed)
     else:
         means = [side.mean_of_runs() for side in sides]
@@ -72,8 +75,11 @@ def bootstrap_mean_difference(
     if networks is not None:
         values, draws = both.value.reshape(both.folds, -1), both.replicates.reshape(resamples, both.folds, -1)
         each = replace(both, value=values.mean(axis=0), replicates=draws.mean(axis=1))
-        parts = components(each, side_of[: len(each.value)], np.concatenate(networks))
-        difference = over_pretrainings(parts, seed)
+        side_of = side_of[: len(each.value)]
+        difference = over_pretrainings(components(each, side_of, np.concatenate(networks)), seed)
+        for place, names in enumerate(networks):
+            if len(set(names)) < len(names):
+                means[place] = over_trainings(each.columns(side_of == place), names, seed + 1 + place)
     difference = replace(difference, value=float(a.mean() - b.mean()))
     # Signed-rank test of patients (Wilcoxon 1945, doi 10.2307/3001968); 1 where all differences are 0.
     by_patient = (sums[0].mean(axis=0) - sums[1].mean(axis=0)) / images

@@ -32,6 +32,7 @@ from radlib.questions.verdicts import (
     too_few_resamples,
     verdicts,
 )
+from radlib.seeds import seed_of
 from radlib.show import table as common
 from radlib.show.style import of_pair
 from radlib.show.table import Column, Table
@@ -151,11 +152,12 @@ def _compared(study: Study, results: Results, task: str, sides, estimate: str, b
     """both: whether trainings are resampled beside patients."""
     tuned = estimate == "best_by_validation"
     a, b = (results.scores(task, runs) for runs in sides)
-    found = bootstrap_pair(study, task, a, b, settings_by_fold(sides[0]) if both else None)
+    pair = sides[0]["source"].iloc[0], sides[1]["source"].iloc[0]
+    found = bootstrap_pair(study, task, pair, a, b, settings_by_fold(sides[0]) if both else None)
     row = {
         "task": task,
-        "source_a": sides[0]["source"].iloc[0],
-        "source_b": sides[1]["source"].iloc[0],
+        "source_a": pair[0],
+        "source_b": pair[1],
         "estimate": estimate,
         "auc_a": mean_auc(a),
         "auc_b": mean_auc(b),
@@ -221,7 +223,13 @@ def what_is_resampled(results: Results, pair: tuple[str, str]) -> str:
 
 
 def bootstrap_pair(
-    study: Study, task: str, a: list[FoldScores], b: list[FoldScores], settings: list[np.ndarray] | None
+    study: Study,
+    task: str,
+    pair: tuple[str, str],
+    a: list[FoldScores],
+    b: list[FoldScores],
+    settings: list[np.ndarray] | None,
 ) -> Estimate:
     """The difference of two sides of a task over other patients and, given `settings_by_fold`, trainings."""
-    return bootstrap_delta(a, b, **patients_drawn(study, task), settings=settings)
+    seed = seed_of(study.seed, "trainings", task, *pair)
+    return bootstrap_delta(a, b, **patients_drawn(study, task), settings=settings, training_seed=seed)

@@ -108,13 +108,14 @@ def _rows(study: Study, task: str, found: Found, sides: Sequence[pd.DataFrame], 
     for name in found.figures:
         figures = [found.kept_apart(task, runs, name, by) for runs in sides]
         result = mean_difference(study, task, figures, about)
+        gain = [ratio - 1 for ratio in result.a.share_of(result.b, study.compare.confidence)]
         row = {
             "method": found.method,
             "metric": name,
             "mean_a": result.a.value,
             "mean_b": result.b.value,
             **difference_columns(study, result.difference),
-            **dict(zip(GAIN, result.difference.share_of(result.b, study.compare.confidence), strict=True)),
+            **dict(zip(GAIN, gain, strict=True)),
             "wilcoxon_p": result.wilcoxon_p,
             "n_patients": about["patient_id"].nunique(),
             "n_images": len(about),
