@@ -99,7 +99,7 @@ def test_maps_equal_those_of_the_grad_cam_package(study, backbone):
     found = activation_maps(learner, rows, 4)
     assert found.shape == (6, side, side) and found.max(axis=(1, 2)) == pytest.approx(1)
     network = _WithTwoLogits(learner)
-    pixels = batches.gather(learner.images, rows, 96)
+    pixels = batches.gather(learner.packed.images, rows, 96)
     targets = [ClassifierOutputTarget(int(k)) for k in network(pixels).argmax(1)]
     with GradCAM(network, [network.last], reshape_transform=layout) as cam:
         cam(pixels, targets)

@@ -198,6 +198,8 @@ def test_stages_read_no_parameter_that_dvc_does_not_know_of(killed_and_resumed):
     }
     # which backbones a source has is declared in one list, study.backbones_of
     unknown = {(stage, key) for stage, key in unknown if not re.search(r"corpora\.\w+\.backbones$", key)}
+    # another variant of a task is prepared in another way, and on prepared tasks every corpus depends
+    unknown = {one for one in unknown if not re.search(r"^corpus@\w+ tasks\.\w+\.variant_of$", " ".join(one))}
     assert not unknown, f"declare in dvc.yaml: {sorted(unknown)}"
 
 
@@ -297,7 +299,7 @@ def test_dvc_finds_every_parameter_of_every_study(inside_copy, name):
     params = yaml.safe_load(
         (inside_copy / "studies" / f"{'own' if name == 'short' else name}.yaml").read_text()
     )
-    params["tasks"]["one_more"] = OWN_TASK
+    params["tasks"]["one_more"] = {**OWN_TASK, "title": "One more"}
     if name == "short":
         params["checkpoints"], params["transfer"] = {}, {**params["transfer"], "seeds": [1]}
         params = {k: v for k, v in params.items() if k not in ("segment", "notes", "controls", "confounds")}
