@@ -142,7 +142,7 @@ def test_parts_of_the_variance_add_up(study, table):
     assert shown["share of the variance"].iloc[0] == f"{found['sd_patients'] ** 2 / total:.0%}"
 
 
-def test_a_regime_of_one_task_says_on_which(study, table):
+def test_a_regime_of_some_tasks_says_on_which(study, table):
     costly = table[table["task"] == "b"].assign(estimate="all", delta=0.123)
     both = pd.concat([table, costly], ignore_index=True)
     labels = [text.get_text() for text in regimes_forest(study, both).axes[0].get_yticklabels()]
@@ -150,7 +150,11 @@ def test_a_regime_of_one_task_says_on_which(study, table):
     assert [one.value for one in sources_findings(study, both) if "all layers" in one.subject] == [0.123]
     labels = [text.get_text() for text in regimes_forest(study, both, ["a"]).axes[0].get_yticklabels()]
     assert labels[1] == "all layers, b (does not count)"
-    alone = table[table["task"] != "b"]  # then no task need be named
+    three = table.assign(n_tasks=table["n_tasks"] + (table["task"] == MEAN))
+    some = pd.concat([three, table.assign(estimate="all")], ignore_index=True)
+    labels = [text.get_text() for text in regimes_forest(study, some).axes[0].get_yticklabels()]
+    assert labels == ["mean over the settings", "all layers, 2 tasks"]
+    alone = table[table["task"] != "b"].assign(n_tasks=1)  # then no task need be named
     labels = [text.get_text() for text in regimes_forest(study, alone).axes[0].get_yticklabels()]
     assert labels == ["mean over the settings"]
 
