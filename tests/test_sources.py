@@ -150,11 +150,16 @@ def test_a_regime_of_some_tasks_says_on_which(study, table):
     assert [one.value for one in sources_findings(study, both) if "all layers" in one.subject] == [0.123]
     labels = [text.get_text() for text in regimes_forest(study, both, ["a"]).axes[0].get_yticklabels()]
     assert labels[1] == "all layers, b (does not count)"
-    three = table.assign(n_tasks=table["n_tasks"] + (table["task"] == MEAN))
+    three = pd.concat([table[table["task"] == "a"].assign(task="c"), table])
     some = pd.concat([three, table.assign(estimate="all")], ignore_index=True)
-    labels = [text.get_text() for text in regimes_forest(study, some).axes[0].get_yticklabels()]
-    assert labels == ["mean over the settings", "all layers, 2 tasks"]
-    alone = table[table["task"] != "b"].assign(n_tasks=1)  # then no task need be named
+    for counting, number in ((None, "2 tasks"), (["a", "c"], "1 task")):
+        labels = [text.get_text() for text in regimes_forest(study, some, counting).axes[0].get_yticklabels()]
+        assert labels == ["mean over the settings", f"all layers, {number}"]
+    # One task counts, or each regime has a task of its own: a row of one task is no mean.
+    for some, counting in ((both, ["a"]), (pd.concat([table[table["task"] == "a"], costly]), None)):
+        labels = [text.get_text() for text in regimes_forest(study, some, counting).axes[0].get_yticklabels()]
+        assert labels[1].startswith("all layers, b")
+    alone = table[table["task"] != "b"]  # then no task need be named
     labels = [text.get_text() for text in regimes_forest(study, alone).axes[0].get_yticklabels()]
     assert labels == ["mean over the settings"]
 

@@ -41,6 +41,13 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
     assert len(names) == len(set(names))
 
 
+def test_as_many_weights_are_compared_as_one_likes():
+    path = REPOSITORY / "studies" / "demo.yaml"
+    files = {f"file_{number}": {"tags": {"resnet50": "a1_in1k"}} for number in range(12)}
+    study = load_study({"checkpoints": files, "sources": ["radiology", "photographs", "random", *files]}, path)
+    assert len(study.sources) == 15
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
@@ -100,6 +107,10 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
         (
             {"corpora.photographs.title": "Simulated radiology"},
             "'radiology' and 'photographs' have the same title, 'Simulated radiology', by which",
+        ),
+        (
+            {"corpora.radiology.title": "photographs", "corpora.photographs.title": ""},
+            "'radiology' and 'photographs' have the same title, 'photographs', by which",
         ),
         ({"data": {"resize": "crop"}}, "'data.resize': Input should be 'stretch' or 'letterbox'"),
         (

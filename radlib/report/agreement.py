@@ -22,7 +22,7 @@ Tolerance = Callable[[pd.DataFrame], pd.DataFrame]
 # What follows from other figures when a study is trained again, and moves more than they do: p-values, SD,
 # DeLong's interval, and the places of sources.
 _DERIVED = re.compile("^(.+_)?p(_.+)?$|^(sd_.+|se|delong_.+|rank|share)$")
-_IN_UNITS_OF_THE_ROW = ("auc", "mean_", "inside_auc_", "tost_", "guess")
+_IN_UNITS_OF_THE_ROW = ("auc", "mean_", "inside_auc_", "tost_", "guess", "reference")
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,11 @@ def _check_titles(study: Study) -> None:
     for group in (study.tasks, {**study.corpora, **study.checkpoints}):
         named: dict[str, str] = {}
         for name, item in group.items():
-            other = named.setdefault(item.title or name, name)
+            title = item.title or name
+            other = named.setdefault(title, name)
             if other != name:
                 raise ValueError(
-                    f"'{other}' and '{name}' have the same title, '{item.title}', by which figures tell them "
+                    f"'{other}' and '{name}' have the same title, '{title}', by which figures tell them "
                     "apart; give one of them another"
                 )
 

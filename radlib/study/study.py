@@ -39,11 +39,7 @@ class Study(Strict):
     seed: int = Field(ge=0)
     data: Data
     backbones: dict[str, Backbone] = Field(min_length=1)
-    sources: Each[WeightsName] = Field(
-        min_length=1,
-        max_length=10,
-        description="keys of corpora, checkpoints, or 'random'; figures tell ten apart",
-    )
+    sources: Each[WeightsName] = Field(min_length=1, description="keys of corpora, checkpoints, or 'random'")
     corpora: dict[NewName, Corpus]
     checkpoints: dict[NewName, Checkpoint]
     tasks: dict[NewName, Task] = Field(min_length=1)

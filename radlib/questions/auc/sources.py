@@ -23,13 +23,13 @@ from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
-from radlib.show.table import MEAN, Column, Table, hidden
+from radlib.show.table import MEAN, Column, Table
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import PATIENTS, Estimate, mean_of, stacked
 from radlib.stats.pretrainings import SOURCES as SOURCES_TOO
 from radlib.stats.pretrainings import components, over_pretrainings
 from radlib.study import Study
-from radlib.study.titles import ESTIMATES, ordered_pairs, pair_title, task_title
+from radlib.study.titles import ESTIMATES, counted, ordered_pairs, pair_title, task_title
 from radlib.training.results import Results, runs_in_common
 
 FIXED, SAMPLE = "mean over these networks", "mean over a sample of networks"
@@ -43,7 +43,6 @@ SOURCES = Table(
         *common.PAIR,
         common.TASK,
         Column("networks", "one network, or their mean: of these networks, or of a sample", "networks"),
-        *hidden(common.N_TASKS),
         Column("n_networks", "networks averaged", "n", common.COUNT),
         Column("pretrainings_a", "pretrainings of each network on source a", "pretrainings a", common.COUNT),
         Column("pretrainings_b", "the same of source b", "pretrainings b", common.COUNT),
@@ -96,8 +95,7 @@ def compare_pretrainings(
                 cells[MEAN] = _Cells(found, some[0].labels, pd.concat([one.runs for one in some]))
             about = {"estimate": estimate, "source_a": pair[0], "source_b": pair[1]}
             for task, one in cells.items():
-                over = {"n_tasks": len(some) if task == MEAN else 1}
-                rows += [about | over | row for row in _rows(study, pair, task, one)]
+                rows += [about | row for row in _rows(study, pair, task, one)]
     table = SOURCES.frame(rows, study)
     return table.assign(verdict=verdicts(study, table, "p_value", "p_tost"))
 
@@ -222,17 +220,16 @@ def sources_forest(study: Study, table: pd.DataFrame) -> Figure:
 def regimes_forest(study: Study, table: pd.DataFrame, counting: Collection[str] | None = None) -> Figure:
     """Every regime and mean over settings: the mean over tasks and these networks.
 
-    A regime that was run on some of the tasks alone, as costly ones are, says on how many, or on which.
+    A regime that was run on some of the tasks alone, as costly ones are, says on which, or on how many.
     """
-    rows = _by_regime(table)
+    rows, regime = _by_regime(table), ["source_a", "source_b", "estimate"]
     rows = rows[rows["networks"] != SAMPLE]
-    rows = rows.groupby(["source_a", "source_b", "estimate", "task"], sort=False).last().reset_index()
-    where = pd.Series("", index=rows.index)
-    for place, row in rows[rows["n_tasks"] < rows["n_tasks"].max()].iterrows():
-        averages = row["task"] == MEAN
-        where[place] = (
-            f", {row['n_tasks']} tasks" if averages else f", {task_title(study, row['task'], counting)}"
-        )
+    rows = rows.groupby([*regime, "task"], sort=False).last().reset_index()
+    of_tasks = table[table["task"].isin(averaged(table["task"], counting)) & (table["task"] != MEAN)]
+    tasks = rows.join(of_tasks.groupby(regime)["task"].nunique().rename("tasks"), on=regime)["tasks"]
+    where = [f", {counted(int(n), 'task')}" if n < tasks.max() else "" for n in tasks]
+    titles = [f", {task_title(study, task, counting)}" for task in rows["task"]]
+    where = np.where(rows["task"] == MEAN, where, titles)
     rows = rows.assign(row=rows["estimate"].map(ESTIMATES) + where)
     return style.forest(study, rows, "Mean over tasks, by regime", band=True, hollow=NONE_SHOWN)
 
