@@ -406,6 +406,7 @@ def test_csv_files_as_people_have_them_say_the_same(tmp_path, text):
         ("sep=,\n" + PLAIN, "list.csv begins with a line 'sep='.*delete that line"),
         (PLAIN.replace("lesion", "file"), "two columns 'file'.*correct its first line"),
         (",,,\n \n", "list.csv has no line with a cell that is filled"),
+        ("\r\n\n" + PLAIN.replace("08", ""), "list.csv: line 5 has no 'person'"),
         (PLAIN.splitlines()[0] + "\n,,,\n", "list.csv has no row below its header; write one per image"),
         (PLAIN.replace("person", "who "), "no column 'person'; it has: 'file', 'diagnosis', 'who', 'lesion'"),
         (PLAIN + "./a.png,0,1,\n", "'a.png' and './a.png' are one file"),
@@ -583,6 +584,11 @@ def test_labels_that_are_neither_class_must_be_ignored_by_name(small_study, tmp_
     assert chosen.dropped == {"normal/3.png": "class 'normal' is ignored"}
     with pytest.raises(UserError, match="'ignore' names 'Normal', which is no class; found: 'benign', 'mali"):
         choose_records(with_task(small_study, options={"ignore": ["Normal"]}), "breast_us")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "raw").rename(tmp_path / "deep" / "set")
+    with pytest.raises(UserError, match="the class folders lie in set; name one by the option 'root'"):
+        choose_records(with_task(small_study, path="deep", options={"ignore": ["normal"]}), "breast_us")
+    (tmp_path / "deep" / "set").rename(tmp_path / "raw")
     with pytest.raises(UserError, match="no image of class 'cyst'"):
         choose_records(
             with_task(small_study, positive="cyst", options={"ignore": ["malignant", "normal"]}), "breast_us"

@@ -40,9 +40,7 @@ class Study(Strict):
     data: Data
     backbones: dict[str, Backbone] = Field(min_length=1)
     sources: Each[WeightsName] = Field(
-        min_length=1,
-        max_length=10,
-        description="keys of corpora, checkpoints, or 'random'; figures tell ten apart",
+        min_length=1, description="keys of corpora, checkpoints, or 'random'; figures tell ten apart"
     )
     corpora: dict[NewName, Corpus]
     checkpoints: dict[NewName, Checkpoint]
