@@ -163,6 +163,10 @@ def test_a_mask_with_a_number_is_not_taken_for_the_mask_of_a_neighbour(tmp_path)
         picture(tmp_path / name)
     with pytest.raises(UserError, match=r"P1_mask_1.png is the mask of ill/P1.png or of ill/P1_1.png"):
         datasets.read("folders", tmp_path, {})
+    (tmp_path / "ill/P1_1.png").rename(tmp_path / "ill/P1-1.png")
+    (tmp_path / "ill/P1_mask_1.png").rename(tmp_path / "ill/P1-mask-1.png")
+    with pytest.raises(UserError, match=r"P1-mask-1.png is the mask of ill/P1.png or of ill/P1-1.png"):
+        datasets.read("folders", tmp_path, {})
 
 
 @pytest.mark.parametrize(
