@@ -83,7 +83,10 @@ def load_run(path: Path) -> tuple[dict, pd.DataFrame] | None:
     """A stored run, or None where there is none or it is damaged (which is said)."""
     if not path.is_file():
         return None
-    stored = path.read_bytes()
+    try:
+        stored = path.read_bytes()
+    except OSError:  # a bad disk
+        stored = b""
     content = stored[:-4]
     if _checksum(content) != stored[-4:]:
         print(f"stored run {path.name} is damaged; computing it again")

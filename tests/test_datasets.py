@@ -163,6 +163,10 @@ def test_a_mask_with_a_number_is_not_taken_for_the_mask_of_a_neighbour(tmp_path)
         picture(tmp_path / name)
     with pytest.raises(UserError, match=r"P1_mask_1.png is the mask of ill/P1.png or of ill/P1_1.png"):
         datasets.read("folders", tmp_path, {})
+    (tmp_path / "ill/P1_1.png").rename(tmp_path / "ill/P1-1.png")
+    (tmp_path / "ill/P1_mask_1.png").rename(tmp_path / "ill/P1-mask-1.png")
+    with pytest.raises(UserError, match=r"P1-mask-1.png is the mask of ill/P1.png or of ill/P1-1.png"):
+        datasets.read("folders", tmp_path, {})
 
 
 @pytest.mark.parametrize(
@@ -406,6 +410,7 @@ def test_csv_files_as_people_have_them_say_the_same(tmp_path, text):
         ("sep=,\n" + PLAIN, "list.csv begins with a line 'sep='.*delete that line"),
         (PLAIN.replace("lesion", "file"), "two columns 'file'.*correct its first line"),
         (",,,\n \n", "list.csv has no line with a cell that is filled"),
+        ("\r\n\n" + PLAIN.replace("08", ""), "list.csv: line 5 has no 'person'"),
         (PLAIN.splitlines()[0] + "\n,,,\n", "list.csv has no row below its header; write one per image"),
         (PLAIN.replace("person", "who "), "no column 'person'; it has: 'file', 'diagnosis', 'who', 'lesion'"),
         (PLAIN + "./a.png,0,1,\n", "'a.png' and './a.png' are one file"),
@@ -583,6 +588,11 @@ def test_labels_that_are_neither_class_must_be_ignored_by_name(small_study, tmp_
     assert chosen.dropped == {"normal/3.png": "class 'normal' is ignored"}
     with pytest.raises(UserError, match="'ignore' names 'Normal', which is no class; found: 'benign', 'mali"):
         choose_records(with_task(small_study, options={"ignore": ["Normal"]}), "breast_us")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "raw").rename(tmp_path / "deep" / "set")
+    with pytest.raises(UserError, match="the class folders lie in set; name one by the option 'root'"):
+        choose_records(with_task(small_study, path="deep", options={"ignore": ["normal"]}), "breast_us")
+    (tmp_path / "deep" / "set").rename(tmp_path / "raw")
     with pytest.raises(UserError, match="no image of class 'cyst'"):
         choose_records(
             with_task(small_study, positive="cyst", options={"ignore": ["malignant", "normal"]}), "breast_us"

@@ -17,6 +17,7 @@ from radlib.networks.checkpoints import import_checkpoint
 from radlib.networks.hub import located, weights_file
 from radlib.networks.weights import load_weights
 from radlib.run.check_data import check_data
+from radlib.store import write_json
 from radlib.study.datasets import Checkpoint
 from tests.conftest import LITE0, REPOSITORY, origin_of, with_lite0
 from tests.hub_server import COMMIT, hub_server
@@ -207,6 +208,21 @@ def test_a_record_with_the_marks_of_a_merge_is_one_sentence(small_study):
     record.write_text("<<<<<<< HEAD\n{}\n")
     with pytest.raises(UserError, match="published.json cannot be read .*; restore it, or delete it"):
         located(study, "published", LITE0)
+
+
+def test_what_others_recorded_during_the_fetching_stays_recorded(small_study, tmp_path, monkeypatch):
+    study = study_with(small_study, tags={LITE0: "in1k"})
+    record, file = study.fetched_record("published"), tmp_path / "snapshots" / COMMIT / "model.safetensors"
+
+    def fetched(*given) -> str:
+        write_json({"resnet50": {"sha256": "ab"}}, record)
+        return str(file)
+
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    monkeypatch.setattr("radlib.networks.hub._asked", fetched)
+    _, facts = weights_file(study, "published", LITE0)
+    assert json.loads(record.read_text()) == {"resnet50": {"sha256": "ab"}, LITE0: facts}
 
 
 def test_a_licence_is_a_chain():

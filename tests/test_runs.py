@@ -2,6 +2,8 @@
 
 import errno
 import shutil
+from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -25,8 +27,8 @@ def test_absent_run_is_none(tmp_path):
     assert load_run(tmp_path / "none.parquet") is None
 
 
-@pytest.mark.parametrize("damage", ["cut", "emptied", "one byte changed"])
-def test_damaged_run_is_said_and_forgotten(tmp_path, damage, capsys):
+@pytest.mark.parametrize("damage", ["cut", "emptied", "one byte changed", "not to be read"])
+def test_damaged_run_is_said_and_forgotten(tmp_path, damage, capsys, monkeypatch):
     path = tmp_path / "a.parquet"
     save_run(path, {"val_loss": 0.25}, PREDICTIONS)
     content = bytearray(path.read_bytes())
@@ -34,9 +36,11 @@ def test_damaged_run_is_said_and_forgotten(tmp_path, damage, capsys):
         content = content[: len(content) // 2]
     elif damage == "emptied":
         content = bytearray()
-    else:
+    elif damage == "one byte changed":
         content[len(content) // 3] ^= 0xFF
     path.write_bytes(content)
+    if damage == "not to be read":
+        monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
     assert load_run(path) is None
     said = capsys.readouterr().out
     assert "damaged" in said and "computing it again" in said

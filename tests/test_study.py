@@ -32,6 +32,14 @@ def test_params_yaml_is_the_demo():
     assert (REPOSITORY / "params.yaml").read_bytes() == (REPOSITORY / "studies" / "demo.yaml").read_bytes()
 
 
+def test_weights_to_rank_may_be_as_many_as_one_likes():
+    demo, names = REPOSITORY / "studies" / "demo.yaml", [f"weights_{number}" for number in range(20)]
+    corpus = load_study(path=demo).corpora["radiology"].model_dump()
+    more = {f"corpora.{name}": {**corpus, "title": name} for name in names}
+    sources = ["radiology", "photographs", "random", *names]
+    assert load_study({"sources": sources, **more}, demo).sources == sources
+
+
 def test_checkpoint_has_runs_for_its_own_backbone_only():
     study = load_study(path=REPOSITORY / "studies" / "open.yaml")
     assert {r.backbone for r in study.runs_of("breast_us") if r.source == "imagenet"} == {
@@ -39,13 +47,6 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
     }
     names = [r.name for r in study.runs_of("breast_us")]
     assert len(names) == len(set(names))
-
-
-def test_as_many_weights_are_compared_as_one_likes():
-    path = REPOSITORY / "studies" / "demo.yaml"
-    files = {f"file_{number}": {"tags": {"resnet50": "a1_in1k"}} for number in range(12)}
-    study = load_study({"checkpoints": files, "sources": ["radiology", "photographs", "random", *files]}, path)
-    assert len(study.sources) == 15
 
 
 @pytest.mark.parametrize(

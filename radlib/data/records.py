@@ -152,12 +152,6 @@ def _usable(config: Corpus | Task, records: list[Record]) -> tuple[list[Record],
     """The records to choose from, sorted, with one id for each patient; and why the others are dropped."""
     ignore = config.options.get("ignore", [])
     classes = sorted({r.class_name for r in records if r.class_name})
-    unknown = [name for name in ignore if name not in classes]
-    if unknown:
-        raise UserError(
-            f"option 'ignore' names {listed(map(repr, unknown))}, which is no class; found: "
-            f"{listed(map(repr, classes))}"
-        )
     twice = [name for name, count in Counter(r.image_id for r in records).items() if count > 1]
     if twice:
         raise UserError(f"image {twice[0]} is listed twice; keep one of them")
@@ -165,6 +159,15 @@ def _usable(config: Corpus | Task, records: list[Record]) -> tuple[list[Record],
     dropped = {r.image_id: f"class '{r.class_name}' is ignored" for r in records if r.class_name in ignore}
     dropped |= {r.image_id: r.drop for r in records if r.drop}
     records = [r for r in records if r.image_id not in dropped]
+    # First, for a floor too high neither the classes nor those to be ignored are found.
+    if isinstance(config, Task) and config.layout == "folders":
+        _check_root(set(config.class_names), records)
+    unknown = [name for name in ignore if name not in classes]
+    if unknown:
+        raise UserError(
+            f"option 'ignore' names {listed(map(repr, unknown))}, which is no class; found: "
+            f"{listed(map(repr, classes))}"
+        )
     _check_classes(config, records, left_out(dropped.values()))
     records = patients.checked(records, config.options.get(patients.OPTION))
     if isinstance(config, Task) and config.layout == "folders":
@@ -179,8 +182,6 @@ def _check_classes(config: Corpus | Task, records: list[Record], dropped: str) -
             raise UserError(f"pretraining needs two classes, there are {len(found)}")
         return
     wanted = set(config.class_names)
-    if config.layout == "folders":
-        _check_root(wanted, records)
     for record in records:
         if record.class_name not in wanted:
             where = record.image.name if record.image else record.image_id

@@ -19,7 +19,7 @@ from radlib.errors import UserError, explained, listed
 
 _IMAGE = re.compile(r"\.(png|jpe?g|jpe|jfif|bmp|dib|tiff?|webp|gif|pgm|ppm|jp2|tga)")
 _MASK = re.compile(
-    r"(?P<image>.*?)(?:^|[ _.-])"
+    r"(?P<image>.*?)(?P<joint>^|[ _.-])"
     r"(?:masks?(?:[ _-]?\(?(?P<number>\d+)\)?)?|seg|segmentation|gt|ground[ _-]?truth|label)",
     re.I,
 )
@@ -187,8 +187,8 @@ def _place(name: str) -> tuple[tuple[str, ...], list[str], bool]:
     place = (top, *(folder for folder in others if not _IMAGE_FOLDER.fullmatch(folder)))
     if called := _MASK.fullmatch(stem):
         # P1_mask_2 is the second mask of P1, or the mask of P1_2.
-        numbered = [f"{called['image']}_{called['number']}"] if called["number"] else []
-        return place, [called["image"], *numbered], True
+        image, joint, number = called["image"], called["joint"] or "_", called["number"]
+        return place, [image, f"{image}{joint}{number}"] if number else [image], True
     if len(others) < len(inner):
         return place, [stem], True
     called = _CALLED_IMAGE.fullmatch(stem)

@@ -70,7 +70,9 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         raise UserError(f"{path} holds NUL bytes, so it is damaged or no csv; save it again as CSV UTF-8")
     if text.startswith("sep="):
         raise UserError(f"{path} begins with a line 'sep=', which is for Excel alone; delete that line")
-    lines = io.StringIO(text.lstrip("\r\n"), newline=None)
+    filled = text.lstrip("\r\n")
+    blank = len(text[: len(text) - len(filled)].splitlines())
+    lines = io.StringIO(filled, newline=None)
     separator = _separator(lines.readline(), columns)
     lines.seek(0)
     try:
@@ -90,7 +92,7 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
             f"no other has more cells (a '{separator}' at its end makes one, or one in text without quotes)"
         ) from exc
     cells = cells.fillna("").apply(lambda column: column.str.strip())
-    cells.index += 1
+    cells.index += blank + 1
     cells = cells[(cells != "").any(axis=1)]
     if cells.empty:
         raise UserError(f"{path} has no line with a cell that is filled; save it again as CSV UTF-8")

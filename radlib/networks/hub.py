@@ -86,13 +86,15 @@ def weights_file(study: Study, name: str, backbone: str) -> tuple[Path, dict]:
     wanted = {f"checkpoints.{name}.sha256": checkpoint.sha256.get(backbone)}
     if not checkpoint.fetched:
         return path, {"file": path.name, **_digest(path, wanted)}
-    address, entries, known = _recorded(study, name, backbone)
+    address, _, known = _recorded(study, name, backbone)
     path = path or Path(_asked(address, known, f"checkpoints.{name}"))
     facts = {"address": list(address), **_digest(path, {str(record): known.get("sha256"), **wanted})}
     if not known:
         if path != study.checkpoint_file(name, backbone):
             # .../snapshots/<commit>/<file>
             facts["commit"] = path.parents[len(Path(address.file).parts) - 1].name
+        # Read anew, for fetching takes minutes, and another process may have recorded others.
+        _, entries, _ = _recorded(study, name, backbone)
         write_json({**entries, backbone: facts}, record)
     return path, {**known, **facts}
 

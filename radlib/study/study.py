@@ -39,7 +39,9 @@ class Study(Strict):
     seed: int = Field(ge=0)
     data: Data
     backbones: dict[str, Backbone] = Field(min_length=1)
-    sources: Each[WeightsName] = Field(min_length=1, description="keys of corpora, checkpoints, or 'random'")
+    sources: Each[WeightsName] = Field(
+        min_length=1, description="keys of corpora, checkpoints, or 'random'; figures tell ten apart"
+    )
     corpora: dict[NewName, Corpus]
     checkpoints: dict[NewName, Checkpoint]
     tasks: dict[NewName, Task] = Field(min_length=1)
