@@ -2,6 +2,8 @@
 
 import json
 import math
+import weakref
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ from radlib.questions.auc.show import auc_findings, auc_of_sources, headline_sen
 from radlib.questions.auc.sources import claim_of
 from radlib.report import published, summary
 from radlib.study import load_study
-from radlib.training.results import load_results
+from radlib.training.results import load_results, read_result
 from tests import paper_files
 from tests.conftest import REPOSITORY
 from tests.fabricated import fabricate, make_study, read_results, write_results
@@ -131,6 +133,22 @@ def test_equal_sources_are_rarely_told_apart(tmp_path):
         row = compare.compare_sources(study, load_results(study)).table.iloc[0]
         hits += row["ci_low"] > 0 or row["ci_high"] < 0
     assert hits <= 4  # binomial(20, .05): more than 4 has probability 0.003
+
+
+def test_one_task_s_predictions_at_a_time_are_in_memory(planted, monkeypatch):
+    """With its texts, a table of predictions is many times larger than what is kept of it."""
+    study, _, _ = planted
+    seen, held = [], []
+
+    def read(path: Path, *others) -> pd.DataFrame:
+        held.append(sum(table() is not None for table in seen))
+        table = read_result(path, *others)
+        seen.append(weakref.ref(table))
+        return table
+
+    monkeypatch.setattr("radlib.training.results.read_result", read)
+    load_results(study, [*study.tasks, *study.tasks, *study.tasks])
+    assert max(held) <= 3, "two tables of the task before, and the runs of this one"
 
 
 def test_selection_reads_validation_only(planted):

@@ -64,18 +64,20 @@ def load_results(
         UserError: a file, run or prediction is missing, a score is no number, runs of one fold were tested on
             different images, a patient is tested in two folds, or runs come from different data or weights.
     """
-    found = []
-    for task in study.compared_tasks if tasks is None else tasks:
-        folder = study.result_dir(task)
-        runs = read_result(folder / "runs.parquet", task, _RUN_COLUMNS)
-        found.append((task, runs, read_result(folder / "predictions.parquet", task, _PREDICTION_COLUMNS)))
-    return check_results(study, found, regimes)
+    names = study.compared_tasks if tasks is None else tasks
+    # One by one: a table of predictions, with its texts, is many times larger than what is kept of it.
+    return check_results(study, ((task, *_read(study.result_dir(task), task)) for task in names), regimes)
 
 
 def load_regimes(study: Study) -> dict[str, Results]:
     """The results of every regime by itself, but of one that is all that means over settings take."""
     used = dict.fromkeys(setting.train for setting in study.transfer.settings)
     return {one: load_results(study, regimes=[one]) for one in used if (one,) != study.transfer.averaged}
+
+
+def _read(folder: Path, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    runs = read_result(folder / "runs.parquet", task, _RUN_COLUMNS)
+    return runs, read_result(folder / "predictions.parquet", task, _PREDICTION_COLUMNS)
 
 
 def check_results(
