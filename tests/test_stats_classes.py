@@ -10,6 +10,7 @@ from radlib.stats.auc import auc, aucs
 from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc, bootstrap_run_aucs, mean_auc, roc_band
 from radlib.stats.delong import delong_difference
 from radlib.stats.folds import FoldScores, both_columns, fold_patients, patient_weights
+from radlib.stats.sample_size import variance_of_difference
 
 
 def drawn(seed: int, patients: int = 30, classes: int = 4, runs: int = 2, signal: float = 1.5) -> FoldScores:
@@ -121,6 +122,7 @@ def test_what_is_of_two_classes_says_so():
     for ask in (
         lambda: delong_difference([fold], [fold]),
         lambda: roc_band([fold], np.linspace(0, 1, 3), 50, 0),
+        lambda: variance_of_difference([fold], [fold], 50, 0),
         lambda: both_columns(fold),
     ):
         with pytest.raises(ValueError, match="is of two classes, and there are 4; leave the task out"):

@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from radlib.stats.bootstrap import Statistic, resampled
 from radlib.stats.estimate import Estimate
-from radlib.stats.folds import FoldPatients, Folds, check_paired, run_shares
+from radlib.stats.folds import FoldPatients, Folds, check_paired, of_two_classes, run_shares
 from radlib.stats.pairs import KernelPairs
 
 
@@ -29,7 +29,7 @@ def variance_of_difference(a: Folds, b: Folds, resamples: int, seed: int) -> Est
     matrix of pairs of patients for each side and fold.
 
     Raises:
-        ValueError: as `bootstrap_mean_auc`.
+        ValueError: as `bootstrap_mean_auc`; or there are more than two classes.
 
     >>> from radlib.stats.folds import FoldScores
     >>> labels, patients = np.arange(40) % 2, np.arange(40)
@@ -39,6 +39,8 @@ def variance_of_difference(a: Folds, b: Folds, resamples: int, seed: int) -> Est
     (0.02, (200,))
     """
     check_paired({"a": a, "b": b})
+    for fold in a:
+        of_two_classes(fold, "the number of patients")
     shares = run_shares(a)
 
     def variance(number: int, patients: FoldPatients) -> Statistic:
