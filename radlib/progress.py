@@ -18,11 +18,13 @@ GUESS_FROM, GUESS_AFTER = 0.03, 30.0  # of the work; seconds, for what takes hou
 
 
 class _Patient:
-    """A bar that shows the time left only once there is something to tell it from."""
+    """A bar that shows the time left only once there is something to tell it from, and ends at its total."""
 
     @property
     def format_dict(self) -> dict:
         shown = super().format_dict
+        # A total is an estimate. tqdm forgets one that is passed, and could then not write `WHOLE`.
+        shown["n"] = min(shown["n"], shown["total"] or math.inf)
         early = shown["elapsed"] < GUESS_AFTER and shown["n"] < GUESS_FROM * (shown["total"] or 0)
         if early:
             shown["bar_format"] = (shown["bar_format"] or WHOLE).replace("{remaining}", "?")

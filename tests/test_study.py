@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from radlib.errors import UserError
-from radlib.progress import PROGRESS_FILE, progress
+from radlib.progress import PROGRESS_FILE, progress, work_bar
 from radlib.study import load_study
 from tests.conftest import REPOSITORY
 
@@ -268,6 +268,13 @@ def test_a_notebook_begins_with_what_the_study_has(small_study):
         small_study.pick("moon", small_study.tasks, "task")
     with pytest.raises(UserError, match="study 'smoke' has no corpus, so there is nothing to do here"):
         small_study.pick(None, [], "corpus")
+
+
+def test_a_bar_whose_total_was_too_low_ends_full(tmp_path, monkeypatch):
+    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
+    with work_bar(9.5, "more than expected") as bar:
+        bar.update(12.25)
+        assert "100%" in str(bar) and "10/10" in str(bar)
 
 
 def test_no_time_left_is_told_from_the_slow_start(tmp_path, monkeypatch):
