@@ -17,6 +17,7 @@ from radlib.show.style import COLOURS, STAMP, UNDECIDED, difference_mark, draw_m
 from radlib.show.table import MEAN
 from radlib.stats.models import mixed_model
 from radlib.study.titles import task_title
+from radlib.training.figures import ACCURACIES, LOSSES, pretraining_curves
 from radlib.training.results import load_results
 from tests.fabricated import fabricate, make_study
 
@@ -189,3 +190,18 @@ def test_roc_curves_agree_with_the_auc_of_the_table(compared):
     low, high = band.interval(0.95)
     assert np.trapezoid(band.value, dx=1 / 200) == pytest.approx(row["auc_a"].item(), abs=0.02)
     assert (low <= band.value + 1e-12).all() and (band.value <= high + 1e-12).all()
+
+
+@pytest.mark.parametrize("epochs", [1, 12])
+def test_pretrainings_of_a_network_share_a_panel_whose_epochs_are_whole(epochs):
+    names = [*LOSSES, *ACCURACIES]
+    one = pd.DataFrame({"epoch": range(1, epochs + 1), **{name: 0.5 for name in names}})
+    history = pd.concat({"resnet50": one, "resnet50 (2)": one, "vgg16": one}, names=["backbone", None])
+    figure = pretraining_curves(history, "corpus", simulated=False, classes=4)
+    assert [panel.get_title() for panel in figure.axes[:2]] == ["resnet50", "vgg16"]
+    below = figure.axes[2]
+    low, high = below.get_xlim()
+    ticks = [tick for tick in below.get_xticks() if low <= tick <= high]
+    assert ticks and all(tick == int(tick) for tick in ticks)
+    lines = [line.get_ydata()[0] for line in below.get_lines()]
+    assert lines == [50] * 2 * len(ACCURACIES) + [25]

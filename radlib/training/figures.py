@@ -43,8 +43,8 @@ def pretraining_curves(history: pd.DataFrame, title: str, simulated: bool, class
                 below.plot(some["epoch"], 100 * some[column], ms=4, **line)
         below.axhline(100 / classes, color="0.4", lw=1, label="guessing one class")
         above.set(title=name)
-        below.set(xlabel="epoch", ylim=(0, 102))
-        below.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        below.set(xlabel="epoch", ylim=(0, 102), xlim=(0.5, history[networks == name]["epoch"].max() + 0.5))
+        below.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes[0, 0].set_ylabel("cross-entropy (nats)")
     axes[1, 0].set_ylabel("validation accuracy (%)")
     for row in axes:
