@@ -45,7 +45,7 @@ from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
 from radlib.stats.estimate import BOTH, independent_difference
 from radlib.stats.folds import tested
 from radlib.study import Study
-from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
+from radlib.study.titles import ordered_pairs, pair_title, task_title
 from radlib.training.predictions import FoldPredictions
 from radlib.training.results import TRAINING, Results, paired_runs, settings_by_fold
 
@@ -91,7 +91,7 @@ MOST_MARKS = 40
 
 @dataclass(frozen=True)
 class External:
-    """`table` (`EXTERNAL`); `sources`: task, source, where, auc, ci_low, ci_high; `notes`."""
+    """`table` (`EXTERNAL`); `sources`: task, source, title, where, auc, ci_low, ci_high; `notes`."""
 
     table: pd.DataFrame
     sources: pd.DataFrame
@@ -119,7 +119,9 @@ def compare_external(study: Study, results: Results) -> External:
             if len(sides[0]):
                 both = resampled[pair] == BOTH
                 rows.append(about | _pair_row(study, results, task, sides, outside, both))
-        sources += _sources(study, results, task, outside)
+        titles = style.source_titles(study, results.of_task(task))
+        own = _sources(study, results, task, outside)
+        sources += [row | {"title": titles[row["source"]]} for row in own]
     table, few = after_holm(study, EXTERNAL, rows, ["source_a", "source_b"], _CORRECTED)
     table["verdict"] = verdicts(study, table, "p_holm", "p_tost_holm")
     return External(EXTERNAL.frame(table.to_dict("records"), study), pd.DataFrame(sources), notes + few)
@@ -194,7 +196,7 @@ def sources_figure(study: Study, found: External) -> Figure:
         panel=[
             f"{task_title(study, t)},\n{task_title(study, study.tasks[t].external)}" for t in some["task"]
         ],
-        row=[source_title(study, source) for source in some["source"]],
+        row=some["title"],
         series=some["where"],
         value=some["auc"],
         marker=some["where"].map({INSIDE: "o", OUTSIDE: "s"}),

@@ -101,8 +101,8 @@ def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dic
     return bands
 
 
-def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
-    """Mean ROC curve of each source with its pointwise band, one panel per task."""
+def roc_curves(study: Study, results: Results, bands: dict[str, dict[str, Estimate]]) -> Figure:
+    """Mean ROC curve of each source with its pointwise band (`roc_bands`), one panel per task."""
     titles = [task_title(study, task) for task in bands]
     figure, panels = style.unit_squares(study, titles, "1 − specificity", "sensitivity")
     colours = style.source_colours(study)
@@ -110,8 +110,9 @@ def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
         for source, band in curves.items():
             rates, ends = np.linspace(0, 1, len(band.value)), band.interval(study.compare.confidence)
             style.banded(panel, rates, band.value, *ends, color=colours[source], lw=1.6)
-    shown = {source for curves in bands.values() for source in curves}
-    style.legend_above(figure, style.source_handles(study, shown, lw=2))
+    runs = [some for task in bands for some in headline_runs(study, results.of_task(task)).values()]
+    titles = style.source_titles(study, pd.concat(runs))
+    style.legend_above(figure, style.source_handles(study, titles, titles, lw=2))
     return figure
 
 

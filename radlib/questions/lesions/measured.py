@@ -7,6 +7,7 @@ import pandas as pd
 
 from radlib.errors import UserError
 from radlib.networks.backbones import no_maps
+from radlib.show.style import source_titles
 from radlib.stats.dice import BASELINES, MAP_FIGURES, MASK_FIGURES
 from radlib.study import Study
 from radlib.training.results import (
@@ -27,6 +28,7 @@ METRICS = {
     "pointing_hit": "maximum inside the mask",
     "hausdorff95": "95% Hausdorff distance (px)",
 }
+GUESSED = {"whole_image": "whole image", "centred_blob": "centred ellipse"}
 METHODS = {"localisation": "class-activation maps", "segmentation": "U-Nets"}
 COLLAPSED = 0.9  # share of the validation images with a lesion beyond which a U-Net that loses them collapsed
 _IMAGE = ["run", "image_id", "patient_id", "fold"]
@@ -68,6 +70,11 @@ class Found:
         """`means` of the guesses of somebody who never looks."""
         known = [name for name in BASELINES if name in set(self.images[task]["run"])]
         return {name: self.means(task, pd.DataFrame({"run": [name]})) for name in known}
+
+    def titles(self, study: Study, tasks: list[str]) -> dict[str, str]:
+        """What sources (with their networks, where they differ in them) and baselines are called."""
+        runs = [some for task in tasks for some in headline_runs(study, self.runs[task]).values()]
+        return GUESSED | (source_titles(study, pd.concat(runs)) if runs else {})
 
     def means_by_source(self, study: Study, task: str) -> dict[str, pd.DataFrame]:
         """By source, over the runs that the headline pair has in common, and by baseline: `means`."""

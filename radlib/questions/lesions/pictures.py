@@ -17,7 +17,6 @@ from radlib.study.titles import source_title, task_title
 from radlib.training.results import headline_runs
 
 OUTLINE, PREDICTED = "#D55E00", "#0072B2"
-GUESSED = {"whole_image": "whole image", "centred_blob": "centred ellipse"}
 TEN = 10
 
 
@@ -43,9 +42,9 @@ def means_table(study: Study, found: Found) -> pd.DataFrame:
     """Mean figures of every source and baseline, for readers."""
     rows = []
     for task in found.tasks:
+        titles = found.titles(study, [task])
         for name, means in found.means_by_source(study, task).items():
-            title = GUESSED.get(name) or source_title(study, name)
-            rows.append({"task": task_title(study, task), "of": title, **means[found.figures].mean()})
+            rows.append({"task": task_title(study, task), "of": titles[name], **means[found.figures].mean()})
     table = pd.DataFrame(rows, columns=["task", "of", *found.figures])
     return table.rename(columns=METRICS).set_index(["task", "of"]).round(3)
 
@@ -61,8 +60,8 @@ def dice_by_source(study: Study, found: Found) -> Figure:
         boxes = {"palette": {name: colours[name] for name in means}, "whis": (0, 100), "width": 0.6}
         sns.boxplot(long, x="dice", y="of", hue="of", linewidth=1, ax=quiet(panel), legend=False, **boxes)
         panel.set(xlim=(0, 1), xlabel="Dice of an image", ylabel="", title=task_title(study, task))
-        titles = [GUESSED.get(name) or source_title(study, name) for name in means]
-        panel.set_yticks(range(len(means)), titles)
+        titles = found.titles(study, [task])
+        panel.set_yticks(range(len(means)), [titles[name].replace(" (", "\n(") for name in means])
     figure.suptitle(f"Lesions by {METHODS[found.method]}")
     mark_simulated(figure, study)
     return figure
