@@ -14,10 +14,9 @@ from radlib.data.images import letterbox
 from radlib.data.prepare import Prepared
 from radlib.data.splits import PARTS, part_columns
 from radlib.errors import listed
-from radlib.show.style import mark_simulated
+from radlib.show.style import ANNOTATED, mark_simulated, outline
 from radlib.study.datasets import Corpus, Task
 
-OUTLINE = "#E69F00"
 # How it is known who the patients are, and what follows.
 _NAMED = "named by the publisher; those who share a picture are one"
 _GUESSED = (
@@ -201,7 +200,7 @@ def _lesion(prepared: Prepared, row: int) -> np.ndarray | None:
 
 
 def image_rows(lines: dict[str, list[tuple[np.ndarray, np.ndarray | None]]], columns: int) -> Figure:
-    """Pictures in named rows; where one comes with a mask, of any size, its outline is drawn."""
+    """Pictures in named rows; where one comes with a mask, of any size, that is outlined."""
     size = (max(1.5 * columns, 4), 1.7 * len(lines))
     figure, axes = plt.subplots(len(lines), columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
@@ -212,7 +211,7 @@ def image_rows(lines: dict[str, list[tuple[np.ndarray, np.ndarray | None]]], col
             axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)
             if mask is not None:
                 y, x = ((np.arange(n) + 0.5) * pixels.shape[i] / n - 0.5 for i, n in enumerate(mask.shape))
-                axis.contour(x, y, mask, levels=[0.5], colors=OUTLINE, linewidths=1)
+                outline(axis, mask, ANNOTATED, x, y)
     return figure
 
 

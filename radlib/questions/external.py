@@ -52,6 +52,12 @@ from radlib.training.results import TRAINING, Results, paired_runs, settings_by_
 NO_EXTERNAL = (
     "No task of this study names a second set of its finding by `external`, so nothing is asked here."
 )
+KNOWN = (
+    "With the simulated `hospital: same`, external patients are new ones before the same scanner: the "
+    "difference in differences is truly 0, and 19 of 20 intervals cover it. With `older` the scanner is "
+    "coarser and noisier: a source that is well above 0.5 inside should lose, and whether the difference "
+    "changes is open."
+)
 INSIDE, OUTSIDE, CHANGE = "inside", "outside", "outside − inside"
 _INSIDE, _CHANGE = ("inside", "inside_low", "inside_high"), ("change", "change_low", "change_high")
 EXTERNAL = Table(

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -23,6 +24,8 @@ from radlib.study.titles import source_title
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 COLOURS += ["#882255", "#999933", "#332288"]
 UNDECIDED = "#6E6E6E"
+ACCENT = "#C000C0"  # of no source
+ANNOTATED, PREDICTED = "black", ACCENT  # outlines
 BAND = "0.9"
 ON_ONE_LINE = 20  # characters of two sources above a panel
 CHARACTER = 0.06  # inches, of a legend's mean letter
@@ -132,6 +135,17 @@ def quiet(axes: Axes) -> Axes:
     axes.grid(axis="x", color="0.92")
     axes.set_axisbelow(True)
     return axes
+
+
+def outline(axes: Axes, mask: np.ndarray, colour: str, *places: np.ndarray) -> None:
+    """The border of a region, cased in white to be seen on any picture; none of an empty or full one.
+
+    Args:
+        places: x of the mask's columns and y of its rows, where it has not the picture's pixels.
+    """
+    if mask.any() and not mask.all():
+        lines = axes.contour(*places, mask, levels=[0.5], colors=colour, linewidths=1.4)
+        lines.set_path_effects([withStroke(linewidth=2.8, foreground="white")])
 
 
 def banded(axes: Axes, x: pd.Series, value: pd.Series, low: pd.Series, high: pd.Series, **line) -> None:

@@ -26,7 +26,7 @@ METRICS = {
     "average_precision": "pixel average precision",
     "energy_inside": "energy inside the mask",
     "pointing_hit": "maximum inside the mask",
-    "hausdorff95": "95% Hausdorff distance (px)",
+    "hausdorff95": "95 % Hausdorff distance (px of the file)",
 }
 GUESSED = {"whole_image": "whole image", "centred_blob": "centred ellipse"}
 METHODS = {"localisation": "class-activation maps", "segmentation": "U-Nets"}
@@ -132,7 +132,7 @@ def _check_complete(path: Path, runs: pd.DataFrame, images: pd.DataFrame, figure
 
 
 def collapsed(runs: pd.DataFrame) -> pd.Series:
-    """Whether a U-Net draws (nearly) nothing of use on validation images: see `radlib.training.segment`.
+    """Whether a U-Net outlines (nearly) nothing of use on validation images: see `radlib.training.segment`.
 
     Those that diverged are counted as such.
     """
