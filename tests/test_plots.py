@@ -206,6 +206,8 @@ def test_setting_map_shows_every_setting_once_per_task_and_their_mean(compared):
     drawn = np.asarray(setting_map(study, deltas).axes[0].collections[0].get_array()).reshape(-1, 3)
     assert sorted(np.ravel(drawn[:, :-1])) == pytest.approx(sorted(deltas["delta"]))
     assert drawn[:, -1] == pytest.approx(drawn[:, :-1].mean(axis=1))
+    alone = np.asarray(setting_map(study, deltas, ["breast_us"]).axes[0].collections[0].get_array())
+    assert alone.reshape(-1, 2).shape[0] == len(drawn), "one task that counts has no mean"
     runs = results.of_task("thyroid_us").query("train == 'all'").groupby("source")["test_auc"].mean()
     expected = runs["radiology"] - runs["photographs"]
     assert deltas.query("task == 'thyroid_us' and train == 'all'")["delta"].item() == pytest.approx(expected)
