@@ -173,6 +173,18 @@ def test_a_best_source_whose_runs_diverged_has_no_verdict(study):
     assert [one.verdict for one in shortcuts_findings(study, table)] == [f"no verdict: {said}"]
 
 
+def test_a_task_that_does_not_count_says_so(study):
+    pack(study)
+    found = shortcuts.compare_shortcuts(study, load_results(study), counting=[])
+    (said,) = shortcuts_findings(study, found.table)
+    regime = "mean over the settings that train by gradient"
+    title = "Thyroid US (does not count)"
+    assert said.subject == f"AUC of the shortcut classifier, beside sources ({regime}): {title}"
+    (panel,) = shortcuts_figure(study, found).axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == [title]
+    plt.close("all")
+
+
 def test_figure_shows_the_classifier_of_all_features_and_every_source(study, tmp_path):
     pack(study)
     found = shortcuts.compare_shortcuts(study, load_results(study))
