@@ -54,7 +54,7 @@ SHOWN = {
     SHARED: {"a": SHARED, "b": SHARED},
     ONE_SIDED: {"a": OWN, "b": SHARED},
 }
-PREPARED = {OWN: "each its own", SHARED: "shared", ONE_SIDED: "shared for the second alone"}
+PREPARED = {OWN: "own", SHARED: "shared", ONE_SIDED: "shared for second"}
 CELLS = list(product(SHOWN, METRICS))
 DIFFERENCE, SHIFT = "difference", "shift"
 MEASURED = [(DIFFERENCE, *CELLS[0])] + [(what, *cell) for cell in CELLS[1:] for what in (DIFFERENCE, SHIFT)]
@@ -255,7 +255,7 @@ def cells_figure(study: Study, table: pd.DataFrame) -> Figure:
     tasks = [titled(study, row) for row in some.to_dict("records")]
     where = f", {tasks[0]}" if len(set(tasks)) == 1 else ""
     rows = cells if where else [f"{task}: {cell}" for task, cell in zip(tasks, cells, strict=True)]
-    hollow = "covers no difference; second: the source on the left"
+    hollow = "the interval includes 0; second: the source on the left"
     return forest(study, some.assign(row=rows), f"Preprocessing and metric{where}", hollow=hollow)
 
 
