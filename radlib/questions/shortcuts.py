@@ -7,7 +7,7 @@ crops or windows for one of them), or in signs that reach the border, as shadows
 It learns from the training part of each fold, as the sources do, and is scored on the same test images.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,14 @@ from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.verdicts import diverged, estimate_columns, left_out, patients_drawn, source_aucs
 from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
-from radlib.show.style import UNDECIDED, intervals, legend_above, source_colours, source_handles
+from radlib.show.style import (
+    UNDECIDED,
+    intervals,
+    legend_above,
+    source_colours,
+    source_handles,
+    source_titles,
+)
 from radlib.show.table import COUNTED, COUNTS, ORIGIN, TASK, Column, Table, hidden, interval_columns, titled
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate
@@ -192,16 +199,23 @@ def _by(study: Study) -> str:
     return TRAIN[regimes[0]] if len(regimes) == 1 else "mean over the settings that train by gradient"
 
 
+def _titles(study: Study, tasks: Iterable[str]) -> dict[str, str]:
+    """What sources are called whose means over these settings stand side by side: see `source_titles`."""
+    runs = [run for task in dict.fromkeys(tasks) for run in study.runs_of(task)]
+    averaged = [(run.source, run.backbone) for run in runs if run.train in study.transfer.averaged]
+    return source_titles(study, pd.DataFrame(averaged, columns=["source", "backbone"]))
+
+
 def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
     """Task by task: AUC of the classifier that knows all sets of features, above the sources' AUC."""
     blind = found.table[found.table["features"] == EVERYTHING].assign(source="", marker="s", colour=UNDECIDED)
-    colours = found.sources["source"].map(source_colours(study))
+    colours, names = found.sources["source"].map(source_colours(study)), _titles(study, found.table["task"])
     marks = pd.concat([blind, found.sources.assign(marker="o", colour=colours)])
     titles = [titled(study, row) for row in marks.to_dict("records")]
     marks = marks.assign(value=marks["auc"], panel="", row=titles, series=marks["source"])
     figure, _ = intervals(study, marks, "test AUC", line=0.5)
     square = Line2D([], [], color=UNDECIDED, marker="s", label=SHORTCUT)
-    handles = [square, *source_handles(study, found.sources["source"], marker="o")]
+    handles = [square, *source_handles(study, found.sources["source"], names, marker="o")]
     title = f"AUC of the {SHORTCUT}, and of the sources ({_by(study)}),\n"
     title += f"with {study.compare.confidence:.0%} interval over patients"
     legend_above(figure, handles, title=title)
@@ -211,10 +225,10 @@ def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
 def shortcuts_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """Task by task: what the shortcut classifier reaches; whether the best source is shown to have more."""
     words = {HIGHER: "has more", LOWER: "has less", NOT_SHOWN: "is not shown to have more"}
-    found = []
+    found, names = [], _titles(study, table["task"])
     for row in table[table["features"] == EVERYTHING].to_dict("records"):
-        best = f"{source_title(study, row['best_source'])} ({row['auc_best_source']:.3f})"
-        verdict = f"the best source, {best}, {words[direction(row['delta_low'], row['delta_high'])]}"
+        more = f"{words[direction(row['delta_low'], row['delta_high'])]} ({row['auc_best_source']:.3f})"
+        verdict = f"the best source, {names[row['best_source']]}, {more}"
         subject = f"AUC of the {SHORTCUT}, beside sources ({_by(study)}): {titled(study, row)}"
         found.append(finding_of(row, subject, verdict, _AUC, ".3f"))
     return found
