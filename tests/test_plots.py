@@ -113,8 +113,11 @@ def test_colours_follow_the_order_of_sources(compared):
     study = compared[0]
     colours = source_colours(study)
     assert list(colours) == study.sources and len(set(colours.values())) == len(colours)
+    beside = {**study.corpora, "coarse": study.corpora["photographs"]}
+    wider = source_colours(study.model_copy(update={"corpora": beside}))
+    assert list(wider) == [*study.sources, "coarse"] and colours.items() <= wider.items()
     crowd = study.model_copy(update={"sources": [f"s{i}" for i in range(25)]})
-    many = list(source_colours(crowd).values())
+    many = list(source_colours(crowd).values())[:25]
     assert many[:10] == COLOURS and len(set(many)) == 25, "weights to rank may be as many as one likes"
 
 

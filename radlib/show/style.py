@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from radlib.errors import listed
 from radlib.show.findings import NO_VERDICT
 from radlib.study import Study
+from radlib.study.common import RANDOM
 from radlib.study.titles import source_title
 
 # Okabe & Ito's colours that stand out on white (https://jfly.uni-koeln.de/color/), without the yellow; then
@@ -37,9 +38,13 @@ plt.rcParams.update(
 
 
 def source_colours(study: Study) -> dict[str, str]:
-    """A fixed colour per source, by its place in `study.sources`; beyond `COLOURS`, hard to tell apart."""
-    more = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, max(0, len(study.sources) - len(COLOURS))))
-    return dict(zip(study.sources, [*COLOURS, *map(to_hex, more)], strict=False))
+    """A fixed colour per source: first `study.sources`, then what a question sets beside them.
+
+    Beyond `COLOURS` they are hard to tell apart.
+    """
+    named = list(dict.fromkeys([*study.sources, *study.corpora, *study.checkpoints, RANDOM]))
+    more = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, max(0, len(named) - len(COLOURS))))
+    return dict(zip(named, [*COLOURS, *map(to_hex, more)], strict=False))
 
 
 def source_titles(study: Study, runs: pd.DataFrame) -> dict[str, str]:

@@ -127,7 +127,8 @@ def _with_titles(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 def _colours(study: Study, table: pd.DataFrame) -> dict:
     """Which colour seaborn gives a source: always the same."""
-    palette = {source_title(study, source): colour for source, colour in source_colours(study).items()}
+    colours = source_colours(study)
+    palette = {source_title(study, source): colours[source] for source in study.sources}
     return {
         "hue": "source",
         "palette": palette,
