@@ -491,6 +491,7 @@ def test_tables_of_classes_and_parts_are_whole_and_compact(own_data):
     assert (
         shown == set(counts.index) and sum(sum(row) for row in beside["images"].replace("", 0).values) == 780
     )
+    assert not any(isinstance(count, float) for count in beside["images"].to_numpy().ravel())
     prepared = prepare(own_data, "mine", save=False, progress=quiet)
     table = split_table(prepared.manifest)
     assert {kind.kind for kind in table[["patients", "images"]].dtypes} == {"i"}

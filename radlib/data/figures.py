@@ -137,9 +137,10 @@ def class_counts(prepared: Prepared, unit: str = "patients") -> pd.DataFrame:
 def side_by_side(table: pd.DataFrame, rows: int = 15, most: int = 3) -> pd.DataFrame:
     """A table of more rows than that in up to three blocks beside each other."""
     height = max(rows, math.ceil(len(table) / most))
-    first, others = table[:height], [table[n : n + height] for n in range(height, len(table), height)]
+    words = table.astype(object)  # whole numbers stay whole beside what is empty
+    first, others = words[:height], [words[n : n + height] for n in range(height, len(table), height)]
     blocks = [other.reset_index().set_axis(first.index[: len(other)]) for other in others]
-    return pd.concat([first, *blocks], axis=1).astype(object).fillna("") if blocks else table
+    return pd.concat([first, *blocks], axis=1).fillna("") if blocks else table
 
 
 def readable(class_name: str) -> str:
