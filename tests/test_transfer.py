@@ -290,7 +290,8 @@ def test_patience_that_is_never_over_changes_no_number(study):
 
 def test_learning_curve_of_runs_that_stopped_shows_what_they_keep(study):
     """The median over the runs that go on would fall where nothing is learnt any more."""
-    runs = pd.DataFrame({"run": ["a", "b", "c"], "source": "random", "train": "all"})
+    about = {"source": "random", "backbone": "resnet50", "train": "all"}
+    runs = pd.DataFrame({"run": ["a", "b", "c"], **about})
     losses = {"a": [3.0, 1.0, 2.0, 2.0], "b": [5.0, 4.0, 4.5], "c": [6.0, 5.0, 5.5, 3.0, 2.5]}
     rows = [(run, n, loss) for run, some in losses.items() for n, loss in enumerate(some, 1)]
     axis = learning_curves(study, runs, pd.DataFrame(rows, columns=["run", "epoch", "val_loss"])).axes[0]
