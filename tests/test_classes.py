@@ -17,7 +17,7 @@ from radlib.questions import calibration, shortcuts
 from radlib.questions.auc import show
 from radlib.questions.auc.compute import AUC, OVERALL, compare_sources
 from radlib.questions.auc.next_study import next_study
-from radlib.questions.auc.sources import claim_of
+from radlib.questions.auc.sources import SOURCES, claim_of
 from radlib.questions.external import EXTERNAL, compare_external
 from radlib.questions.ranking import draw_tasks, rank_table
 from radlib.study import load_study
@@ -83,7 +83,7 @@ def test_three_classes_go_through_training_and_every_question(study):
     assert found.overall["n_positive"].isna().all()
     assert "48 tested" in show.headline_sentence(study, claim_of(study, found.overall))
     assert next_study(study, results).empty
-    show.auc_findings(study, found.table, found.overall)
+    show.auc_findings(study, found.table, found.overall, SOURCES.frame())
     assert show.roc_bands(study, results) == {}
     # What is of two classes leaves the task out.
     measured = calibration.measure(study, results)

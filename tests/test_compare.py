@@ -15,7 +15,7 @@ from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.show import auc_findings, auc_of_sources, headline_sentence, read_tables
-from radlib.questions.auc.sources import claim_of
+from radlib.questions.auc.sources import SOURCES, claim_of
 from radlib.report import published, summary
 from radlib.study import load_study
 from radlib.training.results import load_results, read_result
@@ -387,7 +387,8 @@ def test_saved_tables_and_metrics(planted, tmp_path):
     dice = pd.DataFrame([["breast_us", "localisation", "dice", *HEADLINE, 0.1, 0.0, 0.2]])
     columns = ["task", "method", "metric", "source_a", "source_b", "delta", "ci_low", "ci_high"]
     controls = pd.DataFrame({"passed": [True, False]})
-    summary.save_metrics(study, table, overall, dice.set_axis(columns, axis=1), controls)
+    claim = claim_of(study, overall)
+    summary.save_metrics(study, claim, table, overall, dice.set_axis(columns, axis=1), controls)
     numbers = json.loads((study.report_dir / "metrics.json").read_text())
     assert numbers["lesions"]["breast_us"]["localisation"]["dice"]["delta"] == 0.1
     assert set(numbers["tasks"]) == {"thyroid_us", "breast_us"}
@@ -425,8 +426,8 @@ def test_headline_words_follow_from_the_verdict(planted, low, high, verdict, wor
 def test_findings_of_tasks_are_those_after_the_correction(planted):
     study, _, found = planted
     table = found.table.assign(verdict="better", verdict_holm="undecided")
-    said = auc_findings(study, table, found.overall)
-    assert [f.verdict for f in said if f.subject.endswith((": Thyroid US", ": Breast US"))] == 2 * [
+    said = auc_findings(study, table, found.overall, SOURCES.frame())
+    assert [f.verdict for f in said if ": Thyroid US (" in f.subject or ": Breast US (" in f.subject] == 2 * [
         "undecided"
     ]
     mean = next(f for f in said if "mean over the settings" in f.subject)

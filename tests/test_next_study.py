@@ -65,6 +65,7 @@ def test_table_has_every_pair_and_the_mean_takes_all_tasks_patients(tmp_path):
     assert rows.loc[MEAN, "se"] == pytest.approx(np.sqrt(pooled))
     factor = ((norm.isf(0.025) + norm.ppf(0.8)) / study.compare.equivalence) ** 2
     assert rows.loc[MEAN, "needed"] == pytest.approx(160 * factor * pooled)
+    assert rows.loc[MEAN, "shows"] == pytest.approx((norm.isf(0.025) + norm.ppf(0.8)) * np.sqrt(pooled))
     assert (table["needed_low"] < table["needed"]).all() and (table["needed"] < table["needed_high"]).all()
     alone = next_study(study, load_results(study), ["breast_us"])
     assert list(alone["task"]) == 2 * ["thyroid_us", "breast_us"], "a mean takes two tasks that count"

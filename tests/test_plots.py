@@ -146,29 +146,29 @@ def headline(study, results):
 
 def test_headline_shows_what_else_could_be_started_from_and_the_shortcut_classifier(compared):
     study, results, _ = compared
-    labels = [label.get_text() for label in headline(study, results).axes[0].get_yticklabels()]
-    assert [task_title(study, task) for task in results.tasks] == labels[: len(results.tasks)]
-    assert "Random weights" in " ".join(labels) and labels[-1] == "shortcut classifier, minus logistic probe"
+    pair, others = ([t.get_text() for t in axes.get_yticklabels()] for axes in headline(study, results).axes)
+    assert pair[0] == MEAN and pair[-len(results.tasks) :] == [task_title(study, t) for t in results.tasks]
+    assert "Random weights" in " ".join(others) and others[-1] == "shortcut classifier, minus logistic probe"
     only = study.transfer.settings[0]  # then the claim and the shortcut classifier are of one regime
     changes = {
         "compare": study.compare.model_copy(update={"rank_by": only.train}),
         "transfer": study.transfer.model_copy(update={"settings": [only]}),
     }
-    panel, *_ = headline(study.model_copy(update=changes), results).axes
+    panel = headline(study.model_copy(update=changes), results).axes[-1]
     assert panel.get_yticklabels()[-1].get_text() == "shortcut classifier"
 
 
 def test_headline_marks_published_values_as_other_data(compared):
     study, results, _ = compared
     figure = headline(study, results)
-    diamonds = drawn_points(figure.axes[0], "d")
-    assert [line.get_xdata()[0] for line in diamonds] == [0.04, 0.04]
+    strokes = drawn_points(figure.axes[0], "|")
+    assert [line.get_xdata()[0] for line in strokes] == [0.04, 0.04]
     assert PUBLISHED[False][0] in texts(figure) and PUBLISHED[True][0] not in texts(figure)
     same = study.tasks["breast_us"].model_copy(update={"same_data_as_published": True})
     none = study.tasks["thyroid_us"].model_copy(update={"published_delta": None})
     other = study.model_copy(update={"tasks": {"thyroid_us": none, "breast_us": same}})
     figure = headline(other, results)
-    assert len(drawn_points(figure.axes[0], "d")) == 1
+    assert len(drawn_points(figure.axes[0], "|")) == 1
     assert PUBLISHED[True][0] in texts(figure) and PUBLISHED[False][0] not in texts(figure)
 
 

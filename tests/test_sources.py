@@ -4,15 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
 
 from radlib.questions.auc.compute import OVERALL, compare_sources
 from radlib.questions.auc.show import auc_findings, auc_forest, headline_sentence, resampled_sentence
 from radlib.questions.auc.sources import (
+    ALL_TASKS,
     FIXED,
     SAMPLE,
     SOURCES,
+    by_regime,
     claim_of,
     compare_pretrainings,
+    random_sentence,
     regimes_forest,
     sources_findings,
     sources_forest,
@@ -126,20 +130,24 @@ def test_the_claim_covers_other_pretrainings_and_only_tasks_that_count(study, re
     )
     assert claim_of(study, none.overall, sources) is None
     assert "no task counts" in headline_sentence(study, None)
-    assert {one.subject[-1] for one in auc_findings(study, none.table, none.overall)} >= {"a", "b"}
+    said = [one.subject for one in auc_findings(study, none.table, none.overall, sources)]
+    assert all(any(f": {task} (over patients and pretrainings)" in one for one in said) for task in "ab")
     OVERALL.write(study, none.overall)
     OVERALL.shown(study, OVERALL.read(study))
     tasks = TASKS.frame([{"task": task, "counts": "no"} for task in "ab"])
     labels = [label.get_text() for label in headline_figure(study, sources, tasks).axes[0].get_yticklabels()]
-    assert len(labels) == 2 and all("does not count" in label for label in labels)
+    assert labels == [ALL_TASKS, "a (does not count)", "b (does not count)"]
     auc_forest(study, none.table, none.overall)
 
 
 def test_parts_of_the_variance_add_up(study, table):
     shown, found = variance_table(study, table), row(table)
     assert list(shown.index) == ["test patients", "pretrainings and trainings", "networks"][: len(shown)]
-    total = sum(found[f"sd_{part}"] ** 2 for part in ("patients", "pretraining", "networks"))
-    assert shown["share of the variance"].iloc[0] == f"{found['sd_patients'] ** 2 / total:.0%}"
+    total = sum(found[f"sd_{part}"] ** 2 for part in ("patients", "pretraining"))
+    shares = shown["share of the claim's variance"]
+    assert shares.iloc[0] == f"{found['sd_patients'] ** 2 / total:.0%}"
+    # Networks are fixed in the claim.
+    assert "fixed" in variance_table(study, table.assign(sd_networks=0.1)).loc["networks"].iloc[1]
 
 
 def test_a_regime_of_some_tasks_says_on_which(study, table):
@@ -165,8 +173,31 @@ def test_a_regime_of_some_tasks_says_on_which(study, table):
 
 
 def test_figure_and_findings_say_what_the_table_holds(study, table):
-    found = sources_findings(study, table)
-    assert len(found) == 4 and any(one.value == row(table)["delta"] for one in found)
+    (found,) = sources_findings(study, table)
+    assert found.value == row(table, networks=SAMPLE)["delta"] and SAMPLE in found.subject
+    some = compare_pretrainings(study, {"grid_mean": load_results(study)}, ["a"])
+    every = sources_findings(study, some)[-1]
+    assert every.value == pytest.approx(row(table)["delta"]) and ALL_TASKS in every.subject
+    wide = by_regime(study, some)
+    assert wide.iloc[0, 0].startswith(f"{row(some)['delta']:+.3f}".replace("-", "−"))
+
+
+def test_tasks_are_judged_after_holms_correction(study, table):
+    pair = table[(table["source_b"] == "photographs") & table["task"].isin(["a", "b"])]
+    expected = multipletests(pair["p_value"], method="holm")[1]
+    assert list(pair["p_holm"]) == pytest.approx(list(expected))
+    assert table.loc[table["task"] == MEAN, "p_holm"].isna().all()
+
+
+def test_gains_over_random_weights_stand_beside_the_claim(study, table):
+    pairs = {"compare": study.compare.model_copy(update={"headline": ("radiology", "random")})}
+    assert random_sentence(study.model_copy(update=pairs), table) == "", "random weights against themselves"
+    own = table[table["source_a"] == "radiology"].assign(source_b="random")
+    rows = pd.concat([own, own.assign(source_a="photographs")])
+    said = random_sentence(study, rows)
+    gain = row(table)["delta"]
+    assert f"{gain:+.3f}" in said and "no evidence" not in said
+    assert "no evidence" in random_sentence(study, rows.assign(verdict="undecided"))
     figure = sources_forest(study, table)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert set(labels) == {"resnet50", "densenet121", FIXED, SAMPLE}

@@ -92,6 +92,20 @@ def test_numbers_are_those_of_the_bootstrap_of_logistic_runs(found):
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(ends)
 
 
+def test_where_none_is_ahead_of_the_classifier_the_nearest_stands_beside_it(found):
+    study, table = found
+    behind = table[table["task"] == "thyroid_us"].assign(
+        over_shortcut=[-0.3, -0.1, -0.2], p_shortcut_holm=[0.001, 0.5, 0.1]
+    )
+    rows = zip(behind["source"], behind["backbone"], strict=True)
+    nothing = Estimate(0.5, np.full(99, 0.5))
+    row = start._task_row(study, "thyroid_us", behind, list(rows), [nothing] * 4, [])
+    assert row["over_shortcut"] == -0.1, "not the one that is most surely beaten"
+    some = behind.assign(over_shortcut=[0.1, 0.2, -0.3])
+    ahead = start._task_row(study, "thyroid_us", some, [], [nothing], [])
+    assert ahead["over_shortcut"] == 0.1, "of those ahead, the surest"
+
+
 def test_where_brightness_says_as_much_no_weights_beat_it(tmp_path):
     study, table = ranked(tmp_path, dict.fromkeys(STRENGTH, 1.0), border=60, tasks=("thyroid_us",))
     assert MEAN not in set(table["task"])

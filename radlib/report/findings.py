@@ -97,7 +97,8 @@ def findings_by_question(study: Study) -> dict[str, list[Finding]]:
             rows["csv"] = [f"{table.file}#row={line}" for line in range(2, len(rows) + 2)]
             said = of(study, rows) if len(rows) else []
             found += [replace(one, where=cell, csv=one.csv or table.file) for one in said]
-        asked[question] = found[:MOST]
+        more = [Finding(f"{len(found) - MOST} more", "", where=parts[0][2])] if len(found) > MOST else []
+        asked[question] = found[:MOST] + more
     lost = collapse_findings(study, load_segmented(study))
     asked[LESIONS] += [replace(one, where="07_dice#lesson") for one in lost]
     return {question: found for question, found in asked.items() if found}

@@ -9,6 +9,7 @@ from typing import Any
 
 import nbformat
 import pandas as pd
+import yaml
 
 from radlib.errors import explained, listed
 from radlib.study import Study
@@ -18,6 +19,8 @@ CODE = ["radlib", "notebooks", "dvc.yaml"]
 _NOT_OF_THE_MACHINE = ("commit", "dirty", "notebooks", "changed_notebooks")
 # What the pipeline gives to every notebook that has it; what the notebook says of it changes nothing.
 _GIVEN = {"dataset", "source", "task", "overrides", "save"}
+
+_WORDS = {"title", "about", "publisher", "licence", "url", "expected", "notes", "history", "validity"}
 
 # What is recorded -----------------------------------------------------------------------------------------
 
@@ -45,12 +48,36 @@ def is_committed(root: Path, name: str) -> bool:
 
 
 def plan_of(study: Study) -> str:
-    """`commit 0123abcd of 2026-11-28`, the last that changed the study's file; empty where none holds it."""
+    """`commit 0123abcd of 2026-11-28`, the last that changed more than words of the study's file.
+
+    Empty where no commit holds the parameters as they are.
+    """
     file = f"studies/{study.name}.yaml"
     here = (study.root / "params.yaml").read_text(encoding="utf-8")
     if (_git(study.root, "show", f"HEAD:./{file}") or "").strip() != here.strip():
         return ""
-    return _git(study.root, "log", "-1", "--format=commit %h of %cs", "--", file) or ""
+    plan, found = _without_words(yaml.safe_load(here)), ""
+    for commit in (_git(study.root, "log", "--format=%h %cs", "--", file) or "").splitlines():
+        name, day = commit.split()
+        if _without_words(yaml.safe_load(_git(study.root, "show", f"{name}:./{file}") or "")) != plan:
+            break
+        found = f"commit {name} of {day}"
+    return found
+
+
+def _without_words(params: Any) -> Any:
+    """Parameters without those that no number of the comparison depends on."""
+    if not isinstance(params, dict):
+        return params
+    return {key: _without_words(value) for key, value in params.items() if key not in _WORDS}
+
+
+def plan_sentence(study: Study) -> str:
+    """When the plan was fixed, as far as anybody can check, and that results may have been known."""
+    plan = plan_of(study)
+    said = f"Plan: {plan}." if plan else "No commit holds this plan, so nobody can see when it was made."
+    known = " It was made after the results under *History of this result*, of the same tasks and patients."
+    return said + (known if study.history else "")
 
 
 # What is different ----------------------------------------------------------------------------------------

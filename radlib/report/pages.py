@@ -19,6 +19,7 @@ SUMMARY = "17_summary"
 MOST = 8  # columns; a table with more is set narrowly
 _HERE = Path(__file__).parent
 _PAGE = Environment(loader=FileSystemLoader(_HERE), autoescape=True).get_template("page.html.j2")
+_BESIDE = ["params.yaml", "dvc.lock", "provenance.json", "results"]  # written once the study is done
 _MADE_BY = [Path(__file__), _HERE / "page.html.j2", _HERE / "page.css"]
 
 
@@ -33,7 +34,9 @@ def write_pages(report: Path, study_title: str) -> None:
     """
     notebooks = {path.stem: path for path in sorted((report / "notebooks").glob("*.ipynb"))}
     pages = {name: f"pages/{name}.html" for name in notebooks if name != SUMMARY}
-    addresses = {path.name: path.name for path in report.glob("*.csv")} | pages
+    addresses = (
+        {path.name: path.name for path in report.glob("*.csv")} | pages | {name: name for name in _BESIDE}
+    )
     titles = {}
     for name, page in pages.items():
         notebook = nbformat.read(notebooks[name], as_version=4)

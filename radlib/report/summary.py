@@ -1,11 +1,12 @@
 """What the summary shows that belongs to no single question: headline, published values, data, limits."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from radlib.errors import UserError
-from radlib.questions.auc.sources import FIXED, SAMPLE, mean_rows
+from radlib.questions.auc.sources import ALL_TASKS, FIXED, SAMPLE, mean_rows, of_single_tasks
 from radlib.questions.patients import audit_of, patients_sentence
 from radlib.questions.start import SHORTCUT
 from radlib.show.style import (
@@ -13,9 +14,12 @@ from radlib.show.style import (
     UNDECIDED,
     difference_axis,
     difference_mark,
-    intervals,
+    draw_mark,
     legend_above,
+    mark_simulated,
     of_pair,
+    quiet,
+    row_axis,
     signed,
     span,
     write_beside,
@@ -26,65 +30,88 @@ from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.titles import ESTIMATES, TRAIN, source_title, task_title
 
-PUBLISHED = {True: ("published, same data", "black"), False: ("published, not the same data", "0.5")}
+PUBLISHED = {True: ("published, same data", "black"), False: ("published, other data", "0.5")}
 """Whether the data are the same -> what the figure says, and its colour."""
+OTHER = "the other"  # side a of the lower panel's differences
 
 
 def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> Figure:
-    """The headline pair by task and network, and what else is higher or lower than its second source.
+    """The headline pair, the claim first, then by network and task; below, others minus its second source.
 
-    Published differences are open diamonds.
+    Published differences are upright strokes.
 
     Args:
         pretrained: `SOURCES`; tasks: `TASKS`.
     """
-    pair, base = tuple(study.compare.headline), study.compare.headline[1]
-    counting = set(study.compared_tasks) - set(tasks["task"][tasks["counts"] == "no"])
-    titles = {task: task_title(study, task, counting) for task in study.compared_tasks}
-    marks = [*_of_headline(study, pretrained, titles), *_beside(study, pretrained, tasks)]
-    rows = [mark["row"] for mark in marks]
-    diamond = {"color": "none", "marker": "d", "mfc": "white", "mew": 1.3}
-    published = {
-        task: study.tasks[task]
-        for task, title in titles.items()
-        if study.tasks[task].published_delta is not None and title in rows
-    }
-    words = [PUBLISHED[same] for same in sorted({t.same_data_as_published for t in published.values()})]
-    handles = [Line2D([], [], mec=edge, label=label, **diamond) for label, edge in words]
-    figure, (panel,) = intervals(study, pd.DataFrame(marks).assign(panel=""), "", line=0)
-    difference_axis(panel, study, pair, "AUC")
-    panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
-    for y, mark in enumerate(marks):
-        write_beside(panel, y, signed(mark))
-        if mark.get("begins"):
-            panel.axhline(y - 0.55, color="0.75", lw=0.8)
-    for task, one in published.items():
-        _, edge = PUBLISHED[one.same_data_as_published]
-        place = rows.index(titles[task]) + 0.24  # below the line, lest it hides the mark
-        panel.plot(one.published_delta, place, mec=edge, ms=7, zorder=5, **diamond)
-    ends = [mark[end] for mark in marks for end in ("ci_low", "ci_high")]
-    limit = span(ends + [one.published_delta for one in published.values()])
-    panel.set_xlim(-limit, limit)
-    what = f"AUC minus that of {source_title(study, base)}, {ESTIMATES[study.claimed]}"
-    said = "(hollow: the interval covers no difference; band: too small to matter)"
-    legend_above(figure, handles, title=f"{what}, {study.compare.confidence:.0%} interval\n{said}")
+    pair = tuple(study.compare.headline)
+    parts = [
+        (pair, _of_headline(study, pretrained, tasks)),
+        ((OTHER, pair[1]), _beside(study, pretrained, tasks)),
+    ]
+    parts = [(sides, marks) for sides, marks in parts if marks]
+    counts = [len(marks) for _, marks in parts]
+    figure, axes = plt.subplots(
+        len(parts),
+        1,
+        figsize=(8.2, 1.6 + 0.5 * len(parts) + 0.34 * sum(counts)),
+        sharex=True,
+        squeeze=False,
+        height_ratios=counts,
+        layout="constrained",
+    )
+    for panel, (sides, marks) in zip(axes[:, 0], parts, strict=True):
+        row_axis(quiet(panel), [mark["row"] for mark in marks])
+        difference_axis(panel, study, sides, "AUC")
+        panel.axvline(0, color="0.25", lw=1, zorder=1)
+        panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
+        for y, mark in enumerate(marks):
+            draw_mark(panel, mark, y)
+            write_beside(panel, y, signed(mark))
+            if mark.get("published") is not None:
+                panel.plot(
+                    mark["published"], y, "|", color=PUBLISHED[mark["same"]][1], ms=13, mew=2, zorder=5
+                )
+    every = [mark for _, marks in parts for mark in marks]
+    ends = [
+        mark[end] for mark in every for end in ("ci_low", "ci_high", "published") if mark.get(end) is not None
+    ]
+    panel.set_xlim(-span(ends), span(ends))
+    axes[0, 0].label_outer()
+    mark_simulated(figure, study)
+    words = [PUBLISHED[same] for same in sorted({mark["same"] for mark in every if mark.get("published")})]
+    handles = [
+        Line2D([], [], color=colour, marker="|", ms=10, mew=2, ls="", label=word) for word, colour in words
+    ]
+    covered = " or ".join(dict.fromkeys(mark["resampled"] for mark in every if mark.get("resampled")))
+    title = f"{study.compare.confidence:.0%} intervals, {ESTIMATES[study.claimed]}, over {covered}\n"
+    title += "(hollow: the interval includes 0; band: too small to matter)"
+    legend_above(figure, handles, title=title)
     return figure
 
 
-def _of_headline(study: Study, pretrained: pd.DataFrame, titles: dict[str, str]) -> list[dict]:
-    """A mark per task, per network and for the mean of both."""
-    pair = tuple(study.compare.headline)
-    rows = of_pair(pretrained, pair, study.claimed)
-    of_tasks = rows[rows["task"] != MEAN].groupby("task", sort=False).last().reset_index()
-    marks = [
-        difference_mark(study, row | {"row": titles[row["task"]]}) for row in of_tasks.to_dict("records")
+def _of_headline(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list[dict]:
+    """A mark for the mean, which is the claim, then per network and per task."""
+    rows = of_pair(pretrained, study.compare.headline, study.claimed)
+    rows = rows[rows["networks"] != SAMPLE]
+    counting = set(study.compared_tasks) - set(tasks["task"][tasks["counts"] == "no"])
+    means = rows[rows["task"] == MEAN].iloc[::-1].to_dict("records")
+    title = MEAN if len(counting) > 1 else "the only task that counts"
+    marks = [difference_mark(study, means[0] | {"row": title}, "D")] if means else []
+    marks += [
+        difference_mark(study, row | {"row": row["task"]}, "D")
+        for row in _last(rows[rows["task"] == ALL_TASKS])
     ]
-    for row in mean_rows(study, pretrained).to_dict("records"):
-        if row["networks"] == FIXED:
-            marks.append(difference_mark(study, row | {"row": FIXED}, "D") | {"begins": True})
-        elif row["networks"] != SAMPLE:
-            marks.append(difference_mark(study, row | {"row": f"{row['networks']}, {MEAN}"}))
+    marks += [difference_mark(study, row | {"row": f"{title}, {row['networks']}"}) for row in means[:0:-1]]
+    for row in _last(rows[of_single_tasks(rows)]):
+        task = study.tasks[row["task"]]
+        row |= {"row": task_title(study, row["task"], counting), "published": task.published_delta}
+        marks.append(difference_mark(study, row | {"same": task.same_data_as_published}))
     return marks
+
+
+def _last(rows: pd.DataFrame) -> list[dict]:
+    """Of every task, the row of all its networks."""
+    return rows.groupby("task", sort=False).tail(1).to_dict("records")
 
 
 def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list[dict]:
@@ -104,25 +131,28 @@ def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list
     ranked = study.compare.rank_by  # by which the second source has the AUC that the classifier is set beside
     beside = "" if study.estimate_of(ranked) == study.claimed else f", minus {TRAIN[ranked]}"
     counting = tasks[tasks["counts"] == "yes"]  # the mean is the last, or there is a single task
-    shortcut = counting[-1:].dropna(subset="under")
-    for row in shortcut.to_dict("records"):
+    for row in counting[-1:].dropna(subset="under").to_dict("records"):
         ends = {"delta": row["under"], "ci_low": row["under_low"], "ci_high": row["under_high"]}
         ends |= {"row": SHORTCUT + beside, "value": row["under"], "colour": UNDECIDED, "marker": "s"}
-        marks.append(ends | {"filled": row["under_low"] > 0 or row["under_high"] < 0})
-    return [mark | {"begins": place == 0} for place, mark in enumerate(marks)]
+        ends |= {"resampled": PATIENTS, "filled": row["under_low"] > 0 or row["under_high"] < 0}
+        marks.append(ends)
+    return marks
 
 
 def beside_published(study: Study, table: pd.DataFrame) -> pd.DataFrame | None:
-    """Headline differences task by task and the published ones; None where the study compares none."""
+    """Headline differences of `AUC` as the claim takes them, and published ones; None where it compares none.
+
+    Published are differences of RadImageNet's weights minus ImageNet's.
+    """
     rows = []
-    for _, row in of_pair(table, tuple(study.compare.headline), "grid_mean").iterrows():
+    for _, row in of_pair(table, study.compare.headline, study.claimed).iterrows():
         task, delta = study.tasks[row["task"]], study.tasks[row["task"]].published_delta
         if delta is not None:
             rows.append(
                 {
                     "task": task.title,
-                    "this study": signed(row),
-                    "published": number(delta, "+.3f"),
+                    f"this study, {ESTIMATES[study.claimed]}": signed(row),
+                    "published, RadImageNet − ImageNet": number(delta, "+.3f"),
                     "interval covers it": "yes" if row["ci_low"] <= delta <= row["ci_high"] else "no",
                     "same data": "yes" if task.same_data_as_published else "no",
                 }
@@ -177,7 +207,8 @@ def limits(study: Study, claim: dict | None) -> list[str]:
         _seen(study),
         patients_sentence(study),
         "The mean over tasks is about these tasks, each counting the same, and takes their patients as "
-        "different people. Intervals of the setting chosen by validation take the choice as given.",
+        f"different people.{_counting(study)}",
+        _networks(study),
         f"A difference in AUC below {study.compare.equivalence:g} is called too small to matter "
         "(`compare.equivalence`). That is a choice, not a measurement; where results of the same data were "
         "known before it was made, equivalence is exploratory.",
@@ -203,6 +234,28 @@ def _pretrainings(study: Study) -> str:
     )
 
 
+def _counting(study: Study) -> str:
+    if study.compare.tasks_that_count == "all":
+        return ""
+    return (
+        " Which tasks count was decided on the same test patients, by weights that are compared here; the "
+        "mean over all tasks stands beside the claim."
+    )
+
+
+def _networks(study: Study) -> str:
+    """Which sources exist in some of the networks alone."""
+    few = {
+        source_title(study, source): ", ".join(names)
+        for source in study.sources
+        if (names := study.backbones_of(source)) and len(names) < len(study.backbones)
+    }
+    said = "; ".join(f"{title}: {names}" for title, names in few.items())
+    return (
+        f"Of some networks weights were not there, so nothing is known of them ({said} alone)." if few else ""
+    )
+
+
 def _range(numbers: list[int]) -> str:
     """`3`, or `1 to 3`."""
     return " to ".join(str(number) for number in sorted({min(numbers), max(numbers)}))
@@ -222,18 +275,24 @@ def _seen(study: Study) -> str:
 
 
 def save_metrics(
-    study: Study, table: pd.DataFrame, overall: pd.DataFrame, dice: pd.DataFrame, controls: pd.DataFrame
+    study: Study,
+    claim: dict | None,
+    table: pd.DataFrame,
+    overall: pd.DataFrame,
+    dice: pd.DataFrame,
+    controls: pd.DataFrame,
 ) -> None:
     """Write `metrics.json`, what `dvc metrics show` prints: differences with their intervals.
 
-    Whether all controls passed (null without any), AUC of every pair over all tasks, AUC and Dice of the
-    headline pair task by task; from `auc.csv`, `overall.csv`, `dice.csv` and `controls.csv`.
+    The claim (of `claim_of`), whether all controls passed (null without any), AUC of every pair over tasks,
+    AUC and Dice of the headline pair by task; from `auc.csv`, `overall.csv`, `dice.csv` and `controls.csv`.
     """
     pair = tuple(study.compare.headline)
     named = overall.assign(pair=overall["source_a"] + "_minus_" + overall["source_b"])
     metrics = {
         "study": study.name,
         "simulated": study.simulated,
+        "claim": {name: float(claim[name]) for name in DIFFERENCE} if claim else None,
         "controls_passed": bool(controls["passed"].all()) if len(controls) else None,
         "overall": _nested(named, ["pair", "estimate"]),
         "tasks": _nested(of_pair(table, pair), ["task", "estimate"]),

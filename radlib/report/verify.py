@@ -93,8 +93,9 @@ def _auc(study: Study) -> None:
     found = auc.compare_sources(study, results, regimes, counting)
     AUC.write(study, found.table)
     OVERALL.write(study, found.overall)
-    NEXT.write(study, next_study(study, results, counting))
-    SOURCES.write(study, compare_pretrainings(study, {"grid_mean": results, **regimes}, counting))
+    every = {"grid_mean": results, **regimes}
+    NEXT.write(study, next_study(study, every[study.claimed], counting))
+    SOURCES.write(study, compare_pretrainings(study, every, counting))
 
 
 def _dice(study: Study) -> None:

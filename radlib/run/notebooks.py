@@ -21,6 +21,7 @@ from radlib.progress import PROGRESS_FILE
 from radlib.report.origin import is_committed
 from radlib.report.pages import write_pages
 from radlib.run.choose import check_unchanged
+from radlib.run.stages import drop_unowned
 from radlib.store import atomic_path
 from radlib.study import load_study
 
@@ -63,6 +64,7 @@ def run_notebook(name: str, parameters: dict[str, str]) -> Path:
     with atomic_path(target) as temporary:
         nbformat.write(notebook, temporary)
     if name == "17_summary":
+        drop_unowned(study)  # the pages are of what is left
         write_pages(study.report_dir, study.title)
     print(f"Read {target.relative_to(study.root)}")
     return target

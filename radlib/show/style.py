@@ -233,14 +233,16 @@ def write_beside(axes: Axes, y: float, text: str) -> None:
 
 
 def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], what: str) -> None:
-    """x is a difference, with the direction that favours each source; no title."""
+    """x is a difference, with the direction that favours each source, or each word; no title."""
     axes.set(title="", xlabel=f"difference in {what}")
     colours = source_colours(study)
     a, b = (source_title(study, source) for source in pair)
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8, "va": "bottom"}
     above = 14 if len(a) + len(b) > ON_ONE_LINE else 3
-    axes.annotate(f"← {b} higher", (0, 1), (0, 3), ha="left", color=colours[pair[1]], **place)
-    axes.annotate(f"{a} higher →", (1, 1), (0, above), ha="right", color=colours[pair[0]], **place)
+    axes.annotate(f"← {b} higher", (0, 1), (0, 3), ha="left", color=colours.get(pair[1], UNDECIDED), **place)
+    axes.annotate(
+        f"{a} higher →", (1, 1), (0, above), ha="right", color=colours.get(pair[0], UNDECIDED), **place
+    )
 
 
 def span(values: ArrayLike) -> float:

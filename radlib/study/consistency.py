@@ -40,6 +40,7 @@ def check_sections(study: Study) -> None:
                     )
     _check_titles(study)
     _check_confounds(study)
+    _check_label_efficiency(study)
     _check_claim(study)
     check_places(study)
     ranked = any(setting.train == study.compare.rank_by for setting in study.transfer.settings)
@@ -91,6 +92,21 @@ def _check_external(name: str, task: Task, other: Task) -> None:
             f"tasks.{name} has the classes {task.class_names} and its external set '{task.external}' "
             f"{other.class_names}; give both the same, renaming labels by the option 'labels'"
         )
+
+
+def _check_label_efficiency(study: Study) -> None:
+    """Its curves end in runs of transfer."""
+    options = study.label_efficiency
+    for task in options.tasks:
+        runs = [
+            run for run in study.runs_of(task) if run.train == options.train and run.lr in (0, options.lr)
+        ]
+        if not any(run.backbone in (options.backbones or study.backbones) for run in runs):
+            rate = f" with lr {options.lr:g}" if options.train == "frozen" else ""
+            raise ValueError(
+                f"label_efficiency asks for '{options.train}'{rate}, which is no setting of task '{task}' in "
+                "transfer; take one that is"
+            )
 
 
 def _check_confounds(study: Study) -> None:

@@ -25,6 +25,7 @@ class Dataset(Strict):
     layout: str = Field(description="folders, table, busi, ddti, simulated_radiology, ...")
     path: str = Field(description="from the repository's folder: data/raw/..., or a generator")
     title: str = Field(description="as the figures print it")
+    about: str = Field("", description="what a reader must know of its images and labels; on its data card")
     publisher: str = ""
     licence: str = ""
     url: str = ""

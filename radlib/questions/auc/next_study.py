@@ -1,4 +1,4 @@
-"""How many test patients would decide a difference that matters? (05_auc)
+"""How many test patients would show a difference that matters, and what do these show? (05_auc)
 
 Of a study like this one: the same trained networks, share of positive patients, and images per patient.
 """
@@ -20,7 +20,7 @@ from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
 from radlib.stats.sample_size import patients_needed, variance_of_difference
 from radlib.study import Study
-from radlib.study.titles import ordered_pairs, task_title
+from radlib.study.titles import ESTIMATES, ordered_pairs, task_title
 from radlib.training.results import Results, paired_runs
 
 POWER = 0.8
@@ -37,6 +37,7 @@ NEXT = Table(
         Column("se", "standard error of the difference, over test patients", "SE", ".3f"),
         Column("margin", "true difference that is to be shown: `compare.equivalence`", "to be shown", "g"),
         Column("power", "chance to show it", "power", ".0%"),
+        Column("shows", "smallest true difference that these patients show with it", "these show", ".3f"),
         *interval_columns(_NEEDED, "test patients that this takes", "test patients needed", ",.0f"),
         *common.ORIGIN,
     ],
@@ -50,7 +51,7 @@ def next_study(study: Study, results: Results, counting: Collection[str] | None 
     A task of several classes, or with more than `MOST` tested patients, is left out; no mean is given then.
 
     Args:
-        counting: as of `averaged`.
+        results: of the runs that the claim averages; counting: as of `averaged`.
     Raises:
         UserError: too few patients or resamples for an interval.
     """
@@ -70,6 +71,9 @@ def next_study(study: Study, results: Results, counting: Collection[str] | None 
             needed = patients_needed(patients, variance, options.equivalence, POWER, options.confidence)
             row = {"task": task, "source_a": pair[0], "source_b": pair[1], "n_patients": patients}
             row |= {"se": np.sqrt(variance.value), "diverged": diverged(*sides[task])}
+            row["shows"] = options.equivalence * np.sqrt(
+                needed.value / patients
+            )  # as n falls with its square
             rows.append(row | estimate_columns(study, needed, _NEEDED))
     return NEXT.frame(rows, study, margin=options.equivalence, power=POWER)
 
@@ -85,12 +89,15 @@ def _measured(study: Study, results: Results, task: str, sides) -> tuple[int, Es
 
 
 def next_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """The headline pair: how many patients each task would take, and all tasks together."""
-    rows, found = of_pair(table, study.compare.headline), []
+    """The headline pair, all tasks, then each: what these patients show, and how many it would take."""
+    rows, found, by = of_pair(table, study.compare.headline), [], ESTIMATES[study.claimed]
     for row in sorted(rows.to_dict("records"), key=lambda row: row["task"] != MEAN):
         times = row["needed"] / row["n_patients"]
         many = f"{times:,.1f}" if times < 10 else f"{times:,.0f}"
         word = "these are enough" if times <= 1 else f"{many} times as many as here"
-        subject = f"Test patients that show a difference of {row['margin']:g} with {POWER:.0%} power: "
+        word += f"; these show one of {row['shows']:.3f}"
+        subject = (
+            f"Test patients that show a true difference of {row['margin']:g} with {POWER:.0%} power, {by}: "
+        )
         found.append(finding_of(row, subject + task_title(study, row["task"]), word, _NEEDED, ",.0f"))
     return found

@@ -14,9 +14,9 @@ from scipy.stats import probplot
 from radlib.errors import UserError
 from radlib.progress import progress
 from radlib.questions.auc.compute import AUC, OVERALL
-from radlib.questions.auc.sources import SOURCES_TOO
+from radlib.questions.auc.sources import SOURCES_TOO, with_pretrainings
 from radlib.questions.patients import unit
-from radlib.questions.verdicts import BETTER, CLAIMS, WORSE, patients_drawn
+from radlib.questions.verdicts import BETTER, CLAIMS, WORSE, averaged, patients_drawn
 from radlib.show import style
 from radlib.show.findings import Finding, direction, finding_of, with_interval
 from radlib.show.table import DIFFERENCE, MEAN
@@ -130,15 +130,17 @@ def auc_forest(
     return style.forest(study, rows, ESTIMATES[estimate].capitalize(), band=True)
 
 
-def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
-    """Headline difference of every setting and task as a coloured number, and the mean over tasks.
+def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | None = None) -> Figure:
+    """Headline difference of every setting and task as a coloured number, and the mean over those that count.
 
     One training per number and fold, so it carries no interval; the figure shows where a source matters, not
     whether a setting's difference is more than chance.
     """
     a, b = (style.source_colours(study)[source] for source in study.compare.headline)
     wide = deltas.pivot(index=["train", "backbone", "lr"], columns="task", values="delta")
-    wide = wide[[task for task in study.tasks if task in wide]].assign(mean=lambda table: table.mean(axis=1))
+    wide = wide[[task for task in study.tasks if task in wide]]
+    if count := averaged(wide, counting):
+        wide = wide.assign(**{MEAN: wide[count].mean(axis=1)})
     wide = wide.loc[sorted(wide.index, key=lambda setting: (list(TRAIN).index(setting[0]), *setting[1:]))]
     size = (2.6 + 1.0 * wide.shape[1], 1.4 + 0.27 * len(wide))
     figure, panel = plt.subplots(figsize=size, layout="constrained")
@@ -151,7 +153,7 @@ def setting_map(study: Study, deltas: pd.DataFrame) -> Figure:
         fmt="",
         annot_kws={"fontsize": 7},
         cbar=False,
-        xticklabels=[task_title(study, task).replace(" ", "\n", 1) for task in wide],
+        xticklabels=[task_title(study, task, counting).replace(" ", "\n") for task in wide],
         yticklabels=[f"{backbone}, {regime_title(train, lr)}" for train, backbone, lr in wide.index],
         ax=panel,
     )
@@ -207,21 +209,25 @@ def headline_sentence(study: Study, claim: dict | None) -> str:
     size = with_interval(Finding("", verdict, value, low, high, form), study.compare.confidence)
     said = CLAIMS.get(verdict, f"{{a}} against {{b}}, {verdict}: difference in AUC {{size}}")
     said = said.format(a=a, b=b, size=size)
-    scope = f"{MEAN.replace('tasks', counted(claim['n_tasks'], 'task'))}, {claim['n_patients']:,} tested"
+    many = f"mean over {counted(claim['n_tasks'], 'task')}" if claim["n_tasks"] > 1 else "one task"
+    scope = f"{many}, {claim['n_patients']:,} tested"
     return f"**{said}**, {ESTIMATES[study.claimed]}, {scope} {unit(study)}."
 
 
 def resampled_sentence(study: Study, claim: dict | None) -> str:
-    """What the interval of the claim covers; `claim`: of `claim_of`."""
+    """What the interval of the claim covers, and what is held fixed; `claim`: of `claim_of`."""
     held, seeds = claim["resampled"] if claim else PATIENTS, counted(len(study.transfer.seeds), "seed")
     if held == SOURCES_TOO:
         times = counted(int(max(claim["pretrainings_a"], claim["pretrainings_b"])), "pretraining")
         return (
             "The interval covers other test patients and other pretrainings of the same networks "
-            f"({times} of each)."
+            f"({times} of each); training patients and folds are held fixed."
         )
     if study.claims_a_probe:
-        return "Intervals cover the variation between test patients; a probe's training draws nothing."
+        return (
+            "The interval covers the variation between test patients; weights, training patients and folds "
+            "are held fixed, and fitting a probe has no random part."
+        )
     if held == PATIENTS:
         words = "Intervals cover the variation between test patients, **not between trainings**"
         return f"{words} ({seeds} per setting)."
@@ -232,8 +238,13 @@ def resampled_sentence(study: Study, claim: dict | None) -> str:
     )
 
 
-def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> list[Finding]:
-    """The headline by both estimates, task by task after Holm's correction, then the other pairs."""
+def auc_findings(
+    study: Study, table: pd.DataFrame, overall: pd.DataFrame, pretrained: pd.DataFrame
+) -> list[Finding]:
+    """The headline by every estimate, task by task after Holm's correction, then the other pairs.
+
+    Over other pretrainings where `pretrained` (`SOURCES`) has them.
+    """
     headline = tuple(study.compare.headline)
     asked = [(row, "verdict", f"{MEAN}, {ESTIMATES[row['estimate']]}") for row in _rows(overall, headline)]
     of_tasks = _rows(table, headline, study.claimed)
@@ -241,9 +252,10 @@ def auc_findings(study: Study, table: pd.DataFrame, overall: pd.DataFrame) -> li
     others = [pair for pair in ordered_pairs(study) if pair != headline]
     asked += [(row, "verdict", MEAN) for pair in others for row in _rows(overall, pair, study.claimed)]
     found = []
-    for row, verdict, where in asked:
+    for one, verdict, where in asked:
+        row = with_pretrainings(one, pretrained)
         pair = pair_title(study, (row["source_a"], row["source_b"]))
-        found.append(finding_of(row, f"AUC, {pair}: {where}", row[verdict]))
+        found.append(finding_of(row, f"AUC, {pair}: {where} (over {row['resampled']})", row[verdict]))
     # How often DeLong and the bootstrap come to the same conclusion, over all rows of the table.
     ends = [("ci_low", "ci_high"), ("delong_ci_low", "delong_ci_high")]
     both = table.dropna(subset="delong_p")

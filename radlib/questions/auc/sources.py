@@ -6,7 +6,8 @@ sample (`radlib.stats.pretrainings`). A checkpoint is one file, and its side sta
 sides where everything was pretrained once.
 
 Averaged are the networks of which each source pretrained here has several, if there are any. A mean over
-tasks has each pretraining's own mean over tasks, for a good pretraining may be good on all of them.
+tasks has each pretraining's own mean over tasks, for a good pretraining may be good on all of them. Where
+some tasks do not count, the mean over all of them stands beside it.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,22 +19,32 @@ from matplotlib.figure import Figure
 
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import averaged, difference_columns, diverged, patients_drawn, verdicts
+from radlib.questions.verdicts import (
+    BETTER,
+    averaged,
+    corrected,
+    difference_columns,
+    diverged,
+    patients_drawn,
+    verdicts,
+)
 from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
-from radlib.show.table import MEAN, Column, Table
+from radlib.show.table import DIFFERENCE, MEAN, Column, Table, with_ends
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import PATIENTS, Estimate, mean_of, stacked
 from radlib.stats.pretrainings import SOURCES as SOURCES_TOO
 from radlib.stats.pretrainings import components, over_pretrainings
 from radlib.study import Study
-from radlib.study.titles import ESTIMATES, counted, ordered_pairs, pair_title, task_title
+from radlib.study.common import RANDOM
+from radlib.study.titles import ESTIMATES, counted, ordered_pairs, pair_title, source_title, task_title
 from radlib.training.results import Results, runs_in_common
 
 FIXED, SAMPLE = "mean over these networks", "mean over a sample of networks"
-NONE_SHOWN = "covers no difference"
+ALL_TASKS = "mean over all tasks"  # beside MEAN where some tasks do not count
+NONE_SHOWN = "the interval includes 0"
 SOURCES = Table(
     "sources.csv",
     "auc",
@@ -48,12 +59,15 @@ SOURCES = Table(
         Column("pretrainings_b", "the same of source b", "pretrainings b", common.COUNT),
         *common.DELTA,
         common.P,
+        common.P_HOLM,
         common.RESAMPLED,
         Column("sd_patients", "standard error of the difference from test patients", "SE of patients", ".4f"),
         Column("sd_pretraining", "from pretrainings", "of pretrainings", ".4f"),
         Column("sd_networks", "from the choice of networks", "of networks", ".4f"),
         *common.EQUIVALENCE,
-        Column("verdict", "better, worse, equivalent or undecided", "verdict"),
+        Column(
+            "verdict", "better, worse, equivalent or undecided; of a task after Holm's correction", "verdict"
+        ),
         *common.ORIGIN,
     ],
     index=4,
@@ -89,15 +103,35 @@ def compare_pretrainings(
                 continue
             cells = {task: _cells(study, results, task, pair, networks, known) for task in results.tasks}
             cells = {task: one for task, one in cells.items() if one is not None}
-            some = [cells[task] for task in averaged(cells, counting)]
-            if some and all(one.labels.equals(some[0].labels) for one in some):
-                found = mean_of([one.found for one in some], study.compare.confidence)
-                cells[MEAN] = _Cells(found, some[0].labels, pd.concat([one.runs for one in some]))
+            of_tasks, count = list(cells.values()), averaged(cells, counting)
+            cells |= _mean(study, MEAN, [cells[task] for task in count])
+            if len(count) < len(of_tasks):
+                cells |= _mean(study, ALL_TASKS, of_tasks)
             about = {"estimate": estimate, "source_a": pair[0], "source_b": pair[1]}
             for task, one in cells.items():
                 rows += [about | row for row in _rows(study, pair, task, one)]
-    table = SOURCES.frame(rows, study)
-    return table.assign(verdict=verdicts(study, table, "p_value", "p_tost"))
+    return _judged(study, SOURCES.frame(rows, study))
+
+
+def _mean(study: Study, title: str, some: list["_Cells"]) -> dict[str, "_Cells"]:
+    """The mean over tasks under its title; nothing where tasks have other networks or pretrainings."""
+    if not some or not all(one.labels.equals(some[0].labels) for one in some):
+        return {}
+    found = mean_of([one.found for one in some], study.compare.confidence)
+    return {title: _Cells(found, some[0].labels, pd.concat([one.runs for one in some]))}
+
+
+def _judged(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """With verdicts, those of tasks after Holm's correction over the tasks of a pair and regime."""
+    family, names = ["estimate", "source_a", "source_b"], {"p_value": "p_holm", "p_tost": "p_tost_holm"}
+    of_tasks = corrected(table[of_single_tasks(table)], family, names)
+    p = of_tasks[list(names.values())].reindex(table.index).set_axis(list(names), axis=1)
+    words = verdicts(study, table.assign(**p.fillna(table[list(names)])), *names)
+    return table.assign(p_holm=p["p_value"], verdict=words)
+
+
+def of_single_tasks(table: pd.DataFrame) -> pd.Series:
+    return ~table["task"].isin([MEAN, ALL_TASKS])
 
 
 def _networks(study: Study, pair: tuple[str, str]) -> list[str]:
@@ -170,18 +204,25 @@ def claim_of(study: Study, overall: pd.DataFrame, pretrained: pd.DataFrame | Non
     """The row of the headline by `compare.claim_by`, each network counting the same; None: no task counts.
 
     Args:
-        overall: `OVERALL`, whose own difference stands where its interval covers other trainings and that of
-            `pretrained` covers no other pretrainings.
-        pretrained: `SOURCES`; without it the claim is of these weights.
+        overall: `OVERALL`; pretrained: `SOURCES`, see `with_pretrainings`; without it the claim is of these
+            weights.
     """
     rows = style.of_pair(overall, study.compare.headline, study.claimed).to_dict("records")
-    of_sources = mean_rows(study, SOURCES.frame() if pretrained is None else pretrained)
-    of_sources = of_sources[of_sources["networks"] != SAMPLE]
-    if not rows or of_sources.empty:
-        return rows[0] if rows else None
-    if rows[0]["resampled"] == PATIENTS or of_sources["resampled"].iloc[-1] == SOURCES_TOO:
-        rows[0] |= of_sources.iloc[-1].drop("simulated").to_dict()
-    return rows[0]
+    return with_pretrainings(rows[0], SOURCES.frame() if pretrained is None else pretrained) if rows else None
+
+
+def with_pretrainings(row: dict, pretrained: pd.DataFrame) -> dict:
+    """A row of `AUC` or `OVERALL`, over other pretrainings if `SOURCES` has it so.
+
+    Its own difference stands where its interval covers other trainings and that of `pretrained` covers no
+    other pretrainings.
+    """
+    same = style.of_pair(pretrained, (row["source_a"], row["source_b"]), row["estimate"])
+    same = same[(same["task"] == row.get("task", MEAN)) & (same["networks"] != SAMPLE)][-1:]
+    if same.empty or (row["resampled"] != PATIENTS and same["resampled"].iloc[0] != SOURCES_TOO):
+        return row
+    found = same.iloc[0].drop("simulated").to_dict()
+    return row | found | ({"verdict_holm": found["verdict"]} if "verdict_holm" in row else {})
 
 
 def mean_rows(study: Study, pretrained: pd.DataFrame, pair: tuple[str, str] | None = None) -> pd.DataFrame:
@@ -194,6 +235,28 @@ def mean_rows(study: Study, pretrained: pd.DataFrame, pair: tuple[str, str] | No
     return rows[rows["task"] == MEAN]
 
 
+def random_sentence(study: Study, pretrained: pd.DataFrame) -> str:
+    """What both sources of the headline gain over random weights; empty where the study does not ask."""
+    found = {}
+    for source in study.compare.headline:
+        rows = mean_rows(study, pretrained, (source, RANDOM))
+        if len(rows := rows[rows["networks"] != SAMPLE]):
+            found[source] = rows.iloc[-1]
+    if len(found) < 2:
+        return ""
+    gains = [
+        f"{source_title(study, source)} {with_ends(*row[list(DIFFERENCE)], '+.3f')}"
+        for source, row in found.items()
+    ]
+    said = f"AUC minus that of random weights: {'; '.join(gains)}."
+    if any(row["verdict"].startswith(BETTER) for row in found.values()):
+        return said
+    return (
+        f"{said} **Neither source is shown to beat random weights**, so whatever is said above of the two is "
+        "no evidence that the content of images does not matter."
+    )
+
+
 def variance_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
     """What the headline's difference varies by, and what it would take to halve it; for readers."""
     rows = mean_rows(study, pretrained)
@@ -202,12 +265,23 @@ def variance_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
     drawn = {} if study.claims_a_probe else {"pretrainings": "pretrainings and trainings"}
     sd = row[list(named)].rename(named).astype(float)
     sd = sd[sd > 0]
+    shares = sd.drop("networks", errors="ignore") ** 2
     table = {
         "standard error": sd.map("{:.4f}".format),
-        "share of the variance": (sd**2 / (sd**2).sum()).map("{:.0%}".format),
+        "share of the claim's variance": (shares / shares.sum()).map("{:.0%}".format),
         "halved by": "four times as many " + sd.index.to_series(),
     }
-    return pd.DataFrame(table).rename(index=drawn).rename_axis("varies by")
+    table = pd.DataFrame(table, index=sd.index).fillna("none: networks are fixed")
+    return table.rename(index=drawn).rename_axis("varies by")
+
+
+def by_regime(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
+    """For readers: every pair, by every regime, over the tasks that count and these networks."""
+    rows = _of_these_networks(_by_regime(pretrained)).set_index(["source_a", "source_b", "estimate"])
+    found = rows.apply(lambda row: with_ends(*row[list(DIFFERENCE)], "+.3f"), axis=1)
+    wide = found.unstack("estimate").reindex(index=ordered_pairs(study)).fillna("")
+    wide = wide[[name for name in ESTIMATES if name in wide]].rename(columns=ESTIMATES)
+    return wide.set_axis([pair_title(study, pair) for pair in wide.index]).rename_axis("pair", columns=None)
 
 
 def sources_forest(study: Study, table: pd.DataFrame) -> Figure:
@@ -222,10 +296,8 @@ def regimes_forest(study: Study, table: pd.DataFrame, counting: Collection[str] 
 
     A regime that was run on some of the tasks alone, as costly ones are, says on which, or on how many.
     """
-    rows, regime = _by_regime(table), ["source_a", "source_b", "estimate"]
-    rows = rows[rows["networks"] != SAMPLE]
-    rows = rows.groupby([*regime, "task"], sort=False).last().reset_index()
-    of_tasks = table[table["task"].isin(averaged(table["task"], counting)) & (table["task"] != MEAN)]
+    rows, regime = _of_these_networks(_by_regime(table)), ["source_a", "source_b", "estimate"]
+    of_tasks = table[table["task"].isin(averaged(table["task"], counting)) & of_single_tasks(table)]
     tasks = rows.join(of_tasks.groupby(regime)["task"].nunique().rename("tasks"), on=regime)["tasks"]
     where = [f", {counted(int(n), 'task')}" if n < tasks.max() else "" for n in tasks]
     titles = [f", {task_title(study, task, counting)}" for task in rows["task"]]
@@ -234,20 +306,30 @@ def regimes_forest(study: Study, table: pd.DataFrame, counting: Collection[str] 
     return style.forest(study, rows, "Mean over tasks, by regime", band=True, hollow=NONE_SHOWN)
 
 
+def _of_these_networks(table: pd.DataFrame) -> pd.DataFrame:
+    """Of every pair, regime and task the row of all its networks, which stands last."""
+    rows = table[table["networks"] != SAMPLE]
+    return rows.groupby(["source_a", "source_b", "estimate", "task"], sort=False).tail(1)
+
+
 def _by_regime(table: pd.DataFrame) -> pd.DataFrame:
     """The means over tasks; of a regime that was run on one of several tasks, its rows there."""
-    of_tasks = table[table["task"] != MEAN]
+    table = table[table["task"] != ALL_TASKS]
+    of_tasks = table[of_single_tasks(table)]
     several = of_tasks.groupby("estimate")["task"].nunique() > 1
     averaged = table["estimate"].map(several) | (of_tasks["task"].nunique() == 1)
     return table[(table["task"] == MEAN) == averaged]
 
 
 def sources_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """The headline pair in every regime, over other pretrainings; none where all were pretrained once."""
-    pair, found = study.compare.headline, []
-    mine = _by_regime(style.of_pair(table, pair))
-    for row in mine[mine["resampled"] != PATIENTS].to_dict("records"):
-        title = f"AUC over other pretrainings, {pair_title(study, pair)}, {ESTIMATES[row['estimate']]}"
-        subject = f"{title}, {row['networks']}: {task_title(study, row['task'])}"
-        found.append(finding_of(row, subject, row["verdict"]))
+    """The headline pair: the claim for networks in general and over all tasks, then by every other regime."""
+    rows = style.of_pair(table, study.compare.headline)
+    claimed, regimes = rows["estimate"] == study.claimed, _of_these_networks(_by_regime(rows))
+    beside = claimed & ((rows["networks"] == SAMPLE) | (rows["task"] == ALL_TASKS))
+    asked = pd.concat([rows[beside], regimes[regimes["estimate"] != study.claimed]])
+    found = []
+    for row in asked.to_dict("records"):
+        where = f"{task_title(study, row['task'])}, {row['networks']}"
+        subject = f"AUC, {pair_title(study, study.compare.headline)}, {ESTIMATES[row['estimate']]}: {where}"
+        found.append(finding_of(row, f"{subject} (over {row['resampled']})", row["verdict"]))
     return found

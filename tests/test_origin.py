@@ -1,0 +1,42 @@
+"""Which commit holds the plan: the last that changed it, whatever words were edited since."""
+
+import os
+import subprocess
+
+import pytest
+
+from radlib.report.origin import plan_of, plan_sentence
+from radlib.study import load_study
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "studies").mkdir()
+    text = (REPOSITORY / "studies/smoke.yaml").read_text()
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    return tmp_path, text
+
+
+def commit(folder, text, day):
+    for path in ("studies/smoke.yaml", "params.yaml"):
+        (folder / path).write_text(text)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "add", "."], cwd=folder, check=True)
+    date = os.environ | {"GIT_COMMITTER_DATE": f"{day}T12:00:00"}
+    subprocess.run([*git, "commit", "-qm", day], cwd=folder, check=True, env=date)
+
+
+def test_the_plan_is_of_the_last_commit_that_changed_it(folder):
+    root, text = folder
+    commit(root, text, "2026-01-01")
+    commit(root, text.replace("resamples: 2000", "resamples: 2001"), "2026-01-02")
+    later = text.replace("resamples: 2000", "resamples: 2001").replace("title: Breast US", "title: Breast")
+    commit(root, f"{later}# said better\n", "2026-01-03")
+    study = load_study(path=root / "params.yaml")
+    assert plan_of(study).endswith("of 2026-01-02")
+    assert "before" not in plan_sentence(study) and "History" not in plan_sentence(study)
+    known = study.model_copy(update={"history": ["an earlier result"]})
+    assert "after the results under *History of this result*" in plan_sentence(known)
+    (root / "params.yaml").write_text(text)
+    assert plan_of(study) == "" and plan_sentence(study).startswith("No commit holds this plan")
