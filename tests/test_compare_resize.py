@@ -12,7 +12,13 @@ from radlib.errors import UserError
 from radlib.questions.lesions import compare as compare_lesions
 from radlib.questions.lesions import measured as lesions
 from radlib.questions.lesions.compare import BLIND, collapse_findings, lesion_findings
-from radlib.questions.lesions.pictures import chosen_cases, overlays, random_predictions
+from radlib.questions.lesions.pictures import (
+    NOT_OUTLINED,
+    chosen_cases,
+    masks_table,
+    overlays,
+    random_predictions,
+)
 from radlib.questions.lesions.resize import ALL, RESIZE, compare_resize, resize_findings, resize_forest
 from radlib.stats.dice import MASK_FIGURES
 from radlib.study.training import Segment, SegmentSetting
@@ -132,6 +138,20 @@ def test_pictures_show_masks_and_dice(planted):
     overlay = overlays(study, found, TASK, packed)
     cases = chosen_cases(study, found, TASK)
     assert {axis.get_ylabel() for axis in overlay.axes} >= {f"{k}\n{v}" for k, v in cases.items()}
+    plt.close("all")
+
+
+def test_a_mask_that_the_publisher_left_empty_says_so_and_is_counted_by_class(planted):
+    study, found = planted
+    packed, worst = open_packed(study.dataset_dir(TASK)), chosen_cases(study, found, TASK)["worst"]
+    mine = packed.manifest["image_id"] == worst
+    manifest = packed.manifest.assign(has_mask=~mine, empty_mask=mine)
+    masks = [packed.masks[row] & ~empty for row, empty in enumerate(mine)]
+    empty = replace(packed, manifest=manifest, masks=masks)
+    assert masks_table(study, TASK, empty)["with an empty mask"] == "1 x"
+    assert masks_table(study, TASK, packed)["with an empty mask"] == "0"
+    labels = [axis.get_ylabel() for axis in overlays(study, found, TASK, empty).axes]
+    assert f"worst\n{worst}\n{NOT_OUTLINED}" in labels and sum(NOT_OUTLINED in one for one in labels) == 1
     plt.close("all")
 
 

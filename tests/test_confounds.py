@@ -222,6 +222,24 @@ def test_mean_over_tasks_counts_each_the_same(crossed):
     assert set(alone["task"]) == {"breast_us"} and len(confounds_findings(parts[0], alone)) == 3
 
 
+def test_a_task_that_does_not_count_says_so_and_enters_no_mean(crossed, tmp_path):
+    parts, both, table = crossed
+    alone, none = (confounds.compare_cells(parts[0], both, counting) for counting in (["breast_us"], []))
+    for one, left_out in ((alone, ["thyroid_us"]), (none, ["thyroid_us", "breast_us"])):
+        assert MEAN not in set(one["task"]), "a mean of one task is no mean"
+        pd.testing.assert_frame_equal(one.drop(columns="counts"), table[table["task"] != MEAN])
+        assert list(one["task"][one["counts"] == "no"].unique()) == left_out
+    assert "counts" not in table
+    assert {f.subject.split(": ")[1] for f in confounds_findings(parts[0], alone)} == {"Breast US"}
+    flagged = {f"{title} (does not count)" for title in ("Thyroid US", "Breast US")}
+    assert {f.subject.split(": ")[1] for f in confounds_findings(parts[0], none)} == flagged
+    for one, count in ((alone, 6), (none, 12)):
+        (panel,) = cells_figure(parts[0], one).axes
+        rows = [label.get_text() for label in panel.get_yticklabels()]
+        assert len(rows) == count and all(("(does not count)" in row) == (count == 12) for row in rows)
+    plt.close("all")
+
+
 def test_findings_give_the_shift_by_each_choice_over_all_tasks(crossed):
     parts, _, table = crossed
     found = confounds_findings(parts[0], table)

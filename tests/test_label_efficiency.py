@@ -27,6 +27,7 @@ from radlib.questions.label_efficiency import (
     efficiency_figure,
     efficiency_findings,
     label_efficiency,
+    what_trains,
 )
 from radlib.questions.verdicts import corrected, too_few_resamples
 from radlib.seeds import seed_of
@@ -290,6 +291,14 @@ def test_fractions_must_ascend(fractions):
         LabelEfficiency(fractions=fractions)
 
 
+@pytest.mark.parametrize("train", ["frozen", "logistic"])
+def test_what_trains_is_said_as_it_is(small_study, train):
+    asked = LabelEfficiency(train=train, lr=0.02)
+    said = what_trains(small_study.model_copy(update={"label_efficiency": asked}))
+    assert ("rate 0.02" in said, "chooses the epoch" in said) == (train == "frozen",) * 2
+    assert ("chooses the strength" in said) == (train == "logistic")
+
+
 # Several tasks --------------------------------------------------------------------------------------------
 def test_tasks_are_corrected_together_and_their_mean_stands_beside_them(small_study):
     """The second task lacks the smallest part; Holm against statsmodels."""
@@ -317,6 +326,16 @@ def test_tasks_are_corrected_together_and_their_mean_stands_beside_them(small_st
         assert row["delta"] == pytest.approx(parts["delta"].mean())
         assert (row["n_patients"], row["n_runs"]) == (parts["n_patients"].sum(), parts["n_runs"].sum())
         assert row["n_train_patients"] == parts["n_train_patients"].mean().round()
+
+    alone = label_efficiency(study, [other])
+    assert MEAN not in set(alone.table["task"]), "a mean of the one task that counts is no mean"
+    pd.testing.assert_frame_equal(alone.table.drop(columns="counts"), own, check_dtype=False)
+    for one in (alone.table, alone.worth):
+        assert set(one["task"][one["counts"] == "no"]) == {TASK}
+    first, second = efficiency_findings(study, alone.table)
+    assert first.subject.endswith("Breast US (does not count)") and second.subject.endswith("Breast US")
+    panels = efficiency_figure(study, alone.table).axes
+    assert [panel.get_title() for panel in panels] == ["Breast US (does not count)", "Breast US"]
 
 
 def test_note_where_nothing_could_pass_the_correction(tmp_path):

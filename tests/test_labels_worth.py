@@ -67,8 +67,25 @@ def test_what_lies_beyond_the_data_is_said_in_words(worth):
     assert last["needed"] == last["needed_high"] == NOT_REACHED
     shown = WORTH.shown(study, in_words(table))["patients with b for that AUC"]
     assert shown.iloc[4].startswith("more than 320 (") and shown.iloc[4].endswith("to more than 320)")
-    (found,) = worth_findings(study, table)
-    assert found.verdict == "Simulated radiology is worth labelled patients"
-    assert 250 < float(found.value.replace(",", "")) <= 320
     WORTH.write(study, table)
     assert WORTH.read(study)["needed"].tolist() == pytest.approx(table["needed"].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("factor", "noise", "verdict"),
+    [(2, 0.004, "Simulated radiology is"), (0.5, 0.004, "Simulated photographs is"), (1.02, 0.02, None)],
+)
+def test_finding_is_of_the_largest_size_whichever_source_is_ahead(tmp_path, factor, noise, verdict):
+    """Radiology is worth `factor` times the patients."""
+    study = make_study(tmp_path)
+    a, b = estimates(level(SIZES), noise, 0), estimates(level(np.array(SIZES) / factor), noise, 1)
+    about = {"task": "thyroid_us", "source_a": "radiology", "source_b": "photographs", "counts": "no"}
+    table = WORTH.frame([about | row for row in worth_rows(study, SIZES, a, b, 30)], study)
+    (found,) = worth_findings(study, table)
+    title = "Patients with Simulated photographs for the AUC of 320 with Simulated radiology"
+    assert found.subject == f"{title}: Thyroid US (does not count)"
+    assert found.verdict == (f"{verdict} worth labelled patients" if verdict else "undecided")
+    if factor == 2:
+        assert found.value == found.low == "more than 320"
+    if factor == 0.5:
+        assert 130 < float(found.value) < 190 and float(found.high) < 320

@@ -24,7 +24,7 @@ from radlib.questions.matched_labels import (
     with_shares,
 )
 from radlib.seeds import seed_of
-from radlib.show.style import of_pair
+from radlib.show.style import of_pair, source_colours
 from radlib.show.table import MEAN
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate
@@ -81,21 +81,31 @@ def test_only_the_source_beside_the_grid_is_trained(study):
         assert found.table.iloc[0][column] == pytest.approx(np.mean(stored), abs=1e-6)
 
 
-def test_table_holds_every_pair_and_the_mean_over_tasks(study):
+def test_table_holds_every_pair_and_no_mean_of_one_task(study):
     table = matched_labels(study).table
     assert list(table) == [*MATCHED.names[:13], WITHDRAWN, *MATCHED.names[13:]]
     pairs = list(zip(table["task"], table["source_a"], table["source_b"], strict=True))
     beside = [(source, "random") for source in FIRST]
-    assert pairs == [(task, *pair) for task in (TASK, MEAN) for pair in (FIRST, LEFT, ADDED, *beside)]
+    assert pairs == [(TASK, *pair) for pair in (FIRST, LEFT, ADDED, *beside)]
     whole, left, added = table["delta"].iloc[:3]
     assert whole == pytest.approx(left + added), "the three differences are of the same runs"
     MATCHED.write(study, table)
     assert list(MATCHED.read(study)) == list(table)
-    lines = [line for panel in matched_figure(study_of_matched(study), table).axes for line in panel.lines]
+    lines = [line for panel in matched_figure(study, table).axes for line in panel.lines]
     drawn = {tuple(np.round(line.get_xdata(), 9)) for line in lines if len(line.get_xdata()) == 2}
     for _, row in table.iterrows():
         assert (round(row["ci_low"], 9), round(row["ci_high"], 9)) in drawn
-    assert len(matched_findings(study, table)) == 5
+    found = matched_findings(study, table)
+    assert len(found) == 5 and all(one.subject.endswith(": Breast US") for one in found)
+
+
+def test_sources_keep_the_colours_that_they_have_in_the_study(study):
+    table = matched_labels(study).table.assign(delta=-0.1, ci_low=-0.2, ci_high=-0.05, p_holm=0.001)
+    panels = matched_figure(study, table).axes
+    for panel, behind, ahead in zip(panels, table["source_a"], table["source_b"], strict=True):
+        (mark,) = [line for line in panel.lines if line.get_marker() == "o"]
+        assert mark.get_color() == source_colours(study)[ahead] != source_colours(study)[behind]
+    assert study_of_matched(study).sources != study.sources
 
 
 def test_part_of_the_study_holds_its_settings_alone(study):
@@ -152,6 +162,23 @@ def test_share_is_of_the_very_draws_of_the_intervals(tmp_path, seeds):
     whole, left = overall.iloc[0], overall.iloc[1]
     assert left["share"] == pytest.approx(left["delta"] / whole["delta"])
     assert left["share_low"] < left["share"] < left["share_high"] < 1
+
+
+@pytest.mark.parametrize("counting", [["thyroid_us", "breast_us"], ["breast_us"], []])
+def test_means_are_of_the_tasks_that_count(tmp_path, counting):
+    strength = {"radiology": 1.5, "photographs": 1.0, "random": 0.2}
+    study, results, every, _ = fabricated_pairs(tmp_path, [0], strength)
+    rows = with_shares(study, compare_sources(study, results, counting=counting), counting)
+    table = MATCHED.frame(rows, study)
+    own = table[table["task"] != MEAN]
+    assert own["delta"].tolist() == every["delta"].tolist()
+    assert own["share"].tolist() == pytest.approx(every["share"].tolist(), nan_ok=True)
+    left_out = own["task"][own["counts"] == "no"] if "counts" in own else own["task"][:0]
+    assert set(left_out) == {"thyroid_us", "breast_us"} - set(counting)
+    assert (MEAN in set(table["task"])) == (len(counting) == 2), "a mean of one task is no mean"
+    about = {one.subject.split(": ")[1] for one in matched_findings(study, table)}
+    flagged = {f"{title} (does not count)" for title in ("Thyroid US", "Breast US")}
+    assert about == {2: {MEAN}, 1: {"Breast US"}, 0: flagged}[len(counting)]
 
 
 def test_draws_of_both_differences_are_of_the_same_patients(tmp_path):
@@ -242,7 +269,8 @@ def test_several_pretrainings_all_take_part_and_have_an_interval_of_their_own(tm
     assert (found.sources[["pretrainings_a", "pretrainings_b"]] == 3).all(axis=None)
     assert len(found.sources) == 4
     pairs = ["source_a", "source_b"]
-    both = found.sources.merge(found.table[found.table["task"] == MEAN], on=pairs, suffixes=("", "_these"))
+    assert set(found.sources["task"]) == set(found.table["task"]) == {"thyroid_us"}
+    both = found.sources.merge(found.table, on=pairs, suffixes=("", "_these"))
     np.testing.assert_allclose(both["delta"], both["delta_these"])
     assert (both["ci_high"] - both["ci_low"] > both["ci_high_these"] - both["ci_low_these"]).all()
 
@@ -281,7 +309,7 @@ def test_no_verdict_where_runs_diverged(study):
         patch.setattr("radlib.questions.matched_labels.transfer", with_one_lost)
         table = matched_labels(study).table
     said = "1 of 4 runs of coarse diverged"
-    assert list(table["diverged"].fillna("")) == 2 * ["", said, said, "", ""]
+    assert list(table["diverged"].fillna("")) == ["", said, said, "", ""]
     assert [f.verdict.startswith(f"no verdict: {said}") for f in matched_findings(study, table)] == [
         False, True, True, False, False,
     ]  # fmt: skip

@@ -257,7 +257,7 @@ def test_a_keras_file_under_a_wrong_preprocessing_is_found_out(study, keras):
     stated = table[table["stated"]].iloc[0]
     assert stated["candidate"] == "ImageNet's mean and SD, RGB" and not stated["fits"]
     (finding,) = passport_findings(study, table)
-    assert "WARNING: the study shows it something else" in finding.verdict
+    assert "WARNING: the study prepares its images otherwise" in finding.verdict
     passport_figure(study, table, "published")
     plt.close("all")
     assert {"parameters", "dead channels"} < set(model_card(study, "published").index)

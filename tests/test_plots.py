@@ -13,7 +13,17 @@ from radlib.questions.auc.show import auc_forest, model_figure, roc_curves, sett
 from radlib.questions.auc.sources import compare_pretrainings
 from radlib.questions.start import TASKS
 from radlib.report.summary import PUBLISHED, headline_figure
-from radlib.show.style import COLOURS, STAMP, UNDECIDED, difference_mark, draw_mark, of_pair, source_colours
+from radlib.show.style import (
+    COLOURS,
+    STAMP,
+    UNDECIDED,
+    difference_mark,
+    draw_mark,
+    of_pair,
+    source_colours,
+    source_handles,
+    source_titles,
+)
 from radlib.show.table import MEAN
 from radlib.stats.models import mixed_model
 from radlib.study.titles import task_title
@@ -48,10 +58,28 @@ def texts(figure):
 
 def all_figures(study, results, found):
     yield auc_forest(study, found.table, found.overall)
-    yield roc_curves(study, show.roc_bands(study, results, points=11))
+    yield roc_curves(study, results, show.roc_bands(study, results, points=11))
     yield setting_map(study, show.setting_deltas(study, results))
     yield model_figure(study, mixed_model(results.runs, "photographs"))
     yield headline(study, results)
+
+
+def test_a_source_that_lacks_networks_of_another_says_which_it_has(compared):
+    study = compared[0]
+    runs = [("radiology", "one"), ("radiology", "other"), ("random", "one"), ("photographs", "other")]
+    runs = pd.DataFrame(runs, columns=["source", "backbone"])
+    full, few, third = (study.corpora["radiology"].title, "Random weights (one only)", "(other only)")
+    assert list(source_titles(study, runs).values()) == [
+        full,
+        f"{study.corpora['photographs'].title} {third}",
+        few,
+    ]
+    alike = source_titles(study, runs[runs["backbone"] == "one"])
+    assert list(alike.values()) == [full, "Random weights"]
+    labels = [
+        handle.get_label() for handle in source_handles(study, ["random", "radiology"], {"random": few})
+    ]
+    assert labels == [full, few]
 
 
 def test_effects_are_named_as_everywhere_else(compared):
@@ -85,8 +113,11 @@ def test_colours_follow_the_order_of_sources(compared):
     study = compared[0]
     colours = source_colours(study)
     assert list(colours) == study.sources and len(set(colours.values())) == len(colours)
+    beside = {**study.corpora, "coarse": study.corpora["photographs"]}
+    wider = source_colours(study.model_copy(update={"corpora": beside}))
+    assert list(wider) == [*study.sources, "coarse"] and colours.items() <= wider.items()
     crowd = study.model_copy(update={"sources": [f"s{i}" for i in range(25)]})
-    many = list(source_colours(crowd).values())
+    many = list(source_colours(crowd).values())[:25]
     assert many[:10] == COLOURS and len(set(many)) == 25, "weights to rank may be as many as one likes"
 
 
@@ -178,6 +209,8 @@ def test_setting_map_shows_every_setting_once_per_task_and_their_mean(compared):
     drawn = np.asarray(setting_map(study, deltas).axes[0].collections[0].get_array()).reshape(-1, 3)
     assert sorted(np.ravel(drawn[:, :-1])) == pytest.approx(sorted(deltas["delta"]))
     assert drawn[:, -1] == pytest.approx(drawn[:, :-1].mean(axis=1))
+    alone = np.asarray(setting_map(study, deltas, ["breast_us"]).axes[0].collections[0].get_array())
+    assert alone.reshape(-1, 2).shape[0] == len(drawn), "one task that counts has no mean"
     runs = results.of_task("thyroid_us").query("train == 'all'").groupby("source")["test_auc"].mean()
     expected = runs["radiology"] - runs["photographs"]
     assert deltas.query("task == 'thyroid_us' and train == 'all'")["delta"].item() == pytest.approx(expected)

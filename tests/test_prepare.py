@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,17 @@ from PIL import Image
 
 from radlib.data import packing
 from radlib.data import prepare as prepare_module
-from radlib.data.figures import card, class_counts, lesion_shares, readable, split_check, unit_of
+from radlib.data.figures import (
+    card,
+    class_counts,
+    lesion_shares,
+    named,
+    readable,
+    side_by_side,
+    split_check,
+    split_table,
+    unit_of,
+)
 from radlib.data.images import open_packed
 from radlib.data.prepare import prepare
 from radlib.errors import UserError
@@ -472,6 +483,21 @@ def test_corpus_subset_is_balanced_and_chosen_before_decoding(tmp_path, small_st
     assert shares.to_dict() == {"train": 30, "test": 6, "validation": 4}
 
 
+def test_tables_of_classes_and_parts_are_whole_and_compact(own_data):
+    counts = pd.DataFrame({"images": range(40)}, index=pd.Index([f"c{n}" for n in range(40)], name="class"))
+    beside = side_by_side(counts, rows=15, most=3)
+    assert len(beside) == 15 and side_by_side(counts[:15]).equals(counts[:15])
+    shown = {*beside.index, *beside["class"].to_numpy().ravel()} - {""}
+    assert (
+        shown == set(counts.index) and sum(sum(row) for row in beside["images"].replace("", 0).values) == 780
+    )
+    assert not any(isinstance(count, float) for count in beside["images"].to_numpy().ravel())
+    prepared = prepare(own_data, "mine", save=False, progress=quiet)
+    table = split_table(prepared.manifest)
+    assert {kind.kind for kind in table[["patients", "images"]].dtypes} == {"i"}
+    assert table["images"].groupby("fold").sum().sum(axis=1).eq(len(prepared.manifest)).all()
+
+
 def test_a_corpus_that_a_control_makes_a_task_keeps_its_folder(small_study):
     control = small_study.model_copy(update={"tasks": {"radiology": small_study.tasks["breast_us"]}})
     assert control.dataset_dir("radiology") == small_study.dataset_dir("radiology")
@@ -487,4 +513,13 @@ def test_photographs_are_counted_as_pictures_and_wordnet_ids_are_named(own_data)
     assert unit == "pictures" and unit_of(study.tasks["breast_us"], prepared) == "patients"
     assert class_counts(prepared, unit).columns.tolist() == ["pictures", "images"]
     assert "patients" not in " ".join(split_check(prepared.manifest, unit).columns)
+    assert not named(prepared).any() and "| how pictures are known | no patients are given" in card(
+        config, prepared
+    )
+    people = prepared.manifest["patient_id"].mask(prepared.manifest.index < 3, "somebody")
+    some = replace(prepared, manifest=prepared.manifest.assign(patient_id=people))
+    assert unit_of(config, some) == "patients or groups" and named(some).tolist()[:4] == [True] * 3 + [False]
+    assert f"| how patients or groups are known | patients are named for 3 of {len(people)} " in card(
+        config, some
+    )
     assert [readable(name) for name in ("n01443537", "n", "benign")] == ["n01443537 goldfish", "n", "benign"]

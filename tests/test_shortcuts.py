@@ -96,7 +96,7 @@ def test_planted_shortcut_is_found_and_an_absent_one_is_not(study, plant, found,
         else:
             assert table.loc[group, "ci_low"] <= 0.5 <= table.loc[group, "ci_high"], group
     (said,) = shortcuts_findings(study, table.reset_index())
-    assert said.verdict.endswith("has less") == bool(found)
+    assert (", has less (" in said.verdict) == bool(found)
 
 
 def test_figures_of_an_image_are_those_of_pillow(study):
@@ -171,6 +171,38 @@ def test_a_best_source_whose_runs_diverged_has_no_verdict(study):
     said = f"1 of {best.sum()} runs of {table['best_source'].iloc[0]} diverged"
     assert set(table["diverged"]) == {said}
     assert [one.verdict for one in shortcuts_findings(study, table)] == [f"no verdict: {said}"]
+
+
+def test_a_task_that_does_not_count_says_so(study):
+    pack(study)
+    found = shortcuts.compare_shortcuts(study, load_results(study), counting=[])
+    (said,) = shortcuts_findings(study, found.table)
+    regime = "mean over the settings that train by gradient"
+    title = "Thyroid US (does not count)"
+    assert said.subject == f"AUC of the shortcut classifier, beside sources ({regime}): {title}"
+    (panel,) = shortcuts_figure(study, found).axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == [title]
+
+
+def test_a_source_that_lacks_networks_of_the_others_says_so(tmp_path):
+    fewer = {"layout": "simulated_photographs", "path": "radlib/simulate", "title": "Simulated photographs"}
+    corpora = {
+        "radiology": {**fewer, "title": "Radiology"},
+        "photographs": {**fewer, "backbones": ["resnet50"]},
+    }
+    study = make_study(tmp_path, backbones=("resnet50", "densenet121"), corpora=corpora)
+    fabricate(study, {"radiology": 0.6, "photographs": 0.9, "random": 0.0})
+    runs, predictions = read_results(study, "thyroid_us")
+    runs["val_auc"] = np.where(runs["source"] == "photographs", 0.9, 0.6)
+    write_results(study, "thyroid_us", runs, predictions)
+    pack(study)
+    found = shortcuts.compare_shortcuts(study, load_results(study))
+    (said,) = shortcuts_findings(study, found.table)
+    assert said.verdict.startswith("the best source, Simulated photographs (resnet50 only), ")
+    words = [text.get_text() for text in shortcuts_figure(study, found).legends[0].get_texts()]
+    named = ["Radiology", "Simulated photographs (resnet50 only)", "Random weights"]
+    assert words == ["shortcut classifier", *named]
+    plt.close("all")
 
 
 def test_figure_shows_the_classifier_of_all_features_and_every_source(study, tmp_path):

@@ -137,7 +137,11 @@ def test_what_is_shown(found):
     assert list(table) == SIMILARITY.names
     titles = [panel.get_title() for panel in stages_figure(study, table, TASK).axes]
     assert titles == [f"{SMALL}, before transfer", f"{SMALL}, after transfer"]
-    scatter_figure(study, table)
+    panel, *_ = scatter_figure(study, table).axes
+    ends = [value for line in panel.lines for value in line.get_ydata()]
+    assert min(ends) >= 0, "a size is never negative, nor an end of its interval"
+    sizes = [line.get_ydata()[0] for line in panel.lines if line.get_marker() not in ("None", None)]
+    assert sorted(sizes) == pytest.approx(sorted(table["delta"].abs().dropna()))
     assert correlation_words(study, table).endswith(", 6 points")
     assert (
         correlation_words(study, table[table["state"] == BEFORE])

@@ -1,4 +1,4 @@
-"""Which weights to start from: a planted order and ties are found, beside the classifier that never looks."""
+"""Which weights to start from: a planted order and ties are found, beside the shortcut classifier."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,5 +1,6 @@
 """Tables and figures of 01_data: the data card, what a dataset holds, and whether the split is sound."""
 
+import math
 import re
 from functools import cache
 from typing import Any
@@ -13,10 +14,9 @@ from radlib.data.images import letterbox
 from radlib.data.prepare import Prepared
 from radlib.data.splits import PARTS, part_columns
 from radlib.errors import listed
-from radlib.show.style import mark_simulated
+from radlib.show.style import ANNOTATED, mark_simulated, outline
 from radlib.study.datasets import Corpus, Task
 
-OUTLINE = "#E69F00"
 # How it is known who the patients are, and what follows.
 _NAMED = "named by the publisher; those who share a picture are one"
 _GUESSED = (
@@ -24,9 +24,14 @@ _GUESSED = (
     "have several names, so parts may share patients and intervals may be too narrow"
 )
 _PICTURES = (
-    "no patients are given, and near-identical images are one picture; where the pictures are of patients, "
-    "parts may share some"
+    "no patients are given, and near-identical images are one picture; where pictures are of patients, parts "
+    "may share patients"
 )
+_SOME = (
+    "patients are named for {:,} of {:,} images. Of the others, near-identical images are one group and any "
+    "other image is one of its own, so parts may share patients"
+)
+PICTURES, PATIENTS_OR_GROUPS = "pictures", "patients or groups"
 _UNKNOWN = (
     "not given: near-identical images are one patient, and any other image is one of its own. Patients with "
     "several different pictures cannot be recognised, so parts may share patients and intervals may be too "
@@ -38,17 +43,16 @@ def card(config: Corpus | Task, prepared: Prepared) -> str:
     """The data card, as a Markdown table: what it is, of whom, what was left out, which version this is."""
     report, meta, unit = prepared.audit, prepared.meta, unit_of(config, prepared)
     places = sorted({name.rpartition("/")[0] for name in meta["classes"]} - {""})
-    known = _NAMED if report["patients_published"] else _GUESSED if report["patients_guessed"] else _UNKNOWN
-    parts = split_check(prepared.manifest, unit).iloc[0, : len(PARTS)]
+    parts = split_check(prepared.manifest).iloc[0, : len(PARTS)].set_axis(list(PARTS))
     marked = int(prepared.manifest["has_mask"].sum())
     empty = int(prepared.manifest["empty_mask"].sum()) if "empty_mask" in prepared.manifest else 0
     rows = {
         "title": config.title,
-        "publisher": "drawn by radlib.simulate; no real patient" if config.simulated else config.publisher,
+        "publisher": "made by radlib.simulate; no real patient" if config.simulated else config.publisher,
         "licence": config.licence,
         "address": config.url,
         "modality and region, or kind": listed(places, most=12),
-        "labels": listed(map(readable, meta["classes"]), most=12),
+        "labels": _labels(meta["classes"]),
         "images": f"{report['listed']:,} are listed; {report['kept']:,} are used",
         "left out by `max_images`": _pieces((report["not_drawn"], "images")),
         "excluded": "; ".join(f"{why}: {count:,}" for why, count in report["reasons"].items()) or "nothing",
@@ -56,19 +60,20 @@ def card(config: Corpus | Task, prepared: Prepared) -> str:
         "near-identical with two labels": _named(report["two_labels_near"]),
         "near-identical images": _pieces(
             (report["near_identical_pairs"], "pairs"),
-            (report["near_identical_between_patients"], "of two named patients, where they change nothing"),
+            (report["near_identical_between_patients"], "are of two named patients, who stay two"),
         ),
         unit: _pieces(
             (report["patients"], "in all"),
             (report["groups_of_several"], f"are several joined, at most {report['largest_group']}"),
             (report["patients_in_two_classes"], "have images of two classes"),
         ),
-        f"how {unit} are known": _PICTURES if unit == "pictures" else known,
-        "parts of the first fold": ", ".join(f"{count:,} {part}" for part, count in parts.items()),
+        f"how {unit} are known": _known(unit, prepared),
+        "parts of the first fold": ", ".join(f"{count:,} {part}" for part, count in parts.items())
+        + f" ({unit})",
         "lesion masks": marked + empty
         and _pieces(
             (marked, "images have one"),
-            (empty, "have one that marks nothing: no lesion, or one outside the picture"),
+            (empty, "have one that marks nothing: no lesion, one outside the image, or one not outlined"),
             (report["kept"] - marked - empty, "have none and take no part where masks are needed"),
         ),
         "to be looked at": " ".join(report["looks"]),
@@ -85,23 +90,57 @@ def _named(groups: list[list[str]]) -> str:
     return listed((" = ".join(f"`{name}`" for name in group) for group in groups), most=10, between="; ")
 
 
+def _labels(classes: list[str], most: int = 12) -> str:
+    """All of them, or how many there are: `class_counts` has them all."""
+    return ", ".join(map(readable, classes)) if len(classes) <= most else f"{len(classes):,}, counted below"
+
+
 def _pieces(*counted: tuple[int, str]) -> str:
     return "; ".join(f"{count:,} {what}" for count, what in counted if count)
 
 
+def named(prepared: Prepared) -> np.ndarray:
+    """bool (images,): whether the publisher names the patient; who is not named is called as an image is."""
+    images = pd.concat([prepared.manifest["image_id"], prepared.dropped["image_id"]])
+    own_names = ~prepared.manifest["patient_id"].isin(images).to_numpy()
+    return own_names & (not prepared.audit["patients_guessed"])
+
+
 def unit_of(config: Corpus | Task, prepared: Prepared) -> str:
-    """What stays in one part: 'patients', or 'pictures' of a corpus that names none, as of photographs."""
-    named = prepared.audit["patients_published"] or prepared.audit["patients_guessed"]
-    return "patients" if named or isinstance(config, Task) else "pictures"
+    """What stays in one part: patients; of a corpus that names some of them patients or groups of
+    near-duplicates; of one that names none, as of photographs, pictures.
+    """
+    known = prepared.audit["patients_published"] or prepared.audit["patients_guessed"]
+    if known or isinstance(config, Task):
+        return "patients"
+    return PATIENTS_OR_GROUPS if named(prepared).any() else PICTURES
+
+
+def _known(unit: str, prepared: Prepared) -> str:
+    if unit == PICTURES:
+        return _PICTURES
+    if unit == PATIENTS_OR_GROUPS:
+        return _SOME.format(named(prepared).sum(), len(prepared.manifest))
+    report = prepared.audit
+    return _NAMED if report["patients_published"] else _GUESSED if report["patients_guessed"] else _UNKNOWN
 
 
 def class_counts(prepared: Prepared, unit: str = "patients") -> pd.DataFrame:
-    """Patients (or pictures) and images by class; a patient with images of two classes counts in both."""
+    """Patients (or their unit) and images by class; a patient with images of two classes counts in both."""
     counts = prepared.manifest.groupby("class_name").agg(
         patients=("patient_id", "nunique"), images=("image_id", "size"), with_mask=("has_mask", "sum")
     )
     counts = counts.rename(index=readable, columns={"patients": unit}).rename_axis("class")
     return counts if counts["with_mask"].any() else counts.drop(columns="with_mask")
+
+
+def side_by_side(table: pd.DataFrame, rows: int = 15, most: int = 3) -> pd.DataFrame:
+    """A table of more rows than that in up to three blocks beside each other."""
+    height = max(rows, math.ceil(len(table) / most))
+    words = table.astype(object)  # whole numbers stay whole beside what is empty
+    first, others = words[:height], [words[n : n + height] for n in range(height, len(table), height)]
+    blocks = [other.reset_index().set_axis(first.index[: len(other)]) for other in others]
+    return pd.concat([first, *blocks], axis=1).fillna("") if blocks else table
 
 
 def readable(class_name: str) -> str:
@@ -134,7 +173,7 @@ def lesion_shares(prepared: Prepared) -> pd.DataFrame:
 
 
 def sizes(prepared: Prepared) -> pd.DataFrame:
-    """Smallest, median and largest side of the published images, px."""
+    """Smallest, median and largest side of the files as they lie in the folder, px."""
     sides = prepared.manifest[["width", "height"]].quantile([0, 0.5, 1]).astype(int)
     return sides.set_axis(["smallest", "median", "largest"]).rename(columns=lambda side: f"{side} (px)")
 
@@ -162,7 +201,7 @@ def _lesion(prepared: Prepared, row: int) -> np.ndarray | None:
 
 
 def image_rows(lines: dict[str, list[tuple[np.ndarray, np.ndarray | None]]], columns: int) -> Figure:
-    """Pictures in named rows; where one comes with a mask, of any size, its outline is drawn."""
+    """Pictures in named rows; where one comes with a mask, of any size, that is outlined."""
     size = (max(1.5 * columns, 4), 1.7 * len(lines))
     figure, axes = plt.subplots(len(lines), columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
@@ -173,7 +212,7 @@ def image_rows(lines: dict[str, list[tuple[np.ndarray, np.ndarray | None]]], col
             axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)
             if mask is not None:
                 y, x = ((np.arange(n) + 0.5) * pixels.shape[i] / n - 0.5 for i, n in enumerate(mask.shape))
-                axis.contour(x, y, mask, levels=[0.5], colors=OUTLINE, linewidths=1)
+                outline(axis, mask, ANNOTATED, x, y)
     return figure
 
 
@@ -189,8 +228,15 @@ def part_table(manifest: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{"images (%)": (100 * table["images"] / of_part).round(1)}).reset_index()
 
 
+def split_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """`part_table` with a row per fold and part, a column per class."""
+    counts = ["patients", "images", "images (%)"]
+    wide = part_table(manifest).pivot(index=["fold", "part"], columns="class", values=counts).fillna(0)
+    return wide.astype({column: int for column in wide if column[0] in counts[:2]})
+
+
 def split_check(manifest: pd.DataFrame, unit: str = "patients") -> pd.DataFrame:
-    """By fold: patients (or pictures) of each part, those in more than one (must be 0), images left out."""
+    """By fold: patients (or their unit) of each part, those in more than one (must be 0), images left out."""
     rows = {}
     for fold, column in enumerate(part_columns(manifest)):
         held = manifest[manifest[column].isin(PARTS)].groupby("patient_id")[column]

@@ -19,7 +19,15 @@ from radlib.questions.ranking import NOT_COUNTED, REGIME, left_out, mean_title, 
 from radlib.questions.verdicts import averaged, diverged, estimate_columns, patients_drawn
 from radlib.seeds import seed_of
 from radlib.show.findings import HIGHER, LOWER, Finding, direction, finding_of
-from radlib.show.style import UNDECIDED, intervals, legend_above, source_colours, source_handles, unit_squares
+from radlib.show.style import (
+    UNDECIDED,
+    intervals,
+    legend_above,
+    source_colours,
+    source_handles,
+    source_titles,
+    unit_squares,
+)
 from radlib.show.table import COUNT, COUNTS, MEAN, ORIGIN, TASK, Column, Table, hidden, interval_columns
 from radlib.stats.calibration import FIGURES, bootstrap_figures, ece_if_perfect, number_of_bins, reliability
 from radlib.stats.estimate import Estimate, mean_of
@@ -176,8 +184,10 @@ def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) ->
             low, high = share.interval(study.compare.confidence)
             panel.vlines(score + shift, low, high, color=colours[source], lw=1.2, alpha=0.75)
             panel.plot(score + shift, share.value, "o-", color=colours[source], ms=3.5, lw=0.9)
-    shown = {source for sources in found.values() for source in sources}
-    legend_above(figure, source_handles(study, shown, marker="o", ms=4))
+    titles = source_titles(
+        study, pd.concat(one.runs for sources in found.values() for one in sources.values())
+    )
+    legend_above(figure, source_handles(study, titles, titles, marker="o", ms=4))
     return figure
 
 

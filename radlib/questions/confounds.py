@@ -10,6 +10,7 @@ Runs with the weights' own preprocessing are those of `04_transfer`; only the ot
 are of the first pretraining of each network.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -23,11 +24,18 @@ from radlib.machines.workers import Advance
 from radlib.networks.features import NOTHING
 from radlib.networks.weights import Preprocessing, Weights
 from radlib.progress import progress
-from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
+from radlib.questions.verdicts import (
+    answering,
+    averaged,
+    diverged,
+    estimate_columns,
+    left_out,
+    patients_drawn,
+)
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.style import forest, of_pair
-from radlib.show.table import MEAN, Column, Table, hidden, interval_columns
+from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, titled
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
@@ -46,9 +54,10 @@ SHOWN = {
     SHARED: {"a": SHARED, "b": SHARED},
     ONE_SIDED: {"a": OWN, "b": SHARED},
 }
+PREPARED = {OWN: "own", SHARED: "shared", ONE_SIDED: "shared for second"}
 CELLS = list(product(SHOWN, METRICS))
 DIFFERENCE, SHIFT = "difference", "shift"
-FIGURES = [(DIFFERENCE, *CELLS[0])] + [(what, *cell) for cell in CELLS[1:] for what in (DIFFERENCE, SHIFT)]
+MEASURED = [(DIFFERENCE, *CELLS[0])] + [(what, *cell) for cell in CELLS[1:] for what in (DIFFERENCE, SHIFT)]
 NOTHING_ASKED = "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study."
 _A, _B, _DELTA = ("a", "a_low", "a_high"), ("b", "b_low", "b_high"), ("delta", "ci_low", "ci_high")
 CONFOUNDS = Table(
@@ -63,6 +72,7 @@ CONFOUNDS = Table(
             "preprocessing",
             "each weights' own, one shared by both, or one-sided: shown to source b alone",
             "preprocessing",
+            names=PREPARED,
         ),
         Column("metric", "AUC of the positive class, or of both columns", "AUC", names=METRICS),
         *interval_columns(_A, "source a", "a", ".3f"),
@@ -70,6 +80,7 @@ CONFOUNDS = Table(
         *interval_columns(_DELTA, "source a minus source b", "a − b"),
         Column("p_value", "two-sided, of 0"),
         *hidden(common.N_TASKS, *common.COUNTS, common.RUNS),
+        common.COUNTED,
         *common.ORIGIN,
     ],
     index=4,
@@ -139,12 +150,16 @@ def cross(study: Study) -> dict[str, Results]:
     return {OWN: own, SHARED: shared}
 
 
-def compare_cells(study: Study, crossed: dict[str, Results]) -> pd.DataFrame:
+def compare_cells(
+    study: Study, crossed: dict[str, Results], counting: Collection[str] | None = None
+) -> pd.DataFrame:
     """`CONFOUNDS`: a row per task, pair and cell, and one for what each cell shifts; then means over tasks.
 
     `difference` rows have the AUC of both sources and their difference in a cell. `shift` rows have the same
     minus the first cell (own preprocessing, ROC).
 
+    Args:
+        counting: as of `averaged`.
     Raises:
         UserError: too few patients or resamples for an interval.
     """
@@ -154,9 +169,10 @@ def compare_cells(study: Study, crossed: dict[str, Results]) -> pd.DataFrame:
         for pair in pairs_of(study)
         if (found := _measure(study, crossed, task, pair)) is not None
     ]
-    of_pairs = [[one for one in measured if one.pair == pair] for pair in pairs_of(study)]
+    counted = [one for one in measured if averaged([one.task], counting)]
+    of_pairs = [[one for one in counted if one.pair == pair] for pair in pairs_of(study)]
     measured += [_mean(study, some) for some in of_pairs if len(some) > 1]
-    rows = [row for found in measured for row in _rows(study, found)]
+    rows = [row | {"counts": left_out(one.task, counting)} for one in measured for row in _rows(study, one)]
     return CONFOUNDS.frame(rows, study)
 
 
@@ -190,7 +206,7 @@ def _rows(study: Study, measured: _Measured) -> list[dict]:
     a, b = measured.pair
     about = {"task": measured.task, "source_a": a, "source_b": b, **measured.counts}
     first, rows = _cell(measured, *CELLS[0]), []
-    for what, preprocessing, metric in FIGURES:
+    for what, preprocessing, metric in MEASURED:
         found, shown = _cell(measured, preprocessing, metric), [preprocessing]
         if what == SHIFT:
             found, shown = [x - y for x, y in zip(found, first, strict=True)], [preprocessing, OWN]
@@ -232,24 +248,21 @@ def without_common_runs(study: Study, table: pd.DataFrame) -> list[str]:
     ]
 
 
-def of_all_tasks(table: pd.DataFrame, what: str) -> pd.DataFrame:
-    """The differences, or the shifts: means over tasks where there are some, else of the single task."""
-    rows = table[table["what"] == what]
-    return rows[rows["task"] == MEAN] if MEAN in set(rows["task"]) else rows
-
-
 def cells_figure(study: Study, table: pd.DataFrame) -> Figure:
-    """The difference in every cell, over all tasks: a panel per pair."""
-    some = of_all_tasks(table, DIFFERENCE)
-    cells = some["preprocessing"] + ", " + some["metric"].map(METRICS)
-    title = f"Preprocessing and metric, {task_title(study, some['task'].iloc[0])}"
-    return forest(study, some.assign(row=cells), title, hollow="covers no difference")
+    """The difference in every cell, a panel per pair: the mean over tasks, or what stands for it."""
+    some = answering(table[table["what"] == DIFFERENCE])
+    cells = some["preprocessing"].map(PREPARED) + ", " + some["metric"].map(METRICS)
+    tasks = [titled(study, row) for row in some.to_dict("records")]
+    where = f", {tasks[0]}" if len(set(tasks)) == 1 else ""
+    rows = cells if where else [f"{task}: {cell}" for task, cell in zip(tasks, cells, strict=True)]
+    hollow = "the interval includes 0; second: the source on the left"
+    return forest(study, some.assign(row=rows), f"Preprocessing and metric{where}", hollow=hollow)
 
 
 def confounds_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """By how much each choice shifts a difference, by pair: over all tasks, else on the single one."""
+    """By how much each choice shifts a difference, by pair: the mean over tasks, or what stands for it."""
     found = []
-    for row in of_all_tasks(table, SHIFT).to_dict("records"):
+    for row in answering(table[table["what"] == SHIFT]).to_dict("records"):
         a, b = (source_title(study, row[side]) for side in ("source_a", "source_b"))
         choice = {
             (OWN, FLATTENED): "micro-averaged AUC",
@@ -258,7 +271,7 @@ def confounds_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         }.get((row["preprocessing"], row["metric"]))
         if choice:
             subject = f"Shift of the difference in AUC, {a} − {b}, by {choice}"
-            subject = f"{subject}: {task_title(study, row['task'])}"
+            subject = f"{subject}: {titled(study, row)}"
             word = direction(row["ci_low"], row["ci_high"]).replace("difference", "shift")
             found.append(finding_of(row, subject, word))
     return found

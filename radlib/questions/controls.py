@@ -4,7 +4,9 @@ Controls are comparisons whose outcome is known before anything is computed. *Ra
 random weights, compared like sources, differ by nothing but chance. *Permuted labels*: networks that learnt
 shuffled labels cannot know the labels of the test part, and neither source can be ahead. *Own classes*: a
 source that learnt to tell classes apart must beat random weights on images of these classes that it was not
-trained on. None of them sees leakage in the data: `16_controls` says what each can notice.
+trained on. None of them sees leakage in the data: `16_controls` says what each can notice. All train heads by
+gradient, whatever the claim is of, and the intervals of the negative ones are not of its kind: these are
+tested in 09_validity.
 
 The intervals of the negative controls are simultaneous (Bonferroni): in a sound study all of them together
 cover what they should with the study's confidence. What they contain: see `students_interval` of
@@ -56,13 +58,13 @@ _VALUE = ("value", "ci_low", "ci_high")
 CONTROLS = Table(
     "controls.csv",
     "controls",
-    "control and figure",
+    "control and result",
     [
         Column("control", "random weights twice, permuted labels, or own classes", "control", names=TITLES),
         Column("task", "name of the task or corpus that is tested"),
         *PAIR,
-        Column("measure", "AUC, or a difference of AUC", "figure", names=MEASURES),
-        *interval_columns(_VALUE, "the figure", "value", ".3f"),
+        Column("measure", "AUC, or a difference of AUC", "result", names=MEASURES),
+        *interval_columns(_VALUE, "the result", "value", ".3f"),
         Column("confidence", "of the interval", "confidence", ".2%"),
         Column("expected", "what the interval must do", "the interval"),
         Column("passed", "whether it does", "passed", names={True: "yes", False: "NO"}),
@@ -75,7 +77,7 @@ CONTROLS = Table(
 )
 _KEYS = ["control", "task", "source_a", "source_b", "measure"]
 TRAINING = [*_KEYS, "value"]
-NEGATIVE_FIGURES = 4  # random weights; permuted labels: AUC of two sources, and their difference
+NEGATIVE_RESULTS = 4  # random weights; permuted labels: AUC of two sources, and their difference
 NO_CONTROLS = (
     "This study has no controls: nothing shows that it could see a difference, or that alike sources come "
     "out alike."
@@ -94,7 +96,7 @@ _BOX = "border:3px solid #B00020; background-color:#FDECEA; color:#7A0016; paddi
 
 @dataclass(frozen=True)
 class Controlled:
-    """`table` (`CONTROLS`): a row per figure; `trainings` (`TRAINING`): what single trainings gave."""
+    """`table` (`CONTROLS`): a row per result; `trainings` (`TRAINING`): what single trainings gave."""
 
     table: pd.DataFrame
     trainings: pd.DataFrame
@@ -144,9 +146,9 @@ def _permuted_labels(study: Study) -> list[dict]:
 
 
 def _negative(study: Study, known: dict, done: Finished, sides: list[np.ndarray], lost: str | None) -> dict:
-    """The AUC of one side, or the difference of two; (trainings,) figures of each."""
+    """The AUC of one side, or the difference of two; sides: (trainings,) AUCs of each."""
     measure, values = (AUC, sides[0]) if len(sides) == 1 else (DELTA, sides[0] - sides[1])
-    confidence = 1 - (1 - study.compare.confidence) / NEGATIVE_FIGURES
+    confidence = 1 - (1 - study.compare.confidence) / NEGATIVE_RESULTS
     low, high = students_interval(values, confidence)
     patients, expected = done.predictions["patient_id"].nunique(), EXPECTED[measure]
     row = known | dict(zip(_VALUE, (values.mean(), low, high), strict=True))
@@ -216,14 +218,14 @@ def _common_backbones(study: Study, pair: tuple[str, str]) -> list[str]:
 
 # What is shown --------------------------------------------------------------------------------------------
 def controls_figure(study: Study, found: Controlled) -> Figure:
-    """One line per figure: its single trainings, mean and interval; green is where the interval must lie.
+    """One line per result: its single trainings, mean and interval; green is where the interval must lie.
 
     An AUC is drawn by how far it is from 0.5, so that the expected value of all negative controls is 0.
     """
     rows, expected = found.table.to_dict("records"), found.table["measure"].map(EXPECTED)
     marks = found.table.assign(
         panel="",
-        row=[figure_title(study, row).replace(": ", "\n", 1) for row in rows],
+        row=[result_title(study, row).replace(": ", "\n", 1) for row in rows],
         colour=[COLOURS[0] if row["passed"] else COLOURS[1] for row in rows],
         marker=["o" if row["passed"] else "X" for row in rows],
         **{name: found.table[name] - expected for name in _VALUE},
@@ -245,7 +247,7 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
     return figure
 
 
-def figure_title(study: Study, row: dict) -> str:
+def result_title(study: Study, row: dict) -> str:
     """`Breast US, permuted labels: Radiology − Photographs`; what a row of the table is about."""
     a, b = row["source_a"], row["source_b"]
     of = source_title(study, a) if row["measure"] == AUC else pair_title(study, (a, b))
@@ -254,13 +256,23 @@ def figure_title(study: Study, row: dict) -> str:
 
 
 def control_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """Every figure, and whether it came out as it must."""
+    """Every result, and whether it came out as it must."""
     found = []
     for row in table.to_dict("records"):
         word, form = "passed" if row["passed"] else "FAILED", ".3f" if row["measure"] == AUC else "+.3f"
-        subject = f"Control. {figure_title(study, row)}"
+        subject = f"Control. {result_title(study, row)}"
         found.append(finding_of(row, subject, word, _VALUE, form))
     return found
+
+
+def _not_excluded(table: pd.DataFrame) -> str:
+    """A sentence: how far from what is expected the intervals of the negative controls reach."""
+    negative = table[table["control"] != OWN_CLASSES]
+    if negative.empty:
+        return ""
+    ends = negative[["ci_low", "ci_high"]].sub(negative["measure"].map(EXPECTED), axis=0)
+    room = f"leave room for a bias of up to {ends.abs().max(axis=None):.3f} in an AUC or a difference"
+    return f" The intervals of the negative ones {room}."
 
 
 def controls_box(study: Study, table: pd.DataFrame) -> str:
@@ -269,7 +281,7 @@ def controls_box(study: Study, table: pd.DataFrame) -> str:
         return f"**Controls.** {NO_CONTROLS}"
     failed = table[~table["passed"].astype(bool)]
     if failed.empty:
-        return f"**Controls.** All {len(table)} figures came out as they must."
+        return f"**Controls.** All {len(table)} results came out as they must.{_not_excluded(table)}"
     items = ""
     for found, row in zip(control_findings(study, failed), failed.to_dict("records"), strict=True):
         what = f"{found.subject.removeprefix('Control. ')}: {with_interval(found, row['confidence'])}"
@@ -277,6 +289,6 @@ def controls_box(study: Study, table: pd.DataFrame) -> str:
         why = unless_diverged(why, row.get("diverged"))
         items += f"<li>{escape(f'{what}; {why}')}.</li>"
     return (
-        f'<div style="{_BOX}"><b>A CONTROL FAILED ({len(failed)} of {len(table)} figures).</b> Do not rely '
+        f'<div style="{_BOX}"><b>A CONTROL FAILED ({len(failed)} of {len(table)} results).</b> Do not rely '
         f"on what is said below until the reason is found.<ul>{items}</ul>See notebook 16_controls.</div>"
     )

@@ -45,12 +45,18 @@ from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
 from radlib.stats.estimate import BOTH, independent_difference
 from radlib.stats.folds import tested
 from radlib.study import Study
-from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
+from radlib.study.titles import ordered_pairs, pair_title, task_title
 from radlib.training.predictions import FoldPredictions
 from radlib.training.results import TRAINING, Results, paired_runs, settings_by_fold
 
 NO_EXTERNAL = (
     "No task of this study names a second set of its finding by `external`, so nothing is asked here."
+)
+KNOWN = (
+    "With the simulated `hospital: same`, external patients are new ones before the same scanner: the "
+    "difference in differences is truly 0, and 19 of 20 intervals cover it. With `older` the scanner is "
+    "coarser and noisier: a source that is well above 0.5 inside should lose, and whether the difference "
+    "changes is open."
 )
 INSIDE, OUTSIDE, CHANGE = "inside", "outside", "outside − inside"
 _INSIDE, _CHANGE = ("inside", "inside_low", "inside_high"), ("change", "change_low", "change_high")
@@ -91,7 +97,7 @@ MOST_MARKS = 40
 
 @dataclass(frozen=True)
 class External:
-    """`table` (`EXTERNAL`); `sources`: task, source, where, auc, ci_low, ci_high; `notes`."""
+    """`table` (`EXTERNAL`); `sources`: task, source, title, where, auc, ci_low, ci_high; `notes`."""
 
     table: pd.DataFrame
     sources: pd.DataFrame
@@ -119,7 +125,9 @@ def compare_external(study: Study, results: Results) -> External:
             if len(sides[0]):
                 both = resampled[pair] == BOTH
                 rows.append(about | _pair_row(study, results, task, sides, outside, both))
-        sources += _sources(study, results, task, outside)
+        titles = style.source_titles(study, results.of_task(task))
+        own = _sources(study, results, task, outside)
+        sources += [row | {"title": titles[row["source"]]} for row in own]
     table, few = after_holm(study, EXTERNAL, rows, ["source_a", "source_b"], _CORRECTED)
     table["verdict"] = verdicts(study, table, "p_holm", "p_tost_holm")
     return External(EXTERNAL.frame(table.to_dict("records"), study), pd.DataFrame(sources), notes + few)
@@ -194,7 +202,7 @@ def sources_figure(study: Study, found: External) -> Figure:
         panel=[
             f"{task_title(study, t)},\n{task_title(study, study.tasks[t].external)}" for t in some["task"]
         ],
-        row=[source_title(study, source) for source in some["source"]],
+        row=some["title"],
         series=some["where"],
         value=some["auc"],
         marker=some["where"].map({INSIDE: "o", OUTSIDE: "s"}),

@@ -7,7 +7,7 @@ doubled (Bonferroni), then corrected over the tasks of a pair (Holm); so are dif
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,16 +22,18 @@ from radlib.questions.labels_worth import WORTH, worth_rows
 from radlib.questions.ranking import TaskDraws, draw_task
 from radlib.questions.verdicts import (
     after_holm,
+    averaged,
     corrected,
     difference_columns,
     diverged,
     estimate_columns,
+    left_out,
     patients_drawn,
 )
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, p_text
+from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, p_text, titled
 from radlib.stats.bootstrap import run_weights
 from radlib.stats.curves import p_flat, per_doubling
 from radlib.stats.estimate import Estimate, mean_of
@@ -42,6 +44,14 @@ from radlib.training.partial import part_sizes, trained
 from radlib.training.results import Results, paired_runs
 
 NO_TASKS = "This study names no task in `label_efficiency.tasks`, so there is nothing to train and no curve."
+TRAINS = {
+    "frozen": "**What trains** is a linear head on stored features, with learning rate {lr:g} and for as "
+    "many epochs as in `04_transfer`; the validation part chooses the epoch. With few images an epoch is few "
+    "steps, so a small rate could end these runs too early.",
+    "logistic": "**What trains** is a logistic regression on stored features, the logistic probe of "
+    "`04_transfer`: it has neither epochs nor a learning rate, and the validation part chooses the strength "
+    "of its penalty.",
+}
 TESTED, BOTH = "patients tested", "patients tested and patients drawn"
 TREND = ("trend", "trend_low", "trend_high")
 EFFICIENCY = Table(
@@ -75,6 +85,7 @@ EFFICIENCY = Table(
         *hidden(common.N_TASKS),
         common.COUNTS[0],
         *hidden(*common.COUNTS[1:]),
+        common.COUNTED,
         *common.ORIGIN,
     ],
     index=3,
@@ -110,14 +121,21 @@ class _Size:
     degrees: float
 
 
-def label_efficiency(study: Study) -> Efficiency:
+def what_trains(study: Study) -> str:
+    """By `label_efficiency.train`, what learns and what the validation part chooses."""
+    return TRAINS[study.label_efficiency.train].format(lr=study.label_efficiency.lr)
+
+
+def label_efficiency(study: Study, counting: Collection[str] | None = None) -> Efficiency:
     """Train what the store lacks, and compare sources at every size.
 
+    Args:
+        counting: as of `averaged`.
     Raises:
         UserError: data or weights are missing, no frozen setting has the rate, or too few draws or patients
             for an interval.
     """
-    found, notes = {pair: [] for pair in ordered_pairs(study)}, []
+    found, notes = {pair: {} for pair in ordered_pairs(study)}, []
     for task in study.label_efficiency.tasks:
         sizes, said = part_sizes(study, task)
         results = trained(study, task, list(sizes["fraction"]))
@@ -128,14 +146,17 @@ def label_efficiency(study: Study) -> Efficiency:
             if sides[0].empty:
                 notes.append(f"{task_title(study, task)}: {pair_title(study, pair)} has no runs in common")
             else:
-                found[pair].append(_sizes(study, results, task, sides, sizes, drawn))
-    every = [sizes for of_pair in found.values() for sizes in of_pair]
-    means = [mean for some in found.values() if len(some) > 1 and (mean := _mean(study, some))]
+                found[pair][task] = _sizes(study, results, task, sides, sizes, drawn)
+    every = [sizes for of_pair in found.values() for sizes in of_pair.values()]
+    counted = [[of_pair[task] for task in averaged(of_pair, counting)] for of_pair in found.values()]
+    means = [mean for some in counted if len(some) > 1 and (mean := _mean(study, some))]
     rows = [row for sizes in [*every, *means] for row in _rows(study, sizes[0].row["task"], sizes)]
+    rows = [row | {"counts": left_out(row["task"], counting)} for row in rows]
     table, few = after_holm(study, EFFICIENCY, rows, FAMILY, {"p_value": "p_holm"})
     table = corrected(table, PAIR, {"p_depends": "p_depends_holm"})
     lr = study.label_efficiency.lr if study.label_efficiency.train == "frozen" else 0
     worth = [row for sizes in every if len(sizes) > 1 for row in _worth(study, sizes)]
+    worth = [row | {"counts": left_out(row["task"], counting)} for row in worth]
     table = EFFICIENCY.frame(table.to_dict("records"), study, lr=lr)
     return Efficiency(table, notes + few, WORTH.frame(worth, study))
 
@@ -230,10 +251,10 @@ def efficiency_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     pair, found = study.compare.headline, []
     about = "Difference in AUC, change with each doubling of the training patients, "
     about += pair_title(study, pair)
-    for task, rows in style.of_pair(table, pair).groupby("task", sort=False):
+    for _, rows in style.of_pair(table, pair).groupby("task", sort=False):
         lost = next(iter(rows["diverged"].dropna()), None) if "diverged" in rows else None
         for row in rows.dropna(subset=TREND[0]).to_dict("records"):
-            subject = f"{about}: {task_title(study, task)}"
+            subject = f"{about}: {titled(study, row)}"
             found.append(finding_of(row | {"diverged": lost}, subject, _word(study, row), TREND))
     return sorted(found, key=lambda one: not one.subject.endswith(MEAN))
 
@@ -249,12 +270,12 @@ def _word(study: Study, row: dict) -> str:
 def efficiency_figure(study: Study, table: pd.DataFrame) -> Figure:
     """The difference of the headline pair against the number of training patients: a panel per task."""
     pair = study.compare.headline
-    tasks = list(style.of_pair(table, pair).groupby("task", sort=False))
+    tasks = [rows for _, rows in style.of_pair(table, pair).groupby("task", sort=False)]
     size, labels = (2.9 if len(tasks) > 1 else 6, 2.5), ("training patients", "difference in AUC")
     figure, panels = style.panel_rows(len(tasks), 3, (0.5, 1.5), size, *labels)
-    for panel, (task, some) in zip(panels, tasks, strict=True):
+    for panel, some in zip(panels, tasks, strict=True):
         _differences(panel, study, some)
-        panel.set_title(task_title(study, task))
+        panel.set_title(titled(study, some.iloc[0]))
     dot = {"color": style.UNDECIDED, "lw": 1.6, "ms": 5}
     handles = [
         *style.source_handles(study, pair, lw=1.6, marker="o"),

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from radlib.questions.verdicts import UNDECIDED
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
@@ -17,7 +18,7 @@ from radlib.show.table import Column, Table, interval_columns
 from radlib.stats.curves import FEWER, patients_to_reach, within
 from radlib.stats.estimate import Estimate
 from radlib.study import Study
-from radlib.study.titles import source_title, task_title
+from radlib.study.titles import source_title
 
 NEEDED = ("needed", "needed_low", "needed_high")
 WORTH = Table(
@@ -37,6 +38,7 @@ WORTH = Table(
         ),
         Column("smallest", "fewest patients that were trained on"),
         Column("largest", "most patients that were trained on"),
+        common.COUNTED,
         *common.ORIGIN,
     ],
     index=3,
@@ -74,16 +76,15 @@ def _word(number: float, row: dict) -> str:
 
 
 def worth_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """The headline pair by task, at the largest size whose AUC source b reaches, else at the largest."""
+    """The headline pair by task, always at the largest size, whichever source is ahead there."""
     found, pair = [], study.compare.headline
     a, b = (source_title(study, source) for source in pair)
-    for task, rows in style.of_pair(table, pair).groupby("task", sort=False):
-        reached = rows[(rows["needed"] > FEWER) & np.isfinite(rows["needed"])]
-        row = (reached if len(reached) else rows).sort_values("n_train_patients").iloc[-1].to_dict()
+    for _, rows in style.of_pair(table, pair).groupby("task", sort=False):
+        row = rows.sort_values("n_train_patients").iloc[-1].to_dict()
         n = row["n_train_patients"]
         more, fewer = row["needed_low"] > n, row["needed_high"] < n
-        word = f"{a if more else b} is worth labelled patients" if more or fewer else "no worth shown"
-        subject = f"Patients with {b} for the AUC of {n:,} with {a}: {task_title(study, task)}"
+        word = f"{a if more else b} is worth labelled patients" if more or fewer else UNDECIDED
+        subject = f"Patients with {b} for the AUC of {n:,} with {a}: {common.titled(study, row)}"
         words = {name: _word(row[name], row) for name in NEEDED}
         found.append(finding_of(row | words, subject, word, NEEDED, ""))
     return found

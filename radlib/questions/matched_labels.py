@@ -13,6 +13,7 @@ only where either is shown to be better than they are: the interval of its diffe
 above 0. Else the difference is not between two things that pretraining taught, and `withdrawn` says so.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,16 +23,16 @@ from matplotlib.figure import Figure
 from radlib.errors import UserError
 from radlib.questions.auc.compute import Compared, Comparison, compare_sources
 from radlib.questions.auc.sources import compare_pretrainings
-from radlib.questions.verdicts import diverged
+from radlib.questions.verdicts import answering, averaged, diverged, left_out
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.style import forest, of_pair
-from radlib.show.table import MEAN, Column, Table, interval_columns, with_ends
+from radlib.show.table import MEAN, Column, Table, interval_columns, titled, with_ends
 from radlib.stats.estimate import mean_of
 from radlib.study import Study
 from radlib.study.common import RANDOM, is_random
 from radlib.study.questions import MatchedLabels
-from radlib.study.titles import pair_title, source_title, task_title
+from radlib.study.titles import pair_title, source_title
 from radlib.training.results import check_results
 from radlib.training.transfer import transfer
 
@@ -56,6 +57,7 @@ MATCHED = Table(
         Column("n_tasks", "tasks averaged"),
         *common.COUNTS,
         common.RUNS,
+        common.COUNTED,
         *common.ORIGIN,
     ],
     index=2,
@@ -65,9 +67,9 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Matched:
-    """table: `MATCHED`, a row per task and pair, then the mean over tasks of every pair.
+    """table: `MATCHED`, a row per task and pair, then the mean over several tasks of every pair.
 
-    sources: the means over tasks again, as `SOURCES`, over other pretrainings where there were several.
+    sources: those of its rows that answer, as `SOURCES`, over other pretrainings where there were several.
     study: with the sources, backbones, settings and pairs of `matched_labels` in place of the study's own.
     """
 
@@ -79,19 +81,21 @@ class Matched:
     reused: int
 
 
-def matched_labels(study: Study) -> Matched:
+def matched_labels(study: Study, counting: Collection[str] | None = None) -> Matched:
     """Train what the store lacks, and compare the pairs of `matched_labels`, by the mean over settings.
 
+    Args:
+        counting: as of `averaged`.
     Raises:
         UserError: data or weights are missing, or too few patients or resamples for an interval.
     """
     within = study_of_matched(study)
     done = {task: transfer(within, task) for task in study.matched_labels.tasks}
     results = check_results(within, ((task, one.runs, one.predictions) for task, one in done.items()))
-    found = compare_sources(within, results)
-    table = MATCHED.frame(with_shares(within, found))
-    over = compare_pretrainings(within, {"grid_mean": results})
-    over = over[over["task"] == MEAN]
+    found = compare_sources(within, results, counting=counting)
+    table = MATCHED.frame(with_shares(within, found, counting))
+    over = compare_pretrainings(within, {"grid_mean": results}, counting)
+    over = answering(over.assign(counts=[left_out(task, counting) for task in over["task"]]))
     computed, reused = (sum(getattr(one, name) for one in done.values()) for name in ("computed", "reused"))
     return Matched(within, table, over, found.notes, computed, reused)
 
@@ -136,25 +140,28 @@ def pairs_left(part: MatchedLabels) -> tuple[Pair, list[Pair]]:
     return first, [pair for pair in others if pair[1] == first[1]]
 
 
-def with_shares(study: Study, found: Comparison) -> list[dict]:
-    """The rows of tasks, then of `MEAN` over them, by the mean over settings; with `SHARE` and `WITHDRAWN`.
+def with_shares(study: Study, found: Comparison, counting: Collection[str] | None = None) -> list[dict]:
+    """The rows of tasks, then of `MEAN` over several, by the mean over settings; with `SHARE` or `WITHDRAWN`.
 
     Args:
-        study: of `study_of_matched`; found: its comparison.
+        study: of `study_of_matched`; found: its comparison; counting: as it was given to it.
     """
-    both = pd.concat([found.table.assign(n_tasks=1), found.overall.assign(task=MEAN)])
-    rows = both[both["estimate"] == "grid_mean"].to_dict("records")
+    means = found.overall[found.overall["n_tasks"] > 1].assign(task=MEAN)
+    rows = found.table.assign(n_tasks=1).to_dict("records") + means.to_dict("records")
+    rows = [row for row in rows if row["estimate"] == "grid_mean"]
+    behind = _behind(found, counting)
     for row in rows:
-        behind = _behind(found, row["task"], _pair(row)).values()
-        row["diverged"] = diverged(*(side for one in behind for side in one.sides))
+        of = behind[row["task"], _pair(row)].values()
+        row["diverged"] = diverged(*(side for one in of for side in one.sides))
+        row["counts"] = left_out(row["task"], counting)
     table = pd.DataFrame(rows)
-    return [row | _share(study, found, row, table[table["task"] == row["task"]]) for row in rows]
+    return [row | _share(study, behind, row, table[table["task"] == row["task"]]) for row in rows]
 
 
-def _share(study: Study, found: Comparison, row: dict, beside: pd.DataFrame) -> dict:
+def _share(study: Study, behind: dict, row: dict, beside: pd.DataFrame) -> dict:
     """Of the first difference, what is left in a row, or why no share is given; beside: its task's rows."""
     first, left = pairs_left(study.matched_labels)
-    part, whole = (_behind(found, row["task"], pair) for pair in (_pair(row), first))
+    part, whole = (behind.get((row["task"], pair), {}) for pair in (_pair(row), first))
     if _pair(row) not in left or list(part) != list(whole):
         return {}
     confidence = study.compare.confidence
@@ -175,13 +182,15 @@ def _withdrawn(study: Study, rows: pd.DataFrame, first: Pair) -> str | None:
     return None
 
 
-def _behind(found: Comparison, task: str, pair: Pair) -> dict[str, Compared]:
-    """By task, what a row is of: the task's own, or all that a mean is over."""
-    return {
-        one.row["task"]: one
-        for one in found.compared
-        if one.row["estimate"] == "grid_mean" and _pair(one.row) == pair and task in (one.row["task"], MEAN)
-    }
+def _behind(found: Comparison, counting: Collection[str] | None) -> dict[tuple, dict[str, Compared]]:
+    """By task or `MEAN`, and pair: what a row is of, by task, its own or all that the mean is over."""
+    behind = {}
+    for one in found.compared:
+        task = one.row["task"]
+        if one.row["estimate"] == "grid_mean":
+            for name in (task, *([MEAN] if averaged([task], counting) else [])):
+                behind.setdefault((name, _pair(one.row)), {})[task] = one
+    return behind
 
 
 def _pair(row: dict) -> Pair:
@@ -195,21 +204,21 @@ def matched_figure(study: Study, table: pd.DataFrame) -> Figure:
     """Differences with their intervals, a panel per pair.
 
     Args:
-        study: of the matched sources; table: `matched_labels.csv`.
+        study: the whole, in which every source has its colour; table: `matched_labels.csv`.
     """
-    rows = [task_title(study, task) for task in table["task"]]
+    rows = [titled(study, row) for row in table.to_dict("records")]
     return forest(study, table.assign(row=rows), "Matched labels", band=True)
 
 
 def matched_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """Each pair over all tasks, and which share of the first difference is left, or why none is given."""
+    """Each pair over the tasks that count; the share of the first difference left, or why none is said."""
     found = []
-    for row in table[table["task"] == MEAN].to_dict("records"):
+    for row in answering(table).to_dict("records"):
         verdict = direction(row["ci_low"], row["ci_high"])
         if pd.notna(row["share"]):
             share = with_ends(*(row[name] for name in SHARE), ".0%")
             verdict += f"; {share} of the first difference is left"
         elif isinstance(why := row.get(WITHDRAWN), str):
             verdict += f"; no share of the first difference is given, for {why}"
-        found.append(finding_of(row, f"AUC, {pair_title(study, _pair(row))}: {MEAN}", verdict))
+        found.append(finding_of(row, f"AUC, {pair_title(study, _pair(row))}: {titled(study, row)}", verdict))
     return found

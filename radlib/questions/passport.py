@@ -1,4 +1,4 @@
-"""Which preprocessing were weights trained with, and is it what the study shows them? (03_passport)
+"""Which preprocessing were weights trained with, and is it the one that the study uses? (03_passport)
 
 How it is told: `radlib.networks.passport`. Images are the corpus' own where weights are pretrained here; of a
 checkpoint all data sets of the study are tried, and the one that comes nearest counts.
@@ -43,10 +43,10 @@ PASSPORT = Table(
         Column("source", "whose weights", "source", source_title),
         Column("backbone", "the network", "backbone"),
         Column("candidate", "scaling and order of channels", "candidate"),
-        *interval_columns(_FAR, "from the stored statistics", "distance", ".3g"),
+        *interval_columns(_FAR, "from the stored statistics, nats", "distance (nats)", ".3g"),
         *interval_columns(_TIMES, "distance over the nearest's", "times the nearest", ".3g"),
         Column("fits", f"not shown to be {_FARTHER}", "fits", names=_YES),
-        Column("stated", "what the study shows these weights", "the study's", names=_YES),
+        Column("stated", "whether the study prepares images so", "the study's", names=_YES),
         Column("verdict", "told; order: all but the order of channels; or not told"),
         Column("dataset", "whose images", "images of", lambda study, name: study.dataset(name).title),
         Column("n_images", "images, each of another patient", "images", COUNT),
@@ -76,7 +76,7 @@ def passports(study: Study, images: str | None = None) -> Passports:
     """Candidates of preprocessing and reference vector of all weights that are not random.
 
     Args:
-        images: a data set that all weights are shown; None: a corpus' own, of checkpoints the nearest.
+        images: a data set that is the input of all weights; None: a corpus' own, of checkpoints the nearest.
     Raises:
         UserError: weights or data are missing, or a data set has too few patients.
     """
@@ -145,9 +145,13 @@ def _rows(study: Study, weights: Weights, found: dict[str, passport.Matched]) ->
 
 
 def passport_figure(study: Study, table: pd.DataFrame, source: str) -> Figure:
-    """Distance of the six nearest candidates and of what the study shows, a panel per backbone."""
+    """Distance of the candidates that are among the nearest six of some backbone, or are the study's.
+
+    A panel per backbone; a line of the title says it where one has no such candidate.
+    """
     some = table[table["source"] == source]
-    some = some[(some.groupby("backbone").cumcount() < 6) | some["stated"]]
+    near = some[(some.groupby("backbone").cumcount() < 6) | some["stated"]]
+    some = some[some["candidate"].isin(near["candidate"])]
     marks = some.assign(
         panel=some["backbone"],
         row=some["candidate"],
@@ -156,25 +160,30 @@ def passport_figure(study: Study, table: pd.DataFrame, source: str) -> Figure:
         filled=some["fits"],
         marker=np.where(some["stated"], "D", "o"),
     )
-    figure, panels = intervals(study, marks, "distance from what is stored (log scale)", sharex=True)
+    figure, panels = intervals(study, marks, "distance in nats (log scale)", sharex=True)
+    times = marks["ci_high"].max() / marks["ci_low"].min()
+    ticks = (1,) if times > 100 else (1, 3) if times > 10 else (1, 2, 5)
     for panel in panels:
         panel.set_xscale("log")
-        panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        panel.xaxis.set_major_locator(LogLocator(subs=ticks))
         panel.xaxis.set_major_formatter("{x:g}")
         panel.xaxis.set_minor_formatter(NullFormatter())
     fits, far = {"color": COLOURS[0], "ls": ""}, {"color": UNDECIDED, "mfc": "white", "ls": ""}
     handles = [
         Line2D([], [], marker="o", label="fits", **fits),
         Line2D([], [], marker="o", label=_FARTHER, **far),
-        Line2D([], [], marker="D", label="what the study shows", **far),
+        Line2D([], [], marker="D", label="what the study uses", **far),
     ]
-    title = f"{source_title(study, source)}: how far images, so prepared, are from those of the training"
-    legend_above(figure, handles, 3, f"{title}\n({study.compare.confidence:.0%} intervals over images)")
+    title = f"{source_title(study, source)}: distance of images, so prepared, from those of the training"
+    said = f"{study.compare.confidence:.0%} intervals over images"
+    if len(some) < some["backbone"].nunique() * some["candidate"].nunique():
+        said += "; no mark: this network's images do not tell the candidate from one with a row of its own"
+    legend_above(figure, handles, 3, f"{title}\n({said})")
     return figure
 
 
 def passport_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """What is told of each source and backbone; first those that the study shows something else."""
+    """What is told of each source and backbone; first those for which the study prepares images otherwise."""
     found = []
     for (source, backbone), some in table.groupby(["source", "backbone"], sort=False):
         nearest, count = some.iloc[0], some["fits"].sum()
@@ -185,9 +194,10 @@ def passport_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         }[nearest["verdict"]]
         agrees = bool(some.loc[some["stated"], "fits"].all())
         if not agrees:
-            word += "; WARNING: the study shows it something else"
+            word += "; WARNING: the study prepares its images otherwise"
         elif nearest["verdict"] != passport.TOLD:
-            word += "; what the study shows is among them"
+            word += "; what the study uses is among them"
         subject = f"Preprocessing that {backbone} of {source_title(study, source)} was trained with"
+        subject += ", and its distance from the stored statistics (nats)"
         found.append((agrees, finding_of(nearest, subject, word, _FAR, ".3g")))
     return [finding for _, finding in sorted(found, key=lambda pair: pair[0])]

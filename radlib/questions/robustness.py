@@ -162,8 +162,10 @@ def reversal_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
             style.banded(panel, 100 * line["degree"], *figures, color=colours[source], lw=1.8)
         panel.set(title=TITLES[name], ylim=(0, 1.02))
     bands = f"bands: {study.compare.confidence:.0%} intervals over patients"
-    title = f"{task_title(study, task)}, logistic probe, {bands}"
-    style.legend_above(figure, style.source_handles(study, some["source_a"], lw=2), 4, title)
+    title = f"{task_title(study, task)}, logistic probe\n{bands}"
+    asked = [(run.source, run.backbone) for run in planted_runs(study, task)]
+    titles = style.source_titles(study, pd.DataFrame(asked, columns=["source", "backbone"]))
+    style.legend_above(figure, style.source_handles(study, some["source_a"], titles, lw=2), 4, title)
     style.mark_simulated(figure, study)
     return figure
 

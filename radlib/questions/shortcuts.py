@@ -1,12 +1,13 @@
 """Which shortcut does a task allow? (10_confounds)
 
-The AUC of a classifier that never sees what is in the image. It knows the size of the file as published, its
-aspect ratio, and of the packed image, which the networks see too, the mean, the contrast and statistics of
-the border. Where such a classifier does well, a network may owe its AUC to how images were made rather than
-to what they show: other scanners, crops or windows for one class.
+The AUC of a classifier that sees only size, brightness, contrast and border: the size of the file as
+published, its aspect ratio, and of the packed image, which the networks see too, the mean, the contrast and
+statistics of the border. Where it does well, classes may differ in how images were made (other scanners,
+crops or windows for one of them), or in signs that reach the border, as shadows behind a lesion do.
 It learns from the training part of each fold, as the sources do, and is scored on the same test images.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,19 +22,26 @@ from sklearn.preprocessing import StandardScaler
 from radlib.data.images import Packed, open_packed
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn, source_aucs
+from radlib.questions.verdicts import diverged, estimate_columns, left_out, patients_drawn, source_aucs
 from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
-from radlib.show.style import UNDECIDED, intervals, legend_above, source_colours, source_handles
-from radlib.show.table import COUNTS, ORIGIN, TASK, Column, Table, hidden, interval_columns
+from radlib.show.style import (
+    UNDECIDED,
+    intervals,
+    legend_above,
+    source_colours,
+    source_handles,
+    source_titles,
+)
+from radlib.show.table import COUNTED, COUNTS, ORIGIN, TASK, Column, Table, hidden, interval_columns, titled
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate
 from radlib.stats.folds import FoldScores, tested
 from radlib.study import Study
-from radlib.study.titles import source_title, task_title
+from radlib.study.titles import TRAIN, source_title
 from radlib.training.predictions import FoldPredictions
 from radlib.training.results import Results
 
-EVERYTHING = "everything"
+SHORTCUT, EVERYTHING = "shortcut classifier", "everything"
 TITLES = {
     "size": "only image size",
     "aspect": "only aspect ratio",
@@ -57,6 +65,7 @@ SHORTCUTS = Table(
         *interval_columns(_DELTA, "its AUC minus that of the classifier", "it has more"),
         *COUNTS[:2],
         *hidden(COUNTS[2]),
+        COUNTED,
         *ORIGIN,
     ],
     index=2,
@@ -82,12 +91,14 @@ class Shortcuts:
     sources: pd.DataFrame
 
 
-def compare_shortcuts(study: Study, results: Results) -> Shortcuts:
+def compare_shortcuts(study: Study, results: Results, counting: Collection[str] | None = None) -> Shortcuts:
     """Every task: the shortcut classifier on each set of features, beside every source.
 
     A source's AUC is the mean over all its own runs of the task. The best source is the one with the highest
     mean validation AUC over all folds, in which the same patients also test: a little in its favour.
 
+    Args:
+        counting: as of `averaged`; the other tasks say that they do not count.
     Raises:
         UserError: data missing, or too few patients or resamples for an interval.
     """
@@ -96,8 +107,9 @@ def compare_shortcuts(study: Study, results: Results) -> Shortcuts:
         runs = dict(iter(results.of_task(task).groupby("source")))
         best = max(runs, key=lambda source: runs[source]["val_auc"].mean())
         aucs, counts = _aucs(study, results, task, runs)
+        where = {"task": task, "counts": left_out(task, counting)}
         about = {
-            "task": task,
+            **where,
             "best_source": best,
             "auc_best_source": aucs[best].value,
             **counts,
@@ -107,7 +119,7 @@ def compare_shortcuts(study: Study, results: Results) -> Shortcuts:
             auc = aucs[f"only {group}"]
             found = estimate_columns(study, auc, _AUC) | estimate_columns(study, aucs[best] - auc, _DELTA)
             rows.append(about | {"features": group, "n_features": len(names), **found})
-        sources += [{"task": task} | row for row in source_aucs(study, aucs)]
+        sources += [where | row for row in source_aucs(study, aucs)]
     table = SHORTCUTS.frame(rows, study)
     return Shortcuts(table, pd.DataFrame(sources))
 
@@ -181,29 +193,42 @@ def classifier() -> VotingClassifier:
     return VotingClassifier([("line", line), ("trees", trees)], voting="soft")
 
 
+def _by(study: Study) -> str:
+    """The settings over which a source's AUC is the mean."""
+    regimes = study.transfer.averaged
+    return TRAIN[regimes[0]] if len(regimes) == 1 else "mean over the settings that train by gradient"
+
+
+def _titles(study: Study, tasks: Iterable[str]) -> dict[str, str]:
+    """What sources are called whose means over these settings stand side by side: see `source_titles`."""
+    runs = [run for task in dict.fromkeys(tasks) for run in study.runs_of(task)]
+    averaged = [(run.source, run.backbone) for run in runs if run.train in study.transfer.averaged]
+    return source_titles(study, pd.DataFrame(averaged, columns=["source", "backbone"]))
+
+
 def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
     """Task by task: AUC of the classifier that knows all sets of features, above the sources' AUC."""
     blind = found.table[found.table["features"] == EVERYTHING].assign(source="", marker="s", colour=UNDECIDED)
-    colours = found.sources["source"].map(source_colours(study))
+    colours, names = found.sources["source"].map(source_colours(study)), _titles(study, found.table["task"])
     marks = pd.concat([blind, found.sources.assign(marker="o", colour=colours)])
-    titles = [task_title(study, task) for task in marks["task"]]
+    titles = [titled(study, row) for row in marks.to_dict("records")]
     marks = marks.assign(value=marks["auc"], panel="", row=titles, series=marks["source"])
     figure, _ = intervals(study, marks, "test AUC", line=0.5)
-    square = Line2D([], [], color=UNDECIDED, marker="s", label="without looking")
-    handles = [square, *source_handles(study, found.sources["source"], marker="o")]
-    title = "AUC of a classifier that never looks, and of the sources (mean over their runs),\n"
+    square = Line2D([], [], color=UNDECIDED, marker="s", label=SHORTCUT)
+    handles = [square, *source_handles(study, found.sources["source"], names, marker="o")]
+    title = f"AUC of the {SHORTCUT}, and of the sources ({_by(study)}),\n"
     title += f"with {study.compare.confidence:.0%} interval over patients"
     legend_above(figure, handles, title=title)
     return figure
 
 
 def shortcuts_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """Task by task: what can be had without looking, and whether the best source is shown to have more."""
+    """Task by task: what the shortcut classifier reaches; whether the best source is shown to have more."""
     words = {HIGHER: "has more", LOWER: "has less", NOT_SHOWN: "is not shown to have more"}
-    found = []
+    found, names = [], _titles(study, table["task"])
     for row in table[table["features"] == EVERYTHING].to_dict("records"):
-        best = f"{source_title(study, row['best_source'])} ({row['auc_best_source']:.3f})"
-        verdict = f"the best source, {best}, {words[direction(row['delta_low'], row['delta_high'])]}"
-        subject = f"AUC of a classifier that never looks: {task_title(study, row['task'])}"
+        more = f"{words[direction(row['delta_low'], row['delta_high'])]} ({row['auc_best_source']:.3f})"
+        verdict = f"the best source, {names[row['best_source']]}, {more}"
+        subject = f"AUC of the {SHORTCUT}, beside sources ({_by(study)}): {titled(study, row)}"
         found.append(finding_of(row, subject, verdict, _AUC, ".3f"))
     return found

@@ -2,7 +2,7 @@
 
 Unbiased linear CKA (`radlib.stats.cka`) between what the stages of two networks of one architecture say of
 the test patients of a task's first fold, before transfer and after it. A patient's features are the mean over
-its images. Two draws of random weights are the measure of "alike": they share nothing but their architecture.
+its images. Two sets of random weights are the measure of "alike": they share nothing but their architecture.
 
 Halves of the patients give the interval, the same for all pairs, stages and states; trained networks are
 taken as they are, each having been trained once.
@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -42,6 +43,7 @@ _SAID = {
     AFTER: ("CKA after transfer minus before", _CHANGE, "+.3f"),
 }
 ABOUT = ["run", "image_id", "patient_id", "fold"]
+MARKERS = "os^vD<>P*X"
 VERDICTS = {
     (BEFORE, HIGHER): "more alike than random weights twice",
     (BEFORE, LOWER): "less alike than random weights twice",
@@ -63,7 +65,7 @@ SIMILARITY = Table(
         *interval_columns(_CKA, "unbiased linear CKA; 1: alike, 0: nothing in common", "CKA", ".3f"),
         *interval_columns(_CHANGE, "CKA after transfer minus before", "after minus before"),
         *interval_columns(_DELTA, "last stage: AUC after one source minus the other", "AUC difference"),
-        Column("verdict", "before: beside two draws of random weights; after: beside before", "verdict"),
+        Column("verdict", "before: beside two sets of random weights; after: beside before", "verdict"),
         Column("n_patients", "test patients", "patients", COUNT),
         *ORIGIN,
     ],
@@ -171,50 +173,83 @@ def _auc_difference(study: Study, task: str, results: Results, row: dict) -> dic
 
 # Figures --------------------------------------------------------------------------------------------------
 def stages_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
-    """CKA by stage: a panel per network and state, a line per pair."""
+    """CKA by stage: a panel per network and state, a line per pair; a band for the pair of the headline."""
     some = table[table["task"] == task]
     panels = list(some.groupby(["backbone", "state"], sort=False))
     xlabel = "stage, from the image to the pooled features"
-    figure, axes = style.panel_rows(len(panels), 2, (0.8, 1.4), (3.6, 2.7), xlabel, "unbiased CKA")
-    pairs = [pair for pair in dict.fromkeys(zip(some["one"], some["other"], strict=True)) if pair != DRAWS]
-    looks = {pair: {"color": colour, "lw": 1.8} for pair, colour in zip(pairs, style.COLOURS, strict=False)}
-    looks[DRAWS] = {"color": style.UNDECIDED, "lw": 1.4, "ls": "--"}
+    looks = _looks(study, some)
+    margin = (0.8, 0.8 + 0.17 * len(looks))
+    figure, axes = style.panel_rows(len(panels), 2, margin, (3.8, 2.7), xlabel, "unbiased CKA")
     for panel, ((backbone, state), rows) in zip(axes, panels, strict=True):
         style.quiet(panel).set(title=f"{backbone}, {state} transfer")
         for pair, line in rows.groupby(["one", "other"], sort=False):
-            if pair in looks:
+            if pair == tuple(study.compare.headline):
                 style.banded(panel, line["stage"], *(line[name] for name in _CKA), **looks[pair])
+            elif pair in looks:
+                panel.plot(line["stage"], line["cka"], **looks[pair])
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylim(max(some["ci_low"].min() - 0.05, -0.5), 1.03)  # of all: they share it
+    title = f"{task_title(study, task)}; band: {study.compare.confidence:.0%} interval over patients"
     handles = [Line2D([], [], label=pair_words(study, pair), **look) for pair, look in looks.items()]
-    title = f"{task_title(study, task)}, bands: {study.compare.confidence:.0%} intervals over patients"
-    if len(pairs) > len(style.COLOURS):
-        title += f"\nthe first {len(style.COLOURS)} of {len(pairs)} pairs; the table has all"
     style.legend_above(figure, handles, 2, title)
     style.mark_simulated(figure, study)
     return figure
 
 
+def _looks(study: Study, table: pd.DataFrame) -> dict[tuple[str, str], dict]:
+    """How pairs are drawn: the headline's in colour, the others in grey, each with its marker.
+
+    There are as many as `MARKERS`; further pairs are in the table alone.
+    """
+    pairs = [pair for pair in dict.fromkeys(zip(table["one"], table["other"], strict=True)) if pair != DRAWS]
+    looks = {DRAWS: {"color": "black", "lw": 1.4, "ls": "--", "zorder": 2}}
+    for pair, marker in zip(pairs, MARKERS, strict=False):
+        ahead = pair == tuple(study.compare.headline)
+        looks[pair] = {"color": style.ACCENT if ahead else "0.55", "lw": 2.2 if ahead else 0.9}
+        looks[pair] |= {"marker": marker, "ms": 4.5, "zorder": 3 if ahead else 2}
+    return looks
+
+
 def pair_words(study: Study, pair: tuple[str, str]) -> str:
     """`A and B`."""
-    return "random weights twice" if pair == DRAWS else " and ".join(source_title(study, one) for one in pair)
+    if pair == DRAWS:
+        return "random weights twice"
+    return " and ".join(source_title(study, one) for one in pair)
 
 
 def scatter_figure(study: Study, table: pd.DataFrame) -> Figure:
-    """Size of the difference in AUC against CKA of what the heads read; hollow before transfer."""
+    """Size of the difference in AUC against CKA of what the heads read; hollow before transfer.
+
+    A panel per task and network, a marker per pair.
+    """
+    some = table.dropna(subset="delta")
     labels = "unbiased CKA of what the heads read", "size of the difference in AUC"
-    figure, (panel,) = style.panel_rows(1, 1, (0.8, 1.0), (4.6, 3.2), *labels)
-    looks = {BEFORE: {"color": style.COLOURS[0], "mfc": "white"}, AFTER: {"color": style.COLOURS[1]}}
-    for state, rows in table.dropna(subset="delta").groupby("state", sort=False):
-        way, x, y = np.where(rows["delta"] < 0, -1, 1), rows["cka"], rows["delta"].abs()
-        low, high = np.sort(rows[list(_DELTA[1:])].mul(way, axis=0)).T
-        bars = {"xerr": [x - rows["ci_low"], rows["ci_high"] - x], "yerr": [y - low, high - y]}
-        panel.errorbar(x, y, **bars, fmt="o", elinewidth=0.7, label=f"{state} transfer", **looks[state])
-    style.quiet(panel).axhline(0, color="0.25", lw=1)
-    handles, _ = panel.get_legend_handles_labels()
-    style.legend_above(figure, handles, 2, correlation_words(study, table))
+    panels = list(some.groupby(["task", "backbone"], sort=False)) or [(("", ""), some)]
+    looks = _looks(study, some)
+    margin = (0.8, 0.8 + 0.17 * len(looks))
+    figure, axes = style.panel_rows(len(panels), 3, margin, (3.8, 2.7), *labels, sharex=True)
+    for panel, ((task, backbone), rows) in zip(axes, panels, strict=True):
+        style.quiet(panel).set(title=f"{task_title(study, task)}, {backbone}" if task else "")
+        for row in rows.to_dict("records"):
+            look = looks.get((row["one"], row["other"]), {})
+            _point(panel, row, **{name: look[name] for name in ("color", "marker") if name in look})
+        panel.set_ylim(bottom=0)
+    shown = {pair: look | {"ls": ""} for pair, look in looks.items() if pair != DRAWS}
+    handles = [Line2D([], [], label=pair_words(study, pair), **look) for pair, look in shown.items()]
+    title = f"{correlation_words(study, table)}\n(hollow: before transfer; filled: after it)"
+    style.legend_above(figure, handles, 2, title)
     style.mark_simulated(figure, study)
     return figure
+
+
+def _point(panel: Axes, row: dict, color: str = "0.55", marker: str = ".") -> None:
+    """A pair's CKA and size of difference; an interval of the difference that covers 0 begins at size 0."""
+    ends = [row[name] for name in _DELTA[1:]]
+    low = 0 if ends[0] <= 0 <= ends[1] else min(map(abs, ends))
+    panel.plot([row["ci_low"], row["ci_high"]], [abs(row["delta"])] * 2, color=color, lw=0.7)
+    panel.plot([row["cka"]] * 2, [low, max(map(abs, ends))], color=color, lw=0.7)
+    face = "white" if row["state"] == BEFORE else color
+    panel.plot(row["cka"], abs(row["delta"]), marker, color=color, mfc=face, ms=6, clip_on=False)
 
 
 def correlation_words(study: Study, table: pd.DataFrame) -> str:

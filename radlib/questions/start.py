@@ -3,8 +3,8 @@
 What is ranked is one file of weights, a source and a backbone, for that is what somebody takes; by the
 regime `compare.rank_by`, the logistic probe unless the study says otherwise. Which came first is seen in the
 same data as by how much, so "behind" is not read from the interval of a difference to the first: it is
-claimed of weights outside the confidence set for the best (`Estimate.p_best`). That the classifier that never
-looks (`radlib.questions.shortcuts`) is beaten is claimed after Holm's correction over the weights.
+claimed of weights outside the confidence set for the best (`Estimate.p_best`). That the shortcut classifier
+(`radlib.questions.shortcuts`) is beaten is claimed after Holm's correction over the weights.
 
 A task on which no weights are shown to beat it, nor an AUC of 0.5, tells sources apart by chance or by how
 images were made. Where `compare.tasks_that_count` says so, it is shown and enters no mean over tasks.
@@ -19,7 +19,7 @@ from radlib.data.images import open_packed
 from radlib.errors import listed, of_task
 from radlib.progress import progress
 from radlib.questions.ranking import draw_tasks
-from radlib.questions.shortcuts import EVERYTHING, GROUPS, measure_images, score_folds
+from radlib.questions.shortcuts import EVERYTHING, GROUPS, SHORTCUT, measure_images, score_folds
 from radlib.questions.verdicts import corrected, diverged, estimate_columns, patients_drawn
 from radlib.show import style
 from radlib.show import table as common
@@ -36,7 +36,7 @@ NO_RUNS = (
     "`- {{train: logistic}}` to `transfer.settings`, which takes seconds."
 )
 FIRST, TOGETHER, BEHIND = "first", "not told apart from the first", "behind the first"
-SHORTCUT, NONE_BEATS = "shortcut classifier", "no weights are shown to beat it"
+NONE_BEATS = "no weights are shown to beat it"
 _AUC, _OVER = ("auc", "ci_low", "ci_high"), ("over_shortcut", "over_low", "over_high")
 _DELTA = ("delta", "delta_low", "delta_high")
 _SHORTCUT, _UNDER = ("auc_shortcut", "shortcut_low", "shortcut_high"), ("under", "under_low", "under_high")
@@ -163,7 +163,7 @@ def counting_tasks(study: Study, table: pd.DataFrame | None = None) -> list[str]
 
 @of_task
 def _shortcut(study: Study, results: Results, task: str) -> Estimate:
-    """AUC of the classifier that never looks, over the resamples of patients that the weights have."""
+    """AUC of the shortcut classifier, over the resamples of patients that the weights have."""
     packed = open_packed(study.dataset_dir(task))
     known = measure_images(packed)[GROUPS[EVERYTHING]]
     sides = {SHORTCUT: score_folds(packed, known, results.predictions[task])}

@@ -19,7 +19,7 @@ import pandas as pd
 
 from radlib.seeds import seed_of
 from radlib.show.findings import unless_diverged
-from radlib.show.table import DIFFERENCE, Table
+from radlib.show.table import DIFFERENCE, MEAN, Table
 from radlib.stats.estimate import Estimate
 from radlib.stats.models import holm
 from radlib.study import Study
@@ -119,6 +119,26 @@ def averaged(tasks: Iterable[str], counting: Collection[str] | None) -> list[str
         counting: those that count (`radlib.questions.start`); None: all do.
     """
     return [task for task in tasks if counting is None or task in counting]
+
+
+def left_out(task: str, counting: Collection[str] | None) -> str | None:
+    """What stands in the column `counts`: `no` of a task that enters no mean; counting: as of `averaged`."""
+    return None if task == MEAN or averaged([task], counting) else "no"
+
+
+def answering(table: pd.DataFrame) -> pd.DataFrame:
+    """Of every pair the mean over tasks; without one the tasks that count, or if none does all tasks.
+
+    What is a mean of one task alone is no mean: the task's own rows stand for it.
+    """
+    kept = []
+    for _, rows in table.groupby(["source_a", "source_b"], sort=False):
+        of_mean = rows["task"] == MEAN
+        counts = ~of_mean & (rows["counts"].isna() if "counts" in rows else True)
+        alone = rows["task"][counts].nunique() == 1
+        answer = of_mean if of_mean.any() and not alone else counts if counts.any() else ~of_mean
+        kept += list(rows.index[answer])
+    return table.loc[kept]
 
 
 def patients_drawn(study: Study, task: str) -> dict[str, int]:

@@ -49,7 +49,7 @@ QUESTIONS = {
     "By how much do preprocessing and metric shift a difference?": [
         (CONFOUNDS, confounds_findings, "10_confounds#differences-table")
     ],
-    "What can be had without looking at the content?": [
+    "What does a classifier reach that sees only size, brightness, contrast and border?": [
         (SHORTCUTS, shortcuts_findings, "10_confounds#shortcuts-table")
     ],
     "Has a source seen the test images?": [(OVERLAP, overlap_findings, "10_confounds#overlap")],

@@ -61,6 +61,8 @@ def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame)
     )
     for panel, (sides, marks) in zip(axes[:, 0], parts, strict=True):
         row_axis(quiet(panel), [mark["row"] for mark in marks])
+        if sides == pair:
+            panel.get_yticklabels()[0].set_fontweight("bold")  # the claim
         difference_axis(panel, study, sides, "AUC")
         panel.axvline(0, color="0.25", lw=1, zorder=1)
         panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
@@ -83,8 +85,8 @@ def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame)
         Line2D([], [], color=colour, marker="|", ms=10, mew=2, ls="", label=word) for word, colour in words
     ]
     covered = " or ".join(dict.fromkeys(mark["resampled"] for mark in every if mark.get("resampled")))
-    title = f"{study.compare.confidence:.0%} intervals, {ESTIMATES[study.claimed]}, over {covered}\n"
-    title += "(hollow: the interval includes 0; band: too small to matter)"
+    title = f"Difference in AUC, {ESTIMATES[study.claimed]}, with {study.compare.confidence:.0%} intervals\n"
+    title += f"over {covered} (hollow: includes 0; band: too small to matter)"
     legend_above(figure, handles, title=title)
     return figure
 
@@ -97,11 +99,9 @@ def _of_headline(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) ->
     means = rows[rows["task"] == MEAN].iloc[::-1].to_dict("records")
     title = MEAN if len(counting) > 1 else "the only task that counts"
     marks = [difference_mark(study, means[0] | {"row": title}, "D")] if means else []
-    marks += [
-        difference_mark(study, row | {"row": row["task"]}, "D")
-        for row in _last(rows[rows["task"] == ALL_TASKS])
-    ]
-    marks += [difference_mark(study, row | {"row": f"{title}, {row['networks']}"}) for row in means[:0:-1]]
+    marks += [difference_mark(study, row | {"row": f"of it, {row['networks']}"}) for row in means[:0:-1]]
+    for row in _last(rows[rows["task"] == ALL_TASKS]):
+        marks.append(difference_mark(study, row | {"row": ALL_TASKS}, "D"))
     for row in _last(rows[of_single_tasks(rows)]):
         task = study.tasks[row["task"]]
         row |= {"row": task_title(study, row["task"], counting), "published": task.published_delta}

@@ -10,11 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from radlib.errors import listed
 from radlib.show.findings import NO_VERDICT
 from radlib.study import Study
+from radlib.study.common import RANDOM
 from radlib.study.titles import source_title
 
 # Okabe & Ito's colours that stand out on white (https://jfly.uni-koeln.de/color/), without the yellow; then
@@ -22,8 +25,11 @@ from radlib.study.titles import source_title
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 COLOURS += ["#882255", "#999933", "#332288"]
 UNDECIDED = "#6E6E6E"
+ACCENT = "#C000C0"  # of no source
+ANNOTATED, PREDICTED = "black", ACCENT  # outlines
 BAND = "0.9"
 ON_ONE_LINE = 20  # characters of two sources above a panel
+CHARACTER = 0.06  # inches, of a legend's mean letter
 STAMP = "simulated images: shows the machinery, not evidence"
 plt.rcParams.update(
     {"axes.titlesize": 10, "figure.titlesize": 10, "legend.title_fontsize": 10}
@@ -32,21 +38,43 @@ plt.rcParams.update(
 
 
 def source_colours(study: Study) -> dict[str, str]:
-    """A fixed colour per source, by its place in `study.sources`; beyond `COLOURS`, hard to tell apart."""
-    more = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, max(0, len(study.sources) - len(COLOURS))))
-    return dict(zip(study.sources, [*COLOURS, *map(to_hex, more)], strict=False))
+    """A fixed colour per source: first `study.sources`, then what a question sets beside them.
+
+    Beyond `COLOURS` they are hard to tell apart.
+    """
+    named = list(dict.fromkeys([*study.sources, *study.corpora, *study.checkpoints, RANDOM]))
+    more = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, max(0, len(named) - len(COLOURS))))
+    return dict(zip(named, [*COLOURS, *map(to_hex, more)], strict=False))
 
 
-def source_handles(study: Study, shown: Sequence[str], **line) -> list[Line2D]:
-    """A legend's entry per source that is shown, in the order of the study."""
-    colours = source_colours(study)
+def source_titles(study: Study, runs: pd.DataFrame) -> dict[str, str]:
+    """What sources whose means stand side by side are called; one that lacks networks of another says so.
+
+    Args:
+        runs: `source` and `backbone` of all that is shown: `ImageNet-1k (tf_efficientnet_lite0 only)`.
+    """
+    titles, every = {}, set(runs["backbone"])
+    for source in (source for source in study.sources if source in set(runs["source"])):
+        own = set(runs.loc[runs["source"] == source, "backbone"])
+        only = f" ({listed(sorted(own))} only)" if own < every else ""
+        titles[source] = source_title(study, source) + only
+    return titles
+
+
+def source_handles(
+    study: Study, shown: Sequence[str], titles: Mapping[str, str] | None = None, **line
+) -> list[Line2D]:
+    """A legend's entry per source that is shown, in the order of the study; titles: of `source_titles`."""
+    colours, titles = source_colours(study), titles or {}
     sources = [source for source in study.sources if source in set(shown)]
-    return [Line2D([], [], color=colours[s], label=source_title(study, s), **line) for s in sources]
+    labels = {source: titles.get(source) or source_title(study, source) for source in sources}
+    return [Line2D([], [], color=colours[source], label=label, **line) for source, label in labels.items()]
 
 
 def legend_above(figure: Figure, handles: Sequence[Line2D], columns: int = 4, title: str = "") -> None:
-    """Outside, above the panels."""
-    columns = max(1, min(columns, len(handles)))
+    """Outside, above the panels, in as many columns as fit."""
+    widest = 0.5 + CHARACTER * max((len(handle.get_label()) for handle in handles), default=0)
+    columns = max(1, min(columns, len(handles), int(figure.get_figwidth() / widest)))
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, title=title or None)
 
 
@@ -112,6 +140,17 @@ def quiet(axes: Axes) -> Axes:
     axes.grid(axis="x", color="0.92")
     axes.set_axisbelow(True)
     return axes
+
+
+def outline(axes: Axes, mask: np.ndarray, colour: str, *places: np.ndarray) -> None:
+    """The border of a region, cased in white to be seen on any picture; none of an empty or full one.
+
+    Args:
+        places: x of the mask's columns and y of its rows, where it has not the picture's pixels.
+    """
+    if mask.any() and not mask.all():
+        lines = axes.contour(*places, mask, levels=[0.5], colors=colour, linewidths=1.4)
+        lines.set_path_effects([withStroke(linewidth=2.8, foreground="white")])
 
 
 def banded(axes: Axes, x: pd.Series, value: pd.Series, low: pd.Series, high: pd.Series, **line) -> None:

@@ -6,7 +6,7 @@ table = DICE.read(study)            # UserError where it is missing or of anothe
 DICE.shown(study, table)            # for readers: titles for names, rounded, intervals beside values
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -123,6 +123,11 @@ def cell(study: Study, row: dict, column: Column) -> str:
     return with_ends(value, *(row[end] for end in column.ends), column.form)
 
 
+def titled(study: Study, row: Mapping) -> str:
+    """The title of a row's task; one that does not count says so."""
+    return task_title(study, row["task"], () if row.get("counts") == "no" else None)
+
+
 def number(value: float, form: str) -> str:
     """With a true minus sign; words stay as they are."""
     return value if isinstance(value, str) else f"{value:{form}}".replace("-", "−")
@@ -176,6 +181,7 @@ COUNTS = [
     Column("n_positive", "the positive ones of them", "positive", COUNT),
 ]
 N_TASKS = Column("n_tasks", "tasks averaged", "tasks", COUNT)
+COUNTED = Column("counts", "`no` of a task that enters no mean over tasks", "counts", rare=True)
 RUNS = Column("n_runs", "runs of each side", "runs a side", COUNT)
 RESAMPLES = Column("resamples", "bootstrap resamples")
 _MADE = {True: "simulated", False: "real"}

@@ -27,7 +27,7 @@ class Compare(Strict):
     tasks_that_count: Literal["all", "above_shortcut"] = Field(
         "all",
         description="in means over tasks; above_shortcut: those on which some network, by rank_by, is shown "
-        "to beat both the classifier that never looks and an AUC of 0.5",
+        "to beat both the shortcut classifier and an AUC of 0.5",
     )
 
 

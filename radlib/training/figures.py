@@ -6,7 +6,14 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from radlib.show.style import legend_above, mark_simulated, panel_rows, source_colours, source_handles
+from radlib.show.style import (
+    legend_above,
+    mark_simulated,
+    panel_rows,
+    source_colours,
+    source_handles,
+    source_titles,
+)
 from radlib.study import Study
 from radlib.study.titles import TRAIN, regime_title, source_title
 
@@ -83,7 +90,8 @@ def learning_curves(
             axis.set_xlim(0.5, some["epoch"].max() + 0.5)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.legend().remove()
-    legend_above(figure, source_handles(study, runs["source"], marker="o", ms=5))
+    titles = source_titles(study, runs)
+    legend_above(figure, source_handles(study, titles, titles, marker="o", ms=5))
     mark_simulated(figure, study)
     return figure
 
@@ -119,7 +127,8 @@ def _with_titles(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 def _colours(study: Study, table: pd.DataFrame) -> dict:
     """Which colour seaborn gives a source: always the same."""
-    palette = {source_title(study, source): colour for source, colour in source_colours(study).items()}
+    colours = source_colours(study)
+    palette = {source_title(study, source): colours[source] for source in study.sources}
     return {
         "hue": "source",
         "palette": palette,

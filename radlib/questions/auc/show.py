@@ -101,8 +101,8 @@ def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dic
     return bands
 
 
-def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
-    """Mean ROC curve of each source with its pointwise band, one panel per task."""
+def roc_curves(study: Study, results: Results, bands: dict[str, dict[str, Estimate]]) -> Figure:
+    """Mean ROC curve of each source with its pointwise band (`roc_bands`), one panel per task."""
     titles = [task_title(study, task) for task in bands]
     figure, panels = style.unit_squares(study, titles, "1 − specificity", "sensitivity")
     colours = style.source_colours(study)
@@ -110,8 +110,9 @@ def roc_curves(study: Study, bands: dict[str, dict[str, Estimate]]) -> Figure:
         for source, band in curves.items():
             rates, ends = np.linspace(0, 1, len(band.value)), band.interval(study.compare.confidence)
             style.banded(panel, rates, band.value, *ends, color=colours[source], lw=1.6)
-    shown = {source for curves in bands.values() for source in curves}
-    style.legend_above(figure, style.source_handles(study, shown, lw=2))
+    runs = [some for task in bands for some in headline_runs(study, results.of_task(task)).values()]
+    titles = style.source_titles(study, pd.concat(runs))
+    style.legend_above(figure, style.source_handles(study, titles, titles, lw=2))
     return figure
 
 
@@ -139,10 +140,10 @@ def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | 
     a, b = (style.source_colours(study)[source] for source in study.compare.headline)
     wide = deltas.pivot(index=["train", "backbone", "lr"], columns="task", values="delta")
     wide = wide[[task for task in study.tasks if task in wide]]
-    if count := averaged(wide, counting):
+    if len(count := averaged(wide, counting)) > 1:
         wide = wide.assign(**{MEAN: wide[count].mean(axis=1)})
     wide = wide.loc[sorted(wide.index, key=lambda setting: (list(TRAIN).index(setting[0]), *setting[1:]))]
-    size = (2.6 + 1.0 * wide.shape[1], 1.4 + 0.27 * len(wide))
+    size = (2.8 + 1.2 * wide.shape[1], 1.5 + 0.27 * len(wide))
     figure, panel = plt.subplots(figsize=size, layout="constrained")
     sns.heatmap(
         wide,
@@ -153,13 +154,13 @@ def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | 
         fmt="",
         annot_kws={"fontsize": 7},
         cbar=False,
-        xticklabels=[task_title(study, task, counting).replace(" ", "\n") for task in wide],
+        xticklabels=[task_title(study, task, counting).replace(" ", "\n", 1) for task in wide],
         yticklabels=[f"{backbone}, {regime_title(train, lr)}" for train, backbone, lr in wide.index],
         ax=panel,
     )
     panel.set(xlabel="", ylabel="")
     panel.tick_params(length=0, labelsize=7, labelrotation=0)
-    figure.suptitle(f"Difference in AUC, {pair_title(study, study.compare.headline)}, by setting")
+    figure.suptitle(f"Difference in AUC by setting\n{pair_title(study, study.compare.headline)}")
     style.mark_simulated(figure, study)
     return figure
 

@@ -285,8 +285,10 @@ def by_regime(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
 
 
 def sources_forest(study: Study, table: pd.DataFrame) -> Figure:
-    """By `compare.claim_by`, the mean over tasks: each network, these networks, a sample of networks."""
+    """By `compare.claim_by`, the mean over tasks of pairs of several networks: each, and their means."""
     rows = table[(table["estimate"] == study.claimed) & (table["task"] == MEAN)]
+    several = rows.groupby(["source_a", "source_b"])["networks"].transform("size") > 1
+    rows = rows[several] if several.any() else rows  # a pair with one network is a line of the table above
     title = f"Mean over tasks, {ESTIMATES[study.claimed]}"
     return style.forest(study, rows.assign(row=rows["networks"]), title, band=True, hollow=NONE_SHOWN)
 

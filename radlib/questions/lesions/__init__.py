@@ -1,1 +1,1 @@
-"""Where do networks look, what do they draw, and does squeezing the image matter? (07_dice)"""
+"""Where do networks look, what do they outline, and does squeezing the image matter? (07_dice)"""

@@ -1,9 +1,10 @@
 """Do sources differ in how well lesions are found? (07_dice)
 
-Differences are paired, by patient, with intervals. An image's figure is the mean over the runs that both
-sources of a pair have; images count the same. A task's figure is the mean over its test images with a lesion
-mask. Where sources were pretrained several times, the interval covers other pretrainings; else, where every
-setting was trained with several seeds, other trainings; else it speaks of these weights.
+Differences are paired, by patient, with intervals. An image's value is the mean over the runs that both
+sources of a pair have; images count the same. A task's value is the mean over its test images with a lesion
+mask, of U-Nets also over those whose mask the publisher left empty. Where sources were pretrained several
+times, the interval covers other pretrainings; else, where every setting was trained with several seeds, other
+trainings; else it speaks of these weights.
 
 No source is called better unless the better one beats whoever never looks: the interval of its lead over the
 better of two guesses, the whole image and an ellipse in the middle, lies above 0. And none is where networks
@@ -46,11 +47,11 @@ SPOILT = replace(common.DIVERGED, meaning="which runs diverged or collapsed, so 
 DICE = Table(
     "dice.csv",
     "dice",
-    "task, method, figure and pair of sources",
+    "task, method, measure and pair of sources",
     [
         common.TASK,
         METHOD,
-        Column("metric", "the figure, mean over test images with a mask", "figure", names=METRICS),
+        Column("metric", "what is measured, mean over test images with a mask", "measure", names=METRICS),
         *common.PAIR,
         Column("mean_a", "mean after source a", "a", ".3f"),
         Column("mean_b", "mean after source b", "b", ".3f"),

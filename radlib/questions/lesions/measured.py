@@ -7,6 +7,7 @@ import pandas as pd
 
 from radlib.errors import UserError
 from radlib.networks.backbones import no_maps
+from radlib.show.style import source_titles
 from radlib.stats.dice import BASELINES, MAP_FIGURES, MASK_FIGURES
 from radlib.study import Study
 from radlib.training.results import (
@@ -25,8 +26,9 @@ METRICS = {
     "average_precision": "pixel average precision",
     "energy_inside": "energy inside the mask",
     "pointing_hit": "maximum inside the mask",
-    "hausdorff95": "95% Hausdorff distance (px)",
+    "hausdorff95": "95 % Hausdorff distance (px of the file)",
 }
+GUESSED = {"whole_image": "whole image", "centred_blob": "centred ellipse"}
 METHODS = {"localisation": "class-activation maps", "segmentation": "U-Nets"}
 COLLAPSED = 0.9  # share of the validation images with a lesion beyond which a U-Net that loses them collapsed
 _IMAGE = ["run", "image_id", "patient_id", "fold"]
@@ -68,6 +70,11 @@ class Found:
         """`means` of the guesses of somebody who never looks."""
         known = [name for name in BASELINES if name in set(self.images[task]["run"])]
         return {name: self.means(task, pd.DataFrame({"run": [name]})) for name in known}
+
+    def titles(self, study: Study, tasks: list[str]) -> dict[str, str]:
+        """What sources (with their networks, where they differ in them) and baselines are called."""
+        runs = [some for task in tasks for some in headline_runs(study, self.runs[task]).values()]
+        return GUESSED | (source_titles(study, pd.concat(runs)) if runs else {})
 
     def means_by_source(self, study: Study, task: str) -> dict[str, pd.DataFrame]:
         """By source, over the runs that the headline pair has in common, and by baseline: `means`."""
@@ -125,7 +132,7 @@ def _check_complete(path: Path, runs: pd.DataFrame, images: pd.DataFrame, figure
 
 
 def collapsed(runs: pd.DataFrame) -> pd.Series:
-    """Whether a U-Net draws (nearly) nothing of use on validation images: see `radlib.training.segment`.
+    """Whether a U-Net outlines (nearly) nothing of use on validation images: see `radlib.training.segment`.
 
     Those that diverged are counted as such.
     """

@@ -8,30 +8,39 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from radlib.data.images import Packed
+from radlib.errors import listed
 from radlib.networks.localise import resized
 from radlib.questions.lesions.measured import METHODS, METRICS, Found
-from radlib.show.style import mark_simulated, panel_rows, quiet, source_colours
+from radlib.show.style import (
+    ANNOTATED,
+    PREDICTED,
+    mark_simulated,
+    outline,
+    panel_rows,
+    quiet,
+    source_colours,
+)
 from radlib.stats.dice import BASELINES
 from radlib.study import Study
 from radlib.study.titles import source_title, task_title
 from radlib.training.results import headline_runs
 
-OUTLINE, PREDICTED = "#D55E00", "#0072B2"
-GUESSED = {"whole_image": "whole image", "centred_blob": "centred ellipse"}
 TEN = 10
+NOT_OUTLINED = "no outline by the publisher"
 
 
 def masks_table(study: Study, task: str, packed: Packed) -> pd.Series:
-    """What there is to draw: counts of masks, share of the frame, and the shape of the images."""
+    """What there is to outline: counts of masks, share of the frame, and the shape of the images."""
     manifest = packed.manifest
     marked = manifest[manifest["has_mask"]]
     low, middle, high = np.quantile([packed.masks[row].mean() for row in marked.index], [0.25, 0.5, 0.75])
     sides = marked[["width", "height"]]
     aspect = sides.max(axis=1) / sides.min(axis=1)
+    empty = manifest[manifest["empty_mask"]]["class_name"].value_counts()
     said = {
         "images": f"{len(manifest):,}" + (" (simulated)" if packed.meta["simulated"] else ""),
         "with a lesion mask": f"{len(marked):,}",
-        "with an empty mask": f"{int(manifest['empty_mask'].sum()):,}",
+        "with an empty mask": ", ".join(f"{n:,} {name}" for name, n in empty.items()) or "0",
         "share of the frame, median (quartiles)": f"{middle:.0%} ({low:.0%}, {high:.0%})",
         "longer over shorter side, median (most)": f"{aspect.median():.2f} ({aspect.max():.2f})",
         "made square by": packed.resize,
@@ -43,9 +52,9 @@ def means_table(study: Study, found: Found) -> pd.DataFrame:
     """Mean figures of every source and baseline, for readers."""
     rows = []
     for task in found.tasks:
+        titles = found.titles(study, [task])
         for name, means in found.means_by_source(study, task).items():
-            title = GUESSED.get(name) or source_title(study, name)
-            rows.append({"task": task_title(study, task), "of": title, **means[found.figures].mean()})
+            rows.append({"task": task_title(study, task), "of": titles[name], **means[found.figures].mean()})
     table = pd.DataFrame(rows, columns=["task", "of", *found.figures])
     return table.rename(columns=METRICS).set_index(["task", "of"]).round(3)
 
@@ -61,8 +70,8 @@ def dice_by_source(study: Study, found: Found) -> Figure:
         boxes = {"palette": {name: colours[name] for name in means}, "whis": (0, 100), "width": 0.6}
         sns.boxplot(long, x="dice", y="of", hue="of", linewidth=1, ax=quiet(panel), legend=False, **boxes)
         panel.set(xlim=(0, 1), xlabel="Dice of an image", ylabel="", title=task_title(study, task))
-        titles = [GUESSED.get(name) or source_title(study, name) for name in means]
-        panel.set_yticks(range(len(means)), titles)
+        titles = found.titles(study, [task])
+        panel.set_yticks(range(len(means)), [titles[name].replace(" (", "\n(") for name in means])
     figure.suptitle(f"Lesions by {METHODS[found.method]}")
     mark_simulated(figure, study)
     return figure
@@ -79,8 +88,9 @@ def chosen_cases(study: Study, found: Found, task: str) -> dict[str, str]:
 def overlays(study: Study, found: Found, task: str, packed: Packed) -> Figure | None:
     """What each source's runs say on average, with the outline of the lesion, for `chosen_cases`.
 
-    Maps: their mean. U-Nets: the share of runs that mark a pixel. Real images are left out: what a publisher
-    gives out is not ours to print. Outline and map remain. None where the headline has no runs with maps.
+    Maps: their mean. U-Nets: the share of runs that mark a pixel. Outlined is what most runs mark, by their
+    threshold. Real images are left out: what a publisher gives out is not ours to print. Outlines and map
+    remain. None where the headline has no runs with maps.
     """
     runs = headline_runs(study, found.runs[task])
     if not runs:
@@ -88,40 +98,59 @@ def overlays(study: Study, found: Found, task: str, packed: Packed) -> Figure | 
     cases = chosen_cases(study, found, task)
     size = (2.5 * len(runs) + 0.6, 2.6 * len(cases))
     figure, axes = plt.subplots(len(cases), len(runs), figsize=size, squeeze=False, layout="constrained")
-    alpha = 0.55 if packed.meta["simulated"] else 1
+    look = {"cmap": "viridis", "vmin": 0, "vmax": 1, "alpha": 0.55 if packed.meta["simulated"] else 1}
+    titles = found.titles(study, [task])
     for line, (title, image_id) in zip(axes, cases.items(), strict=True):
         for panel, (source, some) in zip(line, runs.items(), strict=True):
             images = found.images[task].merge(some[["run"]], on="run")
             images = images[images["image_id"] == image_id]
             mask = _show_image(panel, packed, image_id)
-            panel.imshow(_mean_picture(images, mask.shape, packed), "viridis", vmin=0, vmax=1, alpha=alpha)
-            _outline(panel, mask, OUTLINE)
-            panel.set_xlabel(f"Dice {images['dice'].mean():.2f}", fontsize=8)
-            panel.set_title(source_title(study, source), fontsize=9)
-        line[0].set_ylabel(f"{title}\n{image_id}", fontsize=8)
-    what = "mean map of all runs" if found.method == "localisation" else "share of runs that mark a pixel"
-    title = f"{task_title(study, task)}: {what} (dark 0 to yellow 1), and mean Dice"
-    figure.suptitle(f"{title}\norange: the lesion as drawn by the annotator")
+            shown, marked = _pictures(images, mask.shape, packed)
+            colours = panel.imshow(shown, **look)
+            outline(panel, mask, ANNOTATED)
+            outline(panel, marked, PREDICTED)
+            whole = ", all of it marked" if marked.all() else "" if marked.any() else ", nothing marked"
+            panel.set_xlabel(f"Dice {images['dice'].mean():.2f}{whole}", fontsize=8)
+            panel.set_title(titles[source].replace(" (", "\n("), fontsize=9)
+        said = "" if mask.any() else f"\n{NOT_OUTLINED}"
+        line[0].set_ylabel(f"{title}\n{image_id}{said}", fontsize=8)
+    figure.colorbar(colours, ax=axes, shrink=0.6, label=_scale(found, task))
+    title = f"{task_title(study, task)}: mean over the runs of a source, and their mean Dice"
+    how = ", each at its own threshold" if found.method == "localisation" else ""
+    figure.suptitle(
+        f"{title}\nblack: the lesion as outlined by the annotator; magenta: marked by most runs{how}"
+    )
     mark_simulated(figure, study)
     return figure
 
 
+def _scale(found: Found, task: str) -> str:
+    """What the colours mean; of maps also how many places they have."""
+    if found.method != "localisation":
+        return "share of the runs that mark a pixel"
+    sides = found.images[task][["map_height", "map_width"]].dropna().astype(int).drop_duplicates()
+    sizes = listed(f"{height} x {width}" for height, width in sorted(sides.to_numpy().tolist()))
+    return f"mean map; the largest value of each run's is 1\n(maps of {sizes} places, smoothed to the image)"
+
+
 def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed: Packed, seed: int) -> Figure:
-    """Ten pairs of a run and one of its test images, drawn at random: predicted and drawn outline, and Dice.
+    """Ten pairs of a run and one of its test images, chosen at random: both outlines, and what they score.
 
     Args:
         segmented: a row per run and test image, with source, backbone and `mask`.
     """
-    drawn = segmented.sample(min(TEN, len(segmented)), random_state=seed)
-    figure, panels = panel_rows(len(drawn), TEN // 2, (0, 0), (2.2, 2.7), sharey=False)
-    for panel, line in zip(panels, drawn.itertuples(), strict=True):
+    chosen = segmented.sample(min(TEN, len(segmented)), random_state=seed)
+    figure, panels = panel_rows(len(chosen), TEN // 2, (0, 0), (2.2, 2.7), sharey=False)
+    for panel, line in zip(panels, chosen.itertuples(), strict=True):
         mask = _show_image(panel, packed, line.image_id)
-        _outline(panel, mask, OUTLINE)
-        _outline(panel, _bits(line.mask, mask.shape), PREDICTED)
+        outline(panel, mask, ANNOTATED)
+        outline(panel, _bits(line.mask, mask.shape), PREDICTED)
         panel.set_title(f"{source_title(study, line.source)}\n{line.backbone}", fontsize=8)
-        panel.set_xlabel(f"{line.image_id}\nDice {line.dice:.2f}, {line.hausdorff95:.0f} px", fontsize=8)
-    title = f"{task_title(study, task)}: test images and runs drawn at random"
-    figure.suptitle(f"{title}\norange: as drawn by the annotator; blue: as predicted")
+        said = f"Dice {line.dice:.2f}, Hausdorff {line.hausdorff95:.0f} px" if mask.any() else NOT_OUTLINED
+        panel.set_xlabel(f"{line.image_id}\n{said}", fontsize=8)
+    title = f"{task_title(study, task)}: test images and runs chosen at random"
+    title += " (Hausdorff: 95 % Hausdorff distance, px of the file)"
+    figure.suptitle(f"{title}\nblack: as outlined by the annotator; magenta: as predicted")
     mark_simulated(figure, study)
     return figure
 
@@ -140,21 +169,18 @@ def _show_image(panel: Axes, packed: Packed, image_id: str) -> np.ndarray:
     return packed.masks[row]
 
 
-def _outline(panel: Axes, mask: np.ndarray, colour: str) -> None:
-    if mask.any() and not mask.all():
-        panel.contour(mask, levels=[0.5], colors=colour, linewidths=1.4)
-
-
-def _mean_picture(images: pd.DataFrame, shape: tuple[int, int], packed: Packed) -> np.ndarray:
-    """Mean over runs of maps or predicted masks of one image, (H, W) of the image, 0 to 1."""
+def _pictures(images: pd.DataFrame, shape: tuple[int, int], packed: Packed) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) of one image: mean over runs of their maps or masks, 0 to 1; bool, what most of them mark."""
     if "mask" in images:
-        return np.mean([_bits(mask, shape) for mask in images["mask"]], axis=0)
+        shares = np.mean([_bits(mask, shape) for mask in images["mask"]], axis=0)
+        return shares, shares > 0.5
     maps = [
         # Baselines have no map, so the columns of sides are not whole numbers to pandas.
         resized(np.frombuffer(m, np.float16).reshape(int(height), int(width)), shape, packed.resize)
         for m, height, width in zip(images["map"], images["map_height"], images["map_width"], strict=True)
     ]
-    return np.mean(maps, axis=0)
+    marked = [one >= threshold for one, threshold in zip(maps, images["threshold"], strict=True)]
+    return np.mean(maps, axis=0), np.mean(marked, axis=0) > 0.5
 
 
 def _bits(mask: bytes, shape: tuple[int, int]) -> np.ndarray:
