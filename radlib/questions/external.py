@@ -50,7 +50,8 @@ from radlib.training.predictions import FoldPredictions
 from radlib.training.results import TRAINING, Results, paired_runs, settings_by_fold
 
 NO_EXTERNAL = (
-    "No task of this study names a second set of its finding by `external`, so nothing is asked here."
+    "No task of this study names a second set of its finding by `external`, so nothing is asked here; below "
+    "is the method alone."
 )
 KNOWN = (
     "With the simulated `hospital: same`, external patients are new ones before the same scanner: the "

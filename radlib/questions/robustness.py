@@ -41,7 +41,7 @@ from radlib.training.predictions import fold_predictions
 from radlib.training.results import Results
 from radlib.training.transfer import predictions_of
 
-NO_TASKS = "This study names no task in `robustness.tasks`, so nothing is planted."
+NO_TASKS = "This study names no task in `robustness.tasks`, so nothing is planted; below is the method alone."
 TITLES = {"tag": "tag", "blur": "low-pass filter", "noise": "noise"}
 _AUC = ("auc", "auc_low", "auc_high")
 ROBUSTNESS = Table(

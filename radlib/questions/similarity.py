@@ -33,7 +33,9 @@ from radlib.training.grid import Finished, carry_out
 from radlib.training.results import Results, paired_runs
 from radlib.training.stages import POOLED, StagesGroup
 
-NO_TASKS = "This study names no task in `similarity.tasks`, so nothing is compared."
+NO_TASKS = (
+    "This study names no task in `similarity.tasks`, so nothing is compared; below is the method alone."
+)
 BEFORE, AFTER = "before", "after"
 DRAWS = (RANDOM, random_source(2))
 _CKA, _CHANGE = ("cka", "ci_low", "ci_high"), ("change", "change_low", "change_high")

@@ -36,7 +36,7 @@ from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, source_title, task_title
 from radlib.training.results import TRAINING, paired_runs, runs_in_common, settings_by_fold, trained_again
 
-NO_MASKS = "No task of this study has lesion masks, so there is nothing to compare here."
+NO_MASKS = "No task of this study has lesion masks, so nothing is compared; below is the method."
 METHOD = Column("method", "`localisation`: maps of classifiers; `segmentation`: U-Nets", "by", names=METHODS)
 GAIN = ("relative_gain", "gain_low", "gain_high")
 LEAD = ("lead", "lead_low", "lead_high")
