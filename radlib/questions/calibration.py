@@ -167,8 +167,10 @@ def _row(study: Study, figure: str, found: Estimate, *of: Measured) -> dict:
 def calibration_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """The table for readers; beside each number that a figure is compared with stands what it is."""
     shown, title = CALIBRATION.shown(study, table), _REFERENCE.title
-    said = table["figure"].map(REFERENCES).to_numpy()
-    return shown.assign(**{title: np.where(shown[title] == "", "", shown[title] + ", " + said)})
+    both = zip(shown[title], table["figure"], strict=True)
+    return shown.assign(
+        **{title: [f"{number}, {REFERENCES[name]}" if number else "" for number, name in both]}
+    )
 
 
 def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) -> Figure:
