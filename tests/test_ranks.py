@@ -180,15 +180,52 @@ def test_several_seeds_are_resampled_alike_for_all_sources(tmp_path):
 
 
 def test_means_take_the_tasks_that_count_alone(planted):
+    study, results, _ = planted
+    drawn, measured = planted[2], reliability.measure(study, results)
+    drawn, measured = ({**some, "acl_mri": some["breast_us"]} for some in (drawn, measured))
+    counting = ["thyroid_us", "acl_mri"]
+    places = ranks.rank_table(study, drawn, counting)
+    auc = places.query("n_sources == 4").groupby(["task", "source"])["auc"].first()
+    expected = (auc["thyroid_us"] + auc["acl_mri"]) / 2
+    assert auc[ranks.MEAN].to_dict() == pytest.approx(expected.to_dict())
+    won = improvement_table(study, drawn, counting)
+    share = won.query("source_a == 'radiology'").set_index("task")["improvement"]
+    assert share[ranks.MEAN] == pytest.approx(share[counting].mean())
+    scored = reliability.calibration_table(study, measured, counting)
+    ece = scored[scored["against"].notna() & (scored["figure"] == "ece")].set_index("task")["value"]
+    assert ece[ranks.MEAN] == pytest.approx(ece[counting].mean())
+    said = [
+        ranking_findings(study, places)[0].subject,
+        improvement_findings(study, won)[0].subject,
+        calibration_findings(study, scored)[0].subject,
+    ]
+    assert all("mean over the 2 tasks that count" in subject for subject in said)
+    assert improvement_findings(study, won)[0].verdict.endswith("of 2 tasks")
+    for table in (places, won, scored):
+        assert set(table["task"][table["counts"] == "no"]) == {"breast_us"}
+    labels = [text.get_text() for text in improvement_forest(study, won).axes[0].get_yticklabels()]
+    assert "Breast US (does not count)" in labels
+
+
+def test_a_single_task_that_counts_is_no_mean(planted):
     study, results, drawn = planted
-    places = ranks.rank_table(study, drawn, ["breast_us"]).query("n_sources == 4")
-    auc = places.groupby(["task", "source"])["auc"].first()
-    assert auc[ranks.MEAN].to_dict() == pytest.approx(auc["breast_us"].to_dict())
-    won = improvement_table(study, drawn, ["breast_us"]).query("source_a == 'radiology'").set_index("task")
-    assert won["improvement"][ranks.MEAN] == won["improvement"]["breast_us"]
+    places, won = (
+        ranks.rank_table(study, drawn, ["breast_us"]),
+        improvement_table(study, drawn, ["breast_us"]),
+    )
     scored = reliability.calibration_table(study, reliability.measure(study, results), ["breast_us"])
-    between = scored[scored["against"].notna()].set_index(["figure", "task"])["value"]
-    assert between["ece", ranks.MEAN] == between["ece", "breast_us"]
+    for table, findings in (
+        (places, ranking_findings),
+        (won, improvement_findings),
+        (scored, calibration_findings),
+    ):
+        assert ranks.MEAN not in set(table["task"])
+        found = findings(study, table)[0]
+        assert "Breast US" in found.subject and "mean over tasks" not in found.subject
+        assert "mean over the settings" in found.subject
+    found, row = improvement_findings(study, won)[0], won.query("task == 'breast_us'").iloc[0]
+    assert (found.value, found.low, found.high) == (row["improvement"], row["ci_low"], row["ci_high"])
+    assert found.verdict.endswith("of 1 task")
     none = ranks.rank_table(study, drawn, []), improvement_table(study, drawn, [])
     assert ranking_findings(study, none[0]) == improvement_findings(study, none[1]) == []
 
@@ -256,7 +293,7 @@ def test_a_task_on_which_the_headline_has_no_runs_in_common_is_left_out(planted)
     lacking = (results.runs["source"] == "photographs") & (results.runs["task"] == "breast_us")
     found = reliability.measure(study, replace(results, runs=results.runs[~lacking]))
     table = reliability.calibration_table(study, found)
-    assert list(found) == ["thyroid_us"] and set(table["task"]) == {"thyroid_us", ranks.MEAN}
+    assert list(found) == ["thyroid_us"] and set(table["task"]) == {"thyroid_us"}
     assert reliability.calibration_table(study, {}).empty
 
 
@@ -298,7 +335,10 @@ def test_findings_follow_the_numbers(planted, measured):
     said = ranking_findings(study, places)
     assert said[0].verdict == "Simulated radiology" and said[0].value == 1 and len(said) == 2
     (win,) = improvement_findings(study, won)
-    assert win.verdict == "more than half on 2 tasks, less than half on 0, of 2"
+    assert win.verdict == "more than half on 2, less than half on 0, of 2 tasks"
+    shown = reliability.calibration_shown(study, measured[1])["to compare with"]
+    assert set(shown[measured[1]["against"].notna().to_numpy()]) == {""}
+    assert "0.250, the share of positives for every image" in set(shown) and "0.500, guessing" in set(shown)
     found = calibration_findings(study, measured[1])
     assert found[2].subject.startswith("Balanced accuracy") and found[2].verdict == "higher, which is better"
     worse = calibration_findings(study, measured[1].assign(value=0.1, ci_low=0.05, ci_high=0.2))
@@ -331,6 +371,9 @@ def test_figures_draw_what_the_tables_hold(planted, measured):
     lines = [line for panel in figures[3].axes for line in panel.lines]
     dots = [line.get_xdata()[0] for line in lines if line.get_marker() in ("o", "D")]
     assert sorted(dots) == pytest.approx(sorted(table.loc[table["against"].notna(), "value"]))
+    ways = [panel.get_xlabel().split("\n")[0] for panel in figures[3].axes]
+    less, more = "← Simulated radiology better", "← Simulated photographs better"
+    assert ways == [less, less, more], "less is better of Brier score and calibration error"
     _, share = measured[0]["thyroid_us"]["radiology"].curve
     line = next(line for line in figures[2].axes[0].lines if line.get_marker() == "o")
     np.testing.assert_allclose(line.get_ydata(), share.value)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
+from radlib.questions.ranking import NOT_COUNTED, REGIME, left_out, mean_title, of_mean, tasks_counting
 from radlib.questions.verdicts import averaged, diverged, estimate_columns, patients_drawn
 from radlib.seeds import seed_of
 from radlib.show.findings import HIGHER, LOWER, Finding, direction, finding_of
@@ -40,6 +41,20 @@ FIGURE_TITLES = {
     "ece": "expected calibration error",
     "balanced_accuracy": "balanced accuracy at the validation threshold",
 }
+# What `reference` is: a rival that is to be beaten, the best that can be had, and guessing.
+REFERENCES = {
+    "brier": "the share of positives for every image",
+    "ece": "these scores, were they true",
+    "balanced_accuracy": "guessing",
+}
+_REFERENCE = Column(
+    "reference",
+    "of the Brier score that of the share of positives as every image's score, a rival; of the calibration "
+    "error what these scores would have if they were true, the best to be had; of balanced accuracy 0.5, "
+    "guessing",
+    "to compare with",
+    ".3f",
+)
 _VALUE = ("value", "ci_low", "ci_high")
 _BETTER = {"brier": LOWER, "ece": LOWER, "balanced_accuracy": HIGHER}
 CALIBRATION = Table(
@@ -52,11 +67,13 @@ CALIBRATION = Table(
         Column("source", "the source", "source", source_title),
         Column("against", "the source whose figure is subtracted, if any", "minus", source_title),
         *interval_columns(_VALUE, "the figure, or its difference", "value", ".3f"),
-        Column("reference", "what chance gives", "by chance", ".3f"),
+        _REFERENCE,
         Column("bins", "of equal numbers", "bins", COUNT),
         Column("n_runs", "runs", "runs", COUNT),
         *hidden(*COUNTS),
-        *ORIGIN,
+        *ORIGIN[:-1],
+        NOT_COUNTED,
+        ORIGIN[-1],
     ],
     index=3,
 )
@@ -64,7 +81,7 @@ CALIBRATION = Table(
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One source on one task: figures, what they would be by chance, and the diagram.
+    """One source on one task: figures, their `REFERENCES`, and the diagram.
 
     curve: mean score of each bin, and its share of positives.
     runs: that were measured; about: counts, columns of the table.
@@ -120,23 +137,21 @@ def _always_the_share(folds: list[FoldScores]) -> float:
 def calibration_table(
     study: Study, found: dict[str, dict[str, Measured]], counting: Collection[str] | None = None
 ) -> pd.DataFrame:
-    """`CALIBRATION`: a row per task, figure and source, and the headline difference with its mean.
-
-    reference: what chance gives. For the Brier score the share of positives as every image's score; for the
-    calibration error its mean if these scores were the true probabilities; for balanced accuracy one half.
-    """
+    """`CALIBRATION`: a row per task, figure and source, and the headline difference; its mean, if two or more
+    tasks count."""
     a, b = study.compare.headline
     rows, tasks = [], averaged(found, counting)
     for figure in FIGURES:
         differences = {}
         for task, sources in found.items():
+            known = {"task": task, **left_out(task, counting)}
             for source, one in sources.items():
-                about = {"task": task, "source": source, "reference": one.references[figure], **one.about}
+                about = {**known, "source": source, "reference": one.references[figure], **one.about}
                 rows.append(about | _row(study, figure, one.figures[figure], one))
             differences[task] = sources[a].figures[figure] - sources[b].figures[figure]
-            about = {"task": task, "source": a, "against": b, **sources[a].about}
+            about = {**known, "source": a, "against": b, **sources[a].about}
             rows.append(about | _row(study, figure, differences[task], sources[a], sources[b]))
-        if tasks:
+        if len(tasks) > 1:
             mean = mean_of([differences[task] for task in tasks], study.compare.confidence)
             both = [found[task][source] for source in (a, b) for task in tasks]
             rows.append({"task": MEAN, "source": a, "against": b} | _row(study, figure, mean, *both))
@@ -147,6 +162,15 @@ def calibration_table(
 def _row(study: Study, figure: str, found: Estimate, *of: Measured) -> dict:
     lost = diverged(*(one.runs for one in of))
     return {"figure": figure, "diverged": lost, **estimate_columns(study, found, _VALUE)}
+
+
+def calibration_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """The table for readers; beside each number that a figure is compared with stands what it is."""
+    shown, title = CALIBRATION.shown(study, table), _REFERENCE.title
+    both = zip(shown[title], table["figure"], strict=True)
+    return shown.assign(
+        **{title: [f"{number}, {REFERENCES[name]}" if number else "" for number, name in both]}
+    )
 
 
 def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) -> Figure:
@@ -170,7 +194,10 @@ def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) ->
 
 
 def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
-    """A panel per figure: headline difference of every task and the mean, coloured as the better source."""
+    """A panel per figure: headline difference of every task and the mean, coloured as the better source.
+
+    Less is better of two figures and more of the third, so above each panel stands which way is whose.
+    """
     pair, colours = study.compare.headline, source_colours(study)
     rows = table[table["against"].notna()]
     marks = []
@@ -179,30 +206,38 @@ def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
         shown = word in (HIGHER, LOWER) and pd.isna(row.get("diverged"))
         mark = {
             "panel": FIGURE_TITLES[row["figure"]].replace(" at the", "\nat the"),
-            "row": task_title(study, row["task"]),
+            "row": task_title(study, row["task"], tasks_counting(table)),
             "colour": colours[pair[word != _BETTER[row["figure"]]]] if shown else UNDECIDED,
             "filled": shown,
             "marker": "D" if row["task"] == MEAN else "o",
         }
         marks.append(row | mark)
-    figure, _ = intervals(study, pd.DataFrame(marks), "difference", line=0, across=len(FIGURES))
+    figure, panels = intervals(study, pd.DataFrame(marks), "", line=0, across=len(FIGURES))
+    for panel, name in zip(panels, rows["figure"].unique(), strict=True):
+        left, right = pair if _BETTER[name] == LOWER else pair[::-1]
+        panel.set_xlabel(f"← {source_title(study, left)} better\n{source_title(study, right)} better →")
     said = "filled where it excludes 0, in the colour of the better source"
-    title = f"{pair_title(study, pair)}, with {study.compare.confidence:.0%} interval over patients\n({said})"
+    title = (
+        f"{pair_title(study, pair)}, {REGIME}: difference and {study.compare.confidence:.0%} interval over "
+    )
+    title += f"patients\n({said})"
     legend_above(figure, source_handles(study, pair, marker="o", ms=5), title=title)
     return figure
 
 
 def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """The headline difference of every figure, mean over tasks; and whether scores err beyond chance."""
+    """The headline difference of every figure, mean over tasks; and where scores err more than true ones."""
     if table.empty:
         return []
     pair, found = pair_title(study, study.compare.headline), []
-    for row in table[table["task"] == MEAN].to_dict("records"):
+    between = table[table["against"].notna()]
+    for row in of_mean(between).to_dict("records"):
         word = direction(row["ci_low"], row["ci_high"])
         if word in (HIGHER, LOWER):
             word += ", which is better" if word == _BETTER[row["figure"]] else ", which is worse"
-        title = f"{FIGURE_TITLES[row['figure']]}, {pair}: {MEAN}"
+        title = f"{FIGURE_TITLES[row['figure']]}, {pair}, {REGIME}: {mean_title(study, between)}"
         found.append(finding_of(row, title[0].upper() + title[1:], word, _VALUE))
     rows = table[(table["figure"] == "ece") & table["against"].isna()]
     beyond = f"in {(rows['ci_low'] > rows['reference']).sum()} of {len(rows)} cases of a source and task"
-    return [*found, Finding("Calibration error above what chance gives", beyond)]
+    subject = f"Calibration error above that of true probabilities, {REGIME}: every source on every task"
+    return [*found, Finding(subject, beyond)]

@@ -7,7 +7,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from radlib.errors import of_task
-from radlib.questions.ranking import ACROSS, TaskDraws
+from radlib.questions.ranking import (
+    ACROSS,
+    NOT_COUNTED,
+    REGIME,
+    TaskDraws,
+    left_out,
+    mean_title,
+    of_mean,
+    tasks_counting,
+)
 from radlib.questions.verdicts import averaged, diverged
 from radlib.show import style
 from radlib.show import table as common
@@ -15,7 +24,7 @@ from radlib.show.findings import Finding, finding_of
 from radlib.show.table import MEAN, Column, Table, interval_columns
 from radlib.stats.bootstrap import wins
 from radlib.study import Study
-from radlib.study.titles import ordered_pairs, pair_title, task_title
+from radlib.study.titles import counted, ordered_pairs, pair_title, task_title
 from radlib.training.results import paired_runs
 
 _WON = ("improvement", "ci_low", "ci_high")
@@ -32,6 +41,7 @@ IMPROVEMENT = Table(
         common.RESAMPLES,
         common.RESAMPLED,
         common.IS_SIMULATED,
+        NOT_COUNTED,
         common.DIVERGED,
     ],
     index=2,
@@ -41,7 +51,7 @@ IMPROVEMENT = Table(
 def improvement_table(
     study: Study, drawn: dict[str, TaskDraws], counting: Collection[str] | None = None
 ) -> pd.DataFrame:
-    """`IMPROVEMENT`: a row per pair and task with its interval, and the mean of `averaged` without one.
+    """`IMPROVEMENT`: a row per pair and task with its interval; the mean, if two or more count, without one.
 
     A resample varies once more than the data, which pulls every task's share towards one half. A single
     task's interval is wide enough to stand it; averaging tasks makes it narrower and leaves the pull: in
@@ -57,8 +67,9 @@ def improvement_table(
         sides = {task: paired_runs(draws.runs, pair) for task, draws in drawn.items()}
         sides = {task: both for task, both in sides.items() if len(both[0])}
         won = {task: about | _won(study, task, drawn[task], both) for task, both in sides.items()}
-        rows += won.values()
-        if tasks := averaged(won, counting):
+        rows += [row | left_out(task, counting) for task, row in won.items()]
+        tasks = averaged(won, counting)
+        if len(tasks) > 1:
             of_tasks = pd.DataFrame([won[task] for task in tasks])
             mean = {"task": MEAN, "improvement": of_tasks["improvement"].mean()}
             mean |= of_tasks[["n_pairs", "n_patients"]].sum().to_dict()
@@ -92,7 +103,7 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     pairs = [pair_title(study, pair) for pair in zip(table["source_a"], table["source_b"], strict=True)]
     marks = table.assign(
         panel=[pair.replace(" − ", "\nagainst ") for pair in pairs],
-        row=[task_title(study, task) for task in table["task"]],
+        row=[task_title(study, task, tasks_counting(table)) for task in table["task"]],
         value=table["improvement"],
         colour=winner.map(style.source_colours(study)).where(shown & sound, style.UNDECIDED),
         marker=np.where(table["task"] == MEAN, "D", "o"),
@@ -101,7 +112,7 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
     interval = f"{study.compare.confidence:.0%} interval over {table['resampled'].iloc[0]}"
     said = "(grey: covers one half; the mean has no interval)"
-    figure.suptitle(f"How often does the first win? {interval} {said}")
+    figure.suptitle(f"How often does the first win? Pairs of runs, {REGIME}; {interval}\n{said}")
     return figure
 
 
@@ -109,8 +120,8 @@ def improvement_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """Which share of pairs of runs the first source of the headline wins."""
     pair = study.compare.headline
     mine = style.of_pair(table, pair)
-    tasks, means = mine[mine["task"] != MEAN], mine[mine["task"] == MEAN].to_dict("records")
+    tasks = mine[mine["task"].isin(tasks_counting(mine))]
     more, less = (tasks["ci_low"] > 0.5).sum(), (tasks["ci_high"] < 0.5).sum()
-    verdict = f"more than half on {more} tasks, less than half on {less}, of {len(tasks)}"
-    subject = f"Pairs of runs won, {pair_title(study, pair)}: {MEAN}"
-    return [finding_of(mean, subject, verdict, ("improvement",), ".0%") for mean in means]
+    verdict = f"more than half on {more}, less than half on {less}, of {counted(len(tasks), 'task')}"
+    subject = f"Pairs of runs won, {pair_title(study, pair)}, {REGIME}: {mean_title(study, mine)}"
+    return [finding_of(row, subject, verdict, _WON, ".0%") for row in of_mean(mine).to_dict("records")]

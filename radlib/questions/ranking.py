@@ -2,7 +2,7 @@
 
 Sources are ranked on what all of them have in common: for the backbones of each source, together with every
 other source that has them all. So a checkpoint of one network is ranked on that network, and the others once
-more on all of theirs.
+more on all of theirs. All figures of 08 are of `REGIME`, which need not be the one that the claim is of.
 """
 
 from collections.abc import Collection
@@ -24,11 +24,13 @@ from radlib.stats.bootstrap import bootstrap_run_aucs, place_shares, run_weights
 from radlib.stats.estimate import Estimate, mean_of, stacked
 from radlib.stats.folds import tested
 from radlib.study import Study
-from radlib.study.titles import source_title, task_title
+from radlib.study.titles import ESTIMATES, TRAIN, source_title, task_title
 from radlib.training.results import RUN, TRAINING, Results, settings_by_fold, trained_again
 
 ACROSS = 4  # panels in a row, at most
 LARGEST_DOT = 620.0  # area in square points of a place that is always taken
+REGIME = ESTIMATES["grid_mean"]
+NOT_COUNTED = Column("counts", "`no`: the mean over tasks leaves the task out", "counts", rare=True)
 RANKS = Table(
     "ranks.csv",
     "beyond",
@@ -47,10 +49,21 @@ RANKS = Table(
         common.RESAMPLES,
         Column("resampled", "what was resampled"),
         common.IS_SIMULATED,
+        NOT_COUNTED,
         common.DIVERGED,
     ],
     index=2,
 )
+
+
+def of_which(study: Study) -> str:
+    """Of which runs the figures of 08 are, and of which the claim and the ranking of weights are."""
+    runs = ", ".join(TRAIN[one] for one in study.transfer.averaged)
+    ranked = TRAIN[study.compare.rank_by]
+    return (
+        f"**Here: {REGIME} ({runs}).** The claim (`compare.claim_by`): {ESTIMATES[study.claimed]}. "
+        f"The ranking of weights (`compare.rank_by`): {ranked}."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +139,7 @@ def groups_of(study: Study) -> list[tuple[list[str], list[str]]]:
 def rank_table(
     study: Study, drawn: dict[str, TaskDraws], counting: Collection[str] | None = None
 ) -> pd.DataFrame:
-    """`RANKS`: a row per task (and the mean of those of `averaged`), group of sources, source and place."""
+    """`RANKS`: a row per task (and the mean, if two or more count), group of sources, source and place."""
     rows = []
     for backbones, sources in groups_of(study):
         found = {}
@@ -136,15 +149,42 @@ def rank_table(
             sides = [some[some["source"] == source] for source in sources]
             if len(some):
                 found[task] = list(map(draws.mean_auc, sides)), sides, draws.n_patients
-        if tasks := averaged(found, counting):
+        tasks = averaged(found, counting)
+        if len(tasks) > 1:
             means, sides, patients = zip(*map(found.get, tasks), strict=True)
             of_source = [mean_of(of, study.compare.confidence) for of in zip(*means, strict=True)]
             found[MEAN] = of_source, [pd.concat(of) for of in zip(*sides, strict=True)], sum(patients)
         group = {"backbones": " + ".join(backbones), "n_sources": len(sources)}
         for task, (means, sides, patients) in found.items():
             about = {"task": task, "n_patients": patients, "diverged": diverged(*sides)}
+            about |= left_out(task, counting)
             rows += [group | about | row for row in _places(sources, means, sides)]
     return RANKS.frame(rows, study)
+
+
+def left_out(task: str, counting: Collection[str] | None) -> dict[str, str]:
+    """The column `NOT_COUNTED` of a task's row."""
+    return {"counts": "no"} if task != MEAN and not averaged([task], counting) else {}
+
+
+def tasks_counting(table: pd.DataFrame) -> list[str]:
+    """The tasks of a table that enter its mean over tasks."""
+    some = table[table["counts"].isna()] if "counts" in table else table
+    return [task for task in some["task"].unique() if task != MEAN]
+
+
+def of_mean(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the mean over tasks; of the only task that counts where there is no mean."""
+    tasks = tasks_counting(table)
+    return table[table["task"].isin([MEAN] if len(tasks) > 1 else tasks)]
+
+
+def mean_title(study: Study, table: pd.DataFrame) -> str:
+    """Of which tasks the rows of `of_mean` are: `mean over tasks`, or those that count."""
+    tasks = tasks_counting(table)
+    if len(tasks) == 1:
+        return task_title(study, tasks[0])
+    return f"mean over the {len(tasks)} tasks that count" if "counts" in table else MEAN
 
 
 def _places(sources: list[str], means: list[Estimate], sides: list[pd.DataFrame]) -> list[dict]:
@@ -169,7 +209,7 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
     figure, panels = style.panel_rows(len(tasks), ACROSS, (2.0, 1.1), size, "place by mean AUC", sharex=True)
     for panel, task in zip(panels, tasks, strict=True):
         style.row_axis(style.quiet(panel), [source_title(study, source) for source in sources])
-        panel.set_title(task_title(study, task))
+        panel.set_title(task_title(study, task, tasks_counting(ranks)).replace(" (", "\n("))
         for row in ranks[ranks["task"] == task].to_dict("records"):
             y, area = sources.index(row["source"]), LARGEST_DOT * row["share"]
             panel.scatter(row["place"], y, s=area, color=colours[row["source"]], lw=0, alpha=0.55)
@@ -180,8 +220,8 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
                 panel.text(row["place"], y + 0.43, text, fontsize=7, ha="center", va="center")
     panels[0].set(xlim=(0.45, len(sources) + 0.55), xticks=np.arange(1, len(sources) + 1))
     figure.suptitle(
-        f"How often each source takes each place, over resamples of {ranks['resampled'].iloc[0]} (%); "
-        "cross: its place in the data",
+        f"How often each source takes each place by mean AUC ({REGIME}),\n"
+        f"over resamples of {ranks['resampled'].iloc[0]} (%); cross: its place in the data",
     )
     style.mark_simulated(figure, study)
     return figure
@@ -194,7 +234,7 @@ def places_table(study: Study, ranks: pd.DataFrame) -> pd.DataFrame:
         ranks: `ranks.csv`, the rows of one group of sources.
     """
     named = ranks.assign(
-        task=[task_title(study, task) for task in ranks["task"]],
+        task=[task_title(study, task, tasks_counting(ranks)) for task in ranks["task"]],
         source=[source_title(study, source) for source in ranks["source"]],
         AUC=ranks["auc"].round(3),
         share=(100 * ranks["share"]).round(1),
@@ -206,9 +246,15 @@ def places_table(study: Study, ranks: pd.DataFrame) -> pd.DataFrame:
 
 def ranking_findings(study: Study, ranks: pd.DataFrame) -> list[Finding]:
     """Who comes first by the mean over tasks, in which share of resamples, for each group of sources."""
-    first = ranks[(ranks["task"] == MEAN) & (ranks["place"] == 1) & (ranks["rank"] == 1)]
-    title = "First by mean AUC over tasks, of {n_sources} sources on {backbones}: rank frequency"
-    return [
-        finding_of(row, title.format(**row), source_title(study, row["source"]), ("share",), ".0%")
-        for row in first.to_dict("records")
-    ]
+    found = []
+    for backbones, rows in ranks.groupby("backbones", sort=False):
+        title = f"First by mean AUC of {rows['n_sources'].iloc[0]} sources on {backbones}, {REGIME}, "
+        title += (
+            f"{mean_title(study, rows)}: share of resamples in which it is first, not the probability that "
+        )
+        mean = of_mean(rows)
+        for row in mean[(mean["place"] == 1) & (mean["rank"] == 1)].to_dict("records"):
+            found.append(
+                finding_of(row, title + "it is best", source_title(study, row["source"]), ("share",), ".0%")
+            )
+    return found

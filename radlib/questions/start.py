@@ -6,7 +6,7 @@ same data as by how much, so "behind" is not read from the interval of a differe
 claimed of weights outside the confidence set for the best (`Estimate.p_best`). That the shortcut classifier
 (`radlib.questions.shortcuts`) is beaten is claimed after Holm's correction over the weights.
 
-A task on which no weights are shown to beat it, nor an AUC of 0.5, tells sources apart by chance or by how
+A task on which no weights are shown to beat it, nor an AUC of 0.5, may tell sources apart by chance or by how
 images were made. Where `compare.tasks_that_count` says so, it is shown and enters no mean over tasks.
 """
 

@@ -15,7 +15,8 @@ Seen with one or two degrees it is often far below that, so here u stands at the
 which gives them the tails of that Student's t. Of trainings, seeds are replicates and settings networks.
 
 Networks are fixed, or with `sample_of_networks` drawn from all networks that one might have taken: then u is
-the variance between the K differences over K, with K - 1 degrees of freedom, and adds never less.
+the variance between the K differences over K, with K - 1 degrees of freedom. Three networks may agree by
+chance better than patients and pretrainings allow, so u is never taken below what these two make of it.
 """
 
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from scipy.special import chdtri
 from radlib.stats.estimate import BOTH, ROUNDING, Estimate, degrees_left, stacked
 
 SOURCES = "patients and pretrainings"
-NETWORKS = "patients, pretrainings and networks"
+NETWORKS, NETWORKS_ALONE = "patients, pretrainings and networks", "patients and networks"
 UPPER = 0.7  # of the interval of a variance that few replicates give
 _REPLICATES = 3  # number of these draws in the seeds of their generators
 
@@ -70,6 +71,7 @@ def over_pretrainings(parts: Components, seed: int, sample_of_networks: bool = F
     """The difference over other patients, other pretrainings and, if asked for, other networks.
 
     A source with one pretraining of every network counts as fixed: of it the interval says "these weights".
+    Where both have one, other networks, each with a pretraining of its own, are all that it can speak of.
 
     Raises:
         ValueError: one network as a sample of networks.
@@ -81,15 +83,14 @@ def over_pretrainings(parts: Components, seed: int, sample_of_networks: bool = F
     >>> round(found.value, 2), found.resampled, found.p_value() < 0.05
     (0.09, 'patients and pretrainings', True)
     """
-    between, held = parts.among_pretrainings, SOURCES
-    if sample_of_networks:
-        if parts.networks == 1:
-            raise ValueError("one network is no sample of networks; give two or more")
-        few, held = parts.among_networks, NETWORKS
-        between = few if parts.network > 0 else replace(between, degrees=few.degrees, count=few.count)
-    if not between.degrees:
-        return parts.difference
-    return _over(parts.difference, between, seed, held)
+    several, few = parts.among_pretrainings, parts.among_networks
+    if not sample_of_networks:
+        return _over(parts.difference, several, seed, SOURCES) if several.degrees else parts.difference
+    if few is None:
+        raise ValueError("one network is no sample of networks; give two or more")
+    least = max(few.of_patients, 0.0) + several.own
+    held = NETWORKS if several.degrees else NETWORKS_ALONE
+    return _over(parts.difference, replace(few, seen=max(few.seen, least)), seed, held)
 
 
 def over_trainings(runs: Estimate, settings: np.ndarray, seed: int) -> Estimate:

@@ -1,8 +1,8 @@
-"""Every interval of a difference that one meets in papers, beside the one reported here, for one study.
+"""Every interval of a difference that one meets in papers, beside those reported here, for one study.
 
-Only the first of `METHODS` is what `radlib.stats` reports; the others are computed so that simulations can
-say what they are worth. `both_levels` and `sources` answer other questions: they cover variation between
-trainings, and between pretrainings, too.
+The first three of `METHODS` are what `radlib.stats` reports, each where it says so (`Estimate.resampled`):
+over patients, and over what varies beside them. The others are computed so that simulations can say what
+they are worth.
 """
 
 from dataclasses import replace
@@ -12,19 +12,19 @@ import numpy as np
 from radlib.stats.auc import aucs
 from radlib.stats.bootstrap import bootstrap_delta, bootstrap_mean_auc
 from radlib.stats.delong import delong_of_components, run_components
-from radlib.stats.estimate import Estimate, stacked, students_interval
+from radlib.stats.estimate import BOTH, PATIENTS, Estimate, stacked, students_interval
 from radlib.stats.folds import Folds, as_images
 from radlib.stats.means import bootstrap_mean_difference
-from radlib.stats.pretrainings import components, over_pretrainings
+from radlib.stats.pretrainings import SOURCES, components, over_pretrainings
 
 METHODS = {
-    "reported": "patients, expanded percentile (reported)",
-    "both_levels": "patients and trainings (reported where there are several)",
-    "sources": "patients and pretrainings (reported of sources with several)",
-    "percentile": "patients, percentile",
+    "reported": f"over {PATIENTS}",
+    "both_levels": f"over {BOTH}",
+    "sources": f"over {SOURCES}",
+    "percentile": "over patients, plain percentiles",
     "delong_patients": "DeLong by patient (Obuchowski)",
     "delong_images": "DeLong by image",
-    "images": "images, percentile",
+    "images": "over images, plain percentiles",
     "t_folds": "paired t-test over folds",
     "t_runs": "paired t-test over all runs",
 }
@@ -122,7 +122,7 @@ def figure_intervals(
 def _shared(
     found: Estimate, differences: np.ndarray, confidence: float, by_image: Estimate | None = None
 ) -> dict[str, Interval]:
-    """The reported interval, and others of what AUC and figures share; differences: (folds, runs)."""
+    """That over patients, and others of what AUC and figures share; differences: (folds, runs)."""
     # Student's intervals: of the folds' means, and of all runs as if they were independent.
     samples = {"t_folds": differences.mean(axis=1), "t_runs": differences.ravel()}
     plain = {"percentile": found, "images": by_image} if by_image else {}
