@@ -48,6 +48,7 @@ def card(config: Corpus | Task, prepared: Prepared) -> str:
     empty = int(prepared.manifest["empty_mask"].sum()) if "empty_mask" in prepared.manifest else 0
     rows = {
         "title": config.title,
+        "about": config.about,
         "publisher": "made by radlib.simulate; no real patient" if config.simulated else config.publisher,
         "licence": config.licence,
         "address": config.url,

@@ -33,8 +33,7 @@ from radlib.stats.estimate import Estimate
 LAYERS = 3  # batch norms, in the order in which they compute
 MARGIN = 2
 FEWEST = 8  # images, for an interval
-# A channel that is constant on the given images would be infinitely far.
-_FLOOR = 1e-3
+FLOOR = 1e-3  # of the stored variance: a channel that is still on the given images would be infinitely far
 _BATCH = 16
 TOLD, ORDER, UNTOLD = "told", "order", "not told"
 AS_STATED, OF_IMAGES = "as the study has it", "mean and SD of these images"
@@ -121,8 +120,8 @@ def distances(found: list[Arriving], weights: np.ndarray) -> np.ndarray:
 
 
 def _divergence(layer: Arriving, shares: np.ndarray) -> np.ndarray:
-    mean, stored = shares @ layer.first, (1 + _FLOOR) * layer.variance
-    variance = np.maximum(shares @ layer.second - mean**2, 0) + _FLOOR * layer.variance
+    mean, stored = shares @ layer.first, (1 + FLOOR) * layer.variance
+    variance = np.maximum(shares @ layer.second - mean**2, 0) + FLOOR * layer.variance
     return ((np.log(stored / variance) + (variance + (mean - layer.mean) ** 2) / stored - 1) / 2).mean(axis=1)
 
 

@@ -31,7 +31,7 @@ from radlib.questions.validity.coverage import VALIDITY, validity_findings
 from radlib.show.findings import Finding
 from radlib.study import Study
 
-LESIONS = "Where do networks look, and what do they draw?"
+LESIONS = "Where do networks look, and what do they outline?"
 # Question -> its tables, what each says, and the cell of a notebook that shows it.
 QUESTIONS = {
     "Would the same sources, pretrained again, give the same difference?": [

@@ -73,7 +73,9 @@ def auc_of_sources(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     wide = wide.reindex(
         index=[t for t in study.tasks if t in wide.index], columns=[s for s in study.sources if s in wide]
     )
-    wide = wide.rename(index=lambda t: task_title(study, t), columns=lambda s: source_title(study, s))
+    weights = [(source, name) for source in study.sources for name in study.backbones_of(source)]
+    titles = style.source_titles(study, pd.DataFrame(weights, columns=["source", "backbone"]))
+    wide = wide.rename(index=lambda t: task_title(study, t), columns=titles)
     return wide.rename_axis(index="task", columns="mean AUC after")
 
 
