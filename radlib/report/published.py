@@ -71,4 +71,5 @@ def pretraining_table(study: Study) -> pd.DataFrame | None:
     means.insert(0, "pretrainings", networks.size())
     means = means.round(1).astype({"n_images": int, "epochs": int})
     titles = ["top-1, %", "top-5, %", "balanced accuracy, %", "times guessing"]
-    return means.set_axis(["pretrainings", *titles, "images", "epochs", "loss, last epoch, %"], axis=1)
+    means = means.set_axis(["pretrainings", *titles, "images", "epochs", "loss, last epoch, %"], axis=1)
+    return means.dropna(axis=1, how="all")  # of a single epoch there is no change
