@@ -50,6 +50,8 @@ def check_stage(study: Study, stage: str) -> None:
 def record(study: Study, anew: bool = True) -> None:
     """Beside the tables: the predictions behind them, which code and machine made them, dvc's lock file.
 
+    Notebooks of the report that no stage writes any more go, and their pages with them.
+
     Args:
         anew: also where nothing was computed since the last record, which takes some seconds.
     """
@@ -57,6 +59,7 @@ def record(study: Study, anew: bool = True) -> None:
         from radlib import compute
         from radlib.report import archive, origin
 
+        drop_unowned(study)
         print(archive.keep(study))
         made = {**compute.provenance(), **origin.recorded_of(study)}
         write_json(made, study.report_dir / "provenance.json")
@@ -76,16 +79,14 @@ def _is_recorded(study: Study) -> bool:
 
 
 def drop_unowned(study: Study) -> None:
-    """Remove executed notebooks that are no output of a stage, such as those of a task that was taken out.
-
-    Their pages go with them (`radlib.report.pages`).
-    """
+    """Remove executed notebooks that are no output of a stage, such as those of a task that was taken out."""
     if not (study.root / ".dvc").is_dir():  # no stages, as where tables were computed by hand
         return
     owned = {Path(out.fs_path).resolve() for stage in _stages(study) for out in stage.outs}
     for path in sorted((study.report_dir / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         if path.resolve() not in owned:
             path.unlink()
+            (study.report_dir / "pages" / f"{path.stem}.html").unlink(missing_ok=True)
             print(f"Removed {path.relative_to(study.root)}: no stage of the study writes it any more")
 
 
