@@ -1,6 +1,7 @@
 """The passport finds the preprocessing that known networks were trained under, or says it cannot tell."""
 
 import json
+import shutil
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -30,7 +31,7 @@ from radlib.networks.passport import (
     match,
     verdict_of,
 )
-from radlib.networks.weights import Preprocessing
+from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.questions.passport import (
     PASSPORT,
     REFERENCE,
@@ -42,7 +43,7 @@ from radlib.questions.passport import (
 from radlib.simulate import simulated_photographs, simulated_radiology
 from radlib.study.training import Backbone
 from radlib.training.pretrain import channel_statistics
-from tests.conftest import two_classes, write_packed
+from tests.conftest import REPOSITORY, two_classes, write_packed
 from tests.fabricated import make_study
 
 SIDE = 32
@@ -281,6 +282,22 @@ def test_the_reference_vector_is_what_keras_says_of_the_picture(study, keras):
     expected = maps.mean((1, 2))[0].numpy()
     assert len(reference["features"]) == 1024
     assert np.abs(reference["features"] - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_the_distance_by_hand_holds_where_a_channel_is_still(study, tmp_path):
+    """The cell of 03_passport, on grey images, of a network with a filter that sees colours alone."""
+    root = shutil.copytree(study[0].root, tmp_path / "copy")
+    coloured = study[0].model_copy(update={"root": root})
+    weights = load_weights(coloured, "published", "densenet121")
+    filters = weights.state["features.conv0.weight"]
+    filters[0] = torch.stack([filters[0, 0], -filters[0, 0], 0 * filters[0, 0]]) / 100
+    save_weights(coloured.model_file("published", "densenet121"), weights.state, weights.preprocessing)
+    cells = json.loads((REPOSITORY / "notebooks/03_passport.ipynb").read_text())["cells"]
+    (code,) = ("".join(cell["source"]) for cell in cells if cell.get("id") == "method")
+    shown = []
+    known = {"study": coloured, "sources": ["published"], "images": None, "pd": pd, "display": shown.append}
+    exec(code, known)  # it asserts that the library computes the same
+    assert known["v"].min() < 2e-3 * known["V"][known["v"].argmin()] and len(shown[0]) == 8
 
 
 def test_rates_of_the_benchmark():
