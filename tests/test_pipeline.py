@@ -217,7 +217,7 @@ def test_the_recorded_report_is_what_its_predictions_give(killed_and_resumed):
     own.unlink()
     assert {path.name for path in report.glob("notebooks/*")} <= written
     said, holds = verify("smoke", root=folder)
-    assert holds and said.count("identical") == 10
+    assert holds and said.count("identical") == 12
 
 
 @pytest.mark.study

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from radlib.questions import start
-from radlib.questions.start import BEHIND, FIRST, NONE_BEATS, RANKING, TOGETHER, rank_weights
+from radlib.questions.start import BEHIND, FIRST, NONE_BEATS, RANKING, TOGETHER, kept_scores, rank_weights
 from radlib.seeds import seed_of
 from radlib.show.table import MEAN
 from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
@@ -44,7 +44,9 @@ def ranked(root, strength=STRENGTH, border=0, tasks=TASKS, count="all", only=())
             class_name="", width=16, height=16, has_mask=False, **parts
         )
         write_packed(study.dataset_dir(task), images.clip(0, 255).astype(np.uint8), manifest)
-    return study, rank_weights(study).weights
+    ranks = rank_weights(study)
+    ranks.write(study)
+    return study, ranks.weights
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,16 @@ def test_numbers_are_those_of_the_bootstrap_of_logistic_runs(found):
     seed = seed_of(study.seed, "bootstrap", "thyroid_us")
     ends = bootstrap_mean_auc({"a": own}, study.compare.resamples, seed)["a"].interval(0.95)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(ends)
+
+
+def test_tables_follow_from_the_kept_scores_without_an_image(found, monkeypatch):
+    study, table = found
+    monkeypatch.setattr(start, "open_packed", None)
+    kept = kept_scores(study.report_dir)
+    again = rank_weights(study, kept)
+    pd.testing.assert_frame_equal(again.weights, table)
+    other = rank_weights(study, kept.map(lambda scores: 1 - scores)).weights
+    assert (other["over_shortcut"] != table["over_shortcut"]).all()
 
 
 def test_where_none_is_ahead_of_the_classifier_the_nearest_stands_beside_it(found):

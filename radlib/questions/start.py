@@ -10,8 +10,10 @@ A task on which no weights are shown to beat it, nor an AUC of 0.5, may tell sou
 images were made. Where `compare.tasks_that_count` says so, it is shown and enters no mean over tasks.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -27,6 +29,8 @@ from radlib.show.findings import Finding, finding_of, unless_diverged
 from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, p_text
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of, stacked
+from radlib.stats.folds import FoldScores
+from radlib.store import write_table
 from radlib.study import Study
 from radlib.study.titles import TRAIN, source_title, task_title
 from radlib.training.results import Results, load_results
@@ -35,6 +39,7 @@ NO_RUNS = (
     "This study has no runs of `compare.rank_by` ({}), so weights are not ranked; add "
     "`- {{train: logistic}}` to `transfer.settings`, which takes seconds."
 )
+SCORES = "shortcut.parquet"  # in a report
 FIRST, TOGETHER, BEHIND = "first", "not told apart from the first", "behind the first"
 NONE_BEATS = "no weights are shown to beat it"
 _AUC, _OVER = ("auc", "ci_low", "ci_high"), ("over_shortcut", "over_low", "over_high")
@@ -90,25 +95,39 @@ TASKS = Table(
 
 @dataclass(frozen=True)
 class Ranked:
-    """weights: `RANKING`, by task and for their mean, the best first; tasks: `TASKS`."""
+    """weights: `RANKING`, by task and for their mean, the best first; tasks: `TASKS`.
+
+    scores: by task and fold, what the shortcut classifier says of what is tested, in the order of its id.
+    """
 
     weights: pd.DataFrame
     tasks: pd.DataFrame
+    scores: pd.Series
+
+    def write(self, study: Study) -> None:
+        RANKING.write(study, self.weights)
+        TASKS.write(study, self.tasks)
+        write_table(self.scores.reset_index(), study.report_dir / SCORES)
 
 
-def rank_weights(study: Study) -> Ranked:
+def rank_weights(study: Study, kept: pd.Series | None = None) -> Ranked:
     """Every task, and the mean over those that count; without rows where no run is of `compare.rank_by`.
 
+    Args:
+        kept: `Ranked.scores`; None: the shortcut classifier is trained.
     Raises:
         UserError: results or data are missing, or too few patients or resamples for an interval.
     """
     results = load_results(study, regimes=[study.compare.rank_by])
     drawn = draw_tasks(study, results)
     weights = list(results.runs[["source", "backbone"]].drop_duplicates().itertuples(index=False, name=None))
-    found, rows = {}, []
+    found, rows, scores = {}, [], {}
     for task, draws in progress(drawn.items(), description="shortcuts"):
         own = [draws.runs.query("source == @s and backbone == @b") for s, b in weights]
-        found[task] = [*map(draws.mean_auc, own), _shortcut(study, results, task)]
+        folds = _shortcut(study, results, task, kept)
+        scores |= {(task, number): fold.scores.ravel() for number, fold in enumerate(folds)}
+        shortcut = bootstrap_mean_auc({SHORTCUT: folds}, **patients_drawn(study, task))[SHORTCUT]
+        found[task] = [*map(draws.mean_auc, own), shortcut]
         about = {"task": task, "n_patients": draws.n_patients}
         rows += [about | row for row in _rows(study, results.of_task(task), weights, found[task])]
     table = _ranking(study, rows)
@@ -121,7 +140,9 @@ def rank_weights(study: Study) -> Ranked:
         rows += [about | row for row in _rows(study, runs, weights, found[MEAN])]
         table = _ranking(study, rows)
     tasks = [_task_row(study, task, table, weights, found[task], [*counting, MEAN]) for task in found]
-    return Ranked(table, TASKS.frame(tasks, study))
+    places = pd.MultiIndex.from_tuples(list(scores), names=["task", "fold"])
+    kept = pd.Series(list(scores.values()), places, dtype=object, name="scores")
+    return Ranked(table, TASKS.frame(tasks, study), kept)
 
 
 def _ranking(study: Study, rows: list[dict]) -> pd.DataFrame:
@@ -161,13 +182,23 @@ def counting_tasks(study: Study, table: pd.DataFrame | None = None) -> list[str]
     return [task for task in study.compared_tasks if task in set(table["task"][beats])]
 
 
+def kept_scores(report: Path) -> pd.Series:
+    """`Ranked.scores` as 05_auc wrote them into a report."""
+    return pd.read_parquet(report / SCORES).set_index(["task", "fold"])["scores"]
+
+
 @of_task
-def _shortcut(study: Study, results: Results, task: str) -> Estimate:
-    """AUC of the shortcut classifier, over the resamples of patients that the weights have."""
+def _shortcut(study: Study, results: Results, task: str, kept: pd.Series | None) -> list[FoldScores]:
+    """What the shortcut classifier says, fold by fold, of what the weights are tested on."""
+    parts = results.predictions[task]
+    if kept is not None:
+        tested = [part.scored(part.scores[:1]) for part in parts]
+        return [
+            replace(one, scores=np.reshape(kept[task, number], one.scores.shape))
+            for number, one in enumerate(tested)
+        ]
     packed = open_packed(study.dataset_dir(task))
-    known = measure_images(packed)[GROUPS[EVERYTHING]]
-    sides = {SHORTCUT: score_folds(packed, known, results.predictions[task])}
-    return bootstrap_mean_auc(sides, **patients_drawn(study, task))[SHORTCUT]
+    return score_folds(packed, measure_images(packed)[GROUPS[EVERYTHING]], parts)
 
 
 def _rows(study: Study, runs: pd.DataFrame, weights: list[tuple], found: list[Estimate]) -> list[dict]:

@@ -19,7 +19,7 @@ import yaml
 
 from radlib import compute
 from radlib.errors import UserError, explained
-from radlib.questions import calibration, ranking
+from radlib.questions import calibration, ranking, start
 from radlib.questions.auc import compute as auc
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.next_study import NEXT, next_study
@@ -31,7 +31,7 @@ from radlib.questions.lesions.compare import DICE
 from radlib.questions.lesions.measured import lesion_tasks, load_localised, load_segmented
 from radlib.questions.lesions.resize import RESIZE, compare_resize
 from radlib.questions.ranking import RANKS
-from radlib.questions.start import RANKING, counting_tasks
+from radlib.questions.start import RANKING, TASKS, counting_tasks
 from radlib.questions.validity.coverage import VALIDITY, coverage_table
 from radlib.questions.validity.simulate import simulate
 from radlib.report import agreement, archive, origin
@@ -87,6 +87,11 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
 # From the predictions -------------------------------------------------------------------------------------
 
 
+def _ranking(study: Study) -> None:
+    """From the shortcut classifier's scores that the report keeps: it saw images, and they are not here."""
+    start.rank_weights(study, start.kept_scores(study.report_dir)).write(study)
+
+
 def _auc(study: Study) -> None:
     results, regimes = load_results(study), load_regimes(study)
     counting = counting_tasks(study)
@@ -124,6 +129,7 @@ def _validity(study: Study) -> None:
 
 # What writes tables that follow from predictions below a study's root, and which.
 WAYS = {
+    _ranking: [RANKING, TASKS],
     _auc: [AUC, OVERALL, NEXT, SOURCES],
     _dice: [DICE, RESIZE],
     _beyond: [RANKS, IMPROVEMENT, CALIBRATION],
@@ -135,12 +141,16 @@ def _from_predictions(report: Path, study: Study) -> list[Verdict]:
     kept = archive.is_kept(report)
     if kept:
         archive.restore(report, study)
-    # Which tasks count is told from images, so it is taken as committed.
-    if (report / RANKING.file).is_file():
+    # Without its scores, which tasks count is told from images: then it is taken as committed.
+    scored = (report / start.SCORES).is_file()
+    taken = report / (start.SCORES if scored else RANKING.file)
+    if taken.is_file():
         study.report_dir.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(report / RANKING.file, study.report_dir / RANKING.file)
+        shutil.copyfile(taken, study.report_dir / taken.name)
     found = []
     for write, tables in WAYS.items():
+        if write is _ranking and not scored:
+            continue
         failed = _failed(write, study) if kept else (MISSING, _NOT_KEPT.format(report.name))
         for file in (table.file for table in tables):
             found.append(Verdict(file, *failed) if failed else _compared(report, study, file))
