@@ -86,7 +86,7 @@ def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame)
     ]
     covered = " or ".join(dict.fromkeys(mark["resampled"] for mark in every if mark.get("resampled")))
     title = f"Difference in AUC, {ESTIMATES[study.claimed]}, with {study.compare.confidence:.0%} intervals\n"
-    title += f"over {covered} (hollow: includes 0; band: too small to matter)"
+    title += f"over {covered} (hollow: no difference shown; band: too small to matter)"
     legend_above(figure, handles, title=title)
     return figure
 
