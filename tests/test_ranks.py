@@ -199,7 +199,9 @@ def test_means_take_the_tasks_that_count_alone(planted):
         improvement_findings(study, won)[0].subject,
         calibration_findings(study, scored)[0].subject,
     ]
-    assert all("mean over the 2 tasks that count" in subject for subject in said)
+    assert all(
+        f"mean over the settings{mark} {ranks.MEAN}" in one for one, mark in zip(said, ",::", strict=True)
+    )
     assert improvement_findings(study, won)[0].verdict.endswith("of 2 tasks")
     for table in (places, won, scored):
         assert set(table["task"][table["counts"] == "no"]) == {"breast_us"}

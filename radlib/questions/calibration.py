@@ -15,8 +15,16 @@ from matplotlib.figure import Figure
 
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
-from radlib.questions.ranking import NOT_COUNTED, REGIME, left_out, mean_title, of_mean, tasks_counting
-from radlib.questions.verdicts import averaged, diverged, estimate_columns, patients_drawn
+from radlib.questions.ranking import REGIME
+from radlib.questions.verdicts import (
+    answering,
+    averaged,
+    diverged,
+    estimate_columns,
+    left_out,
+    of_counting,
+    patients_drawn,
+)
 from radlib.seeds import seed_of
 from radlib.show.findings import HIGHER, LOWER, Finding, direction, finding_of
 from radlib.show.style import (
@@ -28,7 +36,19 @@ from radlib.show.style import (
     source_titles,
     unit_squares,
 )
-from radlib.show.table import COUNT, COUNTS, MEAN, ORIGIN, TASK, Column, Table, hidden, interval_columns
+from radlib.show.table import (
+    COUNT,
+    COUNTED,
+    COUNTS,
+    MEAN,
+    ORIGIN,
+    TASK,
+    Column,
+    Table,
+    hidden,
+    interval_columns,
+    titled,
+)
 from radlib.stats.calibration import FIGURES, bootstrap_figures, ece_if_perfect, number_of_bins, reliability
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import FoldScores, run_shares, tested
@@ -71,9 +91,8 @@ CALIBRATION = Table(
         Column("bins", "of equal numbers", "bins", COUNT),
         Column("n_runs", "runs", "runs", COUNT),
         *hidden(*COUNTS),
-        *ORIGIN[:-1],
-        NOT_COUNTED,
-        ORIGIN[-1],
+        COUNTED,
+        *ORIGIN,
     ],
     index=3,
 )
@@ -144,7 +163,7 @@ def calibration_table(
     for figure in FIGURES:
         differences = {}
         for task, sources in found.items():
-            known = {"task": task, **left_out(task, counting)}
+            known = {"task": task, "counts": left_out(task, counting)}
             for source, one in sources.items():
                 about = {**known, "source": source, "reference": one.references[figure], **one.about}
                 rows.append(about | _row(study, figure, one.figures[figure], one))
@@ -206,7 +225,7 @@ def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
         shown = word in (HIGHER, LOWER) and pd.isna(row.get("diverged"))
         mark = {
             "panel": FIGURE_TITLES[row["figure"]].replace(" at the", "\nat the"),
-            "row": task_title(study, row["task"], tasks_counting(table)),
+            "row": titled(study, row),
             "colour": colours[pair[word != _BETTER[row["figure"]]]] if shown else UNDECIDED,
             "filled": shown,
             "marker": "D" if row["task"] == MEAN else "o",
@@ -230,12 +249,12 @@ def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     if table.empty:
         return []
     pair, found = pair_title(study, study.compare.headline), []
-    between = table[table["against"].notna()]
-    for row in of_mean(between).to_dict("records"):
+    between = table[table["against"].notna() & of_counting(table)]
+    for row in answering(between, ["figure"]).to_dict("records"):
         word = direction(row["ci_low"], row["ci_high"])
         if word in (HIGHER, LOWER):
             word += ", which is better" if word == _BETTER[row["figure"]] else ", which is worse"
-        title = f"{FIGURE_TITLES[row['figure']]}, {pair}, {REGIME}: {mean_title(study, between)}"
+        title = f"{FIGURE_TITLES[row['figure']]}, {pair}, {REGIME}: {titled(study, row)}"
         found.append(finding_of(row, title[0].upper() + title[1:], word, _VALUE))
     rows = table[(table["figure"] == "ece") & table["against"].isna()]
     beyond = f"in {(rows['ci_low'] > rows['reference']).sum()} of {len(rows)} cases of a source and task"

@@ -7,24 +7,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from radlib.errors import of_task
-from radlib.questions.ranking import (
-    ACROSS,
-    NOT_COUNTED,
-    REGIME,
-    TaskDraws,
-    left_out,
-    mean_title,
-    of_mean,
-    tasks_counting,
-)
-from radlib.questions.verdicts import averaged, diverged
+from radlib.questions.ranking import ACROSS, REGIME, TaskDraws
+from radlib.questions.verdicts import answering, averaged, diverged, left_out, of_counting
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
-from radlib.show.table import MEAN, Column, Table, interval_columns
+from radlib.show.table import MEAN, Column, Table, interval_columns, titled
 from radlib.stats.bootstrap import wins
 from radlib.study import Study
-from radlib.study.titles import counted, ordered_pairs, pair_title, task_title
+from radlib.study.titles import counted, ordered_pairs, pair_title
 from radlib.training.results import paired_runs
 
 _WON = ("improvement", "ci_low", "ci_high")
@@ -41,7 +32,7 @@ IMPROVEMENT = Table(
         common.RESAMPLES,
         common.RESAMPLED,
         common.IS_SIMULATED,
-        NOT_COUNTED,
+        common.COUNTED,
         common.DIVERGED,
     ],
     index=2,
@@ -67,7 +58,7 @@ def improvement_table(
         sides = {task: paired_runs(draws.runs, pair) for task, draws in drawn.items()}
         sides = {task: both for task, both in sides.items() if len(both[0])}
         won = {task: about | _won(study, task, drawn[task], both) for task, both in sides.items()}
-        rows += [row | left_out(task, counting) for task, row in won.items()]
+        rows += [row | {"counts": left_out(task, counting)} for task, row in won.items()]
         tasks = averaged(won, counting)
         if len(tasks) > 1:
             of_tasks = pd.DataFrame([won[task] for task in tasks])
@@ -103,7 +94,7 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     pairs = [pair_title(study, pair) for pair in zip(table["source_a"], table["source_b"], strict=True)]
     marks = table.assign(
         panel=[pair.replace(" − ", "\nagainst ") for pair in pairs],
-        row=[task_title(study, task, tasks_counting(table)) for task in table["task"]],
+        row=[titled(study, row) for row in table.to_dict("records")],
         value=table["improvement"],
         colour=winner.map(style.source_colours(study)).where(shown & sound, style.UNDECIDED),
         marker=np.where(table["task"] == MEAN, "D", "o"),
@@ -120,8 +111,12 @@ def improvement_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """Which share of pairs of runs the first source of the headline wins."""
     pair = study.compare.headline
     mine = style.of_pair(table, pair)
-    tasks = mine[mine["task"].isin(tasks_counting(mine))]
+    mine = mine[of_counting(mine)]
+    tasks = mine[mine["task"] != MEAN]
     more, less = (tasks["ci_low"] > 0.5).sum(), (tasks["ci_high"] < 0.5).sum()
     verdict = f"more than half on {more}, less than half on {less}, of {counted(len(tasks), 'task')}"
-    subject = f"Pairs of runs won, {pair_title(study, pair)}, {REGIME}: {mean_title(study, mine)}"
-    return [finding_of(row, subject, verdict, _WON, ".0%") for row in of_mean(mine).to_dict("records")]
+    subject = f"Pairs of runs won, {pair_title(study, pair)}, {REGIME}"
+    return [
+        finding_of(row, f"{subject}: {titled(study, row)}", verdict, _WON, ".0%")
+        for row in answering(mine).to_dict("records")
+    ]

@@ -15,22 +15,21 @@ from scipy.stats import rankdata
 
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.verdicts import averaged, diverged, patients_drawn
+from radlib.questions.verdicts import answering, averaged, diverged, left_out, of_counting, patients_drawn
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
-from radlib.show.table import MEAN, Column, Table
+from radlib.show.table import MEAN, Column, Table, titled
 from radlib.stats.bootstrap import bootstrap_run_aucs, place_shares, run_weights
 from radlib.stats.estimate import Estimate, mean_of, stacked
 from radlib.stats.folds import tested
 from radlib.study import Study
-from radlib.study.titles import ESTIMATES, TRAIN, source_title, task_title
+from radlib.study.titles import ESTIMATES, TRAIN, source_title
 from radlib.training.results import RUN, TRAINING, Results, settings_by_fold, trained_again
 
 ACROSS = 4  # panels in a row, at most
 LARGEST_DOT = 620.0  # area in square points of a place that is always taken
 REGIME = ESTIMATES["grid_mean"]
-NOT_COUNTED = Column("counts", "`no`: the mean over tasks leaves the task out", "counts", rare=True)
 RANKS = Table(
     "ranks.csv",
     "beyond",
@@ -49,7 +48,7 @@ RANKS = Table(
         common.RESAMPLES,
         Column("resampled", "what was resampled"),
         common.IS_SIMULATED,
-        NOT_COUNTED,
+        common.COUNTED,
         common.DIVERGED,
     ],
     index=2,
@@ -157,34 +156,9 @@ def rank_table(
         group = {"backbones": " + ".join(backbones), "n_sources": len(sources)}
         for task, (means, sides, patients) in found.items():
             about = {"task": task, "n_patients": patients, "diverged": diverged(*sides)}
-            about |= left_out(task, counting)
+            about["counts"] = left_out(task, counting)
             rows += [group | about | row for row in _places(sources, means, sides)]
     return RANKS.frame(rows, study)
-
-
-def left_out(task: str, counting: Collection[str] | None) -> dict[str, str]:
-    """The column `NOT_COUNTED` of a task's row."""
-    return {"counts": "no"} if task != MEAN and not averaged([task], counting) else {}
-
-
-def tasks_counting(table: pd.DataFrame) -> list[str]:
-    """The tasks of a table that enter its mean over tasks."""
-    some = table[table["counts"].isna()] if "counts" in table else table
-    return [task for task in some["task"].unique() if task != MEAN]
-
-
-def of_mean(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the mean over tasks; of the only task that counts where there is no mean."""
-    tasks = tasks_counting(table)
-    return table[table["task"].isin([MEAN] if len(tasks) > 1 else tasks)]
-
-
-def mean_title(study: Study, table: pd.DataFrame) -> str:
-    """Of which tasks the rows of `of_mean` are: `mean over tasks`, or those that count."""
-    tasks = tasks_counting(table)
-    if len(tasks) == 1:
-        return task_title(study, tasks[0])
-    return f"mean over the {len(tasks)} tasks that count" if "counts" in table else MEAN
 
 
 def _places(sources: list[str], means: list[Estimate], sides: list[pd.DataFrame]) -> list[dict]:
@@ -209,8 +183,9 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
     figure, panels = style.panel_rows(len(tasks), ACROSS, (2.0, 1.1), size, "place by mean AUC", sharex=True)
     for panel, task in zip(panels, tasks, strict=True):
         style.row_axis(style.quiet(panel), [source_title(study, source) for source in sources])
-        panel.set_title(task_title(study, task, tasks_counting(ranks)).replace(" (", "\n("))
-        for row in ranks[ranks["task"] == task].to_dict("records"):
+        rows = ranks[ranks["task"] == task].to_dict("records")
+        panel.set_title(titled(study, rows[0]).replace(" (", "\n("))
+        for row in rows:
             y, area = sources.index(row["source"]), LARGEST_DOT * row["share"]
             panel.scatter(row["place"], y, s=area, color=colours[row["source"]], lw=0, alpha=0.55)
             if row["place"] == 1:
@@ -234,7 +209,7 @@ def places_table(study: Study, ranks: pd.DataFrame) -> pd.DataFrame:
         ranks: `ranks.csv`, the rows of one group of sources.
     """
     named = ranks.assign(
-        task=[task_title(study, task, tasks_counting(ranks)) for task in ranks["task"]],
+        task=[titled(study, row) for row in ranks.to_dict("records")],
         source=[source_title(study, source) for source in ranks["source"]],
         AUC=ranks["auc"].round(3),
         share=(100 * ranks["share"]).round(1),
@@ -246,15 +221,16 @@ def places_table(study: Study, ranks: pd.DataFrame) -> pd.DataFrame:
 
 def ranking_findings(study: Study, ranks: pd.DataFrame) -> list[Finding]:
     """Who comes first by the mean over tasks, in which share of resamples, for each group of sources."""
-    found = []
-    for backbones, rows in ranks.groupby("backbones", sort=False):
-        title = f"First by mean AUC of {rows['n_sources'].iloc[0]} sources on {backbones}, {REGIME}, "
-        title += (
-            f"{mean_title(study, rows)}: share of resamples in which it is first, not the probability that "
+    warned = "share of resamples in which it is first, not the probability that it is best"
+    title = f"First by mean AUC of {{n_sources}} sources on {{backbones}}, {REGIME}, {{of}}: {warned}"
+    rows = answering(ranks[of_counting(ranks)], ["backbones"])
+    return [
+        finding_of(
+            row,
+            title.format(**row, of=titled(study, row)),
+            source_title(study, row["source"]),
+            ("share",),
+            ".0%",
         )
-        mean = of_mean(rows)
-        for row in mean[(mean["place"] == 1) & (mean["rank"] == 1)].to_dict("records"):
-            found.append(
-                finding_of(row, title + "it is best", source_title(study, row["source"]), ("share",), ".0%")
-            )
-    return found
+        for row in rows[(rows["place"] == 1) & (rows["rank"] == 1)].to_dict("records")
+    ]

@@ -13,7 +13,7 @@ With c = `compare.confidence` and m = `compare.equivalence`:
 read with p-values after Holm's correction, of both kinds, because every task is another chance to be wrong.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -126,15 +126,23 @@ def left_out(task: str, counting: Collection[str] | None) -> str | None:
     return None if task == MEAN or averaged([task], counting) else "no"
 
 
-def answering(table: pd.DataFrame) -> pd.DataFrame:
+def of_counting(table: pd.DataFrame) -> pd.Series:
+    """bool: the rows of tasks that count, and of means over them."""
+    return table["counts"].isna() if "counts" in table else table["task"].notna()
+
+
+def answering(table: pd.DataFrame, by: Sequence[str] = ("source_a", "source_b")) -> pd.DataFrame:
     """Of every pair the mean over tasks; without one the tasks that count, or if none does all tasks.
 
     What is a mean of one task alone is no mean: the task's own rows stand for it.
+
+    Args:
+        by: the columns that tell one mean from another.
     """
     kept = []
-    for _, rows in table.groupby(["source_a", "source_b"], sort=False):
+    for _, rows in table.groupby(list(by), sort=False):
         of_mean = rows["task"] == MEAN
-        counts = ~of_mean & (rows["counts"].isna() if "counts" in rows else True)
+        counts = of_counting(rows) & ~of_mean
         alone = rows["task"][counts].nunique() == 1
         answer = of_mean if of_mean.any() and not alone else counts if counts.any() else ~of_mean
         kept += list(rows.index[answer])
