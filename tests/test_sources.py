@@ -8,19 +8,21 @@ from statsmodels.stats.multitest import multipletests
 
 from radlib.questions.auc.compute import OVERALL, compare_sources
 from radlib.questions.auc.show import auc_findings, auc_forest, headline_sentence, resampled_sentence
-from radlib.questions.auc.sources import (
-    ALL_TASKS,
-    FIXED,
-    SAMPLE,
-    SOURCES,
+from radlib.questions.auc.show_sources import (
     by_regime,
-    claim_of,
-    compare_pretrainings,
     random_sentence,
     regimes_forest,
     sources_findings,
     sources_forest,
     variance_table,
+)
+from radlib.questions.auc.sources import (
+    ALL_TASKS,
+    FIXED,
+    SAMPLE,
+    SOURCES,
+    claim_of,
+    compare_pretrainings,
 )
 from radlib.questions.start import TASKS
 from radlib.report.summary import headline_figure

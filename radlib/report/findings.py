@@ -8,7 +8,8 @@ from pathlib import Path
 
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.next_study import NEXT, next_findings
-from radlib.questions.auc.sources import SOURCES, sources_findings
+from radlib.questions.auc.show_sources import sources_findings
+from radlib.questions.auc.sources import SOURCES
 from radlib.questions.calibration import CALIBRATION, calibration_findings
 from radlib.questions.confounds import CONFOUNDS, confounds_findings
 from radlib.questions.controls import CONTROLS

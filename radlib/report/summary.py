@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from radlib.errors import UserError
+from radlib.questions.auc.show_sources import of_these_networks
 from radlib.questions.auc.sources import ALL_TASKS, FIXED, SAMPLE, mean_rows, of_single_tasks
 from radlib.questions.patients import audit_of, patients_sentence
 from radlib.questions.start import SHORTCUT
@@ -100,18 +101,14 @@ def _of_headline(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) ->
     title = MEAN if len(counting) > 1 else "the only task that counts"
     marks = [difference_mark(study, means[0] | {"row": title}, "D")] if means else []
     marks += [difference_mark(study, row | {"row": f"of it, {row['networks']}"}) for row in means[:0:-1]]
-    for row in _last(rows[rows["task"] == ALL_TASKS]):
+    last = of_these_networks(rows)
+    for row in last[last["task"] == ALL_TASKS].to_dict("records"):
         marks.append(difference_mark(study, row | {"row": ALL_TASKS}, "D"))
-    for row in _last(rows[of_single_tasks(rows)]):
+    for row in last[of_single_tasks(last)].to_dict("records"):
         task = study.tasks[row["task"]]
         row |= {"row": task_title(study, row["task"], counting), "published": task.published_delta}
         marks.append(difference_mark(study, row | {"same": task.same_data_as_published}))
     return marks
-
-
-def _last(rows: pd.DataFrame) -> list[dict]:
-    """Of every task, the row of all its networks."""
-    return rows.groupby("task", sort=False).tail(1).to_dict("records")
 
 
 def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list[dict]:

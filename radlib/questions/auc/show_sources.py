@@ -1,0 +1,120 @@
+"""What 05_auc and the summary show of other pretrainings: figures, findings, gains, parts of the variance."""
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from radlib.questions.auc.sources import ALL_TASKS, SAMPLE, mean_rows, of_single_tasks
+from radlib.questions.verdicts import BETTER, averaged
+from radlib.show import style
+from radlib.show.findings import Finding, finding_of
+from radlib.show.table import DIFFERENCE, MEAN, with_ends
+from radlib.study import Study
+from radlib.study.common import RANDOM
+from radlib.study.titles import ESTIMATES, counted, ordered_pairs, pair_title, source_title, task_title
+
+NONE_SHOWN = "the interval includes 0"
+
+
+def random_sentence(study: Study, pretrained: pd.DataFrame) -> str:
+    """What both sources of the headline gain over random weights; empty where the study does not ask."""
+    found = {}
+    for source in study.compare.headline:
+        rows = mean_rows(study, pretrained, (source, RANDOM))
+        if len(rows := rows[rows["networks"] != SAMPLE]):
+            found[source] = rows.iloc[-1]
+    if len(found) < 2:
+        return ""
+    gains = [
+        f"{source_title(study, source)} {with_ends(*row[list(DIFFERENCE)], '+.3f')}"
+        for source, row in found.items()
+    ]
+    said = f"AUC minus that of random weights: {'; '.join(gains)}."
+    if any(row["verdict"].startswith(BETTER) for row in found.values()):
+        return said
+    return (
+        f"{said} **Neither source is shown to beat random weights**, so whatever is said above of the two is "
+        "no evidence that the content of images does not matter."
+    )
+
+
+def variance_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
+    """What the headline's difference varies by, and what it would take to halve it; for readers."""
+    rows = mean_rows(study, pretrained)
+    row = rows[rows["networks"] != SAMPLE].iloc[-1]
+    named = {"sd_patients": "test patients", "sd_pretraining": "pretrainings", "sd_networks": "networks"}
+    drawn = {} if study.claims_a_probe else {"pretrainings": "pretrainings and trainings"}
+    sd = row[list(named)].rename(named).astype(float)
+    sd = sd[sd > 0]
+    shares = sd.drop("networks", errors="ignore") ** 2
+    table = {
+        "standard error": sd.map("{:.4f}".format),
+        "share of the claim's variance": (shares / shares.sum()).map("{:.0%}".format),
+        "halved by": "four times as many " + sd.index.to_series(),
+    }
+    table = pd.DataFrame(table, index=sd.index).fillna("none: networks are fixed")
+    return table.rename(index=drawn).rename_axis("varies by")
+
+
+def by_regime(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
+    """For readers: every pair, by every regime, over the tasks that count and these networks."""
+    rows = of_these_networks(_by_regime(pretrained)).set_index(["source_a", "source_b", "estimate"])
+    found = rows.apply(lambda row: with_ends(*row[list(DIFFERENCE)], "+.3f"), axis=1)
+    wide = found.unstack("estimate").reindex(index=ordered_pairs(study)).fillna("")
+    wide = wide[[name for name in ESTIMATES if name in wide]].rename(columns=ESTIMATES)
+    return wide.set_axis([pair_title(study, pair) for pair in wide.index]).rename_axis("pair", columns=None)
+
+
+def sources_forest(study: Study, table: pd.DataFrame) -> Figure:
+    """By `compare.claim_by`, the mean over tasks of pairs of several networks: each, and their means."""
+    rows = table[(table["estimate"] == study.claimed) & (table["task"] == MEAN)]
+    several = rows.groupby(["source_a", "source_b"])["networks"].transform("size") > 1
+    rows = rows[several] if several.any() else rows  # a pair with one network is a line of the table above
+    title = f"Mean over tasks, {ESTIMATES[study.claimed]}"
+    return style.forest(study, rows.assign(row=rows["networks"]), title, band=True, hollow=NONE_SHOWN)
+
+
+def regimes_forest(study: Study, table: pd.DataFrame, counting: Collection[str] | None = None) -> Figure:
+    """Every regime and mean over settings: the mean over tasks and these networks.
+
+    A regime that was run on some of the tasks alone, as costly ones are, says on which, or on how many.
+    """
+    rows, regime = of_these_networks(_by_regime(table)), ["source_a", "source_b", "estimate"]
+    of_tasks = table[table["task"].isin(averaged(table["task"], counting)) & of_single_tasks(table)]
+    tasks = rows.join(of_tasks.groupby(regime)["task"].nunique().rename("tasks"), on=regime)["tasks"]
+    where = [f", {counted(int(n), 'task')}" if n < tasks.max() else "" for n in tasks]
+    titles = [f", {task_title(study, task, counting)}" for task in rows["task"]]
+    where = np.where(rows["task"] == MEAN, where, titles)
+    rows = rows.assign(row=rows["estimate"].map(ESTIMATES) + where)
+    return style.forest(study, rows, "Mean over tasks, by regime", band=True, hollow=NONE_SHOWN)
+
+
+def of_these_networks(table: pd.DataFrame) -> pd.DataFrame:
+    """Of every pair, regime and task the row of all its networks, which stands last."""
+    rows = table[table["networks"] != SAMPLE]
+    return rows.groupby(["source_a", "source_b", "estimate", "task"], sort=False).tail(1)
+
+
+def _by_regime(table: pd.DataFrame) -> pd.DataFrame:
+    """The means over tasks; of a regime that was run on one of several tasks, its rows there."""
+    table = table[table["task"] != ALL_TASKS]
+    of_tasks = table[of_single_tasks(table)]
+    several = of_tasks.groupby("estimate")["task"].nunique() > 1
+    averaged = table["estimate"].map(several) | (of_tasks["task"].nunique() == 1)
+    return table[(table["task"] == MEAN) == averaged]
+
+
+def sources_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
+    """The headline pair: the claim for networks in general and over all tasks, then by every other regime."""
+    rows = style.of_pair(table, study.compare.headline)
+    claimed, regimes = rows["estimate"] == study.claimed, of_these_networks(_by_regime(rows))
+    beside = claimed & ((rows["networks"] == SAMPLE) | (rows["task"] == ALL_TASKS))
+    asked = pd.concat([rows[beside], regimes[regimes["estimate"] != study.claimed]])
+    found = []
+    for row in asked.to_dict("records"):
+        where = f"{task_title(study, row['task'])}, {row['networks']}"
+        subject = f"AUC, {pair_title(study, study.compare.headline)}, {ESTIMATES[row['estimate']]}: {where}"
+        found.append(finding_of(row, f"{subject} (over {row['resampled']})", row["verdict"]))
+    return found
