@@ -117,7 +117,26 @@ def create(backbone: str, classes: int = 0, variant: str = "") -> nn.Module:
         model = timm.create_model(backbone, num_classes=classes)
     if variant:
         _as_keras(model, backbone, variant)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            module.__class__ = _trained_in_float32(type(module))
     return model
+
+
+class _TrainedInFloat32:
+    """Before a convolution's class: in training on a processor, mixed precision leaves it in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not torch.is_grad_enabled():
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
+@cache
+def _trained_in_float32(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
+    """A class for grouped convolutions, whose gradients take processors several times as long in bfloat16."""
+    return type(kind.__name__, (_TrainedInFloat32, kind), {})
 
 
 @cache
