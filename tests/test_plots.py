@@ -211,6 +211,8 @@ def test_setting_map_shows_every_setting_once_per_task_and_their_mean(compared):
     assert drawn[:, -1] == pytest.approx(drawn[:, :-1].mean(axis=1))
     alone = np.asarray(setting_map(study, deltas, ["breast_us"]).axes[0].collections[0].get_array())
     assert alone.reshape(-1, 2).shape[0] == len(drawn), "one task that counts has no mean"
+    partly = np.ma.asarray(setting_map(study, deltas[1:]).axes[0].collections[0].get_array())
+    assert np.ma.getmaskarray(partly).reshape(-1, 3)[:, -1].sum() == 1, "a mean over some tasks is left out"
     runs = results.of_task("thyroid_us").query("train == 'all'").groupby("source")["test_auc"].mean()
     expected = runs["radiology"] - runs["photographs"]
     assert deltas.query("task == 'thyroid_us' and train == 'all'")["delta"].item() == pytest.approx(expected)

@@ -100,7 +100,7 @@ def _of_headline(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) ->
     means = rows[rows["task"] == MEAN].iloc[::-1].to_dict("records")
     title = MEAN if len(counting) > 1 else "the only task that counts"
     marks = [difference_mark(study, means[0] | {"row": title}, "D")] if means else []
-    marks += [difference_mark(study, row | {"row": f"of it, {row['networks']}"}) for row in means[:0:-1]]
+    marks += [difference_mark(study, row | {"row": f"{row['networks']} alone"}) for row in means[:0:-1]]
     last = of_these_networks(rows)
     for row in last[last["task"] == ALL_TASKS].to_dict("records"):
         marks.append(difference_mark(study, row | {"row": ALL_TASKS}, "D"))

@@ -136,14 +136,15 @@ def auc_forest(
 def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | None = None) -> Figure:
     """Headline difference of every setting and task as a coloured number, and the mean over those that count.
 
-    One training per number and fold, so it carries no interval; the figure shows where a source matters, not
-    whether a setting's difference is more than chance.
+    A setting that some of these tasks do not have has no mean. One training per number and fold, so it
+    carries no interval; the figure shows where a source matters, not whether a setting's difference is more
+    than chance.
     """
     a, b = (style.source_colours(study)[source] for source in study.compare.headline)
     wide = deltas.pivot(index=["train", "backbone", "lr"], columns="task", values="delta")
     wide = wide[[task for task in study.tasks if task in wide]]
     if len(count := averaged(wide, counting)) > 1:
-        wide = wide.assign(**{MEAN: wide[count].mean(axis=1)})
+        wide = wide.assign(**{MEAN: wide[count].mean(axis=1, skipna=False)})
     wide = wide.loc[sorted(wide.index, key=lambda setting: (list(TRAIN).index(setting[0]), *setting[1:]))]
     size = (2.8 + 1.2 * wide.shape[1], 1.5 + 0.27 * len(wide))
     figure, panel = plt.subplots(figsize=size, layout="constrained")
