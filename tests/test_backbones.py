@@ -1,10 +1,12 @@
 """The networks: what trains under `top10`, and that stored feature maps give the same result."""
 
+import copy
 import re
 
 import pytest
 import timm
 import torch
+from torch.nn import functional
 
 from radlib.errors import UserError
 from radlib.networks import backbones
@@ -172,3 +174,22 @@ def test_a_task_without_a_run_is_found_before_anything_is_computed(small_study):
 def test_features_that_would_be_read_wrongly_enter_no_run(small_study):
     with pytest.raises(UserError, match="the features of coat_tiny"):
         load_weights(small_study, "random", "coat_tiny").build()
+
+
+def test_grouped_convolutions_train_in_float32_under_mixed_precision():
+    network = backbones.create("tf_efficientnet_lite0", 3)
+    assert list(network.state_dict()) == list(timm.create_model("tf_efficientnet_lite0").state_dict())
+    copied = copy.deepcopy(network.conv_stem), copy.deepcopy(network.blocks[0][0].conv_dw)
+    assert [layer.groups for layer in copied] == [1, 32]
+    images = torch.rand(2, 3, 16, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        maps = copied[0](images)
+        said = copied[1](maps)
+        said.sum().backward()
+        with torch.no_grad():
+            assert copied[1](maps).dtype == torch.bfloat16
+    assert (maps.dtype, said.dtype) == (torch.bfloat16, torch.float32)
+    assert network.blocks[0][0].conv_dw.weight.grad is None, "a copy trains apart"
+    weight = copied[1].weight.detach().clone().requires_grad_()
+    functional.conv2d(maps.detach().float(), weight, padding=1, groups=32).sum().backward()
+    assert torch.allclose(copied[1].weight.grad, weight.grad, rtol=1e-5)
