@@ -313,6 +313,8 @@ def test_runs_that_diverged_leave_no_verdict_of_calibration(planted, measured, t
     assert said.notna().sum() == 3
     found = calibration_findings(study, table)
     assert {one.verdict for one in found[:3]} == {"no verdict: 3 of 32 runs of photographs diverged"}
+    cases = len(measured[1].query("figure == 'ece' and against.isna()"))
+    assert found[3].verdict.endswith(f" of {cases - 1} cases of a source and task"), "sound ones alone"
     heads = [line for line in calibration_forest(study, table).axes[0].lines if line.get_marker() in "oD"]
     spoilt = [line.get_markerfacecolor() == "white" for line in heads]
     assert spoilt == [False, True, True], "a difference of runs that diverged is drawn as not shown"

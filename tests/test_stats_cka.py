@@ -124,3 +124,16 @@ def test_rank_correlation_covers_the_truth_and_needs_five_points():
     assert 0.92 <= np.mean(covered) <= 0.98
     with pytest.raises(ValueError, match="4 points give no interval"):
         rank_correlation(range(4), range(4), 0.95)
+
+
+@pytest.mark.parametrize("points", [5, 6])
+def test_few_points_that_lie_in_order_by_chance_do_not_prove_that_all_do(points):
+    rng, r, covered = np.random.default_rng(points), 0.95, []
+    for _ in range(300):
+        x, e = rng.normal(size=(2, points))
+        rho, low, high = rank_correlation(x, r * x + np.sqrt(1 - r**2) * e, 0.95)
+        assert low <= rho <= high
+        covered.append(low <= 6 / np.pi * np.arcsin(r / 2) <= high)
+    assert np.mean(covered) >= 0.93
+    turned = rank_correlation(range(points), range(points)[::-1], 0.95)
+    assert turned == pytest.approx((-1, -1, -rank_correlation(range(points), range(points), 0.95)[1]))

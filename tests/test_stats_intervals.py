@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from radlib.stats.estimate import Estimate, resamples_needed
+from radlib.stats.estimate import Estimate, resamples_needed, stacked
 
 
 def interval(draws: np.ndarray, confidence: float, *sample, **named) -> tuple:
@@ -101,3 +101,14 @@ def test_replicates_that_are_zero_but_for_rounding_count_for_both_tails(scale):
     assert p_value(np.full(999, 1e-17)) == 1
     assert p_value(np.full(999, 1e-9)) == p_value(np.ones(999))
     assert interval(np.full(999, -1e-17), 0.95) == (0, 0)
+
+
+def test_a_difference_is_as_uncertain_whichever_side_stands_first():
+    """One side is of few trainings: Student's t with its 4 degrees of freedom, from tables."""
+    normal = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+    trained, fixed = Estimate(0.0, normal, 50, degrees=4.0), Estimate(0.0, np.zeros(200_000), 50)
+    expected = 2.776445 * math.sqrt(50 / 49)
+    for found in (trained - fixed, fixed - trained):
+        assert found.interval(0.95) == pytest.approx((-expected, expected), rel=2e-3)
+    for both in ([trained, fixed], [fixed, trained]):
+        assert stacked(both).degrees == 4

@@ -184,6 +184,25 @@ def test_covers_any_pretraining_where_patients_alone_do_not():
     assert 0.9 < inside["sources"] <= 0.993 and inside["reported"] < 0.8
 
 
+def test_covers_any_pretraining_of_networks_that_were_pretrained_unequally_often():
+    """Two networks, of which the second has four times as many pretrainings: the first makes most of it."""
+    sides, names = np.repeat([0, 1], 10), np.tile(np.repeat(["few", "many"], [2, 8]), 2)
+    inside = []
+    for seed in range(250):
+        rng = np.random.default_rng([8, seed])
+        values = 0.7 + 0.02 * rng.standard_normal(20) + 0.001 * rng.standard_normal()
+        draws = values + 0.001 * rng.standard_normal((300, 20))
+        parts = components(Estimate(values, draws, patients=99), sides, names)
+        low, high = over_pretrainings(parts, seed).interval(0.95)
+        inside.append(low <= 0 <= high)
+    assert np.mean(inside) >= 0.93
+    # Satterthwaite's formula, of four variances: of means of 2 and of 8, with 1 and 7 degrees of freedom.
+    cells = [(values[(sides == s) & (names == n)]) for s in (0, 1) for n in ("few", "many")]
+    equal = np.array([1 / len(one) for one in cells])
+    count = equal.sum() ** 2 / (equal**2 / [len(one) - 1 for one in cells]).sum()
+    assert parts.among_pretrainings.count == pytest.approx(count)
+
+
 def test_few_patients_widen_their_own_part_alone():
     """Four networks, hardly any patients: the interval is Student's with three degrees, not its far tail."""
     rng = np.random.default_rng(1)

@@ -17,6 +17,7 @@ from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.stats.models import holm
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
 from radlib.study import load_study
+from radlib.study.questions import Compare
 from radlib.study.training import Setting
 from radlib.training.results import load_results, paired_runs, settings_by_fold, trained_again
 from tests.conftest import REPOSITORY
@@ -84,7 +85,28 @@ def test_what_cannot_be_tested_is_one_sentence(margin, confidence, words):
     ],
 )
 def test_words(delta, p_difference, p_equivalence, word):
-    assert verdict(delta, p_difference, p_equivalence, 0.95) == word
+    assert verdict(delta, p_difference, p_equivalence, 0.05) == word
+
+
+def at_the_edge(share: float, resamples: int, fewer: int) -> np.ndarray:
+    """Replicates of which this share of `resamples` + 1, less a few, lie far below the others."""
+    below = round(share * (resamples + 1)) - fewer
+    return np.r_[np.full(below, -0.03), np.full(resamples - below, 0.01)]
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.98, 0.99])
+@pytest.mark.parametrize("resamples", [999, 1999])
+@pytest.mark.parametrize("fewer", [1, 2])
+def test_a_verdict_at_the_edge_is_that_of_the_interval(confidence, resamples, fewer):
+    """Of p-values the largest below alpha shows something; one that is alpha itself does not."""
+    pair = ("radiology", "photographs")
+    alpha = Compare(pairs=[pair], headline=pair, confidence=confidence).alpha
+    found = Estimate(0.005, at_the_edge((1 - confidence) / 2, resamples, fewer))
+    assert (found.interval(confidence)[0] > 0) == (fewer == 2)
+    assert verdict(0.005, found.p_value(), 1.0, alpha) == ("better" if fewer == 2 else "undecided")
+    low, high, p = Estimate(0.0, at_the_edge(1 - confidence, resamples, fewer)).equivalence(0.02, confidence)
+    assert (low > -0.02 and high < 0.02) == (fewer == 2)
+    assert verdict(0.0, 1.0, p, alpha) == ("equivalent" if fewer == 2 else "undecided")
 
 
 def compared(
@@ -154,7 +176,7 @@ def test_equivalence_too_is_corrected_over_tasks(tmp_path):
     for _, group in found.table.groupby(["source_a", "source_b", "estimate"]):
         assert group["p_tost_holm"].to_numpy() == pytest.approx(holm(group["p_tost"].to_numpy()))
         for row in group.itertuples():
-            assert row.verdict_holm == verdict(row.delta, row.p_holm, row.p_tost_holm, 0.95)
+            assert row.verdict_holm == verdict(row.delta, row.p_holm, row.p_tost_holm, 0.05)
             assert (row.verdict == "undecided") == (row.ci_low <= 0 <= row.ci_high and row.p_tost >= 0.05)
 
 

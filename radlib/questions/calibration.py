@@ -235,11 +235,9 @@ def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
     for panel, name in zip(panels, rows["figure"].unique(), strict=True):
         left, right = pair if _BETTER[name] == LOWER else pair[::-1]
         panel.set_xlabel(f"← {source_title(study, left)} better\n{source_title(study, right)} better →")
+    interval = f"{study.compare.confidence:.0%} interval over patients"
     said = "filled where it excludes 0, in the colour of the better source"
-    title = (
-        f"{pair_title(study, pair)}, {REGIME}: difference and {study.compare.confidence:.0%} interval over "
-    )
-    title += f"patients\n({said})"
+    title = f"{pair_title(study, pair)}, {REGIME}: difference and {interval}\n({said})"
     legend_above(figure, source_handles(study, pair, marker="o", ms=5), title=title)
     return figure
 
@@ -257,6 +255,7 @@ def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         title = f"{FIGURE_TITLES[row['figure']]}, {pair}, {REGIME}: {titled(study, row)}"
         found.append(finding_of(row, title[0].upper() + title[1:], word, _VALUE))
     rows = table[(table["figure"] == "ece") & table["against"].isna()]
+    rows = rows[rows["diverged"].isna()] if "diverged" in rows else rows
     beyond = f"in {(rows['ci_low'] > rows['reference']).sum()} of {len(rows)} cases of a source and task"
     subject = f"Calibration error above that of true probabilities, {REGIME}: every source on every task"
     return [*found, Finding(subject, beyond)]

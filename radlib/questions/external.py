@@ -42,7 +42,7 @@ from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
 from radlib.show.table import Column, Table, hidden, interval_columns, p_text
 from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
-from radlib.stats.estimate import BOTH, independent_difference
+from radlib.stats.estimate import BOTH
 from radlib.stats.folds import tested
 from radlib.study import Study
 from radlib.study.titles import ordered_pairs, pair_title, task_title
@@ -164,7 +164,7 @@ def _pair_row(study: Study, results: Results, task: str, sides, outside: FoldPre
     pair = sides[0]["source"].iloc[0], sides[1]["source"].iloc[0]
     inner = bootstrap_pair(study, task, pair, a, b, settings_by_fold(sides[0]) if both else None)
     outer = bootstrap_pair(study, name, pair, *far, [networks] if both else None)
-    change = independent_difference(outer, inner, study.compare.confidence)
+    change = outer - inner  # resampled independently
     return {
         "source_a": pair[0],
         "source_b": pair[1],
@@ -246,7 +246,7 @@ def external_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         subject = f"AUC, {pair_title(study, study.compare.headline)}: {task_title(study, row['external'])}"
         of_task = f"{subject}, the external set of {task_title(study, row['task'])}"
         found.append(finding_of(row, of_task, row["verdict"]))
-        shown = row["change_p_holm"] < 1 - study.compare.confidence
+        shown = row["change_p_holm"] < study.compare.alpha
         word = direction(*(row[end] for end in _CHANGE[1:])) if shown else "no change shown"
         found.append(finding_of(row, f"{subject}, outside minus inside", word, _CHANGE))
     return found

@@ -261,7 +261,7 @@ def efficiency_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
 
 def _word(study: Study, row: dict) -> str:
     word = "no dependence on the number of patients shown"
-    if row["p_depends_holm"] < 1 - study.compare.confidence:
+    if row["p_depends_holm"] < study.compare.alpha:
         shape = {"higher": "rises with", "lower": "falls with"}
         word = shape.get(direction(row[TREND[1]], row[TREND[2]]), "depends on") + " the number of patients"
     return f"{word} (p = {p_text(study, row['p_depends_holm'])})".replace("= <", "<")

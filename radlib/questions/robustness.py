@@ -122,7 +122,7 @@ def _rows(study: Study, task: str, done: Finished, runs: pd.DataFrame) -> list[d
 
 def _verdict(study: Study, row: dict) -> str:
     """Whether a source drops, or which of two drops further."""
-    shown = row["p_holm"] < 1 - study.compare.confidence
+    shown = row["p_holm"] < study.compare.alpha
     way = direction(row["ci_low"], row["ci_high"]) if shown else NOT_SHOWN
     if not row["degree"]:
         word = ""

@@ -177,8 +177,11 @@ def counting_tasks(study: Study, table: pd.DataFrame | None = None) -> list[str]
     if study.compare.tasks_that_count == "all":
         return study.compared_tasks
     table = RANKING.read(study) if table is None else table
-    alpha = 1 - study.compare.confidence
-    beats = (table["p_shortcut_holm"] < alpha) & (table["over_shortcut"] > 0) & (table["ci_low"] > 0.5)
+    beats = (
+        (table["p_shortcut_holm"] < study.compare.alpha)
+        & (table["over_shortcut"] > 0)
+        & (table["ci_low"] > 0.5)
+    )
     return [task for task in study.compared_tasks if task in set(table["task"][beats])]
 
 
@@ -210,7 +213,7 @@ def _rows(study: Study, runs: pd.DataFrame, weights: list[tuple], found: list[Es
     for place, one in enumerate(order, 1):
         source, backbone = weights[one]
         mean, over = means[one], means[one] - shortcut
-        behind = p_best[one] < 1 - study.compare.confidence
+        behind = p_best[one] < study.compare.alpha
         lost = diverged(runs.query("source == @source and backbone == @backbone"))
         word = FIRST if place == 1 else BEHIND if behind else TOGETHER
         row = {"place": place, "source": source, "backbone": backbone, "p_best": p_best[one]}
@@ -261,11 +264,11 @@ def start_figure(study: Study, table: pd.DataFrame) -> Figure:
 def start_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The first, who cannot be told apart from it, and whether any weights beat the shortcut classifier."""
     rows = answer_of(study, table)
-    first, alpha = rows.iloc[0].to_dict(), 1 - study.compare.confidence
+    first = rows.iloc[0].to_dict()
     together = rows[1:][rows["verdict"][1:] != BEHIND].to_dict("records")  # runs of some may have diverged
     names = listed([weights_title(study, row) for row in together], between="; ")
     word = f"cannot be told apart from it: {names}" if together else "all others are behind it"
-    beating = rows[(rows["p_shortcut_holm"] < alpha) & (rows["over_shortcut"] > 0)]
+    beating = rows[(rows["p_shortcut_holm"] < study.compare.alpha) & (rows["over_shortcut"] > 0)]
     share = f"of {len(rows)} weights {len(beating)} beat it" if len(beating) else NONE_BEATS
     where = task_title(study, first["task"])
     subject = f"First by {TRAIN[first['regime']]}, {where}: {weights_title(study, first)}"

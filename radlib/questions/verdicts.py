@@ -36,16 +36,16 @@ CLAIMS = {
 }
 
 
-def verdict(delta: float, p_difference: float, p_equivalence: float, confidence: float) -> str:
+def verdict(delta: float, p_difference: float, p_equivalence: float, alpha: float) -> str:
     """One of the six words.
 
     Args:
         delta: the difference a - b.
         p_difference, p_equivalence: of `Estimate.p_value` and `Estimate.equivalence`; below
-            1 - confidence exactly where the intervals exclude 0 and lie within the margins.
+            alpha (`Compare.alpha`) exactly where the intervals exclude 0 and lie within the margins.
     """
-    differs = p_difference < 1 - confidence and delta != 0
-    equivalent = p_equivalence < 1 - confidence
+    differs = p_difference < alpha and delta != 0
+    equivalent = p_equivalence < alpha
     if not differs:
         return EQUIVALENT if equivalent else UNDECIDED
     if equivalent:
@@ -56,7 +56,7 @@ def verdict(delta: float, p_difference: float, p_equivalence: float, confidence:
 def verdicts(study: Study, table: pd.DataFrame, difference: str, equal: str) -> list[str]:
     """The word of every row, from `delta`, the columns of its two p-values, and `diverged` if some have."""
     rows = table.to_dict("records")
-    words = [verdict(row["delta"], row[difference], row[equal], study.compare.confidence) for row in rows]
+    words = [verdict(row["delta"], row[difference], row[equal], study.compare.alpha) for row in rows]
     return [unless_diverged(word, row.get("diverged")) for word, row in zip(words, rows, strict=True)]
 
 
@@ -87,7 +87,7 @@ def after_holm(
 def too_few_resamples(study: Study, table: pd.DataFrame, family: list[str]) -> list[str]:
     """Where even resamples that all point one way could not pass Holm's correction, from `least_p`."""
     families = table.groupby(family)["least_p"].agg(["min", "size"])
-    blind = families[families["min"] * families["size"] >= 1 - study.compare.confidence]
+    blind = families[families["min"] * families["size"] >= study.compare.alpha]
     return [
         f"{study.compare.resamples} resamples are too few for Holm's correction over {count} tasks: no "
         "difference could pass it; raise compare.resamples, or use more patients"

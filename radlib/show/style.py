@@ -220,7 +220,7 @@ def difference_mark(study: Study, row: Mapping, marker: str = "o") -> dict:
     That is asked after Holm's correction where the row is one of several.
     """
     p = row.get("p_holm") if pd.notna(row.get("p_holm")) else row.get("p_value")
-    shown = p < 1 - study.compare.confidence if pd.notna(p) else row["ci_low"] > 0 or row["ci_high"] < 0
+    shown = p < study.compare.alpha if pd.notna(p) else row["ci_low"] > 0 or row["ci_high"] < 0
     lost = pd.notna(row.get("diverged")) or str(row.get("verdict", "")).startswith(NO_VERDICT)
     source = row["source_a"] if row["delta"] > 0 else row["source_b"]
     filled = shown and not lost and row["delta"] != 0

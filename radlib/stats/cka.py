@@ -103,7 +103,8 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, confidence: float) -> tuple[f
     """Spearman's rank correlation of n independent points, with both ends of its interval.
 
     On the scale of atanh, with the variance (1 + rho^2 / 2) / (n - 3) of Bonett & Wright (2000, doi
-    10.1007/BF02294183). ValueError: fewer than `FEWEST_POINTS` points.
+    10.1007/BF02294183). That scale is infinite at 1, where few points often lie by chance: rho is taken there
+    as halfway to the next value that ranks can have. ValueError: fewer than `FEWEST_POINTS` points.
 
     >>> [round(value, 3) for value in rank_correlation(range(10), [1, 0, 3, 2, 5, 4, 7, 6, 9, 8], 0.95)]
     [0.939, 0.688, 0.99]
@@ -111,6 +112,7 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, confidence: float) -> tuple[f
     if len(x) < FEWEST_POINTS:
         raise ValueError(f"{len(x)} points give no interval of a rank correlation; take {FEWEST_POINTS}")
     rho = float(spearmanr(x, y).statistic)
-    middle = np.arctanh(np.clip(rho, -1 + 1e-9, 1 - 1e-9))
+    most = 1 - 6 / (len(x) ** 3 - len(x))
     half = norm.isf((1 - confidence) / 2) * np.sqrt((1 + rho**2 / 2) / (len(x) - 3))
-    return rho, float(np.tanh(middle - half)), float(np.tanh(middle + half))
+    low, high = np.tanh(np.arctanh(np.clip(rho, -most, most)) + [-half, half])
+    return rho, float(min(low, rho)), float(max(high, rho))

@@ -59,7 +59,8 @@ class Estimate:
     def interval(self, confidence: float) -> tuple:
         """Expanded percentile interval: low and high, floats or (k,) each; NaN where a replicate is.
 
-        Both ends are replicates (no interpolation); it excludes 0 exactly where p_value() < 1 - confidence.
+        Both ends are replicates (no interpolation); it excludes 0 exactly where p_value() is below
+        1 - confidence as a decimal (0.05, where 1 - 0.95 is 4e-17 more in floating point).
         ValueError: too few resamples for that confidence, or no more patients than folds.
         """
         tail, resamples = _tail(confidence, *self.sample), len(self.replicates)
@@ -179,8 +180,12 @@ class Estimate:
         return replace(self, value=value, replicates=of_both, degrees=degrees, resampled=BOTH)
 
     def __sub__(self, other: "Estimate") -> "Estimate":
-        """The difference of two estimates whose replicate i is of the same resample."""
-        return replace(self, value=self.value - other.value, replicates=self.replicates - other.replicates)
+        """The difference, where replicate i of both is of the same resample, or both are independent.
+
+        It is corrected for few patients as `mean_of` is.
+        """
+        value, replicates = self.value - other.value, self.replicates - other.replicates
+        return replace(_strongest([self, other]), value=value, replicates=replicates)
 
     def _settled(self) -> np.ndarray:
         """The replicates, those that are 0 but for rounding set to 0.
@@ -223,26 +228,13 @@ def mean_of(estimates: Sequence[Estimate], confidence: float) -> Estimate:
 
 
 def stacked(estimates: Sequence[Estimate]) -> Estimate:
-    """Estimates over the same resamples as one of k quantities; corrected for few patients as the first is.
+    """Estimates over the same resamples as one of k quantities; corrected for few patients as `mean_of` is.
 
     >>> stacked([Estimate(0.1, np.zeros(9), 90), Estimate(0.2, np.ones(9), 90)]).columns(1).value
     0.2
     """
     value, replicates = np.array([x.value for x in estimates]), [x.replicates for x in estimates]
-    return replace(estimates[0], value=value, replicates=np.stack(replicates, axis=1))
-
-
-def independent_difference(a: Estimate, b: Estimate, confidence: float) -> Estimate:
-    """a - b of estimates that were resampled independently; corrected for few patients as `mean_of` is.
-
-    >>> more, less = Estimate(0.5, np.full(9, 0.5), 90), Estimate(0.2, np.full(9, 0.2), 20)
-    >>> found = independent_difference(more, less, 0.95)
-    >>> found.value, found.patients
-    (0.3, 20)
-    """
-    return replace(
-        _strongest([a, b], confidence), value=a.value - b.value, replicates=a.replicates - b.replicates
-    )
+    return replace(_strongest(estimates), value=value, replicates=np.stack(replicates, axis=1))
 
 
 def resamples_needed(
@@ -279,7 +271,7 @@ def students_interval(values: np.ndarray, confidence: float) -> tuple[float, flo
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def _strongest(estimates: Sequence[Estimate], confidence: float) -> Estimate:
+def _strongest(estimates: Sequence[Estimate], confidence: float = 0.95) -> Estimate:
     """The one whose few patients widen an interval most."""
     return max(estimates, key=lambda one: resamples_needed(confidence, *one.sample))
 

@@ -8,8 +8,9 @@ the mean AUC of a source varies from one set of pretrainings to the next by
 s^2 the variance between the P pretrainings of one of K networks. Test patients alone would make i of s^2: the
 mean of s^2 over resamples of patients, less s^2, for a resample adds what patients add once more. So the
 variance of the mean is u + c, c that of the bootstrap of patients less their part of u. The degrees of
-freedom of u are d = K (P - 1) for one source and Welch's for two (1947, doi 10.1093/biomet/34.1-2.28), those
-of the sum, with those of patients, are Satterthwaite's (1946, doi 10.2307/3002019); he takes u for the truth.
+freedom of u are d = K (P - 1) for one source (fewer where P is not the same for all networks: those with the
+fewest pretrainings then make most of u) and Welch's for two (1947, doi 10.1093/biomet/34.1-2.28), those of
+the sum, with those of patients, are Satterthwaite's (1946, doi 10.2307/3002019); he takes u for the truth.
 Seen with one or two degrees it is often far below that, so here u stands at the upper end of its one-sided
 70 % interval (70 by simulation: 09_validity). Each replicate is multiplied by its own sqrt(degrees / chi^2),
 which gives them the tails of that Student's t. Of trainings, seeds are replicates and settings networks.
@@ -22,10 +23,9 @@ chance better than patients and pretrainings allow, so u is never taken below wh
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from scipy.special import chdtri
 
-from radlib.stats.estimate import BOTH, ROUNDING, Estimate, degrees_left, stacked
+from radlib.stats.estimate import BOTH, ROUNDING, Estimate, degrees_left
 
 SOURCES = "patients and pretrainings"
 NETWORKS, NETWORKS_ALONE = "patients, pretrainings and networks", "patients and networks"
@@ -35,7 +35,7 @@ _REPLICATES = 3  # number of these draws in the seeds of their generators
 
 @dataclass(frozen=True)
 class Between:
-    """u, what patients make of it, its degrees of freedom, and the number of deviations that made it."""
+    """u, what patients make of it, and its degrees of freedom; count: those if all variances were equal."""
 
     seen: float
     of_patients: float
@@ -151,43 +151,47 @@ def components(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Comp
     0.0008
     """
     names = np.unique(networks)
-    cells = [[np.flatnonzero((sides == side) & (networks == name)) for name in names] for side in (0, 1)]
-    a, b = (_of_source([found.columns(own) for own in cells[side]], "ab"[side]) for side in (0, 1))
+    cells = [(networks[:, np.newaxis] == names) & (sides == side)[:, np.newaxis] for side in (0, 1)]
+    counts = [own.sum(axis=0) for own in cells]
+    a, b = (
+        _of_source([found.columns(np.flatnonzero(own)) for own in side.T], source)
+        for side, source in zip(cells, "ab", strict=True)
+    )
     seen = a.seen + b.seen
     spare = sum(one.seen**2 / one.degrees for one in (a, b) if one.degrees)
-    count = a.count + b.count
+    count = _degrees(np.concatenate(counts))
     between = Between(seen, a.of_patients + b.of_patients, seen**2 / spare if spare else count, count)
-    among = None
-    if len(names) > 1:
-        some = [np.flatnonzero(networks == name) for name in names]
-        each = stacked([_difference(found.columns(own), sides[own], networks[own]) for own in some])
-        among = Between(*_seen(each.value, each.replicates), *[len(names) - 1] * 2)
-    return Components(_difference(found, sides, networks), len(names), between, among)
+    shares = cells[0] / counts[0] - cells[1] / counts[1]
+    each = replace(found, value=found.value @ shares, replicates=found.replicates @ shares)
+    few = [len(names) - 1] * 2
+    among = Between(*_seen(each.value, each.replicates), *few) if len(names) > 1 else None
+    return Components(each.mean_of_runs(), len(names), between, among)
 
 
 def _of_source(own: list[Estimate], source: str) -> Between:
     """own: of every network, the AUC of each of its pretrainings on the source."""
-    counts = [len(one.value) for one in own]
+    counts = np.array([len(one.value) for one in own])
     if min(counts) == 0:
         raise ValueError(f"a network has no weights of source {source}; leave it out on both sides")
     if max(counts) == 1:
-        return Between(0.0, 0.0, 0, 0)
+        return Between(0.0, 0.0, 0.0, 0.0)
     if min(counts) == 1:
         raise ValueError(
             f"source {source} has one pretraining of some network and several of others; pretrain it "
             "again or report it apart"
         )
     parts = np.sum([_seen(one.value, one.replicates) for one in own], axis=0) / len(own) ** 2
-    return Between(*parts.tolist(), *[sum(counts) - len(own)] * 2)
+    return Between(*parts.tolist(), *[_degrees(counts)] * 2)
+
+
+def _degrees(counts: np.ndarray) -> float:
+    """Satterthwaite's, of a sum of variances of means of so many values; a single value has no variance."""
+    several = counts[counts > 1].astype(float)
+    spare = (1 / (several**2 * (several - 1))).sum()
+    return float((1 / several).sum() ** 2 / spare) if len(several) else 0.0
 
 
 def _seen(values: np.ndarray, draws: np.ndarray) -> tuple[float, float]:
     """Variance of the mean of (n,) values, and what patients make of it in (resamples, n) draws."""
     seen = values.var(ddof=1) / len(values)
     return float(seen), float(draws.var(axis=1, ddof=1).mean() / len(values) - seen)
-
-
-def _difference(found: Estimate, sides: np.ndarray, networks: np.ndarray) -> Estimate:
-    pretrainings = pd.Series(sides).groupby([sides, networks]).transform("size").to_numpy()
-    shares = np.where(sides == 0, 1, -1) / (pretrainings * len(np.unique(networks)))
-    return replace(found, value=float(found.value @ shares), replicates=found.replicates @ shares)

@@ -30,6 +30,11 @@ class Compare(Strict):
         "to beat both the shortcut classifier and an AUC of 0.5",
     )
 
+    @property
+    def alpha(self) -> float:
+        """Differences are shown by a p below it: 0.05 for 95 %, where 1 - 0.95 is a little more."""
+        return round(1 - self.confidence, 12)
+
 
 class Cell(Strict):
     """One kind of simulated study; it is drawn with a true difference of `delta`, and of 0."""

@@ -152,7 +152,7 @@ def mean_difference(
 
 def _verdict(study: Study, row: dict) -> str:
     """Which side's figure is higher, if that is shown and the better side has found anything."""
-    shown = row["p_holm"] < 1 - study.compare.confidence
+    shown = row["p_holm"] < study.compare.alpha
     word = direction(row["ci_low"], row["ci_high"]) if shown else NOT_SHOWN
     return unless_diverged(BLIND if row["lead_low"] <= 0 else word, row.get("diverged"))
 

@@ -48,16 +48,8 @@ class Batch:
 
 def design_of(cell: Cell) -> Design:
     """The simulation's design; its classes are counted from the negative one."""
-    patients = tuple(reversed(cell.patients))
-    return Design(
-        patients,
-        cell.folds,
-        cell.settings,
-        cell.pretrainings,
-        cell.seeds,
-        training_sd=cell.training_sd,
-        pretraining_sd=cell.pretraining_sd,
-    )
+    same = cell.model_dump(exclude={"measure", "patients", "level", "delta"})
+    return Design(tuple(reversed(cell.patients)), **same)
 
 
 def simulate(study: Study) -> pd.DataFrame:
