@@ -1,5 +1,7 @@
 """Logistic and nearest-neighbour probes: scikit-learn used directly on the same rows says the same."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +136,20 @@ def test_one_class_in_training_is_refused(study):
     write_packed(study.dataset_dir(TASK), images, manifest)
     with pytest.raises(UserError, match="fold 1: all .* training images have the label 0"):
         transfer.transfer(study, TASK)
+
+
+def test_neighbours_are_scikit_learns_and_a_batch_copies_no_training_part():
+    rng = np.random.default_rng(0)
+    pooled, labels, train = rng.normal(size=(3000, 256)), rng.integers(0, 2, 2900), np.arange(2900)
+    probe = NeighbourProbe(Features([torch.from_numpy(pooled)], None))
+    probe.fit(train, labels, 20)
+    tracemalloc.start()
+    score = torch.sigmoid(probe(np.arange(2900, 2964), None, None)).numpy()
+    assert tracemalloc.get_traced_memory()[1] < pooled[:2900].nbytes
+    tracemalloc.stop()
+    model = KNeighborsClassifier(20, metric="cosine", weights=lambda d: np.exp(-d / 0.07))
+    expected = voted(model.fit(pooled[:2900], labels), pooled[2900:2964], labels.mean())
+    np.testing.assert_allclose(score, expected, rtol=1e-12)
 
 
 def test_fewer_training_images_than_neighbours():

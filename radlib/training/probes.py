@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 from torch import Tensor, nn
 
 from radlib.networks.features import Features
@@ -70,7 +69,7 @@ class NeighbourProbe(Learner):
 
     def __init__(self, features: Features, units: int = 1):
         super().__init__(None, features)
-        self.index, self.units = None, units
+        self.known, self.units = None, units
         self.register_buffer("neighbours", torch.tensor(1))
 
     def choices(self, options: Transfer, train: np.ndarray) -> Sequence[int]:
@@ -78,7 +77,7 @@ class NeighbourProbe(Learner):
         return [k for k in options.neighbours if k <= len(train)] or [len(train)]
 
     def fit(self, rows: np.ndarray, labels: np.ndarray, neighbours: int) -> None:
-        self.index = NearestNeighbors(metric="cosine").fit(self._pooled(rows))
+        self.known = normalize(self._pooled(rows))
         self.votes = labels[:, np.newaxis]
         if self.units > 1:
             self.votes = self.votes == np.arange(self.units)
@@ -87,13 +86,15 @@ class NeighbourProbe(Learner):
     def forward(self, rows: np.ndarray, epoch: int | None, generator: torch.Generator | None) -> Tensor:
         """Logits of rows, always of the images themselves; NaN where a feature is no number."""
         pooled = self._pooled(rows)
-        known = np.isfinite(pooled).all(axis=1)
+        finite = np.isfinite(pooled).all(axis=1)
         score = np.full((len(rows), self.units), np.nan)
-        if known.any() and self.index:
-            distance, nearest = self.index.kneighbors(pooled[known], int(self.neighbours))
-            weight = np.exp(-distance / TEMPERATURE)
+        if finite.any() and self.known is not None:
+            # Not scikit-learn's search, which would scale the whole training part again for every batch.
+            far, count = (1 - normalize(pooled[finite]) @ self.known.T).clip(0, 2), int(self.neighbours)
+            nearest = np.argpartition(far, count - 1, axis=1)[:, :count]
+            weight = np.exp(-np.take_along_axis(far, nearest, axis=1) / TEMPERATURE)
             votes = (weight[..., np.newaxis] * self.votes[nearest]).sum(axis=1) + self.votes.mean(axis=0)
-            score[known] = votes / (weight.sum(axis=1, keepdims=True) + 1)
+            score[finite] = votes / (weight.sum(axis=1, keepdims=True) + 1)
         score = torch.from_numpy(score)
         return torch.log(score) if self.units > 1 else torch.logit(score.squeeze(1))
 
