@@ -11,9 +11,10 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from radlib.errors import UserError
-from radlib.machines import workers
+from radlib.machines import cluster, workers
 from radlib.study.training import Compute
 from radlib.training import transfer
 from tests.conftest import REPOSITORY, SMALL, two_classes, write_packed
@@ -52,6 +53,19 @@ def test_results_in_order_from_single_threaded_processes(capsys):
     assert len(processes) == 2 and os.getpid() not in processes
     assert {threads for _, _, threads in found} == {1}
     assert sorted(capsys.readouterr().out.split(". ")) == ["", *(f"piece {i}" for i in range(6))]
+
+
+def blas_threads(piece: int, advance) -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_numpy_has_one_thread_as_pytorch_has():
+    with threadpool_limits(2, "blas"):
+        assert blas_threads(0, None) == {2}
+        assert workers.work(blas_threads, range(2), 1, 2, "threads") == [{1}, {1}]
+        assert blas_threads(0, None) == {2}
+        cluster.one_thread()
+        assert blas_threads(0, None) == {1}
 
 
 def test_one_worker_works_here():

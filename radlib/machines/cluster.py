@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from radlib import compute
 from radlib.errors import UserError
@@ -169,5 +170,6 @@ def _each(function, shared, items) -> Iterator[_Arrival]:
 
 def one_thread() -> None:
     """As in a local worker process, so that sums are taken in the same order."""
+    threadpool_limits(1, "blas")
     if not torch.cuda.is_available():
         torch.set_num_threads(1)

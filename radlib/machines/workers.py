@@ -18,6 +18,7 @@ from typing import Any
 
 import joblib
 import torch
+from threadpoolctl import threadpool_limits
 
 from radlib.errors import UserError
 from radlib.progress import work_bar
@@ -64,7 +65,8 @@ def work(
         if not torch.cuda.is_available():
             torch.set_num_threads(1)
         try:
-            return [function(piece, bar.update) for piece in pieces]
+            with threadpool_limits(1, "blas"):
+                return [function(piece, bar.update) for piece in pieces]
         finally:
             torch.set_num_threads(threads)
 
@@ -113,6 +115,7 @@ def telling(tell: Callable[[float], None], seconds: float = 0.2) -> Advance:
 def _start(steps, stop) -> None:
     """Prepare a worker: one thread, and an end together with the process that it works for."""
     torch.set_num_threads(1)
+    threadpool_limits(1, "blas")  # NumPy's, of which each process would have one per core
     threading.Thread(target=_end_with_parent, daemon=True).start()
     tell = telling(steps.put)
 
