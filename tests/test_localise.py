@@ -1,5 +1,7 @@
 """Class-activation maps: equal to Grad-CAM, measured in the mask's own pixels, thresholds from validation."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -10,7 +12,9 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from sklearn.metrics import average_precision_score
 
 from radlib.data import batches
-from radlib.data.images import open_packed
+from radlib.data.images import Packed, open_packed
+from radlib.data.masks import Masks, pack
+from radlib.data.splits import PARTS
 from radlib.errors import UserError
 from radlib.networks import backbones
 from radlib.networks.learners import Head, WholeLearner
@@ -138,11 +142,30 @@ def test_figures_are_measured_on_the_mask_as_drawn(study):
     assert localise(packed, rows[:4], other[:4], rows[4:], other[4:])[0] == threshold
 
 
-def test_without_a_validation_mask_there_is_one_sentence(study):
-    packed = open_packed(study.dataset_dir(TASK))
-    none = np.zeros(0, dtype=int)
-    with pytest.raises(UserError, match="no validation image of a fold has a lesion mask"):
-        localise(packed, none, np.zeros((0, 2, 2)), none, np.zeros((0, 2, 2)))
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_without_a_mask_is_one_sentence_before_anything_is_trained(study, part, monkeypatch):
+    monkeypatch.setattr(transfer.TransferGroup, "compute", None)
+    images, manifest, masks = with_masks()
+    manifest["has_mask"] &= manifest["part_0"] != part
+    kept = [mask if has else None for mask, has in zip(masks, manifest["has_mask"], strict=True)]
+    write_packed(study.dataset_dir(TASK), images, manifest, masks=kept)
+    with pytest.raises(UserError, match=f"task '{TASK}', fold 0: the {part} part has no lesion mask"):
+        transfer.transfer(study, TASK)
+
+
+def test_a_threshold_takes_as_much_memory_for_many_masks_as_for_few():
+    def peak(count: int) -> int:
+        manifest = pd.DataFrame({"height": 300, "width": 300, "has_mask": True}, index=range(count))
+        masks = Masks(pack([np.tri(300, dtype=bool)] * count), manifest)
+        packed, rows = Packed(np.zeros(0), masks, manifest, {}), np.arange(count)
+        maps = np.random.default_rng(0).random((count, 4, 4))
+        tracemalloc.start()
+        localise(packed, rows, maps, rows[:0], maps[:0])
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(60) < 1.5 * peak(2)
 
 
 def test_every_run_and_regime_is_localised_once_per_test_image_with_mask(study):
@@ -179,9 +202,12 @@ def test_frozen_maps_are_those_of_the_whole_network(study):
     np.testing.assert_allclose(activation_maps(learner, rows, 4), activation_maps(whole, rows, 4), atol=0.02)
 
 
-def test_baselines_never_look(study):
+def test_baselines_never_look(study, monkeypatch):
     packed = open_packed(study.dataset_dir(TASK))
+    unpacked, real = set(), Masks.__getitem__
+    monkeypatch.setattr(Masks, "__getitem__", lambda masks, row: unpacked.add(row) or real(masks, row))
     table = baselines(packed, [0])
+    assert unpacked <= set(np.flatnonzero(packed.manifest["has_mask"])), "nor unpack what is not there"
     whole = table[table["run"] == "whole_image"]
     rows = packed.manifest.reset_index().set_index("image_id")["index"]
     for name, found in zip(whole["image_id"], whole["dice"], strict=True):

@@ -9,7 +9,7 @@ some vision transformers). There it is Grad-CAM's: what small changes of a place
 Networks that do not average (by a class token, or attention) have no maps: see `backbones.no_maps`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,6 @@ from torch.nn import functional
 from radlib import compute
 from radlib.data import batches
 from radlib.data.images import Packed, inner_box
-from radlib.errors import UserError
 from radlib.networks import backbones
 from radlib.stats.dice import (
     BASELINES,
@@ -83,22 +82,18 @@ def localise(
     Returns:
         the threshold, chosen on the validation images for the highest mean Dice, and one row per test
         image with `MAP_FIGURES`; Dice and IoU at that threshold, the other three without any.
-    Raises:
-        UserError: no validation image has a mask.
     """
-    if len(validation) == 0:
-        raise UserError(
-            f"dataset '{packed.meta.get('dataset', '')}': no validation image of a fold has a lesion mask, "
-            "so no threshold can be chosen; use fewer folds or more images with masks"
-        )
-    masks = [packed.masks[row] for row in validation]
-    full = [resized(map, mask.shape, packed.resize) for map, mask in zip(maps, masks, strict=True)]
-    threshold = best_threshold(full, masks, THRESHOLDS)
-    rows = []
-    for row, map in zip(test, test_maps, strict=True):
-        mask = packed.masks[row]
-        rows.append(map_figures(resized(map, mask.shape, packed.resize), mask, threshold))
+    full = (map for map, _ in _with_masks(packed, validation, maps))
+    threshold = best_threshold(full, (packed.masks[row] for row in validation), THRESHOLDS)
+    rows = [map_figures(*pair, threshold) for pair in _with_masks(packed, test, test_maps)]
     return threshold, pd.DataFrame(rows, columns=MAP_FIGURES)
+
+
+def _with_masks(packed: Packed, rows: np.ndarray, maps: np.ndarray) -> Iterator[tuple]:
+    """Map, float32, and mask, bool, (H, W) of one row after another: together they would take gigabytes."""
+    for row, map in zip(rows, maps, strict=True):
+        mask = packed.masks[row]
+        yield resized(map, mask.shape, packed.resize), mask
 
 
 def baselines(packed: Packed, folds: Sequence[int], drawn: bool = False) -> pd.DataFrame:
@@ -113,13 +108,13 @@ def baselines(packed: Packed, folds: Sequence[int], drawn: bool = False) -> pd.D
         every test image with a mask.
     """
     manifest = packed.manifest
-    shares = np.array([packed.masks[row].mean() for row in range(len(manifest))])
     has_mask = manifest["has_mask"].to_numpy()
+    shares = {row: packed.masks[row].mean() for row in np.flatnonzero(has_mask)}
     measured = has_mask | manifest["empty_mask"].to_numpy() if drawn else has_mask
     rows = []
     for fold in folds:
         part = manifest[f"part_{fold}"].to_numpy()
-        share = shares[has_mask & (part == "train")].mean()
+        share = np.mean([shares[row] for row in np.flatnonzero(has_mask & (part == "train"))])
         for row in np.flatnonzero(measured & (part == "test")):
             mask = packed.masks[row]
             about = {**manifest.loc[row, ["image_id", "patient_id"]], "fold": fold}

@@ -5,7 +5,7 @@ refused: the shape of a mask that was never resized to its map, or the 0 and 255
 would give figures that look right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
@@ -92,7 +92,7 @@ def map_figures(map: np.ndarray, reference: np.ndarray, threshold: float) -> dic
 
 
 def best_threshold(
-    maps: Sequence[np.ndarray], references: Sequence[np.ndarray], thresholds: Sequence[float]
+    maps: Iterable[np.ndarray], references: Iterable[np.ndarray], thresholds: Sequence[float]
 ) -> float:
     """The threshold t for which the masks `map >= t` have the highest mean Dice; if several, the smallest.
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from radlib import compute
 from radlib.data.images import Packed, open_packed
+from radlib.data.parts import check_masks
 from radlib.errors import UserError
 from radlib.machines.workers import Advance
 from radlib.networks.backbones import no_maps
@@ -93,6 +94,8 @@ class TransferGroup(RunGroup):
         self.units = len(classes) if classes else 1
         shows = packed.masks and not classes and not no_maps(weights.backbone)  # of the positive class
         self.masked = np.flatnonzero(packed.manifest["has_mask"]) if shows else NOTHING
+        if self.localises and len(self.masked):  # found before training, not after the first run
+            check_masks(packed.manifest, task)
 
     def digest(self, run: Run) -> str:
         """Figures are of what is compared; maps, and scores of another hospital, stand beside them or not."""
