@@ -20,12 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from radlib import compute
-from radlib.data.images import Packed, open_packed
+from radlib.data.images import open_packed
 from radlib.data.parts import check_masks
-from radlib.machines.workers import Advance
 from radlib.networks.localise import baselines, resized
-from radlib.networks.segmenters import FrozenSegmenter, WholeSegmenter, encoded, pictures_of
-from radlib.networks.weights import Weights
+from radlib.networks.segmenters import FrozenSegmenter, Pictures, WholeSegmenter, encoded, pictures_of
 from radlib.stats.dice import dices, mask_figures
 from radlib.store import write_table
 from radlib.study import Run, Study
@@ -62,10 +60,14 @@ class SegmentGroup(RunGroup):
     passes = {"frozen": 1.5, "all": 5.0}
     diverged = {"val_dice": 0.0, "val_lost": 1.0}
 
-    def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
-        super().__init__(study, task, packed, weights, advance)
-        self.size = self.options.size
-        self.pictures = pictures_of(packed, self.size)
+    @cached_property
+    def size(self) -> int:
+        return self.options.size
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """Made when the first missing run asks, for every mask is unpacked and made smaller."""
+        return pictures_of(self.packed, self.size)
 
     @cached_property
     def encoded(self) -> list:
