@@ -3,15 +3,13 @@
 Lesion masks are left aside, for controls need no maps.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import torch
 
 from radlib import compute
 from radlib.code import code_digest
-from radlib.data.images import Packed, open_packed
+from radlib.data.images import Packed
 from radlib.data.splits import choose_subset, part_columns
 from radlib.errors import UserError
 from radlib.seeds import digest_of, seed_of
@@ -25,11 +23,7 @@ GROUPS = ("first half of the classes", "second half of the classes")
 class ControlGroup(TransferGroup):
     """A task as it is."""
 
-    folder = "controls"
-
-    @classmethod
-    def opened(cls, study: Study, task: str) -> Packed:
-        return replace(open_packed(study.dataset_dir(task)), masks=None)
+    folder, localises = "controls", False
 
 
 class PermutedGroup(ControlGroup):

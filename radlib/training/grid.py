@@ -111,15 +111,10 @@ class RunGroup(ABC):
         names = (self.study.origin(run.task), run.backbone, run.train, run.lr, run.fold, run.seed)
         return replicate_seed(run.replicate, self.study.seed, self.folder, *names)
 
-    @property
-    def like(self) -> type["RunGroup"]:
-        """The class whose code, with all that its module imports, decides what a run gives."""
-        return type(self)
-
     def digest(self, run: Run) -> str:
-        """Of all that determines a run's result."""
+        """Of all that determines a run's result, such as the code that the class's module runs."""
         return digest_of(
-            (code_digest(self.like.__module__), self.like.__name__),
+            (code_digest(type(self).__module__), type(self).__name__),
             computed_by(),
             (self.study.seed, self.seed(run)),
             (self.packed.digest, self.packed.resize, self.weights.digest, self.size, self.kind),
