@@ -53,13 +53,13 @@ study: .venv/installed
 	@python -m radlib.run study --study "$(STUDY)" --raw "$(RAW)" --stage "$(STAGE)"
 
 check-data: .venv/installed
-	@python -m radlib.run check-data --study "$(STUDY)" --raw "$(RAW)" $(if $(QUICK),--quick)
+	@python -m radlib.run check-data --study "$(STUDY)" --raw "$(RAW)" $(if $(filter-out 0 no,$(QUICK)),--quick)
 
 plan: .venv/installed
 	@python -m radlib.run plan --study "$(STUDY)" $(if $(DEVICES),--devices $(DEVICES))
 
 verify: .venv/installed
-	@python -m radlib.run verify --study "$(STUDY)" $(if $(RETRAIN),--retrain)
+	@python -m radlib.run verify --study "$(STUDY)" $(if $(filter-out 0 no,$(RETRAIN)),--retrain)
 
 test: .venv/installed
 	python -m pytest

@@ -306,15 +306,6 @@ def test_table_comes_back_as_it_was_written_also_without_controls(study):
     assert CONTROLS.shown(study, read).empty
 
 
-def test_sources_without_a_common_backbone_are_one_sentence(study):
-    given = NEGATIVE.model_copy(update={"backbones": ["resnet50"]})
-    checkpoint = load_study(path=REPOSITORY / "studies" / "open.yaml").checkpoints["imagenet"]
-    other = study.compare.model_copy(update={"headline": ("imagenet", "photographs")})
-    study = with_controls(study, given, compare=other, checkpoints={"imagenet": checkpoint})
-    with pytest.raises(UserError, match="'imagenet' and 'photographs' have none of the backbones resnet50"):
-        controls._permuted_labels(study)
-
-
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [

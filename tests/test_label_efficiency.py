@@ -40,7 +40,7 @@ from radlib.study import Run
 from radlib.study.questions import LabelEfficiency
 from radlib.study.training import Setting
 from radlib.training import transfer
-from radlib.training.partial import PartialGroup, part_sizes, partial_runs, trained, whole_runs
+from radlib.training.partial import PartialGroup, part_sizes, partial_runs, trained
 from tests.conftest import SMALL, two_classes, with_lite0, write_packed
 from tests.fabricated import make_study
 
@@ -135,12 +135,9 @@ def test_partial_runs_are_told_apart_and_whole_runs_are_those_of_the_grid(small_
     study = prepared(small_study, 160)
     runs = partial_runs(study, TASK, [0.1, 0.3, 1.0])
     assert len(set(runs)) == len(runs) == 2 * 2 * 3 * 2
-    whole = whole_runs(study, TASK)
+    whole = study.whole_runs_of(TASK)
     assert set(whole) <= set(study.runs_of(TASK)) and {type(run) for run in whole} == {Run}
     assert {(run.train, run.lr, run.seed) for run in whole} == {("frozen", 0.01, 0)}
-    other = study.label_efficiency.model_copy(update={"lr": 0.5})
-    with pytest.raises(UserError, match="asks for 'frozen' with lr 0.5, which is no setting"):
-        whole_runs(study.model_copy(update={"label_efficiency": other}), TASK)
 
 
 # What is trained ------------------------------------------------------------------------------------------
@@ -270,14 +267,6 @@ def test_a_part_with_a_single_patient_of_a_class_is_left_out_and_said(small_stud
     few = prepared(small_study.model_copy(update={"root": small_study.root / "few"}), 160, fractions=[0.05])
     with pytest.raises(UserError, match="none leaves 2 training patients of each class of task 'breast_us'"):
         label_efficiency(few)
-
-
-def test_too_few_draws_for_an_interval_are_refused_before_training(small_study):
-    study = prepared(small_study, 160)
-    tasks = {TASK: study.tasks[TASK].model_copy(update={"folds": 1})}
-    with pytest.raises(UserError, match="label_efficiency.repeats is 3, too few .* take at least 5"):
-        label_efficiency(study.model_copy(update={"tasks": tasks}))
-    assert not study.store_dir.exists()
 
 
 def test_a_study_without_tasks_has_an_empty_table(small_study):

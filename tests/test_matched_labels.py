@@ -118,11 +118,6 @@ def test_part_of_the_study_holds_its_settings_alone(study):
     within = study_of_matched(study.model_copy(update={"transfer": changed}))
     assert {(run.train, run.backbone) for run in within.runs_of(TASK)} == {("frozen", SMALL)}
     assert within.store_dir == study.store_dir and within.seed == study.seed
-    part = study.matched_labels.model_copy(update={"train": ["knn", "all"]})
-    alone = {TASK: study.tasks[TASK].model_copy(update={"train": ["logistic"]})}
-    for changes, asked in (({"matched_labels": part}, "knn, all"), ({"tasks": alone}, "frozen, top")):
-        with pytest.raises(UserError, match=f"asks for {asked} on {SMALL}, of which {TASK} has no setting"):
-            study_of_matched(study.model_copy(update=changes))
 
 
 # The share that is left -------------------------------------------------------------------------------------

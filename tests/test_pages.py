@@ -101,6 +101,18 @@ def test_only_what_changed_is_written_again_and_pages_without_a_notebook_go(repo
     assert not (report / "pages/09_old.html").exists()
 
 
+def test_a_page_follows_the_title_of_the_study_and_its_notebook_without_the_summary(report):
+    """What ran again alone is shown as it is now; index.html is written by the stage that DVC knows of."""
+    first = (report / "index.html").read_bytes()
+    write_pages(report, "Another <study>", first=False)
+    assert page(report, "pages/05_auc.html").header.get_text().startswith("Another <study> ")
+    path = report / "notebooks" / "05_auc.ipynb"
+    path.write_text(path.read_text().replace("What we see", "What we see now"))
+    write_pages(report, "Another <study>", first=False)
+    assert "What we see now" in page(report, "pages/05_auc.html").h2.get_text()
+    assert (report / "index.html").read_bytes() == first
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium to draw the page with")
 @pytest.mark.parametrize("width", [1200, 800, 390])
 def test_nothing_is_wider_than_the_screen(report, tmp_path, width):

@@ -134,7 +134,7 @@ def at_home(tmp_path, monkeypatch):
 def test_public_part_of_the_study_goes_through_the_commands_of_the_readme(at_home, capsys):
     home, downloads = at_home
     assert main(["study", "--study", "paper", "--raw", downloads]) == 1
-    assert "'covid_ct' of study 'paper' is not at data/raw/covid19" in capsys.readouterr().err
+    assert "'covid_ct' (COVID-19 CT) is not at data/raw/covid19" in capsys.readouterr().err
     shutil.copy(home / "studies/paper.yaml", home / "params.yaml")
     (home / "params.yaml").write_text(public())
     assert main(["check-data", "--raw", downloads]) == 0

@@ -210,6 +210,7 @@ def test_the_recorded_report_is_what_its_predictions_give(killed_and_resumed):
     old, own = report / "notebooks" / "04_transfer-old_task.ipynb", report / "notebooks" / "mine.ipynb"
     for path in (old, own):
         shutil.copy(report / "notebooks" / "05_auc.ipynb", path)
+    (report / "provenance.json").unlink()  # else nothing is recorded again
     record(load_study(path=folder / "params.yaml"))
     stages = yaml.safe_load((report / "dvc.lock").read_text())["stages"].values()
     written = {Path(out["path"]).name for stage in stages for out in stage.get("outs", [])}
@@ -281,12 +282,12 @@ def test_missing_downloads_stop_before_anything_is_computed(inside_copy):
         choose("open", str(inside_copy / "nothing"))
     empty = inside_copy / "empty"
     empty.mkdir()
-    with pytest.raises(UserError, match="'radiology' of study 'open' is not at data/raw/radiology-open.zip"):
+    with pytest.raises(UserError, match="'radiology' .* is not at data/raw/radiology-open.zip, or it is"):
         choose("open", str(empty))
     for name in ("radiology-open.zip", "medical-mnist.zip", "tiny-imagenet-200.zip"):
         (empty / name).touch()
     (empty / "ddti_thyroid").mkdir()
-    with pytest.raises(UserError, match="'thyroid_us' .* is not at data/raw/ddti_thyroid .or it is empty"):
+    with pytest.raises(UserError, match="'thyroid_us' .* is not at data/raw/ddti_thyroid, or it is empty"):
         choose("open", str(empty))
 
 
@@ -363,7 +364,7 @@ def test_dvc_stops_in_one_sentence_before_data_are_linked(inside_copy):
     shutil.copy("studies/own.yaml", "params.yaml")
     write_complete(load_study())
     output = call(inside_copy, "dvc", "repro", "task@my_task", code=255)
-    assert "Stopped: 'my_task' of study 'own' is not at data/raw/my_images" in output
+    assert "Stopped: 'my_task' (My task) is not at data/raw/my_images" in output
     assert "Errno" not in output and "Traceback" not in output
 
 
@@ -385,6 +386,14 @@ def test_a_folder_without_git_is_enough(inside_copy):
 def test_a_misspelt_word_stops_make_before_anything_runs(words, sentence):
     done = subprocess.run(["make", "-n", *words], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 2 and sentence in done.stderr and "radlib.run" not in done.stdout
+
+
+def test_a_switch_of_make_that_is_0_is_off():
+    done = [
+        subprocess.run(["make", "-n", *words], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        for words in (["verify", "RETRAIN=0"], ["verify", "RETRAIN=1"], ["check-data", "QUICK=0"])
+    ]
+    assert ["--retrain" in one.stdout or "--quick" in one.stdout for one in done] == [False, True, False]
 
 
 def test_make_alone_says_what_it_can_do():

@@ -125,9 +125,6 @@ def test_parts_of_the_patients_are_learnt_from_by_the_logistic_probe_too(study):
     assert set(results.runs["train"]) == {"logistic"} and len(results.runs) == 2 * (3 + 1)
     sizes = results.runs.groupby("fraction")["n_train"].mean()
     assert sizes[0.5] == pytest.approx(sizes[1.0] / 2, rel=0.1)
-    lacking = efficiency.model_copy(update={"train": "frozen"})
-    with pytest.raises(UserError, match="asks for 'frozen' with lr 0.01, which is no setting of task"):
-        trained(study.model_copy(update={"label_efficiency": lacking}), TASK, [0.5])
 
 
 def test_one_class_in_training_is_refused(study):

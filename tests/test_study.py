@@ -22,6 +22,12 @@ TASK = {
 }  # fmt: skip
 
 
+MATCHED = {
+    "sources": ["radiology", "photographs"], "backbones": ["resnet50"], "tasks": ["covid_ct", "acl_mri"],
+    "train": ["frozen"], "pairs": [["radiology", "photographs"]],
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
 def test_study_file_is_valid(path):
     study = load_study(path=path)
@@ -145,6 +151,35 @@ def test_checkpoint_has_runs_for_its_own_backbone_only():
         (
             {"transfer.settings": [{"train": "all", "lr": 1}, {"train": "all", "lr": 1.0}]},
             "'transfer': settings hold 'all, lr 1' twice",
+        ),
+        (
+            {"corpora.radiology.backbones": ["resnet50"]},
+            "'radiology' and 'photographs' have none of the backbones densenet121 in common; name one",
+        ),
+        (
+            {"corpora.photographs.backbones": ["resnet50"], "controls.task": None},
+            "'photographs' and 'random' have none of the backbones densenet121 in common",
+        ),
+        (
+            {"label_efficiency.lr": 0.5},
+            "asks for 'frozen' with lr 0.5, which is no setting of task 'covid_ct' in transfer; take one",
+        ),
+        (
+            {"label_efficiency.repeats": 3},
+            "repeats is 3, too few for an interval over draws: task 'covid_ct' has 1 pair(s) of fold and "
+            "backbone; take at least 5",
+        ),
+        (
+            {"matched_labels": {**MATCHED, "train": ["top10", "all"]}},
+            "asks for top10, all on resnet50, of which covid_ct, acl_mri has no setting of transfer; name a",
+        ),
+        (
+            {"matched_labels": {**MATCHED, "tasks": ["meniscus_mri"]}, "tasks.meniscus_mri.train": ["all"]},
+            "asks for frozen on resnet50, of which meniscus_mri has no setting of transfer",
+        ),
+        (
+            {"matched_labels": MATCHED, "corpora.radiology.backbones": ["densenet121"]},
+            "the first pair of matched_labels.pairs, radiology and photographs, has no setting in common",
         ),
         ({"tasks.thyroid_us.negative": False}, "got False, which YAML takes for no text: write it in quotes"),
         (

@@ -22,7 +22,7 @@ from radlib.seeds import seed_of
 from radlib.simulate import GENERATORS
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Task
-from radlib.study.places import holds_something
+from radlib.study.places import absent, holds_something
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,7 @@ def list_records(study: Study, dataset: str, progress: Callable = progress) -> l
         return _draw(study, dataset, options, progress)
     path = study.raw_path(config)
     if not holds_something(path):
-        source = ", ".join(part for part in (config.title, config.publisher, config.url) if part)
-        raise UserError(
-            f"dataset '{dataset}' is not at {path} ({source}); download it as published and type: "
-            "make study RAW=/folder/with/downloads"
-        )
+        raise UserError(absent(study, dataset))
     bar = partial(progress, description=f"reading {dataset}")
     with about(f"dataset '{dataset}'"):
         return datasets.read(config.layout, path, options, str(study.seed), bar)

@@ -1,7 +1,6 @@
 """Processes of a Ray cluster that work on one thing together, as Ray Train starts and restarts them."""
 
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from radlib.errors import UserError
 from radlib.machines.cluster import connect, gpus_each, one_thread
 from radlib.machines.team import Team
-from radlib.machines.workers import Advance
+from radlib.machines.workers import Advance, telling
 from radlib.progress import work_bar
 from radlib.study.training import Compute
 
@@ -139,14 +138,12 @@ def _take_part(config: dict[str, Any]) -> Any:
 
 
 def _telling(queue, team: Team) -> Advance:
-    """`advance` for the leader: where it is, at most once a second."""
-    done, told = 0.0, 0.0
+    """`advance` for the leader: where it is, once a second."""
+    done = 0.0
 
-    def advance(more: float) -> None:
-        nonlocal done, told
+    def tell(more: float) -> None:
+        nonlocal done
         done += more
-        if team.leads and time.monotonic() > told + 1:
-            told = time.monotonic()
-            queue.put(done)
+        queue.put(done)
 
-    return advance
+    return telling(tell, seconds=1) if team.leads else lambda done: None

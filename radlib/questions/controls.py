@@ -23,7 +23,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from radlib.errors import UserError, of_task
+from radlib.errors import of_task
 from radlib.networks.weights import random_source
 from radlib.questions.verdicts import diverged, estimate_columns
 from radlib.seeds import seed_of
@@ -106,8 +106,7 @@ def run_controls(study: Study) -> Controlled:
     """Compute every control of `study.controls`, or read it from the store.
 
     Raises:
-        UserError: data or weights are missing, a corpus keeps too few images from training, or the headline
-            sources have no backbone in common.
+        UserError: data or weights are missing, or a corpus keeps too few images from training.
     """
     rows = [*_random_weights(study), *_permuted_labels(study)] if study.controls.task else []
     rows += [_own_classes(study, corpus, source) for source, corpus in study.controls.positive.items()]
@@ -201,19 +200,9 @@ def _carried_out(study: Study, group: type[ControlGroup], sources, backbones, se
 
 
 def _common_backbones(study: Study, pair: tuple[str, str]) -> list[str]:
-    """Backbones of the controls that both sources have.
-
-    Raises:
-        UserError: there are none.
-    """
-    wanted = study.controls.backbones or list(study.backbones)
-    common = [name for name in wanted if all(name in study.backbones_of(source) for source in pair)]
-    if not common:
-        raise UserError(
-            f"'{pair[0]}' and '{pair[1]}' have none of the backbones {', '.join(wanted)} in common; name one "
-            "that both have in controls.backbones"
-        )
-    return common
+    """Backbones of the controls that both sources have."""
+    wanted = study.controls.backbones or study.backbones
+    return [name for name in wanted if all(name in study.backbones_of(source) for source in pair)]
 
 
 # What is shown --------------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from radlib.errors import UserError
 from radlib.questions.auc.compute import Compared, Comparison, compare_sources
 from radlib.questions.auc.sources import compare_pretrainings
 from radlib.questions.verdicts import answering, averaged, diverged, left_out
@@ -101,11 +100,7 @@ def matched_labels(study: Study, counting: Collection[str] | None = None) -> Mat
 
 
 def study_of_matched(study: Study) -> Study:
-    """The study with the part that `matched_labels` names, and random weights; all else is the same.
-
-    Raises:
-        UserError: a task has no setting of its regimes and backbones.
-    """
+    """The study with the part that `matched_labels` names, and random weights; all else is the same."""
     part = study.matched_labels
     beside = [(source, RANDOM) for source in part.pairs[0] if not is_random(source)]
     pairs = list(dict.fromkeys([*part.pairs, *beside]))
@@ -115,7 +110,7 @@ def study_of_matched(study: Study) -> Study:
         if setting.train in part.train
         and (own := [name for name in part.backbones if name in (setting.backbones or study.backbones)])
     ]
-    within = study.model_copy(
+    return study.model_copy(
         update={
             "sources": list(dict.fromkeys([*part.sources, RANDOM])),
             "backbones": {name: study.backbones[name] for name in part.backbones},
@@ -123,12 +118,6 @@ def study_of_matched(study: Study) -> Study:
             "compare": study.compare.model_copy(update={"pairs": pairs, "headline": pairs[0]}),
         }
     )
-    if idle := [task for task in part.tasks if not within.runs_of(task)]:
-        raise UserError(
-            f"matched_labels asks for {', '.join(part.train)} on {', '.join(part.backbones)}, of which "
-            f"{', '.join(idle)} has no setting of transfer; name a regime and a backbone that it has"
-        )
-    return within
 
 
 # Shares ---------------------------------------------------------------------------------------------------

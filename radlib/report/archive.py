@@ -57,9 +57,10 @@ def keep(study: Study, largest: float = LARGEST) -> str:
 
 
 def _remove_kept(target: Path) -> None:
-    """Remove what `keep` wrote before; UserError where there is anything else."""
+    """Remove what `keep` wrote before; UserError where there is anything else but what file browsers hide."""
     files = [path for path in target.rglob("*") if not path.is_dir()]
-    foreign = [path for path in files if path.suffix != ".parquet" or path.parents[1] != target]
+    seen = [path for path in files if path.name not in (".DS_Store", "Thumbs.db")]
+    foreign = [path for path in seen if path.suffix != ".parquet" or path.parents[1] != target]
     if foreign:
         raise UserError(f"{foreign[0]} is no prediction of a study, and would be removed; move it away")
     if files:

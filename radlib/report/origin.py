@@ -84,24 +84,13 @@ def plan_sentence(study: Study) -> str:
 
 
 def tinkered(report: Path) -> list[str]:
-    """Notebooks of a report that ran with overrides or with code that no commit holds, one sentence each.
+    """Notebooks of a report that ran with code that no commit holds, one sentence each.
 
     Raises:
         UserError: provenance.json is damaged.
     """
-    recorded = _recorded(report) or {}
-    digests, changed = recorded.get("notebooks", {}), recorded.get("changed_notebooks", [])
-    said = [f"notebook {name} was run from code that is not committed" for name in changed]
-    for name, one in _executed(report).items():
-        cells = [c.source for c in one.cells if _tags(c) & {"parameters", "injected-parameters"}]
-        statements = ast.parse("\n".join(cells)).body  # what papermill injected comes last
-        given = {_target(statement): statement for statement in statements}
-        overrides = ast.literal_eval(given["overrides"].value) if "overrides" in given else None
-        if overrides:
-            said.append(f"notebook {name} was run with overrides = {overrides}, not by params.yaml alone")
-        if name in digests and digests[name] != _digest(one):
-            said.append(f"notebook {name} holds other code than the study ran")
-    return said
+    changed = (_recorded(report) or {}).get("changed_notebooks", [])
+    return [f"notebook {name} was run from code that is not committed" for name in changed]
 
 
 def differences(report: Path, here: dict[str, Any], root: Path) -> list[str]:
@@ -189,16 +178,13 @@ def _digest(notebook: nbformat.NotebookNode) -> str:
     """SHA-256 of the code, without text, outputs, and the values that the pipeline gives."""
     code = []
     for cell in notebook.cells:
-        if "parameters" in _tags(cell):
+        tags = cell.metadata.get("tags", [])
+        if "parameters" in tags:
             kept = [s for s in ast.parse(cell.source).body if _target(s) not in _GIVEN]
             code.append("\n".join(map(ast.unparse, kept)))
-        elif cell.cell_type == "code" and "injected-parameters" not in _tags(cell):
+        elif cell.cell_type == "code" and "injected-parameters" not in tags:
             code.append(cell.source.strip())
     return hashlib.sha256("\0".join(code).encode()).hexdigest()
-
-
-def _tags(cell: nbformat.NotebookNode) -> set[str]:
-    return set(cell.metadata.get("tags", []))
 
 
 def _target(statement: ast.stmt) -> str:

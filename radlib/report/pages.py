@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 from bs4 import BeautifulSoup, Tag
 from jinja2 import Environment, FileSystemLoader
+from markupsafe import escape
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
@@ -23,14 +24,16 @@ _BESIDE = ["params.yaml", "dvc.lock", "provenance.json", "results"]  # written o
 _MADE_BY = [Path(__file__), _HERE / "page.html.j2", _HERE / "page.css"]
 
 
-def write_pages(report: Path, study_title: str) -> None:
+def write_pages(report: Path, study_title: str, first: bool = True) -> None:
     """Write `index.html` from the summary and `pages/<notebook>.html` for every other notebook of a report.
 
-    A page that is newer than its notebook and the style stays; pages without a notebook are removed.
+    A page of this title that is newer than its notebook and the style stays; pages without a notebook are
+    removed.
 
     Args:
         report: the folder `reports/<study>`; its `notebooks/` are read.
         study_title: stands at the head of every page.
+        first: `index.html` too.
     """
     notebooks = {path.stem: path for path in sorted((report / "notebooks").glob("*.ipynb"))}
     pages = {name: f"pages/{name}.html" for name in notebooks if name != SUMMARY}
@@ -42,12 +45,14 @@ def write_pages(report: Path, study_title: str) -> None:
         notebook = nbformat.read(notebooks[name], as_version=4)
         titles[page] = _title(notebook, name)
         newest = max(path.stat().st_mtime for path in (notebooks[name], *_MADE_BY))
-        if not (report / page).is_file() or (report / page).stat().st_mtime <= newest:
+        old, head = report / page, f"<header>{escape(study_title)} "
+        current = old.is_file() and old.stat().st_mtime > newest and head in old.read_text(encoding="utf-8")
+        if not current:
             known = {SUMMARY: "../index.html"} | {word: f"../{to}" for word, to in addresses.items()}
             _write(report / page, notebook, titles[page], known, study=study_title)
     for path in set((report / "pages").glob("*.html")) - {report / page for page in pages.values()}:
         path.unlink()
-    if SUMMARY in notebooks:
+    if first and SUMMARY in notebooks:
         notebook = nbformat.read(notebooks[SUMMARY], as_version=4)
         about = {"study": study_title, "first": True, "others": list(titles.items())}
         _write(report / "index.html", notebook, _title(notebook, study_title), addresses, **about)

@@ -55,7 +55,8 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
         retrain: compute the whole study again, instead of the comparisons alone.
         root: the repository's folder.
     Returns:
-        the text for the reader, and whether no table is different or missing, nor a notebook tinkered with.
+        the text for the reader, and whether no table is different or missing, and no page, figure or notebook
+        another one than the study wrote.
     Raises:
         UserError: there is no such report, or what it holds is damaged or of another version.
     """
@@ -77,8 +78,10 @@ def verify(name: str, retrain: bool = False, root: Path = Path()) -> tuple[str, 
         else:
             found = _from_predictions(report, study.model_copy(update={"root": Path(scratch)}))
     written = _written(report)
-    found = [_as_written(one, report / one.table, written.get(one.table)) for one in found]
-    tinkered = origin.tinkered(report)
+    found = [_as_written(one, written.get(one.table)) for one in found]
+    other = [name for name, same in written.items() if not (same or name.endswith(".csv"))]
+    tinkered = [f"{name} is not as the study wrote it (md5 of dvc.lock)" for name in other]
+    tinkered += origin.tinkered(report)
     reasons = [*tinkered, *origin.differences(report, compute.provenance(), root)]
     holds = not tinkered and not any(one.verdict in FAILED for one in found)
     return _said(report, retrain, found, reasons), holds
@@ -214,30 +217,30 @@ def _against(report: Path, again: Path) -> list[Verdict]:
 # What is said ---------------------------------------------------------------------------------------------
 
 
-def _as_written(found: Verdict, path: Path, md5: str | None) -> Verdict:
-    """Beside the verdict, whether the file is the one that the study wrote."""
-    if md5 is None or not path.is_file():
+def _as_written(found: Verdict, same: bool | None) -> Verdict:
+    """Beside the verdict, whether the file is the one that the study wrote; None: nobody knows."""
+    if same is None:
         return found
     word, said = found.verdict, "the file was changed after the study wrote it (md5 of dvc.lock)"
-    if hashlib.md5(path.read_bytes()).hexdigest() == md5:
+    if same:
         if word not in (MISSING, NOT_COMPUTED):
             return found
         said = "the file is as the study wrote it (md5 of dvc.lock)"
-    elif word == NOT_COMPUTED:
+    elif word == NOT_COMPUTED or found.table == VALIDITY.file:  # of which one cell alone is computed again
         word = DIFFERENT
     return Verdict(found.table, word, "; ".join(filter(None, [found.detail, said])))
 
 
-def _written(report: Path) -> dict[str, str]:
-    """Table -> md5, as dvc.lock has it."""
-    path = report / "dvc.lock"
-    if not path.is_file():
-        return {}
-    kinds = yaml.YAMLError, KeyError, TypeError, AttributeError
-    with explained(kinds, f"{path} is damaged", f"bring it back: git restore {path}"):
+def _written(report: Path) -> dict[str, bool]:
+    """File that a stage wrote, such as index.html, if it is there -> whether it is as dvc.lock has it."""
+    path, folder = report / "dvc.lock", f"reports/{report.name}/"
+    kinds = OSError, yaml.YAMLError, KeyError, TypeError, AttributeError
+    with explained(kinds, f"{path} is missing or damaged", f"bring it back: git restore {path}"):
         stages = yaml.safe_load(path.read_text())["stages"].values()
-        outs = [out for stage in stages for out in stage.get("outs", [])]
-        return {Path(out["path"]).name: out["md5"] for out in outs if out["path"].startswith("reports/")}
+        outs = [(out["path"], out["md5"]) for stage in stages for out in stage.get("outs", [])]
+    files = {name.removeprefix(folder): md5 for name, md5 in outs if name.startswith(folder)}
+    here = {name: report / name for name in files if (report / name).is_file()}
+    return {name: hashlib.md5(file.read_bytes()).hexdigest() == files[name] for name, file in here.items()}
 
 
 def _said(report: Path, retrain: bool, found: list[Verdict], reasons: list[str]) -> str:

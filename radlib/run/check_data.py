@@ -15,7 +15,7 @@ from radlib.errors import UserError
 from radlib.progress import on_threads, progress
 from radlib.study import Study
 from radlib.study.datasets import Corpus, Dataset, Task
-from radlib.study.places import check_places, holds_something
+from radlib.study.places import absent, check_places, holds_something
 from radlib.study.titles import aligned
 
 RAW = PurePosixPath("data/raw")
@@ -80,9 +80,7 @@ def _check_dataset(study: Study, name: str, quick: bool) -> Checked:
     if config.simulated:
         return Checked(name, "simulated")
     if not holds_something(study.raw_path(config)):
-        where = f"get it from {config.url} and put it there" if config.url else "put it there"
-        missing = f"'{name}' ({config.title}) is not at {study.raw_path(config)}, or it is empty; {where}"
-        return Checked(name, "no", errors=[missing], incomplete=True)
+        return Checked(name, "no", errors=[absent(study, name)], incomplete=True)
     try:
         records = list_records(study, name)
     except UserError as exc:

@@ -12,9 +12,9 @@ from typing import Any
 
 from radlib.data.packing import check_own
 from radlib.errors import UserError
-from radlib.store import atomic_path
+from radlib.store import write_json
 from radlib.study import Study, load_study
-from radlib.study.places import check_places, holds_something
+from radlib.study.places import absent, check_places, holds_something
 
 COMPLETE = "study.json"
 
@@ -75,9 +75,7 @@ def _line(value: Any) -> Any:
 
 
 def write_complete(study: Study) -> None:
-    with atomic_path(study.root / COMPLETE) as temporary:
-        text = json.dumps(complete(study), indent=2, ensure_ascii=False)
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+    write_json(complete(study), study.root / COMPLETE)
 
 
 def _take_over(study: Study) -> None:
@@ -146,13 +144,8 @@ def check_raw(study: Study) -> None:
     check_places(study)
     for name, item in {**study.corpora, **study.tasks}.items():
         check_own(study.dataset_dir(name))
-        if item.simulated or holds_something(study.raw_path(item)):
-            continue
-        where = f"; get it from {item.url}" if item.url else ""
-        raise UserError(
-            f"'{name}' of study '{study.name}' is not at {item.path} (or it is empty){where}, put it there, "
-            "and type: make study RAW=/folder/with/downloads"
-        )
+        if not (item.simulated or holds_something(study.raw_path(item))):
+            raise UserError(absent(study, name))
     for name, checkpoint in study.checkpoints.items():
         # PyTorch takes seconds to import, and most studies do without it here.
         from radlib.networks.hub import weights_file

@@ -72,7 +72,7 @@ def study(given: argparse.Namespace) -> int:
         stages.check_stage(load_study(), given.stage)
     code = stages.repro(given.stage)
     if code == 0 and not given.stage:
-        stages.record(load_study(), anew=False)
+        stages.record(load_study())
     return code
 
 

@@ -25,9 +25,10 @@ from radlib.training.grid import grouped
 
 LEFT_OUT = (
     "Left out: reading and decoding the downloads (01_data, which while it packs needs 2.5 times a "
-    "dataset's disk), the comparisons, controls and figures (05_auc, and 07_dice to 08_beyond_the_mean, with "
-    "the frozen runs that some of them add), the start of every notebook, a second copy of data/, models/ "
-    "and results/ in DVC's cache where the file system cannot share blocks between files."
+    "dataset's disk), the comparisons, controls and figures (05_auc, and 07_dice to 16_controls, with the "
+    "runs that some of them add: most are frozen, but 12_similarity and 15_matched_labels train more), the "
+    "start of every notebook, a second copy of data/, models/ and results/ in DVC's cache where the file "
+    "system cannot share blocks between files."
 )
 
 

@@ -47,19 +47,19 @@ def check_stage(study: Study, stage: str) -> None:
         )
 
 
-def record(study: Study, anew: bool = True) -> None:
+def record(study: Study) -> None:
     """Beside the tables: the predictions behind them, which code and machine made them, dvc's lock file.
 
-    Notebooks of the report that no stage writes any more go, and their pages with them.
-
-    Args:
-        anew: also where nothing was computed since the last record, which takes some seconds.
+    Notebooks of the report that no stage writes any more go, and their pages with them. Nothing is done where
+    nothing was computed since the last record.
     """
-    if anew or not _is_recorded(study):
+    if not _is_recorded(study):
         from radlib import compute
-        from radlib.report import archive, origin
+        from radlib.report import archive, origin, pages
 
         drop_unowned(study)
+        # A notebook may have run again without 17_summary, which needs its tables alone.
+        pages.write_pages(study.report_dir, study.title, first=False)
         print(archive.keep(study))
         made = {**compute.provenance(), **origin.recorded_of(study)}
         write_json(made, study.report_dir / "provenance.json")
@@ -86,7 +86,6 @@ def drop_unowned(study: Study) -> None:
     for path in sorted((study.report_dir / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         if path.resolve() not in owned:
             path.unlink()
-            (study.report_dir / "pages" / f"{path.stem}.html").unlink(missing_ok=True)
             print(f"Removed {path.relative_to(study.root)}: no stage of the study writes it any more")
 
 

@@ -163,7 +163,7 @@ class Phantom:
             np.minimum(nearest, np.hypot(u - t * dx, v - t * dy), out=nearest)
         return self.edge(nearest - width, soft)
 
-    def bone(self, x: float, y: float, rx: float, ry: float, angle: float = 0) -> None:
+    def bone(self, x: float, y: float, rx: float, ry: float) -> None:
         """An ellipse of marrow in a shell of bone."""
-        self.add(self.blob(x, y, rx + 0.03, ry + 0.03, angle), "bone")
-        self.add(self.blob(x, y, rx, ry, angle), "marrow")
+        self.add(self.blob(x, y, rx + 0.03, ry + 0.03), "bone")
+        self.add(self.blob(x, y, rx, ry), "marrow")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from radlib.study.common import RANDOM
 from radlib.study.places import check_places
 
 if TYPE_CHECKING:
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
 
 _SAME_TASK = ("layout", "path", "options", "class_names", "folds")
 _SAME_CORPUS = ("layout", "path", "options", "size", "colour", "max_images")
+# Degrees of freedom of the draws of patients; with fewer an interval takes tens of thousands of resamples.
+_FEWEST_SPARE = 4
 
 
 def check_sections(study: Study) -> None:
@@ -42,6 +47,8 @@ def check_sections(study: Study) -> None:
     _check_confounds(study)
     _check_label_efficiency(study)
     _check_claim(study)
+    _check_matched_labels(study)
+    _check_controls(study)
     check_places(study)
     ranked = any(setting.train == study.compare.rank_by for setting in study.transfer.settings)
     if study.compare.tasks_that_count == "above_shortcut" and not ranked:
@@ -69,15 +76,58 @@ def _check_claim(study: Study) -> None:
     """The sources of the headline have what the claim is of in common, on some task."""
     claim, pair = study.compare.claim_by, study.compare.headline
     asked = study.transfer.averaged if claim == "grid_mean" else (claim,)
-    shared = set.intersection(*(set(study.backbones_of(source)) for source in pair))
-    used = [s for s in study.transfer.settings if shared & set(s.backbones or study.backbones)]
-    regimes = {setting.train for setting in used} & set(asked)
-    tasks = [study.tasks[name].train for name in study.compared_tasks]
-    if not any(regimes if only is None else regimes & set(only) for only in tasks):
+    shared = _shared_backbones(study, study.backbones, pair)
+    if not any(_has_setting(study, task, asked, shared) for task in study.compared_tasks):
         raise ValueError(
             f"the sources of compare.headline, {pair[0]} and {pair[1]}, have no setting of '{claim}' "
             "(compare.claim_by) in common; choose another pair, or another claim"
         )
+
+
+def _shared_backbones(study: Study, asked: Collection[str], pair: tuple[str, str]) -> set[str]:
+    """Those backbones of the asked ones that both sources have weights for."""
+    return set(asked).intersection(*(study.backbones_of(source) for source in pair))
+
+
+def _has_setting(study: Study, task: str, regimes: Collection[str], backbones: Collection[str]) -> bool:
+    """Whether a task has a setting of one of the regimes with one of the backbones."""
+    only = study.tasks[task].train
+    return any(
+        setting.train in regimes and (only is None or setting.train in only)
+        for setting in study.transfer.settings
+        if set(backbones).intersection(setting.backbones or study.backbones)
+    )
+
+
+def _check_matched_labels(study: Study) -> None:
+    """Every task has some of its settings, and the first pair has settings in common."""
+    part = study.matched_labels
+    idle = [task for task in part.tasks if not _has_setting(study, task, part.train, part.backbones)]
+    if idle:
+        raise ValueError(
+            f"matched_labels asks for {', '.join(part.train)} on {', '.join(part.backbones)}, of which "
+            f"{', '.join(idle)} has no setting of transfer; name a regime and a backbone that it has"
+        )
+    for pair in part.pairs[:1]:
+        shared = _shared_backbones(study, part.backbones, pair)
+        if not any(_has_setting(study, task, part.train, shared) for task in part.tasks):
+            raise ValueError(
+                f"the first pair of matched_labels.pairs, {pair[0]} and {pair[1]}, has no setting in common; "
+                "name a backbone that both have"
+            )
+
+
+def _check_controls(study: Study) -> None:
+    """Both sides of a control have a network in common."""
+    options = study.controls
+    wanted = options.backbones or study.backbones
+    headline = [study.compare.headline] if options.task else []
+    for pair in [*headline, *((source, RANDOM) for source in options.positive)]:
+        if not _shared_backbones(study, wanted, pair):
+            raise ValueError(
+                f"'{pair[0]}' and '{pair[1]}' have none of the backbones {', '.join(wanted)} in common; name "
+                "one that both have in controls.backbones"
+            )
 
 
 def _check_external(name: str, task: Task, other: Task) -> None:
@@ -95,17 +145,22 @@ def _check_external(name: str, task: Task, other: Task) -> None:
 
 
 def _check_label_efficiency(study: Study) -> None:
-    """Its curves end in runs of transfer."""
+    """Its curves end in runs of transfer, and there could be an interval over draws of patients."""
     options = study.label_efficiency
     for task in options.tasks:
-        runs = [
-            run for run in study.runs_of(task) if run.train == options.train and run.lr in (0, options.lr)
-        ]
-        if not any(run.backbone in (options.backbones or study.backbones) for run in runs):
+        sources = [run.source for run in study.whole_runs_of(task)]
+        if not sources:
             rate = f" with lr {options.lr:g}" if options.train == "frozen" else ""
             raise ValueError(
                 f"label_efficiency asks for '{options.train}'{rate}, which is no setting of task '{task}' in "
                 "transfer; take one that is"
+            )
+        cells = min(map(sources.count, sources))
+        if options.fractions[0] < 1 and (options.repeats - 1) * cells < _FEWEST_SPARE:
+            raise ValueError(
+                f"label_efficiency.repeats is {options.repeats}, too few for an interval over draws: task "
+                f"'{task}' has {cells} pair(s) of fold and backbone; take at least "
+                f"{1 + math.ceil(_FEWEST_SPARE / cells)}"
             )
 
 

@@ -42,6 +42,14 @@ def holds_something(path: Path) -> bool:
     return any(path.iterdir()) if path.is_dir() else path.is_file()
 
 
+def absent(study: Study, name: str) -> str:
+    """Where a dataset is looked for in vain, and how to come by it: one sentence."""
+    item = study.dataset(name)
+    where = f"get it from {item.url} and put it there" if item.url else "put it there"
+    by_raw = ", and type: make study RAW=/folder/with/downloads" if item.path.startswith("data/raw/") else ""
+    return f"'{name}' ({item.title}) is not at {item.path}, or it is empty; {where}{by_raw}"
+
+
 def _resolved(path: Path) -> Path:
     """Without links, and without case, which not every disk tells apart."""
     return Path(str(path.resolve()).casefold())

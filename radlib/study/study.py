@@ -210,6 +210,20 @@ class Study(Strict):
         only = self.tasks[task].train
         return self._runs(task, [s for s in self.transfer.settings if only is None or s.train in only])
 
+    def whole_runs_of(self, task: str) -> list[Run]:
+        """The runs of a task in transfer in which the curves of `label_efficiency` end.
+
+        Of the first pretraining of each source: many draws of patients are enough to compute.
+        """
+        options = self.label_efficiency
+        return [
+            run
+            for run in self.runs_of(task)
+            if run.train == options.train and run.lr in (0, options.lr) and run.seed == self.transfer.seeds[0]
+            if run.replicate == 0
+            if not options.backbones or run.backbone in options.backbones
+        ]
+
     def segmentation_runs_of(self, task: str) -> list[Run]:
         """Every run of a task in segmentation, likewise."""
         return self._runs(task, self.segment.settings, self.segment.replicates)

@@ -9,7 +9,6 @@ Patients are drawn anew for every fold, backbone and repeat, but alike for all s
 backbones and folds are independent, as `radlib.stats.bootstrap` takes them to be, and sources stay paired.
 """
 
-import math
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -27,8 +26,6 @@ from radlib.training.results import Results
 from radlib.training.transfer import TransferGroup, predictions_of
 
 FEWEST = 2  # patients of a class: one alone would say what its own image looks like
-# Degrees of freedom of the draws; with fewer an interval takes tens of thousands of resamples.
-FEWEST_SPARE = 4
 
 
 @dataclass(frozen=True)
@@ -89,33 +86,11 @@ def part_sizes(study: Study, task: str) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame(rows, columns=["fraction", "n_train_patients", "n_validation_patients"]), notes
 
 
-def whole_runs(study: Study, task: str) -> list[Run]:
-    """The runs of 04_transfer on all training patients that the curves end in; UserError where none is.
-
-    Of the first pretraining of each source: many draws of patients are enough to compute.
-    """
-    options = study.label_efficiency
-    runs = [
-        run
-        for run in study.runs_of(task)
-        if run.train == options.train and run.lr in (0, options.lr) and run.seed == study.transfer.seeds[0]
-        if run.replicate == 0
-        if not options.backbones or run.backbone in options.backbones
-    ]
-    if not runs:
-        rate = f" with lr {options.lr:g}" if options.train == "frozen" else ""
-        raise UserError(
-            f"label_efficiency asks for '{options.train}'{rate}, which is no setting of task '{task}'; take "
-            "one of transfer.settings"
-        )
-    return runs
-
-
 def partial_runs(study: Study, task: str, fractions: list[float]) -> list[PartialRun]:
     """Every run on a part of the training patients; a fraction of 1 has none."""
     return [
         PartialRun(**asdict(run), fraction=fraction, order=order)
-        for run in whole_runs(study, task)
+        for run in study.whole_runs_of(task)
         for order in range(study.label_efficiency.repeats)
         for fraction in fractions
         if fraction < 1
@@ -126,12 +101,11 @@ def trained(study: Study, task: str, fractions: list[float]) -> Results:
     """Runs with fraction and order, and what they scored; what the store holds is not trained again.
 
     Raises:
-        UserError: data or weights are missing, no fraction is left, or no frozen setting has the rate.
+        UserError: data or weights are missing, or no fraction is left.
     """
     done = []
-    whole, partial = whole_runs(study, task), partial_runs(study, task, fractions)
+    whole, partial = study.whole_runs_of(task), partial_runs(study, task, fractions)
     if partial:
-        _check_repeats(study, task, [run.source for run in whole])
         done.append(carry_out(study, task, partial, PartialGroup, f"parts of {task}"))
     if 1 in fractions:
         found = carry_out(study, task, whole, TransferGroup, f"all of {task}")
@@ -145,14 +119,3 @@ def trained(study: Study, task: str, fractions: list[float]) -> Results:
     rows = pd.concat([predictions_of(found) for found in done], ignore_index=True)
     rows = rows[~rows["external"].fillna(False).astype(bool)] if "external" in rows else rows
     return Results(runs, {task: fold_predictions(task, runs, rows, study.tasks[task].score)})
-
-
-def _check_repeats(study: Study, task: str, sources: list[str]) -> None:
-    """Before hours of training: could there be an interval over draws?"""
-    cells = min(sources.count(source) for source in set(sources))
-    repeats = study.label_efficiency.repeats
-    if (repeats - 1) * cells < FEWEST_SPARE:
-        raise UserError(
-            f"label_efficiency.repeats is {repeats}, too few for an interval over draws: task '{task}' has "
-            f"{cells} pair(s) of fold and backbone; take at least {1 + math.ceil(FEWEST_SPARE / cells)}"
-        )
