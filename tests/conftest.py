@@ -119,7 +119,8 @@ def write_packed(
         "classes": sorted(set(manifest["class_name"])),
     }
     (folder / "meta.json").write_text(json.dumps(meta))
-    (folder / "audit.json").write_text(json.dumps({"patients_published": True, "patients_guessed": False}))
+    audit = {"patients_published": True, "patients_guessed": False, "joined": {}}
+    (folder / "audit.json").write_text(json.dumps(audit))
     (folder / "dropped.csv").write_text("image_id,reason\n")
 
 

@@ -118,7 +118,7 @@ def write_results(study: Study, task: str, runs: pd.DataFrame, predictions: pd.D
     audit = study.dataset_dir(task) / "audit.json"
     if not audit.is_file():
         audit.parent.mkdir(parents=True, exist_ok=True)
-        audit.write_text(json.dumps({"patients_published": True, "patients_guessed": False}))
+        audit.write_text(json.dumps({"patients_published": True, "patients_guessed": False, "joined": {}}))
     if not (folder / "localisation.parquet").is_file():
         columns = ["run", "image_id", "patient_id", "fold", *MAP_FIGURES]
         pd.DataFrame(columns=columns).to_parquet(folder / "localisation.parquet", index=False)

@@ -81,7 +81,7 @@ def test_a_copy_of_another_size_is_near_but_not_exact():
     larger = np.asarray(Image.fromarray(texture(1)).resize((150, 150), Image.Resampling.BICUBIC))
     result = run((texture(1), "a", None), (larger, "a", None), (texture(2), "a", None))
     assert result.dropped.empty
-    assert result.patients.tolist() == ["i0", "i0", "i2"]
+    assert result.patients.tolist() == ["i0", "i0", "i2"] and result.report["joined"] == {}
     assert result.report["near_identical_pairs"] == 1 and result.report["patients"] == 2
 
 
@@ -111,6 +111,7 @@ def test_exact_copies_join_patients_although_one_is_dropped():
     result = run((texture(1), "a", "p"), (texture(1), "a", "q"), (texture(2), "a", "q"))
     assert reasons(result) == {"i1": "exact copy"}
     assert result.patients.tolist() == ["p", "p", "p"]
+    assert result.report["joined"] == {"q": "p"}
 
 
 def test_near_identical_with_two_labels_are_dropped_unless_of_one_patient():

@@ -1,5 +1,7 @@
 """Another hospital: its scores are the networks' own, change nothing inside, and a planted truth is found."""
 
+import json
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -177,6 +179,25 @@ def test_patients_of_both_sets_are_left_out_and_counted(tmp_path):
     row = found.table.iloc[0]
     assert (row["n_found"], row["n_left_out"], row["n_patients"]) == (1, 2, 58)
     assert "2 patients of elsewhere are left out" in found.notes[0] and "1 are named alike" in found.notes[0]
+
+
+@pytest.mark.parametrize("joined_in", [TASK, OTHER])
+def test_patients_who_share_a_picture_with_others_are_known_by_all_their_names(tmp_path, joined_in):
+    """Two people with one picture go by the name of the first: the second is still in both sets."""
+    study = fabricated(tmp_path, STRENGTH, STRENGTH)
+    runs, rows = read_results(study, TASK)
+    first = {name: group["patient_id"].iloc[0] for name, group in rows.groupby("external")}
+    known = {TASK: first[False], OTHER: first[True]}
+    other = OTHER if joined_in == TASK else TASK
+    audit = study.dataset_dir(joined_in) / "audit.json"
+    # Inside, `Q9` shared a picture with somebody; outside, somebody is called `q 9`; and the other way round.
+    said = {"patients_published": True, "patients_guessed": False, "joined": {"Q9": known[joined_in]}}
+    audit.write_text(json.dumps(said))
+    manifest = study.dataset_dir(other) / "manifest.parquet"
+    renamed = {"patient_id": {known[other]: "q 9"}}
+    pd.read_parquet(manifest).replace(renamed).to_parquet(manifest)
+    outside = compare_external(study, load_results(study)).table.iloc[0]
+    assert (outside["n_found"], outside["n_left_out"], outside["n_patients"]) == (0, 1, 59)
 
 
 def test_sets_whose_patients_are_all_named_alike_are_refused(tmp_path):

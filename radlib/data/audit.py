@@ -23,7 +23,8 @@ class Audit:
     """What the audit decided.
 
     keep: bool (n,). patients: str (n,), the patient, or the first of those that share near-identical images.
-    dropped: image_id and reason. report: counts and names, as `audit.json` holds them.
+    dropped: image_id and reason. report: counts and names, as `audit.json` holds them;
+    `joined` there: name of a patient -> that of the first of the group.
     """
 
     keep: np.ndarray
@@ -65,11 +66,12 @@ def audit(
     reasons[near.contradicting] = NEAR_TWO_LABELS
     links = codes[np.concatenate([near.links, copies.loc[again, ["first", "row"]]])]
     groups = first_linked(links, len(of_patient))[codes]
-    keep = reasons == ""
+    keep, joined = reasons == "", known & (groups != codes)
     report = {
         **_counts(reasons, pd.DataFrame({"patient": codes, "group": groups, "class": classes})[keep]),
         "patients_published": bool(known.all()) and certain,
         "patients_guessed": bool(known.all()) and not certain,
+        "joined": dict(zip(of_patient[codes[joined]], of_patient[groups[joined]], strict=True)),
         "near_identical_pairs": near.pairs,
         "near_identical_between_patients": near.between,
         "two_labels_exact": [sorted(names[rows]) for _, rows in copies[two_labels].groupby("picture")["row"]],

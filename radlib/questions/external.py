@@ -140,9 +140,13 @@ def only_outside(study: Study, task: str, scored: FoldPredictions) -> tuple[Fold
     manifests = [open_packed(study.dataset_dir(one)).manifest for one in (task, name)]
     here, there = (manifest["patient_id"] for manifest in manifests)
     copies, _ = find(thumbnails_of(study, name), thumbnails_of(study, task))
-    both_name = all(audit_of(study, one)["patients_published"] for one in (task, name))
+    audits = [audit_of(study, one) for one in (task, name)]
+    both_name = all(audit["patients_published"] for audit in audits)
+    # Who shares a picture with others goes by the name of the first of them in a manifest.
+    group_of = dict(zip(there, there, strict=True)) | audits[1]["joined"]
     # The sets may spell a name in two ways, as one of them alone may not: P001 and p1.
-    named = there.map(plain).isin(here.map(plain)) & both_name
+    known = {plain(name) for name in [*here, *audits[0]["joined"]]}
+    named = there.isin([group for name, group in group_of.items() if plain(name) in known]) & both_name
     both = named | there.isin(there[copies])
     left_out = {"n_left_out": there[both].nunique(), "n_named": there[named].nunique()}
     counts = {"n_found": int(copies.sum()), **left_out}
