@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -414,6 +415,9 @@ def test_csv_files_as_people_have_them_say_the_same(tmp_path, text):
         (PLAIN.splitlines()[0] + "\n,,,\n", "list.csv has no row below its header; write one per image"),
         (PLAIN.replace("person", "who "), "no column 'person'; it has: 'file', 'diagnosis', 'who', 'lesion'"),
         (PLAIN + "./a.png,0,1,\n", "'a.png' and './a.png' are one file"),
+        # Two quotes, each of which nobody closed: the rows between them would be one cell of the first.
+        ('file,diagnosis,person,lesion\na.png,1,"007,\nb.png,0,08,\nm.png,0,09",\n', "begins '007,"),
+        (f'{PLAIN.splitlines()[0]}\na.png,1,007,"\nb.png,0,08,"\n', "a cell that begins .* row of its own"),
     ],
 )
 def test_csv_files_that_would_be_misread_are_refused(tmp_path, text, sentence):
@@ -421,6 +425,23 @@ def test_csv_files_that_would_be_misread_are_refused(tmp_path, text, sentence):
     (tmp_path / "list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=sentence):
         datasets.read("table", tmp_path, TABLE)
+
+
+def test_a_note_of_several_lines_is_one_cell(tmp_path):
+    plain = datasets.read("table", table(tmp_path, "a.png,1,007,m.png\nb.png,0,08,\n"), TABLE)
+    noted = (
+        'file,diagnosis,person,lesion,note\na.png,1,007,m.png,"a mass, firm\nno calcium"\nb.png,0,08,,""\n'
+    )
+    (tmp_path / "list.csv").write_text(noted)
+    assert datasets.read("table", tmp_path, TABLE) == plain
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="the file system takes no such name")
+def test_a_name_that_is_not_in_utf_8_is_refused(class_folders):
+    train = class_folders / "train"
+    (train / "dog" / "00000042_1.jpg").rename(train / "dog" / os.fsdecode(b"P\xe4.png"))
+    with pytest.raises(UserError, match="cannot list .*dog.* codec can't encode .*write names in UTF-8"):
+        datasets.read("folders", class_folders, {"root": "train"})
 
 
 @pytest.mark.parametrize(

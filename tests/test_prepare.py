@@ -351,6 +351,24 @@ def test_copies_are_dropped_with_their_reason(own_data):
     assert len(prepared.manifest) == len(prepared.images) == 55
 
 
+@pytest.mark.parametrize("third", [None, "cyst"])
+def test_a_class_of_which_no_image_is_left_is_missed(own_data, third):
+    raw = own_data.root / "data/raw/mine"
+    table = pd.read_csv(raw / "list.csv", dtype=str)
+    lost = table["file"].str.fullmatch("5[0-9].png") if third else table["tumour"] == "1"
+    for name in table.loc[lost, "file"]:
+        Image.new("L", (30, 20), 9).save(raw / "scans" / name)
+    table.loc[lost, "tumour"] = "2" if third else "1"
+    table.assign(lesion="").to_csv(raw / "list.csv", index=False)
+    study = changed(own_data, labels={"0": "healthy", "1": "tumour", "2": "cyst"})
+    if third:
+        classes = {"negative": None, "positive": None, "classes": ["healthy", "tumour", "cyst"]}
+        study = study.model_copy(update={"tasks": {"mine": study.tasks["mine"].model_copy(update=classes)}})
+    held = "2 of 3" if third else "1 of 2"
+    with pytest.raises(UserError, match=f"'mine', fold 0: the train part lacks a class .it holds {held}."):
+        prepare(study, "mine", save=False, progress=quiet)
+
+
 def test_authors_folds_are_honoured_and_checked(own_data):
     raw = own_data.root / "data/raw/mine"
     parts = {"train": [], "validation": [], "test": []}

@@ -54,7 +54,7 @@ def with_parts(
     manifest = pd.concat([manifest, parts.astype(str)], axis=1)
     if isinstance(config, Corpus) and config.groups:
         manifest = merge_classes(manifest, config, study.seed, dataset)
-    check_parts(manifest, dataset, every=bool(getattr(config, "classes", None)))
+    check_parts(manifest, dataset, getattr(config, "class_names", ()))
     if dataset in study.segment.tasks:
         check_masks(manifest, dataset)
     if getattr(config, "score", "image") != "image":
@@ -86,12 +86,13 @@ def keep_apart(parts: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
 
 
 # Checks -----------------------------------------------------------------------------------------------------
-def check_parts(manifest: pd.DataFrame, dataset: str, every: bool = False) -> None:
+def check_parts(manifest: pd.DataFrame, dataset: str, names: Sequence[str] = ()) -> None:
     """UserError for a patient in two parts, an image without a part, or a part that lacks a class.
 
-    Every part needs two classes, and training (with `every` each part) all of them. LEFT_OUT is no part.
+    Every part needs two classes, and training (with three or more `names` each part) all of them: `names` of
+    a task, whose images the audit may all have dropped, or else those that are there. LEFT_OUT is no part.
     """
-    classes = set(manifest["label"])
+    classes, every = set(manifest["label"]).union(range(len(names))), len(names) > 2
     _check_patients(manifest["patient_id"], manifest[part_columns(manifest)], dataset)
     for fold, column in enumerate(part_columns(manifest)):
         known = manifest[column].isin((*PARTS, LEFT_OUT))

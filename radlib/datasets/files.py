@@ -50,8 +50,10 @@ def list_all(path: Path, root: str = "") -> tuple[dict[str, FileRef], list[Recor
 
 def _seen_in(base: Path, folder: str) -> Iterator[tuple[str, str]]:
     """Names below `base / folder`, each with why it cannot be used, "" for a file; no file is touched."""
-    with explained(OSError, f"cannot list {base / folder}", "make it readable"):
+    broken, remedy = (OSError, UnicodeEncodeError), "make it readable, and write names in UTF-8"
+    with explained(broken, f"cannot list {base / folder}", remedy):
         for entry in os.scandir(base / folder):
+            entry.name.encode()  # names of older systems, which archives bring, fit in no table
             if _HIDDEN.match(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):

@@ -91,6 +91,14 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
             f"{path} cannot be read as csv ({reason}); mend that line: the first line is the header, and "
             f"no other has more cells (a '{separator}' at its end makes one, or one in text without quotes)"
         ) from exc
+    for place, column in enumerate(cells if '"' in text else ()):
+        for cell in cells.loc[cells[column].str.contains("\n", na=False), column]:
+            # Two quotes that nobody closed make one cell of all rows between them.
+            if any(line.count(separator) >= place for line in cell.split("\n")[1:]):
+                raise UserError(
+                    f"{path}: a cell that begins {cell[:30]!r} goes on in the next line, which may be a row "
+                    "of its own; close the quote before it, or take the line breaks out of the cell"
+                )
     cells = cells.fillna("").apply(lambda column: column.str.strip())
     cells.index += blank + 1
     cells = cells[(cells != "").any(axis=1)]
