@@ -6,7 +6,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from radlib.errors import UserError
+from radlib.errors import UserError, listed
 
 THUMBNAIL = 32
 FEW_LEVELS = 32
@@ -85,11 +85,8 @@ def odd_looks(names: np.ndarray, facts: np.ndarray) -> list[str]:
     few = names[(facts["levels"] > 1) & (facts["levels"] < FEW_LEVELS)]  # constant ones are for the audit
     large = names[facts["share"] > 0.5]
     sentences = {
-        f"{len(few)} pictures have fewer than {FEW_LEVELS} grey levels, perhaps by an export": few,
+        f"{len(few)} pictures have fewer than {FEW_LEVELS} grey levels, by an export or as masks": few,
         f"{len(large)} masks mark more than half of their picture, perhaps inverted": large,
     }
-    return [f"{sentence}: {_some(found)}." for sentence, found in sentences.items() if len(found)]
-
-
-def _some(names: np.ndarray, most: int = 5) -> str:
-    return ", ".join(f"`{name}`" for name in names[:most]) + (", ..." if len(names) > most else "")
+    named = {sentence: listed(f"`{name}`" for name in found) for sentence, found in sentences.items()}
+    return [f"{sentence}: {names}." for sentence, names in named.items() if names]

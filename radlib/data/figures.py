@@ -53,7 +53,7 @@ def card(config: Corpus | Task, prepared: Prepared) -> str:
         "licence": config.licence,
         "address": config.url,
         "modality and region, or kind": listed(places, most=12),
-        "labels": _labels(meta["classes"]),
+        "labels": listed(map(readable, meta["classes"]), most=12),
         "images": f"{report['listed']:,} are listed; {report['kept']:,} are used",
         "left out by `max_images`": _pieces((report["not_drawn"], "images")),
         "excluded": "; ".join(f"{why}: {count:,}" for why, count in report["reasons"].items()) or "nothing",
@@ -91,11 +91,6 @@ def _named(groups: list[list[str]]) -> str:
     return listed((" = ".join(f"`{name}`" for name in group) for group in groups), most=10, between="; ")
 
 
-def _labels(classes: list[str], most: int = 12) -> str:
-    """All of them, or how many there are: `class_counts` has them all."""
-    return ", ".join(map(readable, classes)) if len(classes) <= most else f"{len(classes):,}, counted below"
-
-
 def _pieces(*counted: tuple[int, str]) -> str:
     return "; ".join(f"{count:,} {what}" for count, what in counted if count)
 
@@ -111,8 +106,8 @@ def unit_of(config: Corpus | Task, prepared: Prepared) -> str:
     """What stays in one part: patients; of a corpus that names some of them patients or groups of
     near-duplicates; of one that names none, as of photographs, pictures.
     """
-    known = prepared.audit["patients_published"] or prepared.audit["patients_guessed"]
-    if known or isinstance(config, Task):
+    report = prepared.audit
+    if report["patients_published"] or report["patients_guessed"] or isinstance(config, Task):
         return "patients"
     return PATIENTS_OR_GROUPS if named(prepared).any() else PICTURES
 

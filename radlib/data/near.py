@@ -107,13 +107,9 @@ def _spanning(links: np.ndarray, count: int) -> np.ndarray:
 
 def _named(pairs: np.ndarray, rows: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     """Pairs of kinds as pairs of rows."""
-    order = np.argsort(kinds, kind="stable")
-    starts = np.searchsorted(kinds[order], np.arange(kinds.max(initial=-1) + 2))
-
-    def members(kind: int) -> list[int]:
-        return rows[order[starts[kind] : starts[kind + 1]]].tolist()
-
-    found = (pair for a, b in pairs for pair in product(members(a), members(b)))
+    some = np.isin(kinds, pairs)
+    members = pd.Series(rows[some]).groupby(kinds[some]).agg(list)
+    found = (pair for a, b in pairs for pair in product(members[a], members[b]))
     named = sorted((min(pair), max(pair)) for pair in islice(found, NAMED))
     return np.array(named, dtype=int).reshape(-1, 2)
 

@@ -69,7 +69,7 @@ def _read_case(name: str, files: dict[str, FileRef], path: Path) -> tuple[str, d
         if drawing:
             image = f"{where.stem}_{number}"
             before = outlines[image].polygons if image in outlines else ()
-            outlines[image] = Outline(before + _polygons(drawing, where), f"{where}, image {number}")
+            outlines[image] = Outline(before + _polygons(drawing, where))
     return label, outlines
 
 

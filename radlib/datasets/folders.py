@@ -42,9 +42,8 @@ def read(
             f"option 'root' names the folder that holds the class folders{left_out(r.drop for r in unused)}"
         )
     masks, orphans = split_masks(name for name in files if "/" in name and is_image(name))
-    reasons = {name: no_image(name) for name in files if not is_image(name)} | dict.fromkeys(
-        orphans, NO_IMAGE
-    )
+    reasons = {name: no_image(name) for name in files if not is_image(name)}
+    reasons |= dict.fromkeys(orphans, NO_IMAGE)
     reasons |= {name: "not in a class folder" for name in files if "/" not in name and is_image(name)}
     unused += [Record(name, None, None, files[name], drop=reason) for name, reason in reasons.items()]
     if not masks:

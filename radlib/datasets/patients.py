@@ -7,7 +7,7 @@ plain form and kept as they are; only the user can say whether two spellings are
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -91,14 +91,13 @@ def one_spelling(
     )
 
 
-def check_floats(patients: Iterable[str], spellings: str | None) -> None:
+def check_floats(patients: Collection[str], spellings: str | None) -> None:
     """UserError where some ids became numbers with a decimal (`1.0` for 001 or P001) and others did not.
 
     `spellings` of "same" tells of 1 and `1.0` that they are one person, but not of P001.
     """
-    floats, others = [], []
-    for patient in patients:
-        (floats if _FLOAT.fullmatch(patient) else others).append(patient)
+    floats = list(filter(_FLOAT.fullmatch, patients))
+    others = [patient for patient in patients if not _FLOAT.fullmatch(patient)]
     told = spellings == DIFFERENT or (spellings == SAME and all(other.isdecimal() for other in others))
     if floats and others and not told:
         raise UserError(

@@ -60,7 +60,6 @@ class Outline:
     """A lesion as drawn by hand; polygons: (x, y) of each corner in px, from the upper left of the image."""
 
     polygons: tuple[tuple[tuple[float, float], ...], ...]
-    name: str
 
 
 @dataclass(frozen=True, slots=True)

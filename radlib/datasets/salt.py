@@ -29,14 +29,12 @@ def read_salt(file: Path | None = None) -> str:
 
 def check_salt(salt: str, where: str = "the call") -> str:
     """The salt itself; UserError where it is none, or short enough to be guessed."""
+    wrong = f"the salt in {where} has {len(salt)} characters, which can be guessed"
     if not salt:
-        raise UserError(
-            f"no salt in {where}, and without one patients are not hashed; make one ({_HOW}), keep it to "
-            f"yourself, and name the file, or set {VARIABLE}"
-        )
+        wrong = f"no salt in {where}, and without one patients are not hashed"
     if len(salt) < _SHORTEST:
         raise UserError(
-            f"the salt in {where} has {len(salt)} characters, which can be guessed; use at least "
-            f"{_SHORTEST}: {_HOW}"
+            f"{wrong}; make one of at least {_SHORTEST} ({_HOW}), keep it to yourself, and name the file, or "
+            f"set {VARIABLE}"
         )
     return salt

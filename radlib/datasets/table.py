@@ -86,6 +86,5 @@ def _check_once(names: list[str], files: list[FileRef], where: Path) -> None:
 
 def _masks(folder: Path, column: pd.Series, where: Path) -> list[tuple[FileRef, ...]]:
     named = [[part.strip() for part in cell.split(";") if part.strip()] for cell in column]
-    found = dict.fromkeys(part for parts in named for part in parts)
-    found = dict(zip(found, below(folder, found, where), strict=True))
-    return [tuple(found[part] for part in parts) for parts in named]
+    found = iter(below(folder, [part for parts in named for part in parts], where))
+    return [tuple(next(found) for _ in parts) for parts in named]
