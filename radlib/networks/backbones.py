@@ -124,13 +124,13 @@ def create(backbone: str, classes: int = 0, variant: str = "") -> nn.Module:
 
 
 class _TrainedInFloat32:
-    """Before a convolution's class: in training on a processor, mixed precision leaves it in float32."""
+    """Before a convolution's class: in training on a processor, it keeps to the precision of its weights."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
-            return super().forward(x.float())
+            return super().forward(x.to(self.weight.dtype))
 
 
 @cache
