@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc import show
 from radlib.questions.auc.show import auc_forest, model_figure, roc_curves, setting_map
-from radlib.questions.auc.sources import compare_pretrainings
+from radlib.questions.auc.sources import claim_of, compare_pretrainings
 from radlib.questions.start import TASKS
 from radlib.report.summary import PUBLISHED, headline_figure
 from radlib.show.style import (
@@ -172,7 +172,8 @@ def headline(study, results):
     pretrained = compare_pretrainings(study, {"grid_mean": results})
     ends = {"under": -0.1, "under_low": -0.2, "under_high": 0.0}
     tasks = TASKS.frame([{"task": task, "counts": "yes", **ends} for task in (*results.tasks, MEAN)])
-    return headline_figure(study, pretrained, tasks)
+    claim = claim_of(study, compare.compare_sources(study, results).overall, pretrained)
+    return headline_figure(study, claim, pretrained, tasks)
 
 
 def test_headline_shows_what_else_could_be_started_from_and_the_shortcut_classifier(compared):

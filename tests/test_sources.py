@@ -1,5 +1,9 @@
 """Intervals about sources from finished runs: what they average, what they cover, and who is left out."""
 
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +31,7 @@ from radlib.questions.auc.sources import (
 from radlib.questions.start import TASKS
 from radlib.report.summary import headline_figure
 from radlib.show.table import MEAN
-from radlib.study.training import Backbone
+from radlib.study.training import Backbone, Setting
 from radlib.training.results import load_results
 from tests.fabricated import fabricate, make_study
 
@@ -137,19 +141,21 @@ def test_the_claim_covers_other_pretrainings_and_only_tasks_that_count(study, re
     OVERALL.write(study, none.overall)
     OVERALL.shown(study, OVERALL.read(study))
     tasks = TASKS.frame([{"task": task, "counts": "no"} for task in "ab"])
-    labels = [label.get_text() for label in headline_figure(study, sources, tasks).axes[0].get_yticklabels()]
+    figure = headline_figure(study, None, sources, tasks)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [ALL_TASKS, "a (does not count)", "b (does not count)"]
     auc_forest(study, none.table, none.overall)
 
 
 def test_parts_of_the_variance_add_up(study, table):
-    shown, found = variance_table(study, table), row(table)
+    found = row(table)
+    shown = variance_table(study, found)
     assert list(shown.index) == ["test patients", "pretrainings and trainings", "networks"][: len(shown)]
     total = sum(found[f"sd_{part}"] ** 2 for part in ("patients", "pretraining"))
     shares = shown["share of the claim's variance"]
     assert shares.iloc[0] == f"{found['sd_patients'] ** 2 / total:.0%}"
     # Networks are fixed in the claim.
-    assert "fixed" in variance_table(study, table.assign(sd_networks=0.1)).loc["networks"].iloc[1]
+    assert "fixed" in variance_table(study, found | {"sd_networks": 0.1}).loc["networks"].iloc[1]
 
 
 def test_a_regime_of_some_tasks_says_on_which(study, table):
@@ -200,6 +206,114 @@ def test_gains_over_random_weights_stand_beside_the_claim(study, table):
     gain = row(table)["delta"]
     assert f"{gain:+.3f}" in said and "no evidence" not in said
     assert "no evidence" in random_sentence(study, rows.assign(verdict="undecided"))
+    turned = {"source_a": rows["source_b"], "source_b": rows["source_a"], "delta": -rows["delta"]}
+    turned |= {"ci_low": -rows["ci_high"], "ci_high": -rows["ci_low"]}
+    words = rows["verdict"].map({"better": "worse"}).fillna(rows["verdict"])
+    assert random_sentence(study, rows.assign(**turned, verdict=words)) == said, "asked the other way round"
+    assert "no verdict" in random_sentence(study, rows.assign(diverged="1 of 9 runs of random diverged"))
     figure = sources_forest(study, table)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert set(labels) == {"resnet50", "densenet121", FIXED, SAMPLE}
+
+
+CHECKPOINT = {"files": {"resnet50": "a.safetensors"}, "path": "data/raw/weights", "title": "Published"}
+CHECKPOINT |= {"mean": [0.5] * 3, "std": [0.2] * 3}
+
+
+def test_a_file_is_held_fixed_and_no_pretraining_of_it_is_claimed(tmp_path):
+    pairs = {"pairs": [["radiology", "published"]], "headline": ["radiology", "published"], "resamples": 400}
+    changes = {"checkpoints": {"published": CHECKPOINT}, "sources": ["radiology", "published"]}
+    pretrain = {"size": 80, "epochs": 1, "replicates": 3}
+    study = make_study(tmp_path, ["a"], compare=pairs, pretrain=pretrain, **changes)
+    fabricate(study, {"radiology": 1.2, "published": 0.8}, pretraining=0.3)
+    results = load_results(study)
+    overall = compare_sources(study, results).overall
+    table = compare_pretrainings(study, {"grid_mean": results})
+    said = resampled_sentence(study, claim_of(study, overall, table))
+    assert "(3 pretrainings of each with Simulated radiology); the weights of Published, training" in said
+
+
+def test_unequal_numbers_of_pretrainings_are_said_source_by_source(study, table):
+    claim = row(table) | {"pretrainings_b": 2}
+    said = resampled_sentence(study, claim)
+    assert "3 pretrainings of each with Simulated radiology, 2 pretrainings of each with Simulated" in said
+
+
+def test_a_corpus_pretrained_once_stays_fixed_beside_networks_of_unequal_numbers(study):
+    corpora = study.corpora | {"radiology": study.corpora["radiology"].model_copy(update={"replicates": 1})}
+    once = study.model_copy(update={"corpora": corpora})
+    table = compare_pretrainings(once, {"grid_mean": load_results(once)})
+    found = row(table)
+    assert (found["n_networks"], found["pretrainings_a"], found["pretrainings_b"]) == (2, 1, 3)
+
+
+def test_a_task_without_these_networks_leaves_the_claim_to_all_runs(study):
+    """Of the second task only the network that was pretrained once has runs."""
+    settings = [Setting(train="frozen", lr=0.01, backbones=["resnet50"])]
+    settings.append(Setting(train="all", lr=0.001, backbones=["inception_v3"]))
+    tasks = {"a": study.tasks["a"], "b": study.tasks["b"].model_copy(update={"train": ["all"]})}
+    transfer = study.transfer.model_copy(update={"settings": settings})
+    part = study.model_copy(update={"tasks": tasks, "transfer": transfer})
+    results = load_results(part)
+    overall = compare_sources(part, results).overall
+    claim = claim_of(part, overall, compare_pretrainings(part, {"grid_mean": results}))
+    aucs = results.runs.groupby(["task", "source", "backbone", "replicate"])["test_auc"].mean()
+    paired = aucs.unstack("source").dropna()
+    of_tasks = (paired["radiology"] - paired["photographs"]).groupby("task").mean()
+    assert claim["n_tasks"] == len(of_tasks) == 2
+    assert claim["resampled"] == "patients" and "networks" not in claim
+    # Networks with several pretrainings have as many runs for each.
+    assert claim["delta"] == pytest.approx(of_tasks.mean())
+
+
+def test_a_claim_over_trainings_has_no_parts_and_heads_the_figure(tmp_path):
+    settings = [{"train": "frozen", "lr": 0.01}, {"train": "frozen", "lr": 0.001}]
+    transfer = {"settings": settings, "epochs": {"frozen": 1}, "seeds": [0, 1, 2]}
+    study = make_study(tmp_path, ["a"], transfer=transfer)
+    fabricate(study, STRENGTH)
+    results = load_results(study)
+    found, table = compare_sources(study, results), compare_pretrainings(study, {"grid_mean": results})
+    claim = claim_of(study, found.overall, table)
+    assert claim["resampled"] == "patients and trainings" and variance_table(study, claim) is None
+    tasks = TASKS.frame([{"task": "a", "counts": "yes"}])
+    panel = headline_figure(study, claim, table, tasks).axes[0]
+    ends = [list(line.get_xdata()) for line in panel.lines if list(line.get_ydata()) == [0, 0]]
+    assert ends == [pytest.approx([claim["ci_low"], claim["ci_high"]])]
+    # A mean over a single task is none.
+    said = auc_findings(study, found.table, found.overall, table)
+    assert said[0].subject.startswith("AUC, Simulated radiology − Simulated photographs: one task, mean over")
+
+
+def test_the_table_of_regimes_says_which_task_and_which_runs_diverged(study, table):
+    costly = table[table["task"] == "b"].assign(estimate="all", delta=0.123)
+    lost = table.assign(diverged="2 of 9 runs of radiology diverged")
+    wide = by_regime(study, pd.concat([lost, costly], ignore_index=True))
+    assert wide.iloc[0, 0].endswith("; no verdict")
+    assert wide.iloc[0, 1].startswith("+0.123") and wide.iloc[0, 1].endswith(", b alone")
+
+
+@pytest.mark.parametrize("name", ["05_auc", "08_beyond_the_mean"])
+def test_a_headline_without_settings_that_train_by_gradient_is_shown_by_its_probe(
+    name, tmp_path, monkeypatch
+):
+    pairs = {"pairs": [["radiology", "published"]], "headline": ["radiology", "published"]}
+    compare = pairs | {"claim_by": "knn", "resamples": 400}
+    settings = [{"train": "frozen", "lr": 0.01, "backbones": ["densenet121"]}, {"train": "knn"}]
+    study = make_study(
+        tmp_path, ["a"], backbones=["resnet50", "densenet121"], checkpoints={"published": CHECKPOINT},
+        sources=["radiology", "published"], compare=compare,
+        transfer={"settings": settings, "epochs": {"frozen": 1}},
+    )  # fmt: skip
+    fabricate(study, {"radiology": 1.2, "published": 0.8})
+    notebook = Path(__file__).resolve().parents[1] / "notebooks" / f"{name}.ipynb"
+    monkeypatch.chdir(tmp_path)
+    known: dict = {}
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), known)
+    plt.close("all")
+    assert known["study"].claimed == "knn"
+    if name == "05_auc":
+        assert known["claim"]["estimate"] == "knn" and known["model"] is None
+    else:
+        assert known["won"].empty and known["scored"].empty

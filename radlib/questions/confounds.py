@@ -270,8 +270,7 @@ def confounds_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
             (ONE_SIDED, ROC): f"the shared preprocessing for {b} alone",
         }.get((row["preprocessing"], row["metric"]))
         if choice:
-            subject = f"Shift of the difference in AUC, {a} − {b}, by {choice}"
-            subject = f"{subject}: {titled(study, row)}"
+            subject = f"Shift of the difference in AUC, {a} − {b}, by {choice}: {titled(study, row)}"
             word = direction(row["ci_low"], row["ci_high"]).replace("difference", "shift")
             found.append(finding_of(row, subject, word))
     return found

@@ -272,7 +272,7 @@ def efficiency_figure(study: Study, table: pd.DataFrame) -> Figure:
     pair = study.compare.headline
     tasks = [rows for _, rows in style.of_pair(table, pair).groupby("task", sort=False)]
     size, labels = (2.9 if len(tasks) > 1 else 6, 2.5), ("training patients", "difference in AUC")
-    figure, panels = style.panel_rows(len(tasks), 3, (0.5, 1.5), size, *labels)
+    figure, panels = style.panel_rows(study, len(tasks), 3, (0.5, 1.5), size, *labels)
     for panel, some in zip(panels, tasks, strict=True):
         _differences(panel, study, some)
         panel.set_title(titled(study, some.iloc[0]))
@@ -285,7 +285,6 @@ def efficiency_figure(study: Study, table: pd.DataFrame) -> Figure:
     ]
     title = f"{pair_title(study, pair)}\n{study.compare.confidence:.0%} intervals; colour: the source ahead"
     style.legend_above(figure, handles, 2, title)
-    style.mark_simulated(figure, study)
     return figure
 
 

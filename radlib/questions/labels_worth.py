@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from radlib.questions.verdicts import UNDECIDED
+from radlib.questions.verdicts import UNDECIDED, estimate_columns
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
@@ -56,8 +56,7 @@ def worth_rows(
     rows = []
     for size, target in zip(sizes, a, strict=True):
         found = replace(patients_to_reach(sizes, b, target), degrees=degrees)
-        ends = (found.value, *found.interval(study.compare.confidence))
-        row = dict(zip(NEEDED, (within(number, sizes) for number in ends), strict=True))
+        row = {name: within(number, sizes) for name, number in estimate_columns(study, found, NEEDED).items()}
         about = {"n_train_patients": size, "auc_a": target.value, "smallest": sizes[0], "largest": sizes[-1]}
         rows.append(about | row)
     return rows

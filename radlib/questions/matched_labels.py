@@ -22,12 +22,11 @@ from matplotlib.figure import Figure
 
 from radlib.questions.auc.compute import Compared, Comparison, compare_sources
 from radlib.questions.auc.sources import compare_pretrainings
-from radlib.questions.verdicts import answering, averaged, diverged, left_out
+from radlib.questions.verdicts import answering, left_out
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.style import forest, of_pair
+from radlib.show.style import forest
 from radlib.show.table import MEAN, Column, Table, interval_columns, titled, with_ends
-from radlib.stats.estimate import mean_of
 from radlib.study import Study
 from radlib.study.common import RANDOM, is_random
 from radlib.study.questions import MatchedLabels
@@ -135,51 +134,36 @@ def with_shares(study: Study, found: Comparison, counting: Collection[str] | Non
     Args:
         study: of `study_of_matched`; found: its comparison; counting: as it was given to it.
     """
-    means = found.overall[found.overall["n_tasks"] > 1].assign(task=MEAN)
-    rows = found.table.assign(n_tasks=1).to_dict("records") + means.to_dict("records")
-    rows = [row for row in rows if row["estimate"] == "grid_mean"]
-    behind = _behind(found, counting)
-    for row in rows:
-        of = behind[row["task"], _pair(row)].values()
-        row["diverged"] = diverged(*(side for one in of for side in one.sides))
-        row["counts"] = left_out(row["task"], counting)
-    table = pd.DataFrame(rows)
-    return [row | _share(study, behind, row, table[table["task"] == row["task"]]) for row in rows]
+    tables = [(found.table.assign(n_tasks=1), found.compared), (found.overall.assign(task=MEAN), found.means)]
+    each = {}
+    for table, compared in tables:
+        for row, one in zip(table.to_dict("records"), compared, strict=True):
+            if row["estimate"] == "grid_mean" and (row["task"] != MEAN or row["n_tasks"] > 1):
+                row |= {"diverged": one.row["diverged"], "counts": left_out(row["task"], counting)}
+                each[row["task"], _pair(row)] = row, one
+    return [row | _share(study, each, row["task"], _pair(row)) for row, _ in each.values()]
 
 
-def _share(study: Study, behind: dict, row: dict, beside: pd.DataFrame) -> dict:
-    """Of the first difference, what is left in a row, or why no share is given; beside: its task's rows."""
+def _share(study: Study, each: dict[tuple, tuple[dict, Compared]], task: str, pair: Pair) -> dict:
+    """Of the first difference, what is left in a row, or why no share is given; each: by task and pair."""
     first, left = pairs_left(study.matched_labels)
-    part, whole = (behind.get((row["task"], pair), {}) for pair in (_pair(row), first))
-    if _pair(row) not in left or list(part) != list(whole):
+    (row, part), (_, whole) = each[task, pair], each.get((task, first), (None, None))
+    if whole is None or pair not in left or set(part.sides[0]["task"]) != set(whole.sides[0]["task"]):
         return {}
-    confidence = study.compare.confidence
-    of_part, of_whole = (mean_of([one.difference for one in of.values()], confidence) for of in (part, whole))
-    share = of_part.share_of(of_whole, confidence)
+    share = part.difference.share_of(whole.difference, study.compare.confidence)
     unsure = "the first difference is not shown" if np.isnan(share[0]) else None
-    why = _withdrawn(study, beside, first) or row["diverged"] or unsure
+    why = _withdrawn(study, each, task, first) or row["diverged"] or unsure
     return {WITHDRAWN: why} if why else dict(zip(SHARE, share, strict=True))
 
 
-def _withdrawn(study: Study, rows: pd.DataFrame, first: Pair) -> str | None:
-    """Which side of the first difference is not shown to be better than random weights, of a task's rows."""
+def _withdrawn(study: Study, each: dict, task: str, first: Pair) -> str | None:
+    """Which side of the first difference is not shown to be better than random weights on a task."""
     for source in first:
-        beside = of_pair(rows, (source, RANDOM))
-        shown = (beside["ci_low"] > 0) & beside["diverged"].isna()
-        if not is_random(source) and not shown.any():
+        beside, _ = each.get((task, (source, RANDOM)), (None, None))
+        shown = beside and beside["ci_low"] > 0 and not beside["diverged"]
+        if not is_random(source) and not shown:
             return f"random weights may reach as much as {source_title(study, source)}"
     return None
-
-
-def _behind(found: Comparison, counting: Collection[str] | None) -> dict[tuple, dict[str, Compared]]:
-    """By task or `MEAN`, and pair: what a row is of, by task, its own or all that the mean is over."""
-    behind = {}
-    for one in found.compared:
-        task = one.row["task"]
-        if one.row["estimate"] == "grid_mean":
-            for name in (task, *([MEAN] if averaged([task], counting) else [])):
-                behind.setdefault((name, _pair(one.row)), {})[task] = one
-    return behind
 
 
 def _pair(row: dict) -> Pair:

@@ -180,7 +180,8 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
     sources = [source for source in study.sources if source in set(ranks["source"])]
     tasks, colours = list(ranks["task"].unique()), style.source_colours(study)
     size = (2.1, 0.9 + 0.5 * len(sources))
-    figure, panels = style.panel_rows(len(tasks), ACROSS, (2.0, 1.1), size, "place by mean AUC", sharex=True)
+    label = "place by mean AUC"
+    figure, panels = style.panel_rows(study, len(tasks), ACROSS, (2.0, 1.1), size, label, sharex=True)
     for panel, task in zip(panels, tasks, strict=True):
         style.row_axis(style.quiet(panel), [source_title(study, source) for source in sources])
         rows = ranks[ranks["task"] == task].to_dict("records")
@@ -198,7 +199,6 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
         f"How often each source takes each place by mean AUC ({REGIME}),\n"
         f"over resamples of {ranks['resampled'].iloc[0]} (%); cross: its place in the data",
     )
-    style.mark_simulated(figure, study)
     return figure
 
 
@@ -221,16 +221,10 @@ def places_table(study: Study, ranks: pd.DataFrame) -> pd.DataFrame:
 
 def ranking_findings(study: Study, ranks: pd.DataFrame) -> list[Finding]:
     """Who comes first by the mean over tasks, in which share of resamples, for each group of sources."""
-    warned = "share of resamples in which it is first, not the probability that it is best"
-    title = f"First by mean AUC of {{n_sources}} sources on {{backbones}}, {REGIME}, {{of}}: {warned}"
+    warned, found = "share of resamples in which it is first, not the probability that it is best", []
     rows = answering(ranks[of_counting(ranks)], ["backbones"])
-    return [
-        finding_of(
-            row,
-            title.format(**row, of=titled(study, row)),
-            source_title(study, row["source"]),
-            ("share",),
-            ".0%",
-        )
-        for row in rows[(rows["place"] == 1) & (rows["rank"] == 1)].to_dict("records")
-    ]
+    for row in rows[(rows["place"] == 1) & (rows["rank"] == 1)].to_dict("records"):
+        group = f"{row['n_sources']} sources on {row['backbones']}, {REGIME}, {titled(study, row)}"
+        subject = f"First by mean AUC of {group}: {warned}"
+        found.append(finding_of(row, subject, source_title(study, row["source"]), ("share",), ".0%"))
+    return found

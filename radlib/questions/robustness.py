@@ -154,7 +154,7 @@ def reversal_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     some = table[(table["task"] == task) & table["auc"].notna()]
     names, colours = list(some["confounder"].unique()), style.source_colours(study)
     labels = "degree of correlation in training (%)", "AUC where the mark is reversed"
-    figure, panels = style.panel_rows(len(names), 3, (0.8, 1.2), (2.8, 2.7), *labels)
+    figure, panels = style.panel_rows(study, len(names), 3, (0.8, 1.2), (2.8, 2.7), *labels)
     for panel, name in zip(panels, names, strict=True):
         style.quiet(panel).axhline(0.5, color="0.6", lw=0.8, ls=":")
         for source, line in some[some["confounder"] == name].groupby("source_a", sort=False):
@@ -166,7 +166,6 @@ def reversal_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     asked = [(run.source, run.backbone) for run in planted_runs(study, task)]
     titles = style.source_titles(study, pd.DataFrame(asked, columns=["source", "backbone"]))
     style.legend_above(figure, style.source_handles(study, some["source_a"], titles, lw=2), 4, title)
-    style.mark_simulated(figure, study)
     return figure
 
 

@@ -108,13 +108,8 @@ def compare_shortcuts(study: Study, results: Results, counting: Collection[str] 
         best = max(runs, key=lambda source: runs[source]["val_auc"].mean())
         aucs, counts = _aucs(study, results, task, runs)
         where = {"task": task, "counts": left_out(task, counting)}
-        about = {
-            **where,
-            "best_source": best,
-            "auc_best_source": aucs[best].value,
-            **counts,
-            "diverged": diverged(runs[best]),
-        }
+        about = where | counts | {"best_source": best, "auc_best_source": aucs[best].value}
+        about["diverged"] = diverged(runs[best])
         for group, names in GROUPS.items():
             auc = aucs[f"only {group}"]
             found = estimate_columns(study, auc, _AUC) | estimate_columns(study, aucs[best] - auc, _DELTA)

@@ -181,7 +181,7 @@ def stages_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     xlabel = "stage, from the image to the pooled features"
     looks = _looks(study, some)
     margin = (0.8, 0.8 + 0.17 * len(looks))
-    figure, axes = style.panel_rows(len(panels), 2, margin, (3.8, 2.7), xlabel, "unbiased CKA")
+    figure, axes = style.panel_rows(study, len(panels), 2, margin, (3.8, 2.7), xlabel, "unbiased CKA")
     for panel, ((backbone, state), rows) in zip(axes, panels, strict=True):
         style.quiet(panel).set(title=f"{backbone}, {state} transfer")
         for pair, line in rows.groupby(["one", "other"], sort=False):
@@ -194,7 +194,6 @@ def stages_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     title = f"{task_title(study, task)}; band: {study.compare.confidence:.0%} interval over patients"
     handles = [Line2D([], [], label=pair_words(study, pair), **look) for pair, look in looks.items()]
     style.legend_above(figure, handles, 2, title)
-    style.mark_simulated(figure, study)
     return figure
 
 
@@ -229,7 +228,7 @@ def scatter_figure(study: Study, table: pd.DataFrame) -> Figure:
     panels = list(some.groupby(["task", "backbone"], sort=False)) or [(("", ""), some)]
     looks = _looks(study, some)
     margin = (0.8, 0.8 + 0.17 * len(looks))
-    figure, axes = style.panel_rows(len(panels), 3, margin, (3.8, 2.7), *labels, sharex=True)
+    figure, axes = style.panel_rows(study, len(panels), 3, margin, (3.8, 2.7), *labels, sharex=True)
     for panel, ((task, backbone), rows) in zip(axes, panels, strict=True):
         style.quiet(panel).set(title=f"{task_title(study, task)}, {backbone}" if task else "")
         for row in rows.to_dict("records"):
@@ -240,7 +239,6 @@ def scatter_figure(study: Study, table: pd.DataFrame) -> Figure:
     handles = [Line2D([], [], label=pair_words(study, pair), **look) for pair, look in shown.items()]
     title = f"{correlation_words(study, table)}\n(hollow: before transfer; filled: after it)"
     style.legend_above(figure, handles, 2, title)
-    style.mark_simulated(figure, study)
     return figure
 
 

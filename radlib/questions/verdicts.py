@@ -26,6 +26,7 @@ from radlib.study import Study
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
 BETTER_BY_LITTLE, WORSE_BY_LITTLE = "better, by less than matters", "worse, by less than matters"
+_OPPOSITES = [(BETTER, WORSE), (BETTER_BY_LITTLE, WORSE_BY_LITTLE)]
 CLAIMS = {
     BETTER: "AUC was higher with {a} than with {b} by {size}",
     WORSE: "AUC was lower with {a} than with {b} by {size}",
@@ -51,6 +52,14 @@ def verdict(delta: float, p_difference: float, p_equivalence: float, alpha: floa
     if equivalent:
         return BETTER_BY_LITTLE if delta > 0 else WORSE_BY_LITTLE
     return BETTER if delta > 0 else WORSE
+
+
+def turned(row: Mapping) -> dict:
+    """The row of the same difference, b minus a."""
+    words = {word: other for pair in _OPPOSITES for word, other in (pair, pair[::-1])}
+    ends = {"delta": -row["delta"], "ci_low": -row["ci_high"], "ci_high": -row["ci_low"]}
+    sources = {"source_a": row["source_b"], "source_b": row["source_a"]}
+    return {**row, **ends, **sources, "verdict": words.get(row["verdict"], row["verdict"])}
 
 
 def verdicts(study: Study, table: pd.DataFrame, difference: str, equal: str) -> list[str]:

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from radlib.errors import UserError
 from radlib.questions.auc.show_sources import of_these_networks
-from radlib.questions.auc.sources import ALL_TASKS, FIXED, SAMPLE, mean_rows, of_single_tasks
+from radlib.questions.auc.sources import ALL_TASKS, FIXED, SAMPLE, mean_of_pair, of_single_tasks
 from radlib.questions.patients import audit_of, patients_sentence
 from radlib.questions.start import SHORTCUT
 from radlib.show.style import (
@@ -36,17 +36,19 @@ PUBLISHED = {True: ("published, same data", "black"), False: ("published, other 
 OTHER = "the other"  # side a of the lower panel's differences
 
 
-def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> Figure:
+def headline_figure(
+    study: Study, claim: dict | None, pretrained: pd.DataFrame, tasks: pd.DataFrame
+) -> Figure:
     """The headline pair, the claim first, then by network and task; below, others minus its second source.
 
     Published differences are upright strokes.
 
     Args:
-        pretrained: `SOURCES`; tasks: `TASKS`.
+        claim: of `claim_of`; pretrained: `SOURCES`; tasks: `TASKS`.
     """
     pair = tuple(study.compare.headline)
     parts = [
-        (pair, _of_headline(study, pretrained, tasks)),
+        (pair, _of_headline(study, claim, pretrained, tasks)),
         ((OTHER, pair[1]), _beside(study, pretrained, tasks)),
     ]
     parts = [(sides, marks) for sides, marks in parts if marks]
@@ -92,14 +94,16 @@ def headline_figure(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame)
     return figure
 
 
-def _of_headline(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list[dict]:
+def _of_headline(
+    study: Study, claim: dict | None, pretrained: pd.DataFrame, tasks: pd.DataFrame
+) -> list[dict]:
     """A mark for the mean, which is the claim, then per network and per task."""
     rows = of_pair(pretrained, study.compare.headline, study.claimed)
     rows = rows[rows["networks"] != SAMPLE]
     counting = set(study.compared_tasks) - set(tasks["task"][tasks["counts"] == "no"])
     means = rows[rows["task"] == MEAN].iloc[::-1].to_dict("records")
     title = MEAN if len(counting) > 1 else "the only task that counts"
-    marks = [difference_mark(study, means[0] | {"row": title}, "D")] if means else []
+    marks = [difference_mark(study, claim | {"row": title}, "D")] if claim else []
     marks += [difference_mark(study, row | {"row": f"{row['networks']} alone"}) for row in means[:0:-1]]
     last = of_these_networks(rows)
     for row in last[last["task"] == ALL_TASKS].to_dict("records"):
@@ -116,13 +120,9 @@ def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list
     a, base = study.compare.headline
     marks = []
     for source in study.sources:
-        rows = [mean_rows(study, pretrained, pair) for pair in ((source, base), (base, source))]
-        if source in (a, base) or all(some.empty for some in rows):
+        row = mean_of_pair(study, pretrained, (source, base))
+        if source in (a, base) or row is None:
             continue
-        row = next(some[some["networks"] != SAMPLE].iloc[-1].to_dict() for some in rows if len(some))
-        if row["source_b"] != base:
-            row |= {"delta": -row["delta"], "ci_low": -row["ci_high"], "ci_high": -row["ci_low"]}
-        row |= {"source_a": source, "source_b": base}
         where = "" if row["networks"] == FIXED else f", {row['networks']}"
         marks.append(difference_mark(study, row | {"row": source_title(study, source) + where}))
     ranked = study.compare.rank_by  # by which the second source has the AUC that the classifier is set beside

@@ -79,6 +79,7 @@ def legend_above(figure: Figure, handles: Sequence[Line2D], columns: int = 4, ti
 
 
 def panel_rows(
+    study: Study,
     count: int,
     most: int,
     margin: tuple[float, float],
@@ -89,6 +90,8 @@ def panel_rows(
     sharey: bool = True,
 ) -> tuple[Figure, list[Axes]]:
     """A figure, and its empty panels in rows of `most` or fewer, as even as can be; the last may be shorter.
+
+    Stamped by `mark_simulated`.
 
     Args:
         margin, panel: width and height in inches, of what surrounds the panels and of each.
@@ -108,17 +111,17 @@ def panel_rows(
         lowest.set_xlabel(xlabel)
     for first in panels[::across]:
         first.set_ylabel(ylabel)
+    mark_simulated(figure, study)
     return figure, panels
 
 
 def unit_squares(study: Study, titles: Sequence[str], xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
     """A figure, and a panel per title, both axes from 0 to 1, with the diagonal."""
-    figure, panels = panel_rows(len(titles), 4, (0.8, 0.9), (2.6, 2.8), xlabel, ylabel, sharex=True)
+    figure, panels = panel_rows(study, len(titles), 4, (0.8, 0.9), (2.6, 2.8), xlabel, ylabel, sharex=True)
     for panel, title in zip(panels, titles, strict=True):
         quiet(panel).plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         panel.set(box_aspect=1, title=title)
-    mark_simulated(figure, study)
     return figure, panels
 
 
@@ -183,7 +186,7 @@ def intervals(
     names, rows, series = (list(dict.fromkeys(marks[name])) for name in ("panel", "row", "series"))
     places = dict(zip(series, np.linspace(-0.32, 0.32, len(series)) if len(series) > 1 else [0], strict=True))
     size = (3.4 if len(names) > 1 else 6, 1.1 + max(0.34, 0.16 * (len(series) + 1)) * len(rows))
-    figure, panels = panel_rows(len(names), across, (2.2, 0.8), size, xlabel, sharex=sharex)
+    figure, panels = panel_rows(study, len(names), across, (2.2, 0.8), size, xlabel, sharex=sharex)
     limit = span(marks[["value", "ci_low", "ci_high"]].to_numpy(dtype=float))
     for panel, name in zip(panels, names, strict=True):
         row_axis(quiet(panel), rows)
@@ -196,7 +199,6 @@ def intervals(
         some = marks[marks["panel"] == name]
         for mark in some.to_dict("records"):
             draw_mark(panel, mark, rows.index(mark["row"]) + places[mark["series"]])
-    mark_simulated(figure, study)
     return figure, panels
 
 

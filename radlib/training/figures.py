@@ -75,7 +75,7 @@ def learning_curves(
     table = _with_titles(study, history.merge(runs[["run", "source", "train"]], on="run"))
     regimes = [regime for regime in TRAIN if regime in set(table["train"])]
     count = len(regimes)
-    figure, panels = panel_rows(count, count, (0, 0), (min(4, 14 / count), 3.4), sharey=False)
+    figure, panels = panel_rows(study, count, count, (0, 0), (min(4, 14 / count), 3.4), sharey=False)
     for axis, regime in zip(panels, regimes, strict=True):
         some = table[table["train"] == regime]
         band = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"lw": 0, "alpha": 0.15}}
@@ -92,7 +92,6 @@ def learning_curves(
         axis.legend().remove()
     titles = source_titles(study, runs)
     legend_above(figure, source_handles(study, titles, titles, marker="o", ms=5))
-    mark_simulated(figure, study)
     return figure
 
 
@@ -109,7 +108,7 @@ def runs_by_setting(study: Study, runs: pd.DataFrame) -> Figure:
     order = [s for regime in TRAIN for s in table.loc[table["train"] == regime, "setting"].unique()]
     backbones = [name for name in study.backbones if name in set(table["backbone"])]
     count, size = len(backbones), (2.6, 0.55 * len(order))
-    figure, panels = panel_rows(count, count, (2.4, 1.6), size, sharex=True)
+    figure, panels = panel_rows(study, count, count, (2.4, 1.6), size, sharex=True)
     for axis, backbone in zip(panels, backbones, strict=True):
         some = table[table["backbone"] == backbone]
         dots = {"dodge": True, "size": 4, "alpha": 0.8, "legend": axis is panels[-1]}
@@ -117,7 +116,6 @@ def runs_by_setting(study: Study, runs: pd.DataFrame) -> Figure:
         axis.axvline(0.5, color="0.5", lw=1, ls=":")
         axis.set(xlabel="test AUC of a run", ylabel="", title=backbone)
     sns.move_legend(panels[-1], "upper left", bbox_to_anchor=(1.02, 1), frameon=False, title="source")
-    mark_simulated(figure, study)
     return figure
 
 

@@ -44,6 +44,7 @@ class RunGroup(ABC):
     passes: dict[str, float]  # what an image and epoch cost against a forward pass; for the time left only
     diverged: dict[str, float]  # figures of a run whose validation loss is never finite
     size: int  # side of the network's input, px
+    like: type["RunGroup"] | None = None  # the class whose code decides what a run gives; None: its own
 
     def __init__(self, study: Study, task: str, packed: Packed, weights: Weights, advance: Advance):
         self.study, self.task, self.packed, self.weights = study, task, packed, weights
@@ -112,9 +113,10 @@ class RunGroup(ABC):
         return replicate_seed(run.replicate, self.study.seed, self.folder, *names)
 
     def digest(self, run: Run) -> str:
-        """Of all that determines a run's result, such as the code that the class's module runs."""
+        """Of all that determines a run's result, such as the code that the module of `like` runs."""
+        like = self.like or type(self)
         return digest_of(
-            (code_digest(type(self).__module__), type(self).__name__),
+            (code_digest(like.__module__), like.__name__),
             computed_by(),
             (self.study.seed, self.seed(run)),
             (self.packed.digest, self.packed.resize, self.weights.digest, self.size, self.kind),

@@ -97,12 +97,16 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`table` (`AUC`): a row per task, pair and estimate, as many as `compared`; `overall` (`OVERALL`)."""
+    """`table` (`AUC`): a row per task, pair and estimate; `overall` (`OVERALL`): their means over tasks.
+
+    compared, means: what the rows of both are of, in their order.
+    """
 
     table: pd.DataFrame
     overall: pd.DataFrame
     notes: list[str]
     compared: list[Compared]
+    means: list[Compared]
 
 
 def compare_sources(
@@ -140,11 +144,11 @@ def compare_sources(
     table["verdict_holm"] = verdicts(study, table, "p_holm", "p_tost_holm")
     families = table[table["task"].isin(averaged(table["task"], counting))]
     families = families.groupby(_FAMILY, sort=False).groups.values()
-    means = [_overall_row(study, [compared[i] for i in rows]) for rows in families]
-    overall = pd.DataFrame(means, columns=[*OVERALL.names, "diverged"])
+    means = [_mean(study, [compared[i] for i in rows]) for rows in families]
+    overall = pd.DataFrame([one.row for one in means], columns=[*OVERALL.names, "diverged"])
     overall["verdict"] = verdicts(study, overall, "p_value", "p_tost")
     notes += too_few_resamples(study, table, _FAMILY)
-    return Comparison(table.reindex(columns=AUC.names), overall[OVERALL.names], notes, compared)
+    return Comparison(table.reindex(columns=AUC.names), overall[OVERALL.names], notes, compared, means)
 
 
 @of_task
@@ -185,19 +189,21 @@ def _chosen(runs: pd.DataFrame) -> str:
     )
 
 
-def _overall_row(study: Study, compared: list[Compared]) -> dict:
+def _mean(study: Study, compared: list[Compared]) -> Compared:
     """Mean over tasks, each counting the same; the interval is for these tasks, not for tasks at large."""
     rows = pd.DataFrame([one.row for one in compared])
+    sides = [pd.concat(side) for side in zip(*(one.sides for one in compared), strict=True)]
     found = mean_of([one.difference for one in compared], study.compare.confidence)
-    return {
+    row = {
         **rows.loc[0, [*_FAMILY, "resamples", "simulated"]],
         "n_tasks": len(rows),
         **rows[["auc_a", "auc_b"]].mean(),
         # A task of several classes has no positive images, so they are not counted over all tasks either.
         **{n: rows[n].sum(skipna=False) for n in ("n_patients", "n_images", "n_positive", "n_runs")},
         **difference_columns(study, found),
-        "diverged": diverged(*(runs for one in compared for runs in one.sides)),
+        "diverged": diverged(*sides),
     }
+    return Compared(row, found, sides)
 
 
 def chosen_runs(runs: pd.DataFrame) -> pd.DataFrame:

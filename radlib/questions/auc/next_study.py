@@ -71,9 +71,8 @@ def next_study(study: Study, results: Results, counting: Collection[str] | None 
             needed = patients_needed(patients, variance, options.equivalence, POWER, options.confidence)
             row = {"task": task, "source_a": pair[0], "source_b": pair[1], "n_patients": patients}
             row |= {"se": np.sqrt(variance.value), "diverged": diverged(*sides[task])}
-            row["shows"] = options.equivalence * np.sqrt(
-                needed.value / patients
-            )  # as n falls with its square
+            # As n falls with its square.
+            row["shows"] = options.equivalence * np.sqrt(needed.value / patients)
             rows.append(row | estimate_columns(study, needed, _NEEDED))
     return NEXT.frame(rows, study, margin=options.equivalence, power=POWER)
 

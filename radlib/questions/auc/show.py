@@ -1,7 +1,7 @@
 """What 05_auc and the summary show of the differences in AUC: tables, figures, findings, the headline."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -94,12 +94,12 @@ def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dic
     grid, options = np.linspace(0, 1, points), study.compare
     bands: dict[str, dict[str, Estimate]] = {}
     for task in progress(results.two_class_tasks, description="ROC curves"):
-        drawn, bands[task] = patients_drawn(study, task), {}
+        drawn = patients_drawn(study, task)
         for source, runs in headline_runs(study, results.of_task(task)).items():
             folds = results.scores(task, runs)
             needed = 10 * resamples_needed(options.confidence, smaller_class(folds), len(folds))
             drawn["resamples"] = min(options.resamples, max(BAND_RESAMPLES, needed))
-            bands[task][source] = roc_band(folds, grid, **drawn)
+            bands.setdefault(task, {})[source] = roc_band(folds, grid, **drawn)
     return bands
 
 
@@ -213,19 +213,27 @@ def headline_sentence(study: Study, claim: dict | None) -> str:
     size = with_interval(Finding("", verdict, value, low, high, form), study.compare.confidence)
     said = CLAIMS.get(verdict, f"{{a}} against {{b}}, {verdict}: difference in AUC {{size}}")
     said = said.format(a=a, b=b, size=size)
-    many = f"mean over {counted(claim['n_tasks'], 'task')}" if claim["n_tasks"] > 1 else "one task"
-    scope = f"{many}, {claim['n_patients']:,} tested"
-    return f"**{said}**, {ESTIMATES[study.claimed]}, {scope} {unit(study)}."
+    scope = f"{_of_tasks(claim)}, {claim['n_patients']:,} tested {unit(study)}"
+    return f"**{said}**, {ESTIMATES[study.claimed]}, {scope}."
+
+
+def _of_tasks(row: Mapping) -> str:
+    """Over which tasks a row of `OVERALL` is: of one it is no mean."""
+    return f"mean over {row['n_tasks']} tasks" if row["n_tasks"] > 1 else "one task"
 
 
 def resampled_sentence(study: Study, claim: dict | None) -> str:
     """What the interval of the claim covers, and what is held fixed; `claim`: of `claim_of`."""
     held, seeds = claim["resampled"] if claim else PATIENTS, counted(len(study.transfer.seeds), "seed")
     if held == SOURCES_TOO:
-        times = counted(int(max(claim["pretrainings_a"], claim["pretrainings_b"])), "pretraining")
+        numbers = claim["pretrainings_a"], claim["pretrainings_b"]
+        titles = [source_title(study, source) for source in study.compare.headline]
+        times = dict(zip(titles, map(int, numbers), strict=True))
+        several = [f"{counted(n, 'pretraining')} of each with {title}" for title, n in times.items() if n > 1]
+        fixed = "".join(f"the weights of {title}, " for title, n in times.items() if n == 1)
         return (
             "The interval covers other test patients and other pretrainings of the same networks "
-            f"({times} of each); training patients and folds are held fixed."
+            f"({', '.join(several)}); {fixed}training patients and folds are held fixed."
         )
     if study.claims_a_probe:
         return (
@@ -249,12 +257,13 @@ def auc_findings(
 
     Over other pretrainings where `pretrained` (`SOURCES`) has them.
     """
-    headline = tuple(study.compare.headline)
-    asked = [(row, "verdict", f"{MEAN}, {ESTIMATES[row['estimate']]}") for row in _rows(overall, headline)]
+    headline, *others = ordered_pairs(study)
+    means = _rows(overall, headline)
+    asked = [(row, "verdict", f"{_of_tasks(row)}, {ESTIMATES[row['estimate']]}") for row in means]
     of_tasks = _rows(table, headline, study.claimed)
     asked += [(row, "verdict_holm", task_title(study, row["task"])) for row in of_tasks]
-    others = [pair for pair in ordered_pairs(study) if pair != headline]
-    asked += [(row, "verdict", MEAN) for pair in others for row in _rows(overall, pair, study.claimed)]
+    rows = [row for pair in others for row in _rows(overall, pair, study.claimed)]
+    asked += [(row, "verdict", _of_tasks(row)) for row in rows]
     found = []
     for one, verdict, where in asked:
         row = with_pretrainings(one, pretrained)
@@ -265,8 +274,8 @@ def auc_findings(
     both = table.dropna(subset="delong_p")
     words = [[direction(*row) for row in both[list(pair)].to_numpy()] for pair in ends]
     same = sum(ours == check for ours, check in zip(*words, strict=True))
-    agreement = f"agree in {same} of {len(both)} comparisons"
-    return [*found, Finding("DeLong's interval and the bootstrap's", agreement)]
+    agreement = f"agree in {same} of {counted(len(both), 'comparison')}"
+    return found + [Finding("DeLong's interval and the bootstrap's", agreement)] * bool(len(both))
 
 
 def _rows(table: pd.DataFrame, pair: tuple[str, str], estimate: str | None = None) -> list[dict]:

@@ -1,15 +1,15 @@
 """What 05_auc and the summary show of other pretrainings: figures, findings, gains, parts of the variance."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from radlib.questions.auc.sources import ALL_TASKS, SAMPLE, mean_rows, of_single_tasks
+from radlib.questions.auc.sources import ALL_TASKS, SAMPLE, mean_of_pair, of_single_tasks
 from radlib.questions.verdicts import BETTER, averaged
 from radlib.show import style
-from radlib.show.findings import Finding, finding_of
+from radlib.show.findings import NO_VERDICT, Finding, finding_of
 from radlib.show.table import DIFFERENCE, MEAN, with_ends
 from radlib.study import Study
 from radlib.study.common import RANDOM
@@ -20,19 +20,12 @@ NONE_SHOWN = "the interval includes 0"
 
 def random_sentence(study: Study, pretrained: pd.DataFrame) -> str:
     """What both sources of the headline gain over random weights; empty where the study does not ask."""
-    found = {}
-    for source in study.compare.headline:
-        rows = mean_rows(study, pretrained, (source, RANDOM))
-        if len(rows := rows[rows["networks"] != SAMPLE]):
-            found[source] = rows.iloc[-1]
-    if len(found) < 2:
+    found = [mean_of_pair(study, pretrained, (source, RANDOM)) for source in study.compare.headline]
+    if None in found:
         return ""
-    gains = [
-        f"{source_title(study, source)} {with_ends(*row[list(DIFFERENCE)], '+.3f')}"
-        for source, row in found.items()
-    ]
+    gains = [f"{source_title(study, row['source_a'])} {_size(row)}" for row in found]
     said = f"AUC minus that of random weights: {'; '.join(gains)}."
-    if any(row["verdict"].startswith(BETTER) for row in found.values()):
+    if any(row["verdict"].startswith(BETTER) for row in found):
         return said
     return (
         f"{said} **Neither source is shown to beat random weights**, so whatever is said above of the two is "
@@ -40,13 +33,23 @@ def random_sentence(study: Study, pretrained: pd.DataFrame) -> str:
     )
 
 
-def variance_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
-    """What the headline's difference varies by, and what it would take to halve it; for readers."""
-    rows = mean_rows(study, pretrained)
-    row = rows[rows["networks"] != SAMPLE].iloc[-1]
+def _size(row: Mapping) -> str:
+    """The difference with its interval; where runs diverged, that there is no verdict."""
+    said = with_ends(*(row[name] for name in DIFFERENCE), "+.3f")
+    return "; ".join([said, NO_VERDICT] if pd.notna(row.get("diverged")) else [said])
+
+
+def variance_table(study: Study, claim: dict | None) -> pd.DataFrame | None:
+    """What the claim varies by, and what it would take to halve it; for readers.
+
+    Args:
+        claim: of `claim_of`; without one, or if it is not of `SOURCES` (which has no trainings), None.
+    """
+    if claim is None or "networks" not in claim:
+        return None
     named = {"sd_patients": "test patients", "sd_pretraining": "pretrainings", "sd_networks": "networks"}
     drawn = {} if study.claims_a_probe else {"pretrainings": "pretrainings and trainings"}
-    sd = row[list(named)].rename(named).astype(float)
+    sd = pd.Series({title: claim[name] for name, title in named.items()}, dtype=float)
     sd = sd[sd > 0]
     shares = sd.drop("networks", errors="ignore") ** 2
     table = {
@@ -59,9 +62,10 @@ def variance_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_regime(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
-    """For readers: every pair, by every regime, over the tasks that count and these networks."""
+    """For readers: every pair by every regime, over the tasks that count, or the one that was run by it."""
     rows = of_these_networks(_by_regime(pretrained)).set_index(["source_a", "source_b", "estimate"])
-    found = rows.apply(lambda row: with_ends(*row[list(DIFFERENCE)], "+.3f"), axis=1)
+    alone = ["" if task == MEAN else f", {task_title(study, task)} alone" for task in rows["task"]]
+    found = rows.apply(_size, axis=1) + alone
     wide = found.unstack("estimate").reindex(index=ordered_pairs(study)).fillna("")
     wide = wide[[name for name in ESTIMATES if name in wide]].rename(columns=ESTIMATES)
     return wide.set_axis([pair_title(study, pair) for pair in wide.index]).rename_axis("pair", columns=None)

@@ -24,6 +24,7 @@ from radlib.questions.verdicts import (
     difference_columns,
     diverged,
     patients_drawn,
+    turned,
     verdicts,
 )
 from radlib.seeds import seed_of
@@ -96,21 +97,21 @@ def compare_pretrainings(
             networks = _networks(study, pair)
             if not networks:
                 continue
-            cells = {task: _cells(study, results, task, pair, networks, known) for task in results.tasks}
-            cells = {task: one for task, one in cells.items() if one is not None}
+            shared = [task for task in results.tasks if len(runs_in_common(results.of_task(task), pair)[0])]
+            cells = {task: _cells(study, results, task, pair, networks, known) for task in shared}
             of_tasks, count = list(cells.values()), averaged(cells, counting)
             cells |= _mean(study, MEAN, [cells[task] for task in count])
             if len(count) < len(of_tasks):
                 cells |= _mean(study, ALL_TASKS, of_tasks)
             about = {"estimate": estimate, "source_a": pair[0], "source_b": pair[1]}
             for task, one in cells.items():
-                rows += [about | row for row in _rows(study, pair, task, one)]
+                rows += [about | row for row in _rows(study, pair, task, one)] if one else []
     return _judged(study, SOURCES.frame(rows, study))
 
 
-def _mean(study: Study, title: str, some: list[_Cells]) -> dict[str, _Cells]:
-    """The mean over tasks under its title; nothing where tasks have other networks or pretrainings."""
-    if not some or not all(one.labels.equals(some[0].labels) for one in some):
+def _mean(study: Study, title: str, some: list[_Cells | None]) -> dict[str, _Cells]:
+    """The mean over tasks under its title; nothing where they differ in networks or pretrainings."""
+    if not some or None in some or not all(one.labels.equals(some[0].labels) for one in some):
         return {}
     found = mean_of([one.found for one in some], study.compare.confidence)
     return {title: _Cells(found, some[0].labels, pd.concat([one.runs for one in some]))}
@@ -130,18 +131,17 @@ def of_single_tasks(table: pd.DataFrame) -> pd.Series:
 
 
 def _networks(study: Study, pair: tuple[str, str]) -> list[str]:
-    """Networks that both sources have; of them those that can be had several times and are, if any."""
-    able = [source for source in pair if source not in study.checkpoints]
+    """Networks that both sources have; of them those of which the most sources have several, if any."""
     shared = [name for name in study.backbones_of(pair[0]) if name in study.backbones_of(pair[1])]
-    several = [name for name in shared if all(study.replicates_of(source, name) > 1 for source in able)]
-    return several if able and several else shared
+    several = {name: sum(study.replicates_of(source, name) > 1 for source in pair) for name in shared}
+    return [name for name in shared if several[name] == max(several.values())]
 
 
 @of_task
 def _cells(
     study: Study, results: Results, task: str, pair: tuple[str, str], networks: list[str], known: dict
 ) -> _Cells | None:
-    """None where the sources have no setting of these networks in common on a task.
+    """None where the sources have no setting of these networks in common on a task, but of others.
 
     Args:
         known: runs -> their mean AUC, of pairs that had the same ones; it grows.
@@ -220,11 +220,14 @@ def with_pretrainings(row: dict, pretrained: pd.DataFrame) -> dict:
     return row | found | ({"verdict_holm": found["verdict"]} if "verdict_holm" in row else {})
 
 
-def mean_rows(study: Study, pretrained: pd.DataFrame, pair: tuple[str, str] | None = None) -> pd.DataFrame:
-    """The mean over tasks by `compare.claim_by`: each network, these networks, a sample of networks.
+def mean_of_pair(study: Study, pretrained: pd.DataFrame, pair: tuple[str, str]) -> dict | None:
+    """The mean over tasks and these networks by `compare.claim_by`; None where there is none.
 
-    Args:
-        pair: None for that of the headline.
+    It is a minus b, whichever way round the study asks for the two.
     """
-    rows = style.of_pair(pretrained, pair or study.compare.headline, study.claimed)
-    return rows[rows["task"] == MEAN]
+    for asked in (pair, pair[::-1]):
+        rows = style.of_pair(pretrained, asked, study.claimed)
+        rows = rows[(rows["task"] == MEAN) & (rows["networks"] != SAMPLE)]
+        for row in rows[-1:].to_dict("records"):
+            return row if asked == pair else turned(row)
+    return None

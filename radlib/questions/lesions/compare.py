@@ -179,7 +179,7 @@ def lesion_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         claimed = PUBLISHED_GAIN.get(row["task"]) if row["method"] == "localisation" else None
         if claimed is not None:
             gain = with_ends(*(row[name] for name in GAIN), "+.0%")
-            verdict += f"; relative gain {gain}, published {claimed:+.0%}"
+            verdict += f"; relative gain {gain}; of RadImageNet against ImageNet, published {claimed:+.0%}"
         title = (
             f"Dice of {METHODS[row['method']]}, {pair_title(study, pair)}: {task_title(study, row['task'])}"
         )

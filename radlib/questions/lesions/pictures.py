@@ -62,7 +62,7 @@ def means_table(study: Study, found: Found) -> pd.DataFrame:
 def dice_by_source(study: Study, found: Found) -> Figure:
     """Dice of every test image, mean over the common runs: quartiles and range by source and guess."""
     tasks = found.compared_tasks(study)
-    figure, panels = panel_rows(len(tasks), 2, (0, 0.3), (5.2, 3.3), sharey=False)
+    figure, panels = panel_rows(study, len(tasks), 2, (0, 0.3), (5.2, 3.3), sharey=False)
     colours = source_colours(study) | dict.fromkeys(BASELINES, "0.75")
     for panel, task in zip(panels, tasks, strict=True):
         means = found.means_by_source(study, task)
@@ -73,7 +73,6 @@ def dice_by_source(study: Study, found: Found) -> Figure:
         titles = found.titles(study, [task])
         panel.set_yticks(range(len(means)), [titles[name].replace(" (", "\n(") for name in means])
     figure.suptitle(f"Lesions by {METHODS[found.method]}")
-    mark_simulated(figure, study)
     return figure
 
 
@@ -140,7 +139,7 @@ def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed:
         segmented: a row per run and test image, with source, backbone and `mask`.
     """
     chosen = segmented.sample(min(TEN, len(segmented)), random_state=seed)
-    figure, panels = panel_rows(len(chosen), TEN // 2, (0, 0), (2.2, 2.7), sharey=False)
+    figure, panels = panel_rows(study, len(chosen), TEN // 2, (0, 0), (2.2, 2.7), sharey=False)
     for panel, line in zip(panels, chosen.itertuples(), strict=True):
         mask = _show_image(panel, packed, line.image_id)
         outline(panel, mask, ANNOTATED)
@@ -151,7 +150,6 @@ def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed:
     title = f"{task_title(study, task)}: test images and runs chosen at random"
     title += " (Hausdorff: 95 % Hausdorff distance, px of the file)"
     figure.suptitle(f"{title}\nblack: as outlined by the annotator; magenta: as predicted")
-    mark_simulated(figure, study)
     return figure
 
 
