@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 
+from radlib import compute
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.questions.similarity import (
     AFTER,
@@ -97,8 +98,8 @@ def test_cka_is_of_patients_and_of_the_networks_own_features(found):
     means = []
     for source in PAIRS[0]:
         network = load_weights(study, source, SMALL).build().eval().cpu()
-        with torch.no_grad():
-            said = network(batch).numpy()
+        with compute.inference():
+            said = network(batch).float().numpy()
         means.append(pd.DataFrame(said).groupby(manifest.loc[own, "patient_id"].to_numpy()).mean().to_numpy())
     row = line(table, BEFORE, *PAIRS[0]).set_index("module").loc[POOLED]
     assert row["cka"] == pytest.approx(cka(means)[0, 1], abs=0.02 if torch.cuda.is_available() else 2e-3)
