@@ -18,6 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from radlib.data.images import Packed, open_packed
 from radlib.errors import of_task
@@ -171,8 +172,10 @@ def score_folds(packed: Packed, table: pd.DataFrame, parts: list[FoldPredictions
     scored = []
     for part in parts:
         train = (packed.manifest[f"part_{part.fold}"] == "train").to_numpy()
-        model = classifier().fit(known[train], labels[train])
-        scores = model.predict_proba(known[place.get_indexer(part.image_ids)])
+        # Several threads would wait for each other longer than they compute, most on a busy machine.
+        with threadpool_limits(1):
+            model = classifier().fit(known[train], labels[train])
+            scores = model.predict_proba(known[place.get_indexer(part.image_ids)])
         scores = scores if part.scores.ndim == 3 else scores[:, 1]
         scored.append(part.scored(scores[np.newaxis]))
     return scored
