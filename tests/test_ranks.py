@@ -34,6 +34,7 @@ from radlib.stats.bootstrap import bootstrap_mean_auc, bootstrap_run_aucs, place
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate
 from radlib.stats.folds import FoldScores
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
+from radlib.study.titles import source_title
 from radlib.training.results import load_results
 from tests.fabricated import fabricate, make_study, read_results, write_results
 
@@ -230,6 +231,17 @@ def test_a_single_task_that_counts_is_no_mean(planted):
     assert found.verdict.endswith("of 1 task")
     none = ranks.rank_table(study, drawn, []), improvement_table(study, drawn, [])
     assert ranking_findings(study, none[0]) == improvement_findings(study, none[1]) == []
+
+
+def test_sources_that_share_the_first_place_are_both_said_to_be_first(planted):
+    study, _, drawn = planted
+    places = ranks.rank_table(study, drawn)
+    first, second = (
+        places[(places["n_sources"] == 3) & (places["rank"] == rank)]["source"].iloc[0] for rank in (1, 2)
+    )
+    tied = places.assign(rank=places["rank"].replace({1: 1.5, 2: 1.5}))
+    said = [found.verdict for found in ranking_findings(study, tied) if " 3 sources " in found.subject]
+    assert sorted(said) == sorted(source_title(study, name) for name in (first, second))
 
 
 def test_runs_that_diverged_leave_no_verdict_of_places_nor_of_pairs_won(planted):

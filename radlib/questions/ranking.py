@@ -220,10 +220,14 @@ def places_table(study: Study, ranks: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranking_findings(study: Study, ranks: pd.DataFrame) -> list[Finding]:
-    """Who comes first by the mean over tasks, in which share of resamples, for each group of sources."""
+    """Who comes first by the mean over tasks, in which share of resamples, for each group of sources.
+
+    Sources of the same mean AUC share the first place: each has a finding.
+    """
     warned, found = "share of resamples in which it is first, not the probability that it is best", []
     rows = answering(ranks[of_counting(ranks)], ["backbones"])
-    for row in rows[(rows["place"] == 1) & (rows["rank"] == 1)].to_dict("records"):
+    first = rows["rank"] == rows.groupby("backbones")["rank"].transform("min")
+    for row in rows[(rows["place"] == 1) & first].to_dict("records"):
         group = f"{row['n_sources']} sources on {row['backbones']}, {REGIME}, {titled(study, row)}"
         subject = f"First by mean AUC of {group}: {warned}"
         found.append(finding_of(row, subject, source_title(study, row["source"]), ("share",), ".0%"))
