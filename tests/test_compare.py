@@ -15,7 +15,7 @@ from radlib.errors import UserError
 from radlib.questions.auc import compute as compare
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.show import auc_findings, auc_of_sources, headline_sentence, read_tables
-from radlib.questions.auc.sources import SOURCES, claim_of
+from radlib.questions.auc.sources import SOURCES, claim_of, compare_pretrainings
 from radlib.report import published, summary
 from radlib.study import load_study
 from radlib.training.results import load_results, read_result
@@ -444,12 +444,16 @@ def test_auc_of_every_source_and_task_is_on_one_table(planted):
 
 
 def test_published_values_stand_beside_ours(planted):
-    study, _, found = planted
-    shown = summary.beside_published(study, found.table.assign(ci_low=0.039, ci_high=0.041))
+    study, results, found = planted
+    empty = SOURCES.frame()
+    shown = summary.beside_published(study, found.table.assign(ci_low=0.039, ci_high=0.041), empty)
     assert list(shown["interval covers it"]) == ["yes", "yes"] and list(shown["same data"]) == ["no", "no"]
     assert published.PRETRAINING.loc["resnet50", "published top-1, %"] == 72.3
     none = {name: task.model_copy(update={"published_delta": None}) for name, task in study.tasks.items()}
-    assert summary.beside_published(study.model_copy(update={"tasks": none}), found.table) is None
+    assert summary.beside_published(study.model_copy(update={"tasks": none}), found.table, empty) is None
+    # As the headline figure has them: every network counts the same.
+    drawn = compare_pretrainings(study, {study.claimed: results}).assign(delta=0.25, ci_low=0.2, ci_high=0.3)
+    assert set(summary.beside_published(study, found.table, drawn).iloc[:, 0]) == {"+0.250 [+0.200, +0.300]"}
 
 
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("studies/*.yaml")), ids=lambda path: path.stem)

@@ -7,7 +7,14 @@ from matplotlib.lines import Line2D
 
 from radlib.errors import UserError
 from radlib.questions.auc.show_sources import of_these_networks
-from radlib.questions.auc.sources import ALL_TASKS, FIXED, SAMPLE, mean_of_pair, of_single_tasks
+from radlib.questions.auc.sources import (
+    ALL_TASKS,
+    FIXED,
+    SAMPLE,
+    mean_of_pair,
+    of_single_tasks,
+    with_pretrainings,
+)
 from radlib.questions.patients import audit_of, patients_sentence
 from radlib.questions.start import SHORTCUT
 from radlib.show.style import (
@@ -136,13 +143,17 @@ def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list
     return marks
 
 
-def beside_published(study: Study, table: pd.DataFrame) -> pd.DataFrame | None:
-    """Headline differences of `AUC` as the claim takes them, and published ones; None where it compares none.
+def beside_published(study: Study, table: pd.DataFrame, pretrained: pd.DataFrame) -> pd.DataFrame | None:
+    """Headline differences as the claim takes them, and published ones; None where it compares none.
 
     Published are differences of RadImageNet's weights minus ImageNet's.
+
+    Args:
+        table: `AUC`; pretrained: `SOURCES`.
     """
     rows = []
-    for _, row in of_pair(table, study.compare.headline, study.claimed).iterrows():
+    for one in of_pair(table, study.compare.headline, study.claimed).to_dict("records"):
+        row = with_pretrainings(one, pretrained)
         task, delta = study.tasks[row["task"]], study.tasks[row["task"]].published_delta
         if delta is not None:
             rows.append(
