@@ -1,12 +1,14 @@
 """Declared tables, the renderer of findings, and estimates, against the committed reports and scipy."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from radlib.errors import UserError
-from radlib.report.findings import DICTIONARY, TABLES, dictionary
+from radlib.report.findings import DICTIONARY, TABLES, dictionary, findings_by_question
 from radlib.show.findings import Finding, direction, finding_of, findings_table
 from radlib.show.table import (
     COUNT,
@@ -21,6 +23,7 @@ from radlib.show.table import (
     p_text,
 )
 from radlib.stats.estimate import Estimate, mean_of
+from radlib.study import load_study
 from tests.conftest import REPOSITORY
 from tests.fabricated import make_study
 
@@ -99,6 +102,31 @@ def test_a_rare_column_is_there_where_a_row_has_it_and_takes_the_verdict(tmp_pat
     read.rename(columns={"diverged": "lost"}).to_csv(study.report_dir / "small.csv", index=False)
     with pytest.raises(UserError, match="other columns than this version writes"):
         SMALL.read(study)
+
+
+def test_findings_say_which_tasks_do_not_count(tmp_path):
+    report = tmp_path / "reports" / "demo"
+    shutil.copytree(
+        REPOSITORY / "reports" / "demo", report, ignore=shutil.ignore_patterns("notebooks", "*.html")
+    )
+    (tmp_path / "results").mkdir()
+    shutil.move(report / "results", tmp_path / "results" / "demo")
+    study = load_study(path=shutil.move(report / "params.yaml", tmp_path / "params.yaml"))
+    tasks = pd.read_csv(report / "tasks.csv")
+    tasks.loc[tasks["task"] == "thyroid_us", "counts"] = "no"
+    tasks.to_csv(report / "tasks.csv", index=False)
+    named = {title: [] for title in ("Thyroid US", "Breast US")}
+    for question, found in findings_by_question(study).items():
+        for one in found:
+            for title, some in named.items():
+                some += [(question, one.subject)] if title in one.subject else []
+    asked = (
+        "Which source leans on a mark that goes with the label?",
+        "How many test patients would decide it?",
+    )
+    flagged = [subject for question, subject in named["Thyroid US"] if question in asked]
+    assert flagged and all("Thyroid US (does not count)" in subject for subject in flagged)
+    assert named["Breast US"] and not any("does not count" in subject for _, subject in named["Breast US"])
 
 
 def test_findings_become_a_table():

@@ -40,7 +40,7 @@ from radlib.questions.verdicts import (
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.table import Column, Table, hidden, interval_columns, p_text
+from radlib.show.table import Column, Table, hidden, interval_columns, p_text, titled
 from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
 from radlib.stats.estimate import BOTH
 from radlib.stats.folds import tested
@@ -248,7 +248,7 @@ def external_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     found = []
     for row in style.of_pair(table, study.compare.headline).to_dict("records"):
         subject = f"AUC, {pair_title(study, study.compare.headline)}: {task_title(study, row['external'])}"
-        of_task = f"{subject}, the external set of {task_title(study, row['task'])}"
+        of_task = f"{subject}, the external set of {titled(study, row)}"
         found.append(finding_of(row, of_task, row["verdict"]))
         shown = row["change_p_holm"] < study.compare.alpha
         word = direction(*(row[end] for end in _CHANGE[1:])) if shown else "no change shown"

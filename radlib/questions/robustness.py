@@ -29,7 +29,7 @@ from radlib.questions.verdicts import (
 from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of, unless_diverged
-from radlib.show.table import Column, Table, hidden, interval_columns, number
+from radlib.show.table import Column, Table, hidden, interval_columns, number, titled
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
@@ -190,7 +190,7 @@ def robustness_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     alone = table[~table["source_b"].fillna("").astype(bool)].set_index([*_CELL, "source_a"])
     for row in style.of_pair(pairs_at_most(table), pair).to_dict("records"):
         drops = alone.loc[[(*(row[name] for name in _CELL), source) for source in pair]]
-        subject = f"Drop of AUC, {task_title(study, row['task'])}, {TITLES[row['confounder']]}: "
+        subject = f"Drop of AUC, {titled(study, row)}, {TITLES[row['confounder']]}: "
         word = row["verdict"]
         if set(drops["n_backbones"]) == {row["n_backbones"]}:  # else they are of other networks than it
             word += "; drops of " + " and ".join(number(drop, ".3f") for drop in drops["delta"])

@@ -29,6 +29,7 @@ from radlib.questions.shortcuts import SHORTCUTS, shortcuts_findings
 from radlib.questions.similarity import SIMILARITY, similarity_findings
 from radlib.questions.start import RANKING, TASKS
 from radlib.questions.validity.coverage import VALIDITY, validity_findings
+from radlib.questions.verdicts import left_out
 from radlib.show.findings import Finding
 from radlib.study import Study
 
@@ -90,12 +91,15 @@ def findings_by_question(study: Study) -> dict[str, list[Finding]]:
     Raises:
         UserError: a table is missing, or another version wrote it.
     """
-    asked = {}
+    asked, tasks = {}, TASKS.read(study)
+    counting = set(study.compared_tasks) - set(tasks["task"][tasks["counts"] == "no"])
     for question, parts in QUESTIONS.items():
         found = []
         for table, of, cell in parts:
             rows = table.read(study)
             rows["csv"] = [f"{table.file}#row={line}" for line in range(2, len(rows) + 2)]
+            if "task" in rows and "counts" not in rows:
+                rows["counts"] = [left_out(task, counting) for task in rows["task"]]
             said = of(study, rows) if len(rows) else []
             found += [replace(one, where=cell, csv=one.csv or table.file) for one in said]
         more = [Finding(f"{len(found) - MOST} more", "", where=parts[0][2])] if len(found) > MOST else []

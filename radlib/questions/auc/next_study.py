@@ -15,12 +15,12 @@ from radlib.questions.verdicts import averaged, diverged, estimate_columns, pati
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of
 from radlib.show.style import of_pair
-from radlib.show.table import MEAN, Column, Table, interval_columns
+from radlib.show.table import MEAN, Column, Table, interval_columns, titled
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
 from radlib.stats.sample_size import patients_needed, variance_of_difference
 from radlib.study import Study
-from radlib.study.titles import ESTIMATES, ordered_pairs, task_title
+from radlib.study.titles import ESTIMATES, ordered_pairs
 from radlib.training.results import Results, paired_runs
 
 POWER = 0.8
@@ -98,5 +98,5 @@ def next_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         subject = (
             f"Test patients that show a true difference of {row['margin']:g} with {POWER:.0%} power, {by}: "
         )
-        found.append(finding_of(row, subject + task_title(study, row["task"]), word, _NEEDED, ",.0f"))
+        found.append(finding_of(row, subject + titled(study, row), word, _NEEDED, ",.0f"))
     return found

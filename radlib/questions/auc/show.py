@@ -251,17 +251,21 @@ def resampled_sentence(study: Study, claim: dict | None) -> str:
 
 
 def auc_findings(
-    study: Study, table: pd.DataFrame, overall: pd.DataFrame, pretrained: pd.DataFrame
+    study: Study,
+    table: pd.DataFrame,
+    overall: pd.DataFrame,
+    pretrained: pd.DataFrame,
+    counting: Collection[str] | None = None,
 ) -> list[Finding]:
     """The headline by every estimate, task by task after Holm's correction, then the other pairs.
 
-    Over other pretrainings where `pretrained` (`SOURCES`) has them.
+    Over other pretrainings where `pretrained` (`SOURCES`) has them; counting: as of `averaged`.
     """
     headline, *others = ordered_pairs(study)
     means = _rows(overall, headline)
     asked = [(row, "verdict", f"{_of_tasks(row)}, {ESTIMATES[row['estimate']]}") for row in means]
     of_tasks = _rows(table, headline, study.claimed)
-    asked += [(row, "verdict_holm", task_title(study, row["task"])) for row in of_tasks]
+    asked += [(row, "verdict_holm", task_title(study, row["task"], counting)) for row in of_tasks]
     rows = [row for pair in others for row in _rows(overall, pair, study.claimed)]
     asked += [(row, "verdict", _of_tasks(row)) for row in rows]
     found = []

@@ -10,7 +10,7 @@ from radlib.questions.auc.sources import ALL_TASKS, SAMPLE, mean_of_pair, of_sin
 from radlib.questions.verdicts import BETTER, averaged
 from radlib.show import style
 from radlib.show.findings import NO_VERDICT, Finding, finding_of
-from radlib.show.table import DIFFERENCE, MEAN, with_ends
+from radlib.show.table import DIFFERENCE, MEAN, titled, with_ends
 from radlib.study import Study
 from radlib.study.common import RANDOM
 from radlib.study.titles import ESTIMATES, counted, ordered_pairs, pair_title, source_title, task_title
@@ -118,7 +118,7 @@ def sources_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     asked = pd.concat([rows[beside], regimes[regimes["estimate"] != study.claimed]])
     found = []
     for row in asked.to_dict("records"):
-        where = f"{task_title(study, row['task'])}, {row['networks']}"
+        where = f"{titled(study, row)}, {row['networks']}"
         subject = f"AUC, {pair_title(study, study.compare.headline)}, {ESTIMATES[row['estimate']]}: {where}"
         found.append(finding_of(row, f"{subject} (over {row['resampled']})", row["verdict"]))
     return found
