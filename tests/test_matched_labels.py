@@ -24,7 +24,7 @@ from radlib.questions.matched_labels import (
     with_shares,
 )
 from radlib.seeds import seed_of
-from radlib.show.style import of_pair, source_colours
+from radlib.show.style import difference_mark, of_pair, source_colours
 from radlib.show.table import MEAN
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate
@@ -289,6 +289,24 @@ def test_finding_says_what_is_left(study, left, share, expected):
     table = pd.DataFrame([{"task": MEAN, "source_a": LEFT[0], "source_b": LEFT[1], WITHDRAWN: why, **row}])
     (found,) = matched_findings(study, table)
     assert found.verdict.startswith(expected) and (found.value, found.low, found.high) == left
+
+
+@pytest.mark.parametrize("p_holm, word", [(0.04, "lower"), (0.06, "no difference shown"), (np.nan, "lower")])
+def test_a_task_that_is_one_of_several_is_judged_after_holm(study, p_holm, word):
+    row = {
+        "task": "x",
+        "source_a": LEFT[0],
+        "source_b": LEFT[1],
+        "delta": -0.1,
+        "ci_low": -0.2,
+        "ci_high": -0.01,
+    }
+    row |= dict.fromkeys(SHARE, np.nan) | {"p_value": 0.03, "p_holm": p_holm}
+    (found,) = matched_findings(study, pd.DataFrame([row]))
+    assert found.verdict == word
+    assert difference_mark(study, row)["filled"] == (word == "lower"), (
+        "the figure shows what the finding says"
+    )
 
 
 def test_no_verdict_where_runs_diverged(study):

@@ -24,7 +24,7 @@ from radlib.questions.auc.compute import Compared, Comparison, compare_sources
 from radlib.questions.auc.sources import compare_pretrainings
 from radlib.questions.verdicts import answering, left_out
 from radlib.show import table as common
-from radlib.show.findings import Finding, direction, finding_of
+from radlib.show.findings import Finding, finding_of, shown_direction
 from radlib.show.style import forest
 from radlib.show.table import MEAN, Column, Table, interval_columns, titled, with_ends
 from radlib.study import Study
@@ -187,7 +187,7 @@ def matched_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """Each pair over the tasks that count; the share of the first difference left, or why none is said."""
     found = []
     for row in answering(table).to_dict("records"):
-        verdict = direction(row["ci_low"], row["ci_high"])
+        verdict = shown_direction(row, study.compare.alpha)
         if pd.notna(row["share"]):
             share = with_ends(*(row[name] for name in SHARE), ".0%")
             verdict += f"; {share} of the first difference is left"

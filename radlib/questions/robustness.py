@@ -28,7 +28,7 @@ from radlib.questions.verdicts import (
 )
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of, unless_diverged
+from radlib.show.findings import HIGHER, LOWER, Finding, finding_of, shown_direction, unless_diverged
 from radlib.show.table import Column, Table, hidden, interval_columns, number, titled
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
@@ -122,8 +122,7 @@ def _rows(study: Study, task: str, done: Finished, runs: pd.DataFrame) -> list[d
 
 def _verdict(study: Study, row: dict) -> str:
     """Whether a source drops, or which of two drops further."""
-    shown = row["p_holm"] < study.compare.alpha
-    way = direction(row["ci_low"], row["ci_high"]) if shown else NOT_SHOWN
+    way = shown_direction(row, study.compare.alpha)
     if not row["degree"]:
         word = ""
     elif row["source_b"]:

@@ -67,6 +67,17 @@ def direction(ci_low: float, ci_high: float) -> str:
     return LOWER if ci_high < 0 else NOT_SHOWN
 
 
+def is_shown(row: Mapping, alpha: float) -> bool:
+    """Whether a difference is told from 0: after Holm's correction where the row is one of several."""
+    p = row.get("p_holm") if pd.notna(row.get("p_holm")) else row.get("p_value")
+    return bool(p < alpha if pd.notna(p) else row["ci_low"] > 0 or row["ci_high"] < 0)
+
+
+def shown_direction(row: Mapping, alpha: float) -> str:
+    """`direction`, but 'no difference shown' where it is not told from 0 (`is_shown`)."""
+    return direction(row["ci_low"], row["ci_high"]) if is_shown(row, alpha) else NOT_SHOWN
+
+
 def with_interval(finding: Finding, confidence: float) -> str:
     """`+0.031 (95 % CI +0.012 to +0.050)`, or what there is of it."""
     if pd.isna(finding.value):

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from radlib.errors import listed
-from radlib.show.findings import NO_VERDICT
+from radlib.show.findings import NO_VERDICT, is_shown
 from radlib.study import Study
 from radlib.study.common import RANDOM
 from radlib.study.titles import source_title
@@ -221,11 +221,9 @@ def difference_mark(study: Study, row: Mapping, marker: str = "o") -> dict:
 
     That is asked after Holm's correction where the row is one of several.
     """
-    p = row.get("p_holm") if pd.notna(row.get("p_holm")) else row.get("p_value")
-    shown = p < study.compare.alpha if pd.notna(p) else row["ci_low"] > 0 or row["ci_high"] < 0
     lost = pd.notna(row.get("diverged")) or str(row.get("verdict", "")).startswith(NO_VERDICT)
     source = row["source_a"] if row["delta"] > 0 else row["source_b"]
-    filled = shown and not lost and row["delta"] != 0
+    filled = is_shown(row, study.compare.alpha) and not lost and row["delta"] != 0
     colour = source_colours(study)[source] if filled else UNDECIDED
     return {**row, "value": row["delta"], "colour": colour, "filled": filled, "marker": marker}
 

@@ -29,7 +29,7 @@ from radlib.questions.verdicts import (
 )
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import NOT_SHOWN, Finding, direction, finding_of, unless_diverged
+from radlib.show.findings import NOT_SHOWN, Finding, finding_of, shown_direction, unless_diverged
 from radlib.show.table import Column, Table, interval_columns, p_text, with_ends
 from radlib.stats.means import MeanDifference, bootstrap_mean_difference
 from radlib.study import Study
@@ -152,9 +152,8 @@ def mean_difference(
 
 def _verdict(study: Study, row: dict) -> str:
     """Which side's figure is higher, if that is shown and the better side has found anything."""
-    shown = row["p_holm"] < study.compare.alpha
-    word = direction(row["ci_low"], row["ci_high"]) if shown else NOT_SHOWN
-    return unless_diverged(BLIND if row["lead_low"] <= 0 else word, row.get("diverged"))
+    word = BLIND if row["lead_low"] <= 0 else shown_direction(row, study.compare.alpha)
+    return unless_diverged(word, row.get("diverged"))
 
 
 def lesion_forest(study: Study, table: pd.DataFrame) -> Figure:
