@@ -15,7 +15,7 @@ from radlib import compute
 from radlib.data import batches
 from radlib.data.images import open_packed
 from radlib.machines.team import ALONE
-from radlib.networks import backbones, features
+from radlib.networks import backbones, features, segmenters
 from radlib.networks.weights import load_weights
 from radlib.study import Run
 from radlib.study.training import Backbone
@@ -103,6 +103,11 @@ def test_segmentation(study, train, fake):
     packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", LITE0)
     group = segment.SegmentGroup(study, TASK, packed, weights, lambda _: None)
     with fake:
+        # What goes to the store lies on the processor; a file cannot take it, for it has no numbers.
+        each = list(segmenters._said(group.pictures, weights, None, lambda _: None))
+        *levels, targets = (torch.cat([said[name] for said in each]) for name in each[0])
+        assert {tensor.device.type for tensor in [*levels, targets]} == {"cpu"}
+        group.encoded = [(levels, targets)]
         learner, loss = begun(group, Run(TASK, "random", LITE0, train, 0.01, 0, 0))
         assert loss.device == CUDA and loss.dtype == torch.float32
         for found in group.answers(learner, group.pictures.rows[:5]):

@@ -11,7 +11,7 @@ from radlib import compute
 from radlib.data import batches
 from radlib.data.images import open_packed, to_square
 from radlib.errors import UserError
-from radlib.networks.segmenters import UNet, encode, pictures_of
+from radlib.networks.segmenters import UNet, encode, encoded, pictures_of
 from radlib.networks.weights import Preprocessing, load_weights
 from radlib.study.training import Segment, SegmentSetting
 from radlib.training import segment
@@ -91,6 +91,30 @@ def test_every_backbone_fits_whatever_its_sizes(small_study, backbone):
     assert logits.shape == (2, 96, 96)
     assert [level.shape[-1] for level in maps] == sorted((m.shape[-1] for m in maps), reverse=True)
     assert torch.isfinite(logits).all() and logits.std() > 0
+
+
+def test_what_a_frozen_encoder_says_is_stored_and_read_again(study):
+    """Maps of files, so that ten thousand masks take no more memory than ten; by view, image by image."""
+    weights = load_weights(study, "random", SMALL)
+    pictures, done = pictures_of(open_packed(study.dataset_dir(TASK)), 64), []
+    first, again = (encoded(pictures, weights, "full", 2, study.store_dir, done.append) for _ in range(2))
+    images = len(pictures.rows)
+    assert sum(done) == 4 * images and done[-2:] == [images, images], "two views, and both from the store"
+    files = list((study.store_dir / "features").iterdir())
+    assert len(files) == 2
+    for (levels, targets), (others, same) in zip(first, again, strict=True):
+        assert torch.equal(targets, same) and all(map(torch.equal, levels, others))
+    batch, expected = pictures.shown(pictures.rows, None)
+    with compute.inference():
+        maps = encode(weights.build().eval(), weights, batch)
+    levels, targets = first[0]
+    assert torch.equal(targets, expected.cpu().bool()) and not torch.equal(targets, first[1][1])
+    for level, own in zip(levels, maps, strict=True):
+        assert level.is_contiguous() and level.shape == own.shape
+        torch.testing.assert_close(level.float(), own.float().cpu(), rtol=0.02, atol=0.02)
+    files[0].write_bytes(files[0].read_bytes()[:-1])
+    mended = encoded(pictures, weights, "full", 2, study.store_dir, lambda n: None)
+    assert all(map(torch.equal, mended[0][0] + mended[1][0], levels + first[1][0]))
 
 
 def test_frozen_decoder_finds_bright_discs_and_figures_follow_from_the_masks(study):

@@ -82,14 +82,9 @@ def features_of(
             computed_by(),
         )
         path = store / "features" / f"{key}.safetensors"
-        tensors = _load(path)
-        if tensors is None:
-            moves = moves_of(view, kind, len(packed.manifest))
-            _write(path, _said(packed, weights, size, moves, boundary, kept, advance))
-            tensors = load_file(path)
-        else:
-            advance(len(packed.manifest))
-        stored.append(tensors)
+        moves = moves_of(view, kind, len(packed.manifest))
+        said = _said(packed, weights, size, moves, boundary, kept, advance)
+        stored.append(from_store(path, said, len(packed.manifest), advance))
     return Features(
         [tensors["pooled"] for tensors in stored],
         [tensors["boundary"] for tensors in stored] if boundary else None,
@@ -151,6 +146,22 @@ def _joined(inputs: Tensor | list[Tensor]) -> Tensor:
     """The module's input as bfloat16 on the processor; a dense layer is given a list of maps."""
     joined = inputs if isinstance(inputs, Tensor) else torch.cat(list(inputs), dim=1)
     return joined.to("cpu", torch.bfloat16, copy=True)
+
+
+def from_store(
+    path: Path, said: Iterator[dict[str, Tensor]], images: int, advance: Advance
+) -> dict[str, Tensor]:
+    """Maps of a stored file, which is written first where it lacks; only then a batch of `said` is computed.
+
+    Args:
+        said: of one batch after another, which tells `advance` of it; images: in all of them.
+    """
+    tensors = _load(path)
+    if tensors is None:
+        _write(path, said)
+        return load_file(path)
+    advance(images)
+    return tensors
 
 
 def _write(path: Path, said: Iterable[dict[str, Tensor]]) -> None:

@@ -7,7 +7,9 @@ decoder gets an empty one, as in that library. What the encoder says is scaled m
 so that one learning rate means the same for every source.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,11 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from radlib import compute
+from radlib.code import code_digest
 from radlib.data import batches
 from radlib.data.images import Packed, letterbox
 from radlib.machines.workers import Advance
-from radlib.networks.features import count_views, moves_of, view_of
+from radlib.networks.features import computed_by, count_views, from_store, moves_of, view_of
 from radlib.networks.weights import Weights
+from radlib.seeds import digest_of
 
 BATCH = 32
 
@@ -88,26 +92,42 @@ def encode(backbone: nn.Module, weights: Weights, batch: Tensor) -> list[Tensor]
 
 
 def encoded(
-    pictures: Pictures, weights: Weights, kind: str, views: int, advance: Advance
+    pictures: Pictures, weights: Weights, kind: str, views: int, store: Path, advance: Advance
 ) -> list[tuple[list[Tensor], Tensor]]:
-    """What a frozen encoder says, by view; every fold, rate and seed shares it.
+    """What a frozen encoder says, by view, from the store; every fold, rate and seed shares it.
 
     Returns:
-        maps bfloat16 (m, c, h, w) fine to coarse, and bool targets. View 0 is the image itself.
+        maps bfloat16 (m, c, h, w) fine to coarse, and bool targets: maps of the stored files, as `Features`
+        are. View 0 is the image itself.
     """
-    backbone, found = weights.build().eval(), []
+    packed, found = pictures.packed, []
     for view in range(count_views(kind, views)):
-        moves = moves_of(view, kind, len(pictures.rows))
-        per_batch, targets = [], []
-        for places in batches.in_order(np.arange(len(pictures.rows)), BATCH):
-            batch, target = pictures.shown(pictures.rows[places], None if moves is None else moves[places])
-            with compute.inference():
-                maps = encode(backbone, weights, batch)
-            per_batch.append([m.to("cpu", torch.bfloat16).contiguous() for m in maps])
-            targets.append(target.cpu().bool())
-            advance(len(places))
-        found.append(([torch.cat(level) for level in zip(*per_batch, strict=True)], torch.cat(targets)))
+        key = digest_of(
+            code_digest(__name__),
+            (packed.digest, packed.resize, weights.digest, weights.backbone, pictures.size),
+            (view and kind, view),
+            computed_by(),
+        )
+        said = _said(pictures, weights, moves_of(view, kind, len(pictures.rows)), advance)
+        path = store / "features" / f"{key}.safetensors"
+        tensors = from_store(path, said, len(pictures.rows), advance)
+        targets = tensors.pop("targets")
+        found.append(([tensors[str(level)] for level in range(len(tensors))], targets))
     return found
+
+
+def _said(
+    pictures: Pictures, weights: Weights, moves: Tensor | None, advance: Advance
+) -> Iterator[dict[str, Tensor]]:
+    """Of each batch, on the processor: the encoder's maps by level, the finest is 0; and `targets`."""
+    backbone = weights.build().eval()
+    for places in batches.in_order(np.arange(len(pictures.rows)), BATCH):
+        batch, targets = pictures.shown(pictures.rows[places], None if moves is None else moves[places])
+        with compute.inference():
+            maps = encode(backbone, weights, batch)
+        said = {str(level): some.to("cpu", torch.bfloat16) for level, some in enumerate(maps)}
+        yield {**said, "targets": targets.cpu().bool()}
+        advance(len(places))
 
 
 class FrozenSegmenter(nn.Module):

@@ -20,9 +20,9 @@ from radlib.data.images import Packed
 from radlib.machines.workers import Advance, work
 from radlib.networks.features import Features
 from radlib.networks.learners import FrozenLearner, Head, TopLearner, WholeLearner
-from radlib.networks.segmenters import FrozenSegmenter, Pictures, WholeSegmenter, encoded
+from radlib.networks.segmenters import FrozenSegmenter, Pictures, WholeSegmenter
 from radlib.networks.weights import Weights, load_weights
-from radlib.run.costs import Step, sizes_of
+from radlib.run.costs import Step, encoder_maps, sizes_of
 from radlib.study import Study
 from radlib.study.common import RANDOM
 from radlib.training.grid import grouped
@@ -74,8 +74,9 @@ def _learner(study: Study, step: Step, weights: Weights, count: int) -> nn.Modul
     if step.net == "unet_all":
         return WholeSegmenter(pictures, weights, "full", study.segment.decoder)
     if step.net == "unet_frozen":
-        said = encoded(pictures, weights, "none", 1, advance=lambda done: None)
-        return FrozenSegmenter(pictures, said, study.segment.decoder)
+        shapes = encoder_maps(step.backbone, step.size)
+        maps = [torch.rand(count, *shape).bfloat16() for shape in shapes]
+        return FrozenSegmenter(pictures, [(maps, pictures.targets)], study.segment.decoder)
     pooled = torch.rand(1, count, sizes.width)
     if step.net == "frozen":
         return FrozenLearner(Features(pooled, None), head, weights)

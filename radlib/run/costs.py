@@ -46,8 +46,7 @@ class Piece:
     """What one process computes.
 
     steps: number of images by step. disk: bytes that stay. memory: bytes of features that it goes through in
-    every epoch; 06_segment holds them, copied once more, 04_transfer maps its files, so that less memory only
-    makes it slower.
+    every epoch; they are maps of stored files, so that less memory only makes it slower.
     """
 
     steps: Counter[Step] = field(default_factory=Counter)
@@ -181,7 +180,8 @@ def segmentation(study: Study, runs: list[Run], counts: Counts) -> Piece:
         scored = epochs * masked.validation + masked.test
         steps += _passes(_UNETS[run.train], backbone, size, epochs * masked.train, scored)
         files += RUN_BYTES + masked.test * (ROW_BYTES + counts.mask_bytes)
-    return Piece(steps, 2 * files, 2 * images * (2 * _encoder(backbone, size) + size**2))
+    features = images * (2 * sum(map(math.prod, encoder_maps(backbone, size))) + size**2)
+    return Piece(steps, features + 2 * files, features)
 
 
 def _passes(net: str, backbone: str, size: int, trained: int, scored: int) -> Counter[Step]:
@@ -227,8 +227,8 @@ def sizes_of(backbone: str, size: int) -> Sizes:
 
 
 @cache
-def _encoder(backbone: str, size: int) -> int:
-    """Numbers in all maps of an image that a U-Net uses."""
+def encoder_maps(backbone: str, size: int) -> list[tuple[int, ...]]:
+    """Shapes (C, h, w) of the maps of an image that a U-Net uses."""
     image = torch.empty(1, 3, size, size, device="meta")
     maps = backbones.outline(backbone).forward_intermediates(image, intermediates_only=True)
-    return sum(level.numel() for level in maps)
+    return [tuple(level.shape[1:]) for level in maps]

@@ -71,7 +71,8 @@ class SegmentGroup(RunGroup):
 
     @cached_property
     def encoded(self) -> list:
-        return encoded(self.pictures, self.weights, self.kind, self.options.views, self.advance)
+        store, views = self.study.store_dir, self.options.views
+        return encoded(self.pictures, self.weights, self.kind, views, store, self.advance)
 
     def parts(self, run: Run) -> list[np.ndarray]:
         """Rows that have a mask."""
