@@ -88,7 +88,7 @@ def test_probes_are_scikit_learn_used_directly(study, processor):
 def test_probes_make_no_second_pass_and_read_the_unaugmented_view(study, monkeypatch):
     transfer.transfer(study, TASK)
     assert len(list((study.store_dir / "features").iterdir())) == 1, "one view of one network"
-    monkeypatch.setattr("radlib.networks.features._said", None)
+    monkeypatch.setattr("radlib.networks.features._write", None)
     fewer = study.model_copy(update={"transfer": study.transfer.model_copy(update={"strengths": [0.5]})})
     changed = transfer.transfer(fewer, TASK)
     assert (changed.computed, changed.reused) == (2, 2), "knn does not depend on strengths"
