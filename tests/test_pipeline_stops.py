@@ -4,10 +4,11 @@ import subprocess
 
 import nbformat
 import pytest
+import yaml
 
 from radlib.errors import UserError
 from radlib.report import origin
-from radlib.run.choose import choose
+from radlib.run.choose import choose, mend_record
 from radlib.run.notebooks import run_notebook
 from radlib.study import load_study
 from tests.test_pipeline import call, copy_repository
@@ -81,3 +82,19 @@ def test_overrides_left_in_a_notebook_change_nothing_and_other_edits_are_said(fo
     said = capsys.readouterr().out
     assert "Note: notebooks/20_small.ipynb is not the committed one" in said and "by hand alone" not in said
     assert origin.recorded_of(load_study())["changed_notebooks"] == ["20_small"]
+
+
+def test_a_record_cut_by_a_kill_keeps_its_whole_stages(tmp_path):
+    stages = {f"task@{name}": {"cmd": f"run {name}", "deps": [{"path": name, "size": 3}]} for name in "abc"}
+    text = yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False)
+    begins = [text.index(f"  {name}:") for name in stages]
+    path = tmp_path / "dvc.lock"
+    for cut in (cut for cut in range(len(text)) if not text[:cut].endswith("\n")):
+        path.write_text(text[:cut], encoding="utf-8")
+        mend_record(path)
+        kept = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] if path.exists() else {}
+        whole = sum(begin + 2 < cut for begin in begins) - 1  # the last that was begun may lack its end
+        assert kept == dict(list(stages.items())[: max(whole, 0)])
+    path.write_text(text, encoding="utf-8")
+    mend_record(path)
+    assert path.read_text(encoding="utf-8") == text

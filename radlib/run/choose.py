@@ -6,6 +6,7 @@ an edit is never passed over.
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def choose(study_name: str, raw: str) -> None:
     _check_weights(study)
     _take_over(study)
     _drop_broken_lock(Path(".dvc/tmp/rwlock"))
+    mend_record(Path("dvc.lock"))
     _work_without_git(study.root)
 
 
@@ -213,6 +215,17 @@ def _drop_broken_lock(path: Path) -> None:
         try:
             json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
+            path.unlink()
+
+
+def mend_record(path: Path) -> None:
+    """A kill while DVC writes its record of stages leaves the beginning; keep the stages that are whole."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else "\n"
+    if not text.endswith("\n"):
+        stages = [found.start() for found in re.finditer(r"^  \S", text, re.MULTILINE)]
+        if len(stages) > 1:
+            path.write_text(text[: stages[-1]], encoding="utf-8")
+        else:
             path.unlink()
 
 
