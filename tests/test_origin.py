@@ -27,16 +27,20 @@ def commit(folder, text, day):
     subprocess.run([*git, "commit", "-qm", day], cwd=folder, check=True, env=date)
 
 
-def test_the_plan_is_of_the_last_commit_that_changed_it(folder):
+def test_the_plan_is_dated_by_the_claim_and_by_every_parameter(folder):
     root, text = folder
     commit(root, text, "2026-01-01")
-    commit(root, text.replace("resamples: 2000", "resamples: 2001"), "2026-01-02")
-    later = text.replace("resamples: 2000", "resamples: 2001").replace("title: Breast US", "title: Breast")
-    commit(root, f"{later}# said better\n", "2026-01-03")
+    planned = text.replace("resamples: 2000", "resamples: 2001")
+    commit(root, planned, "2026-01-02")
+    assert "2026-01-02" in plan_sentence(load_study(path=root / "params.yaml"))
+    commit(root, planned.replace("replicates: 2", "replicates: 3"), "2026-01-03")
+    commit(root, planned.replace("title: Breast US", "title: Breast"), "2026-01-04")
+    later = planned.replace("title: Breast US", "title: Breast")
+    commit(root, f"{later}# said better\n", "2026-01-05")
     study = load_study(path=root / "params.yaml")
-    assert plan_of(study).endswith("of 2026-01-02")
+    assert [one[-10:] for one in plan_of(study)] == ["2026-01-02", "2026-01-04"]
     assert "before" not in plan_sentence(study) and "History" not in plan_sentence(study)
     known = study.model_copy(update={"history": ["an earlier result"]})
     assert "after the results under *History of this result*" in plan_sentence(known)
     (root / "params.yaml").write_text(text)
-    assert plan_of(study) == "" and plan_sentence(study).startswith("No commit holds this plan")
+    assert plan_of(study) == ("", "") and plan_sentence(study).startswith("No commit holds this plan")

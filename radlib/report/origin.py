@@ -47,22 +47,26 @@ def is_committed(root: Path, name: str) -> bool:
     return text is None or _digest(nbformat.reads(text, as_version=4)) == _digest(here)
 
 
-def plan_of(study: Study) -> str:
-    """`commit 0123abcd of 2026-11-28`, the last that changed more than words of the study's file.
+def plan_of(study: Study) -> tuple[str, str]:
+    """The commits since which `compare`, and all parameters but words, stand in the study's file as they do.
 
-    Empty where no commit holds the parameters as they are.
+    `0123abcd of 2026-11-28` each; empty where no commit holds the parameters as they are.
     """
     file = f"studies/{study.name}.yaml"
     here = (study.root / "params.yaml").read_text(encoding="utf-8")
     if (_git(study.root, "show", f"HEAD:./{file}") or "").strip() != here.strip():
-        return ""
-    plan, found = _without_words(yaml.safe_load(here)), ""
+        return "", ""
+    plan = _without_words(yaml.safe_load(here))
+    claim, whole = "", ""
     for commit in (_git(study.root, "log", "--format=%h %cs", "--", file) or "").splitlines():
         name, day = commit.split()
-        if _without_words(yaml.safe_load(_git(study.root, "show", f"{name}:./{file}") or "")) != plan:
+        then = _without_words(yaml.safe_load(_git(study.root, "show", f"{name}:./{file}") or ""))
+        if not then or then.get("compare") != plan.get("compare"):
             break
-        found = f"commit {name} of {day}"
-    return found
+        if then == plan and whole == claim:
+            whole = f"{name} of {day}"
+        claim = f"{name} of {day}"
+    return claim, whole
 
 
 def _without_words(params: Any) -> Any:
@@ -74,8 +78,12 @@ def _without_words(params: Any) -> Any:
 
 def plan_sentence(study: Study) -> str:
     """When the plan was fixed, as far as anybody can check, and that results may have been known."""
-    plan = plan_of(study)
-    said = f"Plan: {plan}." if plan else "No commit holds this plan, so nobody can see when it was made."
+    claim, whole = plan_of(study)
+    said = f"Plan: `compare` stands as it is since commit {claim}."
+    if claim != whole:
+        said += f" Parameters that it does not hold were last changed in commit {whole}."
+    if not claim:
+        said = "No commit holds this plan, so nobody can see when it was made."
     known = " It was made after the results under *History of this result*, of the same tasks and patients."
     return said + (known if study.history else "")
 
