@@ -235,6 +235,7 @@ def forest(
     what: str = "AUC",
     band: bool = False,
     hollow: str = "not shown after Holm's correction",
+    word: str = "higher",
 ) -> Figure:
     """Differences with their intervals: a panel per pair on one scale, a row per word of `row`.
 
@@ -242,7 +243,7 @@ def forest(
         table: `row` (its label; those that begin with "mean" are diamonds, below a line),
             `source_a`, `source_b`, `delta`, `ci_low`, `ci_high`, and `p_holm` or `p_value` if there are some.
         what: the figure that is subtracted; band: whether to show the region of equivalence;
-            hollow: what a hollow mark means.
+            hollow: what a hollow mark means; word: what is said of the source ahead.
     """
     records = table.assign(panel=table["source_a"] + " " + table["source_b"]).to_dict("records")
     of_means = [row["row"].startswith("mean") for row in records]
@@ -253,7 +254,7 @@ def forest(
     rows = list(dict.fromkeys(table["row"]))
     pairs = table.groupby(["source_a", "source_b"], sort=False)
     for panel, (pair, some) in zip(panels, pairs, strict=True):
-        difference_axis(panel, study, pair, what)
+        difference_axis(panel, study, pair, what, word)
         if band:
             panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
         for row in some.to_dict("records"):
@@ -271,16 +272,16 @@ def write_beside(axes: Axes, y: float, text: str) -> None:
     axes.text(1.01, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7, color="0.35")
 
 
-def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], what: str) -> None:
+def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], what: str, word: str = "higher") -> None:
     """x is a difference, with the direction that favours each source, or each word; no title."""
     axes.set(title="", xlabel=f"difference in {what}")
     colours = source_colours(study)
     a, b = (source_title(study, source) for source in pair)
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8, "va": "bottom"}
     above = 14 if len(a) + len(b) > ON_ONE_LINE else 3
-    axes.annotate(f"← {b} higher", (0, 1), (0, 3), ha="left", color=colours.get(pair[1], UNDECIDED), **place)
+    axes.annotate(f"← {b} {word}", (0, 1), (0, 3), ha="left", color=colours.get(pair[1], UNDECIDED), **place)
     axes.annotate(
-        f"{a} higher →", (1, 1), (0, above), ha="right", color=colours.get(pair[0], UNDECIDED), **place
+        f"{a} {word} →", (1, 1), (0, above), ha="right", color=colours.get(pair[0], UNDECIDED), **place
     )
 
 
