@@ -33,6 +33,7 @@ from radlib.networks.passport import (
 )
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.questions.passport import (
+    NEAREST,
     PASSPORT,
     REFERENCE,
     chosen,
@@ -259,7 +260,8 @@ def test_a_keras_file_under_a_wrong_preprocessing_is_found_out(study, keras):
     assert stated["candidate"] == "ImageNet's mean and SD, RGB" and not stated["fits"]
     (finding,) = passport_findings(study, table)
     assert "WARNING: the study prepares its images otherwise" in finding.verdict
-    passport_figure(study, table, "published")
+    title = passport_figure(study, table, "published").legends[0].get_title().get_text()
+    assert f"not drawn: {(~table['stated']).iloc[NEAREST:].sum()} candidates" in title
     plt.close("all")
     assert {"parameters", "dead channels"} < set(model_card(study, "published").index)
     of_task = passports(study, images="thyroid_us").table

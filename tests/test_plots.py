@@ -235,6 +235,7 @@ def test_pretrainings_of_a_network_share_a_panel_whose_epochs_are_whole(epochs):
     history = pd.concat({"resnet50": one, "resnet50 (2)": one, "vgg16": one}, names=["backbone", None])
     figure = pretraining_curves(history, "corpus", simulated=False, classes=4)
     assert [panel.get_title() for panel in figure.axes[:2]] == ["resnet50", "vgg16"]
+    assert figure.get_suptitle() == "corpus: of each kind a line for every pretraining"
     below = figure.axes[2]
     low, high = below.get_xlim()
     ticks = [tick for tick in below.get_xticks() if low <= tick <= high]

@@ -155,7 +155,7 @@ def test_an_empty_mask_is_neither_a_lesion_nor_a_missing_mask(own_data):
     row = prepared.manifest.set_index("image_id").loc["0.png"]
     assert row["empty_mask"] and not row["has_mask"] and prepared.manifest["empty_mask"].sum() == 1
     said = card(own_data.tasks["mine"], prepared)
-    assert "| 19 images have one; 1 have one that marks nothing" in said and "; 39 have none and" in said
+    assert "| 19 with a lesion; 1 empty: no lesion" in said and "; 39 missing: their images" in said
 
 
 def test_odd_pictures_and_masks_are_named_before_and_after_preparing(own_data):
@@ -172,8 +172,8 @@ def test_odd_pictures_and_masks_are_named_before_and_after_preparing(own_data):
     sentences = prepared.audit["looks"]
     shown = card(own_data.tasks["mine"], prepared)
     assert all(one in shown for one in sentences) and f"| excluded | {reason}: 1 |" in shown
-    assert "1 pictures have fewer than 32 grey levels" in sentences[0] and "`3.png`" in sentences[0]
-    assert "1 masks mark more than half of their picture" in sentences[1] and "`0.png`" in sentences[1]
+    assert "1 picture with fewer than 32 grey levels" in sentences[0] and "`3.png`" in sentences[0]
+    assert "1 mask over more than half of the picture" in sentences[1] and "`0.png`" in sentences[1]
     checked = check_data(own_data)
     (mine,) = (one for one in checked if one.name == "mine")
     assert mine.left_out == {reason: 1} and mine.warnings == [f"'mine': {one}" for one in sentences]
@@ -343,6 +343,7 @@ def test_copies_are_dropped_with_their_reason(own_data):
     shown = card(own_data.tasks["mine"], prepared)
     assert "| excluded | constant image: 1; copy with another label: 2; exact copy: 2 |" in shown
     assert "| exact copies with two labels | `10.png` = `6.png` |" in shown
+    assert "| labels | positive: tumour, 18 of 55 images; negative: healthy, 37 of 55 images |" in shown
     assert (
         "| how patients are known | named by the publisher" in shown and "| title | My own images |" in shown
     )

@@ -17,7 +17,7 @@ from radlib.networks import features
 from radlib.networks.weights import Preprocessing, load_weights, save_weights
 from radlib.study.training import Setting
 from radlib.training import transfer
-from radlib.training.figures import learning_curves
+from radlib.training.figures import learning_curves, runs_by_setting
 from radlib.training.results import load_results
 from tests.conftest import LITE0, SMALL, two_classes, write_packed
 
@@ -290,12 +290,29 @@ def test_patience_that_is_never_over_changes_no_number(study):
 
 def test_learning_curve_of_runs_that_stopped_shows_what_they_keep(study):
     """The median over the runs that go on would fall where nothing is learnt any more."""
-    about = {"source": "random", "backbone": "resnet50", "train": "all"}
+    about = {"task": TASK, "source": "random", "backbone": "resnet50", "train": "all"}
     runs = pd.DataFrame({"run": ["a", "b", "c"], **about})
     losses = {"a": [3.0, 1.0, 2.0, 2.0], "b": [5.0, 4.0, 4.5], "c": [6.0, 5.0, 5.5, 3.0, 2.5]}
     rows = [(run, n, loss) for run, some in losses.items() for n, loss in enumerate(some, 1)]
-    axis = learning_curves(study, runs, pd.DataFrame(rows, columns=["run", "epoch", "val_loss"])).axes[0]
+    figure = learning_curves(study, runs, pd.DataFrame(rows, columns=["run", "epoch", "val_loss"]))
+    axis = figure.axes[0]
     assert list(axis.lines[0].get_ydata()) == [5, 4, 4, 3, 2.5] and "so far" in axis.get_title()
+    assert figure.legends[0].get_title().get_text() == f"{study.tasks[TASK].title}: validation loss"
+
+
+def test_figures_of_a_task_name_it_and_say_what_their_marks_mean(study):
+    about = {"task": TASK, "backbone": SMALL, "train": "knn", "lr": 0.0}
+    own = {"run": ["a", "b"], "source": ["random", "radiology"], "test_auc": [0.4, 0.7]}
+    runs = pd.DataFrame({**own, **about})
+    history = [(run, choice, 0.5 + choice / 100) for run in "ab" for choice in (1, 5, 20)]
+    curves = learning_curves(study, runs, pd.DataFrame(history, columns=["run", "choice", "val_loss"]))
+    ticks = [label.get_text() for label in curves.axes[0].get_xticklabels()]
+    assert ticks == ["1", "5", "20"] and not len(curves.axes[0].xaxis.get_minorticklocs())
+    dots = runs_by_setting(study, runs)
+    said = [text.get_text() for text in dots.legends[0].get_texts()]
+    assert said == [study.corpora["radiology"].title, "Random weights", "guessing"]
+    assert dots.legends[0].get_title().get_text() == f"{study.tasks[TASK].title}: every run"
+    assert sorted(x for dot in dots.axes[0].collections for x in dot.get_offsets()[:, 0]) == [0.4, 0.7]
 
 
 def test_diverged_run_is_marked_and_scores_one_half(study):

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from radlib.errors import UserError, listed
+from radlib.study.titles import counted
 
 THUMBNAIL = 32
 FEW_LEVELS = 32
@@ -85,8 +86,8 @@ def odd_looks(names: np.ndarray, facts: np.ndarray) -> list[str]:
     few = names[(facts["levels"] > 1) & (facts["levels"] < FEW_LEVELS)]  # constant ones are for the audit
     large = names[facts["share"] > 0.5]
     sentences = {
-        f"{len(few)} pictures have fewer than {FEW_LEVELS} grey levels, by an export or as masks": few,
-        f"{len(large)} masks mark more than half of their picture, perhaps inverted": large,
+        f"{counted(len(few), 'picture')} with fewer than {FEW_LEVELS} grey levels (an export? a mask?)": few,
+        f"{counted(len(large), 'mask')} over more than half of the picture, perhaps inverted": large,
     }
     named = {sentence: listed(f"`{name}`" for name in found) for sentence, found in sentences.items()}
     return [f"{sentence}: {names}." for sentence, names in named.items() if names]

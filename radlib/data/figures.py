@@ -53,29 +53,29 @@ def card(config: Corpus | Task, prepared: Prepared) -> str:
         "licence": config.licence,
         "address": config.url,
         "modality and region, or kind": listed(places, most=12),
-        "labels": listed(map(readable, meta["classes"]), most=12),
-        "images": f"{report['listed']:,} are listed; {report['kept']:,} are used",
-        "left out by `max_images`": _pieces((report["not_drawn"], "images")),
+        "labels": _labels(config, prepared),
+        "images": f"{report['listed']:,} listed; {report['kept']:,} used",
+        "left out by `max_images`": _pieces((report["not_drawn"], "of the images")),
         "excluded": "; ".join(f"{why}: {count:,}" for why, count in report["reasons"].items()) or "nothing",
         "exact copies with two labels": _named(report["two_labels_exact"]),
         "near-identical with two labels": _named(report["two_labels_near"]),
-        "near-identical images": _pieces(
-            (report["near_identical_pairs"], "pairs"),
-            (report["near_identical_between_patients"], "are of two named patients, who stay two"),
+        "near-identical pairs of images": _pieces(
+            (report["near_identical_pairs"], "in all"),
+            (report["near_identical_between_patients"], "of two named patients, who stay two"),
         ),
         unit: _pieces(
             (report["patients"], "in all"),
-            (report["groups_of_several"], f"are several joined, at most {report['largest_group']}"),
-            (report["patients_in_two_classes"], "have images of two classes"),
+            (report["groups_of_several"], f"joined from several, at most {report['largest_group']}"),
+            (report["patients_in_two_classes"], "with images of two classes"),
         ),
         f"how {unit} are known": _known(unit, prepared),
         "parts of the first fold": ", ".join(f"{count:,} {part}" for part, count in parts.items())
         + f" ({unit})",
         "lesion masks": marked + empty
         and _pieces(
-            (marked, "images have one"),
-            (empty, "have one that marks nothing: no lesion, one outside the image, or one not outlined"),
-            (report["kept"] - marked - empty, "have none and take no part where masks are needed"),
+            (marked, "with a lesion"),
+            (empty, "empty: no lesion, one outside the image, or one not outlined"),
+            (report["kept"] - marked - empty, "missing: their images are left out where masks are needed"),
         ),
         "to be looked at": " ".join(report["looks"]),
         "packed as": f"{config.size} x {config.size} px, {'colour' if config.colour else 'grey'}, 8 bits, "
@@ -85,6 +85,16 @@ def card(config: Corpus | Task, prepared: Prepared) -> str:
     }
     lines = [f"| {key} | {value} |" for key, value in rows.items() if value]
     return "\n".join(["| | |", "|:--|:--|", *lines])
+
+
+def _labels(config: Corpus | Task, prepared: Prepared) -> str:
+    """Of a task every class with its images, the positive one first."""
+    if isinstance(config, Corpus):
+        return listed(map(readable, prepared.meta["classes"]), most=12)
+    roles = {config.positive: "positive: ", config.negative: "negative: "}
+    counts, most = prepared.manifest["class_name"].value_counts(), f"of {len(prepared.manifest):,} images"
+    names = config.classes or roles
+    return "; ".join(f"{roles.get(name, '')}{name}, {counts.get(name, 0):,} {most}" for name in names)
 
 
 def _named(groups: list[list[str]]) -> str:

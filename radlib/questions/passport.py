@@ -27,10 +27,11 @@ from radlib.show.table import COUNT, IS_SIMULATED, RESAMPLES, Column, Table, int
 from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.common import is_random
-from radlib.study.titles import source_title
+from radlib.study.titles import counted, source_title
 from radlib.training.pretrain import channel_statistics
 
 IMAGES = 64
+NEAREST = 6  # candidates of a network that are drawn
 REFERENCE = "reference.json"
 _FAR, _TIMES = ("distance", "ci_low", "ci_high"), ("times", "times_low", "times_high")
 _YES = {True: "yes", False: ""}
@@ -145,13 +146,13 @@ def _rows(study: Study, weights: Weights, found: dict[str, passport.Matched]) ->
 
 
 def passport_figure(study: Study, table: pd.DataFrame, source: str) -> Figure:
-    """Distance of the candidates that are among the nearest six of some backbone, or are the study's.
+    """Distance of the candidates that are among the `NEAREST` of some backbone, or are the study's.
 
-    A panel per backbone; a line of the title says it where one has no such candidate.
+    A panel per backbone; lines of the title say it where candidates are left out, or a panel has none of one.
     """
-    some = table[table["source"] == source]
-    near = some[(some.groupby("backbone").cumcount() < 6) | some["stated"]]
-    some = some[some["candidate"].isin(near["candidate"])]
+    known = table[table["source"] == source]
+    near = known[(known.groupby("backbone").cumcount() < NEAREST) | known["stated"]]
+    some = known[known["candidate"].isin(near["candidate"])]
     marks = some.assign(
         panel=some["backbone"],
         row=some["candidate"],
@@ -174,11 +175,13 @@ def passport_figure(study: Study, table: pd.DataFrame, source: str) -> Figure:
         Line2D([], [], marker="o", label=_FARTHER, **far),
         Line2D([], [], marker="D", label="what the study uses", **far),
     ]
-    title = f"{source_title(study, source)}: distance of images, so prepared, from those of the training"
-    said = f"{study.compare.confidence:.0%} intervals over images"
+    title = f"{source_title(study, source)}: distance from the images of training under each preprocessing"
+    title += f"\n({study.compare.confidence:.0%} intervals over images"
+    if farther := known["candidate"].nunique() - some["candidate"].nunique():
+        title += f"; not drawn: {counted(farther, 'candidate')} farther than the nearest {NEAREST}"
     if len(some) < some["backbone"].nunique() * some["candidate"].nunique():
-        said += "; no mark: this network's images do not tell the candidate from one with a row of its own"
-    legend_above(figure, handles, 3, f"{title}\n({said})")
+        title += ";\nno mark: this network's images do not tell the candidate from one with a row of its own"
+    legend_above(figure, handles, 3, f"{title})")
     return figure
 
 

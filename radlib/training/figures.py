@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from radlib.show.style import (
@@ -15,7 +16,7 @@ from radlib.show.style import (
     source_titles,
 )
 from radlib.study import Study
-from radlib.study.titles import TRAIN, regime_title, source_title
+from radlib.study.titles import TRAIN, regime_title, task_title
 
 LOSSES = {
     "train_loss": {"label": "training part", "marker": "o", "color": "#0072B2"},
@@ -58,7 +59,8 @@ def pretraining_curves(history: pd.DataFrame, title: str, simulated: bool, class
         lines, labels = row[-1].get_legend_handles_labels()
         known = dict(zip(labels, lines, strict=True))  # one of each for all pretrainings
         row[-1].legend(known.values(), known, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
-    figure.suptitle(title)
+    several = history.index.get_level_values(0).nunique() > len(names)
+    figure.suptitle(title + (": of each kind a line for every pretraining" if several else ""))
     if simulated:
         mark_simulated(figure)
     return figure
@@ -67,15 +69,14 @@ def pretraining_curves(history: pd.DataFrame, title: str, simulated: bool, class
 def learning_curves(
     study: Study, runs: pd.DataFrame, history: pd.DataFrame, loss: str = "validation loss (nats)"
 ) -> Figure:
-    """Validation loss by epoch, or by what a probe chooses among, one panel per regime.
+    """Validation loss of a task by epoch, or by what a probe chooses among; a panel per regime.
 
     Median over runs with the range of the middle half. Where runs stopped at different epochs the lowest loss
     so far is shown, which is what a run that has stopped keeps: the last to stop would be those that improve.
     """
-    table = _with_titles(study, history.merge(runs[["run", "source", "train"]], on="run"))
+    table = history.merge(runs[["run", "source", "train"]], on="run")
     regimes = [regime for regime in TRAIN if regime in set(table["train"])]
-    count = len(regimes)
-    figure, panels = panel_rows(study, count, count, (0, 0), (min(4, 14 / count), 3.4), sharey=False)
+    figure, panels = panel_rows(study, len(regimes), 2, (0, 0.7), (4.4, 2.9), sharey=False)
     for axis, regime in zip(panels, regimes, strict=True):
         some = table[table["train"] == regime]
         band = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"lw": 0, "alpha": 0.15}}
@@ -86,12 +87,16 @@ def learning_curves(
         axis.set(ylabel=loss, title=f"{TRAIN[regime]}:\n{shown}")
         if x == "choice":
             axis.set(xscale="log", xlabel=CHOICES[regime])
+            if regime == "knn":
+                axis.set_xticks(some[x].unique(), [f"{number:g}" for number in some[x].unique()])
+                axis.minorticks_off()
         else:
             axis.set_xlim(0.5, some["epoch"].max() + 0.5)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axis.legend().remove()
     titles = source_titles(study, runs)
-    legend_above(figure, source_handles(study, titles, titles, marker="o", ms=5))
+    handles = source_handles(study, titles, titles, marker="o", ms=5)
+    own = ", each panel on its own scale" if len(regimes) > 1 else ""
+    legend_above(figure, handles, title=f"{task_title(study, runs['task'].iloc[0])}: validation loss{own}")
     return figure
 
 
@@ -102,33 +107,26 @@ def _lowest_so_far(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def runs_by_setting(study: Study, runs: pd.DataFrame) -> Figure:
-    """Test AUC of every run: a panel per backbone, a row per regime and rate, a colour per source."""
-    table = _with_titles(study, runs).sort_values("lr")
+    """Test AUC of a task's runs: a panel per backbone, a row per regime and rate, a colour per source."""
+    table = runs.sort_values("lr")
     table["setting"] = [regime_title(*row) for row in table[["train", "lr"]].to_numpy()]
     order = [s for regime in TRAIN for s in table.loc[table["train"] == regime, "setting"].unique()]
     backbones = [name for name in study.backbones if name in set(table["backbone"])]
-    count, size = len(backbones), (2.6, 0.55 * len(order))
-    figure, panels = panel_rows(study, count, count, (2.4, 1.6), size, sharex=True)
+    size = (2.2, 0.55 * len(order) + 0.3)
+    figure, panels = panel_rows(study, len(backbones), 3, (2, 1), size, sharex=True)
     for axis, backbone in zip(panels, backbones, strict=True):
         some = table[table["backbone"] == backbone]
-        dots = {"dodge": True, "size": 4, "alpha": 0.8, "legend": axis is panels[-1]}
+        dots = {"dodge": True, "size": 4, "alpha": 0.8}
         sns.stripplot(some, x="test_auc", y="setting", order=order, ax=axis, **dots, **_colours(study, table))
         axis.axvline(0.5, color="0.5", lw=1, ls=":")
         axis.set(xlabel="test AUC of a run", ylabel="", title=backbone)
-    sns.move_legend(panels[-1], "upper left", bbox_to_anchor=(1.02, 1), frameon=False, title="source")
+    guessing = Line2D([], [], color="0.5", lw=1, ls=":", label="guessing")
+    handles = [*source_handles(study, list(runs["source"]), marker="o", ms=4, ls=""), guessing]
+    legend_above(figure, handles, title=f"{task_title(study, runs['task'].iloc[0])}: every run")
     return figure
 
 
-def _with_titles(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(source=table["source"].map(lambda source: source_title(study, source)))
-
-
 def _colours(study: Study, table: pd.DataFrame) -> dict:
-    """Which colour seaborn gives a source: always the same."""
-    colours = source_colours(study)
-    palette = {source_title(study, source): colours[source] for source in study.sources}
-    return {
-        "hue": "source",
-        "palette": palette,
-        "hue_order": [s for s in palette if s in set(table["source"])],
-    }
+    """Which colour seaborn gives a source: always the same; `source_handles` explain it."""
+    order = [source for source in study.sources if source in set(table["source"])]
+    return {"hue": "source", "palette": source_colours(study), "hue_order": order, "legend": False}
