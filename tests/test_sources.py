@@ -14,6 +14,7 @@ from radlib.questions.auc.compute import OVERALL, compare_sources
 from radlib.questions.auc.show import auc_findings, auc_forest, headline_sentence, resampled_sentence
 from radlib.questions.auc.show_sources import (
     by_regime,
+    gains_table,
     random_sentence,
     regimes_forest,
     sources_findings,
@@ -137,7 +138,7 @@ def test_the_claim_covers_other_pretrainings_and_only_tasks_that_count(study, re
     assert claim_of(study, none.overall, sources) is None
     assert "no task counts" in headline_sentence(study, None)
     said = [one.subject for one in auc_findings(study, none.table, none.overall, sources)]
-    assert all(any(f": {task} (over patients and pretrainings)" in one for one in said) for task in "ab")
+    assert all(any(f": {task}" in one for one in said) for task in "ab")
     OVERALL.write(study, none.overall)
     OVERALL.shown(study, OVERALL.read(study))
     tasks = TASKS.frame([{"task": task, "counts": "no"} for task in "ab"])
@@ -150,12 +151,16 @@ def test_the_claim_covers_other_pretrainings_and_only_tasks_that_count(study, re
 def test_parts_of_the_variance_add_up(study, table):
     found = row(table)
     shown = variance_table(study, found)
-    assert list(shown.index) == ["test patients", "pretrainings and trainings", "networks"][: len(shown)]
+    assert list(shown.index) == ["test patients", "pretrainings and trainings", "together"]
+    together = found["sd_patients"] ** 2 + found["sd_pretraining"] ** 2
+    assert float(shown.loc["together", "standard error"]) == pytest.approx(together**0.5, abs=6e-5)
+    # 2.8 standard errors: 1.96 for the level, 0.84 for the power.
+    assert float(shown.loc["together"].iloc[1]) == pytest.approx(2.8016 * together**0.5, abs=6e-4)
     total = sum(found[f"sd_{part}"] ** 2 for part in ("patients", "pretraining"))
     shares = shown["share of the claim's variance"]
     assert shares.iloc[0] == f"{found['sd_patients'] ** 2 / total:.0%}"
     # Networks are fixed in the claim.
-    assert "fixed" in variance_table(study, found | {"sd_networks": 0.1}).loc["networks"].iloc[1]
+    assert "fixed" in variance_table(study, found | {"sd_networks": 0.1}).loc["networks"].iloc[2]
 
 
 def test_a_regime_of_some_tasks_says_on_which(study, table):
@@ -204,8 +209,8 @@ def test_gains_over_random_weights_stand_beside_the_claim(study, table):
     rows = pd.concat([own, own.assign(source_a="photographs")])
     said = random_sentence(study, rows)
     gain = row(table)["delta"]
-    assert f"{gain:+.3f}" in said and "no evidence" not in said
-    assert "no evidence" in random_sentence(study, rows.assign(verdict="undecided"))
+    assert f"{gain:+.3f}" in said and "cannot tell" not in said
+    assert "cannot tell" in random_sentence(study, rows.assign(verdict="undecided"))
     turned = {"source_a": rows["source_b"], "source_b": rows["source_a"], "delta": -rows["delta"]}
     turned |= {"ci_low": -rows["ci_high"], "ci_high": -rows["ci_low"]}
     words = rows["verdict"].map({"better": "worse"}).fillna(rows["verdict"])
@@ -317,3 +322,16 @@ def test_a_headline_without_settings_that_train_by_gradient_is_shown_by_its_prob
         assert known["claim"]["estimate"] == "knn" and known["model"] is None
     else:
         assert known["won"].empty and known["scored"].empty
+
+
+def test_gains_of_each_network_stand_in_one_table(study, table):
+    own = table[table["source_a"] == "radiology"].assign(source_b="random")
+    turned = own.assign(source_a="random", source_b="photographs", delta=-own["delta"])
+    turned = turned.assign(ci_low=-own["ci_high"], ci_high=-own["ci_low"])
+    shown = gains_table(study, pd.concat([own, turned]))
+    assert list(shown.index) == ["Simulated radiology", "Simulated photographs"]
+    means = own[own["task"] == MEAN].set_index("networks")["delta"].drop(SAMPLE)
+    assert sorted(shown.columns) == sorted(means.index)
+    for name, delta in means.items():
+        assert shown[name].map(lambda text: text.split()[0]).eq(f"{delta:+.3f}".replace("-", "−")).all()
+    assert gains_table(study, table[table["source_b"] != "random"]) is None

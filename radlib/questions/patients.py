@@ -9,7 +9,11 @@ from radlib.study.titles import task_title
 
 def unit(study: Study) -> str:
     """`patients`, or what else is counted where a compared task does not name its patients."""
-    return "patients or groups that stand for them" if any(_unnamed(study)) else "patients"
+    return (
+        "patients (where nobody is named, groups of near-identical images)"
+        if any(_unnamed(study))
+        else "patients"
+    )
 
 
 def patients_sentence(study: Study) -> str:

@@ -36,7 +36,7 @@ from radlib.study import Study
 LESIONS = "Where do networks look, and what do they outline?"
 # Question -> its tables, what each says, and the cell of a notebook that shows it.
 QUESTIONS = {
-    "Would the same sources, pretrained again, give the same difference?": [
+    "Does the claim hold for other networks, tasks and regimes?": [
         (SOURCES, sources_findings, "05_auc#sources")
     ],
     LESIONS: [(DICE, lesion_findings, "07_dice#difference")],

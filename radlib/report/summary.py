@@ -32,7 +32,7 @@ from radlib.show.style import (
     span,
     write_beside,
 )
-from radlib.show.table import DIFFERENCE, MEAN, number
+from radlib.show.table import DIFFERENCE, MEAN, number, with_ends
 from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
@@ -40,7 +40,7 @@ from radlib.study.titles import ESTIMATES, TRAIN, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, other data", "0.5")}
 """Whether the data are the same -> what the figure says, and its colour."""
-OTHER = "the other"  # side a of the lower panel's differences
+OTHER = "the row's source"  # side a of the lower panel's differences
 
 
 def headline_figure(
@@ -94,9 +94,13 @@ def headline_figure(
     handles = [
         Line2D([], [], color=colour, marker="|", ms=10, mew=2, ls="", label=word) for word, colour in words
     ]
-    covered = " or ".join(dict.fromkeys(mark["resampled"] for mark in every if mark.get("resampled")))
-    title = f"Difference in AUC, {ESTIMATES[study.claimed]}, with {study.compare.confidence:.0%} intervals\n"
-    title += f"over {covered} (hollow: no difference shown; band: too small to matter)"
+    covered = every[0].get("resampled", PATIENTS)
+    others = [f"{m['row']}: {m['resampled']}" for m in every if m.get("resampled", covered) != covered]
+    notes = [*others, "hollow: no difference shown", "band: too small to matter"]
+    title = (
+        f"Difference in AUC, {ESTIMATES[study.claimed]}, with {study.compare.confidence:.0%} intervals over "
+    )
+    title += f"{covered}\n({'; '.join(notes)})"
     legend_above(figure, handles, title=title)
     return figure
 
@@ -109,9 +113,10 @@ def _of_headline(
     rows = rows[rows["networks"] != SAMPLE]
     counting = set(study.compared_tasks) - set(tasks["task"][tasks["counts"] == "no"])
     means = rows[rows["task"] == MEAN].iloc[::-1].to_dict("records")
-    title = MEAN if len(counting) > 1 else "the only task that counts"
+    title = f"mean over {len(counting)} tasks" if len(counting) > 1 else "the only task that counts"
     marks = [difference_mark(study, claim | {"row": title}, "D")] if claim else []
-    marks += [difference_mark(study, row | {"row": f"{row['networks']} alone"}) for row in means[:0:-1]]
+    alone = {row["networks"]: row | {"row": f"{row['networks']} alone"} for row in means[1:]}
+    marks += [difference_mark(study, alone[name]) for name in study.backbones if name in alone]
     last = of_these_networks(rows)
     for row in last[last["task"] == ALL_TASKS].to_dict("records"):
         marks.append(difference_mark(study, row | {"row": ALL_TASKS}, "D"))
@@ -130,7 +135,7 @@ def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list
         row = mean_of_pair(study, pretrained, (source, base))
         if source in (a, base) or row is None:
             continue
-        where = "" if row["networks"] == FIXED else f", {row['networks']}"
+        where = "" if row["networks"] == FIXED else f", {row['networks']} alone"
         marks.append(difference_mark(study, row | {"row": source_title(study, source) + where}))
     ranked = study.compare.rank_by  # by which the second source has the AUC that the classifier is set beside
     beside = "" if study.estimate_of(ranked) == study.claimed else f", minus {TRAIN[ranked]}"
@@ -156,10 +161,11 @@ def beside_published(study: Study, table: pd.DataFrame, pretrained: pd.DataFrame
         row = with_pretrainings(one, pretrained)
         task, delta = study.tasks[row["task"]], study.tasks[row["task"]].published_delta
         if delta is not None:
+            ends = [row[name] for name in DIFFERENCE]
             rows.append(
                 {
                     "task": task.title,
-                    f"this study, {ESTIMATES[study.claimed]}": signed(row),
+                    f"this study, {ESTIMATES[study.claimed]}": with_ends(*ends, "+.3f"),
                     "published, RadImageNet − ImageNet": number(delta, "+.3f"),
                     "interval covers it": "yes" if row["ci_low"] <= delta <= row["ci_high"] else "no",
                     "same data": "yes" if task.same_data_as_published else "no",
@@ -182,16 +188,17 @@ def data_table(study: Study) -> pd.DataFrame:
         manifest = pd.read_parquet(folder / "manifest.parquet", columns=["patient_id", "label"])
         dataset, is_task = study.dataset(name), name in study.tasks
         audit = audit_of(study, name)
+        two = is_task and not dataset.classes
         named = audit["patients_published"] or audit["patients_guessed"]  # or documents stand for them
         rows.append(
             {
                 "dataset": dataset.title,
                 "use": "corpus" if not is_task else "task" if name in study.trained_tasks else "external set",
                 "patients": f"{manifest['patient_id'].nunique():,}" if named else "not named",
-                "images": len(manifest),
-                "positive": f"{int(manifest['label'].sum()):,}" if is_task and not dataset.classes else "",
+                "images": f"{len(manifest):,}",
+                "positive": f"{int(manifest['label'].sum()):,} {dataset.positive}" if two else "",
                 "classes": manifest["label"].nunique(),
-                "dropped": len(pd.read_csv(folder / "dropped.csv")),
+                "not used": f"{len(pd.read_csv(folder / 'dropped.csv')):,}",
                 "images are": "simulated" if dataset.simulated else "real",
                 "publisher": dataset.publisher,
             }
@@ -209,7 +216,12 @@ def limits(study: Study, claim: dict | None) -> list[str]:
         "Intervals cover the variation between test patients alone. Another training, with another seed, may "
         "give another difference: `09_validity` shows how often such intervals cover that of any training."
     )
+    probe = (
+        "The claim is of a probe, which reads what a frozen network says: where more layers train, the order "
+        "of sources may be another (*AUC by source and task*)."
+    )
     said = [
+        probe if study.claims_a_probe else "",
         trainings if claim and claim["resampled"] == PATIENTS and not study.claims_a_probe else "",
         _pretrainings(study),
         _seen(study),
@@ -217,9 +229,6 @@ def limits(study: Study, claim: dict | None) -> list[str]:
         "The mean over tasks is about these tasks, each counting the same, and takes their patients as "
         f"different people.{_counting(study)}",
         _networks(study),
-        f"A difference in AUC below {study.compare.equivalence:g} is called too small to matter "
-        "(`compare.equivalence`). That is a choice, not a measurement; where results of the same data were "
-        "known before it was made, equivalence is exploratory.",
     ]
     return [text for text in said if text]
 
@@ -232,7 +241,8 @@ def _pretrainings(study: Study) -> str:
     cut = "; ".join(f"{title} to {images:,} images" for title, images in most.items() if images)
     networks = [(source, name) for source in here for name in study.backbones_of(source)]
     epochs = [study.pretrain_of(name).epochs for _, name in networks]
-    short = f"{_range(epochs)} epoch{'' if max(epochs) == 1 else 's'}{f', cut down ({cut})' if cut else ''}"
+    short = f"{_range(epochs)} epoch{'' if max(epochs) == 1 else 's'} of images of {study.pretrain.size} px"
+    short += f", cut down ({cut})" if cut else ""
     times = [study.replicates_of(*network) for network in networks]
     if max(times) == 1:
         return f"Each source was pretrained once, so the study speaks of these weights, not of it: {short}."

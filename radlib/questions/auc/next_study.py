@@ -96,7 +96,8 @@ def next_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         word = "these are enough" if times <= 1 else f"{many} times as many as here"
         word += f"; these show one of {row['shows']:.3f}"
         subject = (
-            f"Test patients that show a true difference of {row['margin']:g} with {POWER:.0%} power, {by}: "
+            f"Test patients that show a true difference of {row['margin']:g} between these very weights with "
+            f"{POWER:.0%} power, {by}: "
         )
         found.append(finding_of(row, subject + titled(study, row), word, _NEEDED, ",.0f"))
     return found

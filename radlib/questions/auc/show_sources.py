@@ -5,11 +5,13 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import norm
 
-from radlib.questions.auc.sources import ALL_TASKS, SAMPLE, mean_of_pair, of_single_tasks
-from radlib.questions.verdicts import BETTER, averaged
+from radlib.questions.auc.next_study import POWER
+from radlib.questions.auc.sources import ALL_TASKS, FIXED, SAMPLE, mean_of_pair, of_single_tasks
+from radlib.questions.verdicts import BETTER, averaged, turned
 from radlib.show import style
-from radlib.show.findings import NO_VERDICT, Finding, finding_of
+from radlib.show.findings import NO_VERDICT, Finding, direction, finding_of, is_shown
 from radlib.show.table import DIFFERENCE, MEAN, titled, with_ends
 from radlib.study import Study
 from radlib.study.common import RANDOM
@@ -24,12 +26,48 @@ def random_sentence(study: Study, pretrained: pd.DataFrame) -> str:
     if None in found:
         return ""
     gains = [f"{source_title(study, row['source_a'])} {_size(row)}" for row in found]
-    said = f"AUC minus that of random weights: {'; '.join(gains)}."
+    said = f"AUC minus that of random weights, the same networks: {'; '.join(gains)}."
     if any(row["verdict"].startswith(BETTER) for row in found):
         return said
+    alone = " in the mean of these networks" if all(row["n_networks"] > 1 for row in found) else ""
     return (
-        f"{said} **Neither source is shown to beat random weights**, so whatever is said above of the two is "
-        "no evidence that the content of images does not matter."
+        f"{said} **Neither source is shown to beat random weights{alone}**, so this comparison cannot tell "
+        "whether the content of images matters."
+    )
+
+
+def gains_table(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame | None:
+    """For readers: every source minus random weights, of each network and of all that the source has.
+
+    None where the study compares no source with random weights by the claim's regime.
+
+    Args:
+        pretrained: `SOURCES`.
+    """
+    rows = pretrained[(pretrained["estimate"] == study.claimed) & (pretrained["task"] == MEAN)]
+    rows = rows[rows["networks"] != SAMPLE].to_dict("records")
+    rows = [turned(row) if row["source_a"] == RANDOM else row for row in rows]
+    gains = {(row["source_a"], row["networks"]): _size(row) for row in rows if row["source_b"] == RANDOM}
+    if not gains:
+        return None
+    wide = pd.Series(gains).unstack().fillna("not there")
+    wide = wide[[name for name in (*study.backbones, FIXED) if name in wide]]
+    wide = wide.loc[[source for source in study.sources if source in wide.index]]
+    return wide.rename(index=lambda source: source_title(study, source)).rename_axis("source")
+
+
+def tasks_sentence(study: Study, pretrained: pd.DataFrame, counting: Collection[str]) -> str:
+    """On which single tasks the sources of the headline are shown to differ, after Holm's correction."""
+    rows = of_these_networks(style.of_pair(pretrained, study.compare.headline, study.claimed))
+    title = source_title(study, study.compare.headline[0])
+    shown = [
+        f"{task_title(study, row['task'], counting)} {_size(row)}, "
+        f"{direction(row['ci_low'], row['ci_high'])} with {title}"
+        for row in rows[of_single_tasks(rows)].to_dict("records")
+        if is_shown(row, study.compare.alpha)
+    ]
+    return (
+        f"Single tasks on which a difference is shown, after Holm's correction: {'; '.join(shown) or 'none'}."
     )
 
 
@@ -52,23 +90,35 @@ def variance_table(study: Study, claim: dict | None) -> pd.DataFrame | None:
     sd = pd.Series({title: claim[name] for name, title in named.items()}, dtype=float)
     sd = sd[sd > 0]
     shares = sd.drop("networks", errors="ignore") ** 2
+    detected = norm.isf((1 - study.compare.confidence) / 2) + norm.ppf(POWER)
     table = {
-        "standard error": sd.map("{:.4f}".format),
+        "standard error": sd,
         "share of the claim's variance": (shares / shares.sum()).map("{:.0%}".format),
-        "halved by": "four times as many " + sd.index.to_series(),
+        "standard error halved by": "four times as many " + sd.index.to_series(),
     }
     table = pd.DataFrame(table, index=sd.index).fillna("none: networks are fixed")
+    if len(shares) > 1:
+        table.loc["together"] = np.sqrt(shares.sum()), "100%", "four times as many of each"
+    shows = (detected * table["standard error"]).map("{:.3f}".format)
+    table.insert(1, f"true difference shown with {POWER:.0%} power", shows)
+    table["standard error"] = table["standard error"].map("{:.4f}".format)
     return table.rename(index=drawn).rename_axis("varies by")
 
 
 def by_regime(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
     """For readers: every pair by every regime, over the tasks that count, or the one that was run by it."""
     rows = of_these_networks(_by_regime(pretrained)).set_index(["source_a", "source_b", "estimate"])
-    alone = ["" if task == MEAN else f", {task_title(study, task)} alone" for task in rows["task"]]
-    found = rows.apply(_size, axis=1) + alone
+    # A network that is the only one: of the pair if it is so by every regime, else of the regime.
+    single = rows["networks"].isin(list(study.backbones)) & (len(study.backbones) > 1)
+    network = rows["networks"].where(single, "").map(lambda name: f", {name} alone" if name else "")
+    always = network.groupby(level=["source_a", "source_b"]).transform("nunique") == 1
+    of_pairs = network[always].groupby(level=["source_a", "source_b"]).first()
+    task = np.where(rows["task"] == MEAN, "", [f", {task_title(study, task)} alone" for task in rows["task"]])
+    found = rows.apply(_size, axis=1) + network.mask(always, "") + task
     wide = found.unstack("estimate").reindex(index=ordered_pairs(study)).fillna("")
     wide = wide[[name for name in ESTIMATES if name in wide]].rename(columns=ESTIMATES)
-    return wide.set_axis([pair_title(study, pair) for pair in wide.index]).rename_axis("pair", columns=None)
+    titles = [pair_title(study, pair) + of_pairs.get(pair, "") for pair in wide.index]
+    return wide.set_axis(titles).rename_axis("pair", columns=None)
 
 
 def sources_forest(study: Study, table: pd.DataFrame) -> Figure:
@@ -120,5 +170,5 @@ def sources_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     for row in asked.to_dict("records"):
         where = f"{titled(study, row)}, {row['networks']}"
         subject = f"AUC, {pair_title(study, study.compare.headline)}, {ESTIMATES[row['estimate']]}: {where}"
-        found.append(finding_of(row, f"{subject} (over {row['resampled']})", row["verdict"]))
+        found.append(finding_of(row, f"{subject}, over {row['resampled']}", row["verdict"]))
     return found
