@@ -139,7 +139,7 @@ def random_predictions(study: Study, task: str, segmented: pd.DataFrame, packed:
         segmented: a row per run and test image, with source, backbone and `mask`.
     """
     chosen = segmented.sample(min(TEN, len(segmented)), random_state=seed)
-    figure, panels = panel_rows(study, len(chosen), 4, (0, 0.6), (2.2, 2.4), sharey=False)
+    figure, panels = panel_rows(study, len(chosen), 4, (0, 0.6), (2.2, 2.9), sharey=False)
     for panel, line in zip(panels, chosen.itertuples(), strict=True):
         mask = _show_image(panel, packed, line.image_id)
         outline(panel, mask, ANNOTATED)
