@@ -17,6 +17,7 @@ from radlib.show.style import (
     COLOURS,
     STAMP,
     UNDECIDED,
+    UPRIGHT,
     difference_mark,
     draw_mark,
     of_pair,
@@ -167,6 +168,14 @@ def test_interval_takes_the_colour_of_the_source_ahead_after_the_correction(
     assert to_rgb(mark.get_markerfacecolor()) == to_rgb("white" if colour is None else expected), "filled"
 
 
+def test_a_short_interval_is_seen_beyond_its_mark_in_a_narrow_panel(compared):
+    study, _, found = compared
+    panel = auc_forest(study, found.table, found.overall).axes[0]
+    (size,) = {line.get_markersize() for line in drawn_points(panel, "o")}
+    ends = drawn_points(panel, UPRIGHT)
+    assert len(ends) == len(panel.texts) - 2 and all(line.get_markersize() > size + 2 for line in ends)
+
+
 def headline(study, results):
     """Of three networks' tasks that all count, beside a shortcut classifier 0.1 below."""
     pretrained = compare_pretrainings(study, {"grid_mean": results})
@@ -218,6 +227,16 @@ def test_setting_map_shows_every_setting_once_per_task_and_their_mean(compared):
     runs = results.of_task("thyroid_us").query("train == 'all'").groupby("source")["test_auc"].mean()
     expected = runs["radiology"] - runs["photographs"]
     assert deltas.query("task == 'thyroid_us' and train == 'all'")["delta"].item() == pytest.approx(expected)
+
+
+def test_published_mean_and_sd_are_named_and_blank_without_an_sd(compared):
+    study, _, found = compared
+    titles = {"task": "task", "source_a": "pair", "auc_a": "AUC a", "sd_a": "SD a"}
+    table = show.of_estimate(found.table, "grid_mean")
+    shown = show.shown_as(study, table.assign(sd_a=[np.nan, *table["sd_a"][1:]]), titles)
+    assert list(shown) == ["AUC a", "SD a"] and shown.index.names == ["task", "pair"]
+    assert list(shown["SD a"]) == ["", *(f"{sd:.3f}" for sd in table["sd_a"][1:])]
+    assert set(shown.index.get_level_values("task")) == {task_title(study, task) for task in study.tasks}
 
 
 def test_roc_curves_agree_with_the_auc_of_the_table(compared):

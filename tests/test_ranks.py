@@ -207,7 +207,7 @@ def test_means_take_the_tasks_that_count_alone(planted):
     for table in (places, won, scored):
         assert set(table["task"][table["counts"] == "no"]) == {"breast_us"}
     labels = [text.get_text() for text in improvement_forest(study, won).axes[0].get_yticklabels()]
-    assert "Breast US (does not count)" in labels
+    assert "Breast US\n(does not count)" in labels
 
 
 def test_a_single_task_that_counts_is_no_mean(planted):
@@ -327,7 +327,9 @@ def test_runs_that_diverged_leave_no_verdict_of_calibration(planted, measured, t
     assert {one.verdict for one in found[:3]} == {"no verdict: 3 of 32 runs of photographs diverged"}
     cases = len(measured[1].query("figure == 'ece' and against.isna()"))
     assert found[3].verdict.endswith(f" of {cases - 1} cases of a source and task"), "sound ones alone"
-    heads = [line for line in calibration_forest(study, table).axes[0].lines if line.get_marker() in "oD"]
+    heads = [
+        line for line in calibration_forest(study, table).axes[0].lines if line.get_marker() in ("o", "D")
+    ]
     spoilt = [line.get_markerfacecolor() == "white" for line in heads]
     assert spoilt == [False, True, True], "a difference of runs that diverged is drawn as not shown"
 
@@ -351,10 +353,13 @@ def test_findings_follow_the_numbers(planted, measured):
     said = ranking_findings(study, places)
     assert said[0].verdict == "Simulated radiology" and said[0].value == 1 and len(said) == 2
     (win,) = improvement_findings(study, won)
-    assert win.verdict == "more than half on 2, less than half on 0, of 2 tasks"
+    assert win.verdict == "more than half on 2, less than half on 0, neither shown on 0, of 2 tasks"
     shown = reliability.calibration_shown(study, measured[1])["to compare with"]
     assert set(shown[measured[1]["against"].notna().to_numpy()]) == {""}
     assert "0.250, the share of positives for every image" in set(shown) and "0.500, guessing" in set(shown)
+    values = reliability.calibration_shown(study, measured[1])["value"]
+    signed = values.str.startswith(("+", "−")).to_numpy()
+    assert (signed == measured[1]["against"].notna()).all(), "differences alone have a sign"
     found = calibration_findings(study, measured[1])
     assert found[2].subject.startswith("Balanced accuracy") and found[2].verdict == "higher, which is better"
     worse = calibration_findings(study, measured[1].assign(value=0.1, ci_low=0.05, ci_high=0.2))
@@ -362,6 +367,7 @@ def test_findings_follow_the_numbers(planted, measured):
     shown = places_table(study, places[places["n_sources"] == 4])
     assert shown.filter(like="in place ").sum(axis=1).to_numpy() == pytest.approx(100, abs=0.2)
     assert list(shown.index[-4:].get_level_values("task")) == [ranks.MEAN] * 4
+    assert sorted(shown["place"][-4:]) == ["1", "2", "3", "4"], "a place is written without decimals"
 
 
 def test_figures_draw_what_the_tables_hold(planted, measured):

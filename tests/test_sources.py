@@ -26,6 +26,7 @@ from radlib.questions.auc.sources import (
     FIXED,
     SAMPLE,
     SOURCES,
+    by_network,
     claim_of,
     compare_pretrainings,
 )
@@ -170,7 +171,7 @@ def test_a_regime_of_some_tasks_says_on_which(study, table):
     assert labels == ["mean over the settings", "all layers, b"]
     assert [one.value for one in sources_findings(study, both) if "all layers" in one.subject] == [0.123]
     labels = [text.get_text() for text in regimes_forest(study, both, ["a"]).axes[0].get_yticklabels()]
-    assert labels[1] == "all layers, b (does not count)"
+    assert labels[1] == "all layers, b\n(does not count)"
     three = pd.concat([table[table["task"] == "a"].assign(task="c"), table])
     some = pd.concat([three, table.assign(estimate="all")], ignore_index=True)
     for counting, number in ((None, "2 tasks"), (["a", "c"], "1 task")):
@@ -219,6 +220,16 @@ def test_gains_over_random_weights_stand_beside_the_claim(study, table):
     figure = sources_forest(study, table)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert set(labels) == {"resnet50", "densenet121", FIXED, SAMPLE}
+
+
+def test_networks_are_shown_in_the_order_of_the_study(study, table):
+    ordered = by_network(study, table)
+    pd.testing.assert_frame_equal(ordered.sort_index(), table)
+    rows = ordered[(ordered["task"] == MEAN) & (ordered["source_a"] == "radiology")]
+    networks = [name for name in study.backbones if name in set(table["networks"])]
+    assert list(rows["networks"][rows["source_b"] == "photographs"]) == [*networks, FIXED, SAMPLE]
+    places = [ordered.drop_duplicates(name)[name].tolist() for name in ("estimate", "task")]
+    assert places == [table.drop_duplicates(name)[name].tolist() for name in ("estimate", "task")]
 
 
 CHECKPOINT = {"files": {"resnet50": "a.safetensors"}, "path": "data/raw/weights", "title": "Published"}

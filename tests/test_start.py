@@ -6,7 +6,16 @@ import pandas as pd
 import pytest
 
 from radlib.questions import start
-from radlib.questions.start import BEHIND, FIRST, NONE_BEATS, RANKING, TOGETHER, kept_scores, rank_weights
+from radlib.questions.start import (
+    BEATS,
+    BEHIND,
+    FIRST,
+    NOT_SHOWN,
+    RANKING,
+    TOGETHER,
+    kept_scores,
+    rank_weights,
+)
 from radlib.seeds import seed_of
 from radlib.show.table import MEAN
 from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
@@ -67,20 +76,23 @@ def test_weights_that_are_worse_are_behind_and_equal_ones_are_not(found):
         assert rows["auc"].is_monotonic_decreasing and list(rows["place"]) == [1, 2, 3]
         assert list(rows["verdict"]) == [FIRST, TOGETHER, BEHIND]
         assert rows["source"].iloc[2] == "random" and (rows["p_shortcut_holm"].iloc[:2] < 0.05).all()
-    first, beats = start.start_findings(study, table)
-    assert "cannot be told apart from it: Simulated" in first.verdict
+    first, over, beats = start.start_findings(study, table)
+    assert first.verdict.startswith(
+        "first in this sample of patients, which flatters its AUC; cannot be told"
+    )
+    assert "apart from it: Simulated" in first.verdict and over.verdict == BEATS and over.low > 0
     beating = table.query("task == @MEAN and p_shortcut_holm < 0.05 and over_shortcut > 0")
-    assert beats.verdict == f"of 3 weights {len(beating)} beat it" and len(beating) >= 2
+    assert beats.verdict == f"{len(beating)} of 3" and beats.value is None and len(beating) >= 2
 
 
 def test_weights_whose_runs_diverged_are_not_called_behind_the_first(found):
     study, table = found
     lost = {TOGETHER: "no verdict: 1 of 2 runs of photographs diverged"}
-    first, _ = start.start_findings(study, table.replace({"verdict": lost}))
-    assert first.verdict.startswith("cannot be told apart from it: Simulated")
+    first = start.start_findings(study, table.replace({"verdict": lost}))[0]
+    assert "; cannot be told apart from it: Simulated" in first.verdict
     figure = start.start_figure(study, table.replace({"verdict": lost}))
-    heads = [line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert [colour == "white" for colour in heads] == [False, False, True]
+    beside = [text.get_text().partition(", ")[2] for text in figure.axes[0].texts]
+    assert beside == ["first", "no verdict", "behind", ""], "the last is the shortcut classifier"
 
 
 def test_numbers_are_those_of_the_bootstrap_of_logistic_runs(found):
@@ -121,7 +133,7 @@ def test_where_none_is_ahead_of_the_classifier_the_nearest_stands_beside_it(foun
 def test_where_brightness_says_as_much_no_weights_beat_it(tmp_path):
     study, table = ranked(tmp_path, dict.fromkeys(STRENGTH, 1.0), border=60, tasks=("thyroid_us",))
     assert MEAN not in set(table["task"])
-    assert start.start_findings(study, table)[1].verdict == NONE_BEATS
+    assert [one.verdict for one in start.start_findings(study, table)[1:]] == [NOT_SHOWN, "0 of 3"]
     figure = start.start_figure(study, table)
     (panel,) = [axes for axes in figure.axes if axes.get_yticklabels()]
     words = [label.get_text() for label in panel.get_yticklabels()]

@@ -26,29 +26,10 @@ from radlib.questions.verdicts import (
     patients_drawn,
 )
 from radlib.seeds import seed_of
+from radlib.show import style
+from radlib.show import table as common
 from radlib.show.findings import HIGHER, LOWER, Finding, direction, finding_of
-from radlib.show.style import (
-    UNDECIDED,
-    intervals,
-    legend_above,
-    source_colours,
-    source_handles,
-    source_titles,
-    unit_squares,
-)
-from radlib.show.table import (
-    COUNT,
-    COUNTED,
-    COUNTS,
-    MEAN,
-    ORIGIN,
-    TASK,
-    Column,
-    Table,
-    hidden,
-    interval_columns,
-    titled,
-)
+from radlib.show.table import MEAN, Column, Table, interval_columns, titled, with_ends
 from radlib.stats.calibration import FIGURES, bootstrap_figures, ece_if_perfect, number_of_bins, reliability
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import FoldScores, run_shares, tested
@@ -82,17 +63,17 @@ CALIBRATION = Table(
     "beyond",
     "figure, task and source, or pair of sources",
     [
-        TASK,
+        common.TASK,
         Column("figure", "Brier score, calibration error, balanced accuracy", "figure", names=FIGURE_TITLES),
         Column("source", "the source", "source", source_title),
         Column("against", "the source whose figure is subtracted, if any", "minus", source_title),
         *interval_columns(_VALUE, "the figure, or its difference", "value", ".3f"),
         _REFERENCE,
-        Column("bins", "of equal numbers", "bins", COUNT),
-        Column("n_runs", "runs", "runs", COUNT),
-        *hidden(*COUNTS),
-        COUNTED,
-        *ORIGIN,
+        Column("bins", "of equal numbers", "bins", common.COUNT),
+        Column("n_runs", "runs", "runs", common.COUNT),
+        *common.hidden(*common.COUNTS),
+        common.COUNTED,
+        *common.ORIGIN,
     ],
     index=3,
 )
@@ -175,7 +156,9 @@ def calibration_table(
             both = [found[task][source] for source in (a, b) for task in tasks]
             rows.append({"task": MEAN, "source": a, "against": b} | _row(study, figure, mean, *both))
     table = CALIBRATION.frame(rows, study)
-    return table.astype(dict.fromkeys(["bins", "n_runs", *(column.name for column in COUNTS)], "Int64"))
+    return table.astype(
+        dict.fromkeys(["bins", "n_runs", *(column.name for column in common.COUNTS)], "Int64")
+    )
 
 
 def _row(study: Study, figure: str, found: Estimate, *of: Measured) -> dict:
@@ -184,19 +167,25 @@ def _row(study: Study, figure: str, found: Estimate, *of: Measured) -> dict:
 
 
 def calibration_shown(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """The table for readers; beside each number that a figure is compared with stands what it is."""
+    """The table for readers: differences have a sign, and what a figure is compared with has its name."""
     shown, title = CALIBRATION.shown(study, table), _REFERENCE.title
     both = zip(shown[title], table["figure"], strict=True)
-    return shown.assign(
-        **{title: [f"{number}, {REFERENCES[name]}" if number else "" for number, name in both]}
-    )
+    beside = [f"{number}, {REFERENCES[name]}" if number else "" for number, name in both]
+    signs = table["against"].notna().to_numpy()
+    values = [
+        with_ends(*ends, "+.3f" if sign else ".3f")
+        for ends, sign in zip(table[list(_VALUE)].to_numpy(), signs, strict=True)
+    ]
+    return shown.assign(**{title: beside, "value": values})
 
 
-def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) -> Figure:
+def reliability_diagrams(
+    study: Study, found: dict[str, dict[str, Measured]], counting: Collection[str] | None = None
+) -> Figure:
     """One panel per task, one line per source: share of positives against mean score, bin by bin."""
-    titles = [task_title(study, task) for task in found]
-    figure, panels = unit_squares(study, titles, "mean score", "share of positives")
-    colours = source_colours(study)
+    titles = [task_title(study, task, counting).replace(" (", "\n(") for task in found]
+    figure, panels = style.unit_squares(study, titles, "mean score", "share of positives")
+    colours = style.source_colours(study)
     for panel, sources in zip(panels, found.values(), strict=True):
         # A little to the side, so that intervals of different sources do not hide each other.
         shifts = 0.008 * (np.arange(len(sources)) - (len(sources) - 1) / 2)
@@ -205,10 +194,12 @@ def reliability_diagrams(study: Study, found: dict[str, dict[str, Measured]]) ->
             low, high = share.interval(study.compare.confidence)
             panel.vlines(score + shift, low, high, color=colours[source], lw=1.2, alpha=0.75)
             panel.plot(score + shift, share.value, "o-", color=colours[source], ms=3.5, lw=0.9)
-    titles = source_titles(
+    titles = style.source_titles(
         study, pd.concat(one.runs for sources in found.values() for one in sources.values())
     )
-    legend_above(figure, source_handles(study, titles, titles, marker="o", ms=4))
+    interval = f"{study.compare.confidence:.0%} interval of each bin over patients"
+    title = f"Share of positives by score, {REGIME}; {interval}"
+    style.legend_above(figure, style.source_handles(study, titles, titles, marker="o", ms=4), title=title)
     return figure
 
 
@@ -217,7 +208,7 @@ def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
 
     Less is better of two figures and more of the third, so above each panel stands which way is whose.
     """
-    pair, colours = study.compare.headline, source_colours(study)
+    pair, colours = study.compare.headline, style.source_colours(study)
     rows = table[table["against"].notna()]
     marks = []
     for row in rows.to_dict("records"):
@@ -226,19 +217,20 @@ def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
         mark = {
             "panel": FIGURE_TITLES[row["figure"]].replace(" at the", "\nat the"),
             "row": titled(study, row),
-            "colour": colours[pair[word != _BETTER[row["figure"]]]] if shown else UNDECIDED,
+            "colour": colours[pair[word != _BETTER[row["figure"]]]] if shown else style.UNDECIDED,
             "filled": shown,
             "marker": "D" if row["task"] == MEAN else "o",
         }
         marks.append(row | mark)
-    figure, panels = intervals(study, pd.DataFrame(marks), "", line=0, across=len(FIGURES))
+    figure, panels = style.intervals(study, pd.DataFrame(marks), "", line=0, across=len(FIGURES))
     for panel, name in zip(panels, rows["figure"].unique(), strict=True):
         left, right = pair if _BETTER[name] == LOWER else pair[::-1]
-        panel.set_xlabel(f"← {source_title(study, left)} better\n{source_title(study, right)} better →")
+        words = f"← {source_title(study, left)} better\n{source_title(study, right)} better →"
+        panel.set_xlabel(words, fontsize=8)
     interval = f"{study.compare.confidence:.0%} interval over patients"
     said = "filled where it excludes 0, in the colour of the better source"
     title = f"{pair_title(study, pair)}, {REGIME}: difference and {interval}\n({said})"
-    legend_above(figure, source_handles(study, pair, marker="o", ms=5), title=title)
+    style.legend_above(figure, style.source_handles(study, pair, marker="o", ms=5), title=title)
     return figure
 
 

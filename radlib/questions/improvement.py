@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from radlib.errors import of_task
-from radlib.questions.ranking import ACROSS, REGIME, TaskDraws
+from radlib.questions.ranking import REGIME, TaskDraws
 from radlib.questions.verdicts import answering, averaged, diverged, left_out, of_counting
 from radlib.show import style
 from radlib.show import table as common
@@ -99,7 +99,7 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
         colour=winner.map(style.source_colours(study)).where(shown & sound, style.UNDECIDED),
         marker=np.where(table["task"] == MEAN, "D", "o"),
     )
-    figure, panels = style.intervals(study, marks, "share of pairs of runs won", 0.5, ACROSS, sharex=True)
+    figure, panels = style.intervals(study, marks, "share of pairs of runs won", 0.5, sharex=True)
     panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
     interval = f"{study.compare.confidence:.0%} interval over {table['resampled'].iloc[0]}"
     said = "(grey: covers one half; the mean has no interval)"
@@ -114,7 +114,8 @@ def improvement_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     mine = mine[of_counting(mine)]
     tasks = mine[mine["task"] != MEAN]
     more, less = (tasks["ci_low"] > 0.5).sum(), (tasks["ci_high"] < 0.5).sum()
-    verdict = f"more than half on {more}, less than half on {less}, of {counted(len(tasks), 'task')}"
+    verdict = f"more than half on {more}, less than half on {less}, neither shown on "
+    verdict += f"{len(tasks) - more - less}, of {counted(len(tasks), 'task')}"
     subject = f"Pairs of runs won, {pair_title(study, pair)}, {REGIME}"
     return [
         finding_of(row, f"{subject}: {titled(study, row)}", verdict, _WON, ".0%")

@@ -193,11 +193,13 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
                 panel.plot(row["rank"], y, "x", color="black", ms=6, mew=1.4)
             if row["share"] >= 0.005:
                 text = f"{100 * row['share']:.0f}"
-                panel.text(row["place"], y + 0.43, text, fontsize=7, ha="center", va="center")
+                panel.text(row["place"], y + 0.43, text, fontsize=8, ha="center", va="center")
     panels[0].set(xlim=(0.45, len(sources) + 0.55), xticks=np.arange(1, len(sources) + 1))
+    about = ranks.iloc[0]
     figure.suptitle(
-        f"How often each source takes each place by mean AUC ({REGIME}),\n"
-        f"over resamples of {ranks['resampled'].iloc[0]} (%); cross: its place in the data",
+        f"{about['n_sources']} sources on {about['backbones']}:\n"
+        f"how often each takes each place by mean AUC ({REGIME}),\n"
+        f"over resamples of {about['resampled']} (%); cross: its place in the data",
     )
     return figure
 
@@ -211,7 +213,8 @@ def places_table(study: Study, ranks: pd.DataFrame) -> pd.DataFrame:
     named = ranks.assign(
         task=[titled(study, row) for row in ranks.to_dict("records")],
         source=[source_title(study, source) for source in ranks["source"]],
-        AUC=ranks["auc"].round(3),
+        AUC=ranks["auc"].map("{:.3f}".format),
+        rank=ranks["rank"].map("{:g}".format),
         share=(100 * ranks["share"]).round(1),
     )
     wide = named.pivot_table("share", ["task", "source", "AUC", "rank"], "place", sort=False)

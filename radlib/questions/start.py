@@ -2,7 +2,7 @@
 
 What is ranked is one file of weights, a source and a backbone, for that is what somebody takes; by the
 regime `compare.rank_by`, the logistic probe unless the study says otherwise. Which came first is seen in the
-same data as by how much, so "behind" is not read from the interval of a difference to the first: it is
+same data as by how much, so "behind" is not read from the interval of a difference from the first: it is
 claimed of weights outside the confidence set for the best (`Estimate.p_best`). That the shortcut classifier
 (`radlib.questions.shortcuts`) is beaten is claimed after Holm's correction over the weights.
 
@@ -25,7 +25,7 @@ from radlib.questions.shortcuts import EVERYTHING, GROUPS, SHORTCUT, measure_ima
 from radlib.questions.verdicts import corrected, diverged, estimate_columns, patients_drawn
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import Finding, finding_of, unless_diverged
+from radlib.show.findings import NO_VERDICT, Finding, finding_of, unless_diverged
 from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, p_text
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of, stacked
@@ -41,7 +41,8 @@ NO_RUNS = (
 )
 SCORES = "shortcut.parquet"  # in a report
 FIRST, TOGETHER, BEHIND = "first", "not told apart from the first", "behind the first"
-NONE_BEATS = "no weights are shown to beat it"
+_BESIDE = {FIRST: FIRST, TOGETHER: "not told apart", BEHIND: "behind"}  # in a figure
+BEATS, NOT_SHOWN = "beats it", "not shown to beat it"
 _AUC, _OVER = ("auc", "ci_low", "ci_high"), ("over_shortcut", "over_low", "over_high")
 _DELTA = ("delta", "delta_low", "delta_high")
 _SHORTCUT, _UNDER = ("auc_shortcut", "shortcut_low", "shortcut_high"), ("under", "under_low", "under_high")
@@ -238,41 +239,47 @@ def weights_title(study: Study, row: dict) -> str:
 
 
 def start_figure(study: Study, table: pd.DataFrame) -> Figure:
-    """By how much each weights' AUC is below the first's; the shortcut classifier as a square."""
+    """By how much each weights' AUC is below the first's, and below a line the shortcut classifier's."""
     rows, ends = answer_of(study, table), ["value", "ci_low", "ci_high"]
     first = rows.iloc[0]
     marks = rows[["source"]].assign(
         row=[weights_title(study, row) for row in rows.to_dict("records")],
         colour=rows["source"].map(style.source_colours(study)),
-        filled=rows["verdict"] != BEHIND,
         marker="o",
     )
-    marks[ends] = rows[list(_DELTA)].fillna(0).to_numpy()
-    blind = {"row": SHORTCUT, "colour": style.UNDECIDED, "filled": True, "marker": "s"}
+    marks[ends] = rows[list(_DELTA)].fillna({_DELTA[0]: 0}).to_numpy()
+    blind = {"row": SHORTCUT, "colour": style.UNDECIDED, "marker": "s"}
     blind |= dict(zip(ends, -first[list(_OVER)], strict=True))
     marks = pd.concat([marks, pd.DataFrame([blind])]).assign(panel=task_title(study, first["task"]))
     figure, (panel,) = style.intervals(study, marks, "AUC minus that of the first")
     panel.axvline(0, color="0.25", lw=1, zorder=1)
-    for y, auc in enumerate([*rows["auc"], first["auc"] - first["over_shortcut"]]):
-        style.write_beside(panel, y, f"AUC {auc:.3f}")
-    interval = f"difference to the first and {study.compare.confidence:.0%} interval"
-    said = "(hollow: behind the first, by a joint test of all; an interval is of one difference alone)"
+    for y, (auc, verdict) in enumerate(zip(rows["auc"], rows["verdict"], strict=True)):
+        style.write_beside(panel, y, f"AUC {auc:.3f}, {_BESIDE.get(verdict, NO_VERDICT)}")
+    style.divide(panel, len(rows))
+    style.write_beside(panel, len(rows), f"AUC {first['auc'] - first['over_shortcut']:.3f}")
+    interval = f"difference from the first, {study.compare.confidence:.0%} interval over patients"
+    said = "(of these weights alone; behind: by a joint test of all, while an interval is of one difference)"
     figure.suptitle(f"Weights by {TRAIN[first['regime']]}: {interval}\n{said}")
     return figure
 
 
 def start_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """The first, who cannot be told apart from it, and whether any weights beat the shortcut classifier."""
+    """The first, who cannot be told apart from it, whether it beats the shortcut classifier, and how many do.
+
+    The first was picked on the patients on whom its AUC is measured, so its AUC flatters it.
+    """
     rows = answer_of(study, table)
     first = rows.iloc[0].to_dict()
     together = rows[1:][rows["verdict"][1:] != BEHIND].to_dict("records")  # runs of some may have diverged
     names = listed([weights_title(study, row) for row in together], between="; ")
     word = f"cannot be told apart from it: {names}" if together else "all others are behind it"
-    beating = rows[(rows["p_shortcut_holm"] < study.compare.alpha) & (rows["over_shortcut"] > 0)]
-    share = f"of {len(rows)} weights {len(beating)} beat it" if len(beating) else NONE_BEATS
+    word = f"first in this sample of patients, which flatters its AUC; {word}"
+    beats = (rows["p_shortcut_holm"] < study.compare.alpha) & (rows["over_shortcut"] > 0)
     where = task_title(study, first["task"])
     subject = f"First by {TRAIN[first['regime']]}, {where}: {weights_title(study, first)}"
+    over = f"The first minus the {SHORTCUT}, {where}"
     return [
         finding_of(first, subject, word if len(rows) > 1 else FIRST, _AUC, ".3f"),
-        finding_of(first, f"The first minus the {SHORTCUT}, {where}", share, _OVER),
+        finding_of(first, over, BEATS if beats.iloc[0] else NOT_SHOWN, _OVER),
+        Finding(f"Weights that beat the {SHORTCUT}, {where}", f"{beats.sum()} of {len(rows)}"),
     ]

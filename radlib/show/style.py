@@ -30,6 +30,8 @@ ANNOTATED, PREDICTED = "black", ACCENT  # outlines
 BAND = "0.9"
 ON_ONE_LINE = 20  # characters of two sources above a panel
 CHARACTER = 0.06  # inches, of a legend's mean letter
+WIDTH = 9.0  # inches, of a figure at most
+UPRIGHT = (2, 2, 0)  # a marker: a stroke
 STAMP = "simulated images: shows the machinery, not evidence"
 plt.rcParams.update(
     {"axes.titlesize": 10, "figure.titlesize": 10, "legend.title_fontsize": 10}
@@ -185,20 +187,23 @@ def intervals(
     marks = marks.assign(**{name: value for name, value in plain.items() if name not in marks})
     names, rows, series = (list(dict.fromkeys(marks[name])) for name in ("panel", "row", "series"))
     places = dict(zip(series, np.linspace(-0.32, 0.32, len(series)) if len(series) > 1 else [0], strict=True))
-    size = (3.4 if len(names) > 1 else 6, 1.1 + max(0.34, 0.16 * (len(series) + 1)) * len(rows))
-    figure, panels = panel_rows(study, len(names), across, (2.2, 0.8), size, xlabel, sharex=sharex)
+    margin, alone, across = (2.2, 0.8), len(names) == 1, min(across, len(names))
+    width = 6 if alone else (WIDTH - margin[0]) / across
+    size = (width, 1.1 + max(0.34, 0.16 * (len(series) + 1)) * len(rows))
+    figure, panels = panel_rows(study, len(names), across, margin, size, xlabel, sharex=sharex)
     limit = span(marks[["value", "ci_low", "ci_high"]].to_numpy(dtype=float))
     for panel, name in zip(panels, names, strict=True):
-        row_axis(quiet(panel), rows)
+        row_axis(quiet(panel), rows if alone else [row.replace(" (", "\n(", 1) for row in rows])
+        panel.tick_params(axis="y", labelsize=10 if alone else 9)
         panel.set_title(name)
-        panel.xaxis.set_major_locator(MaxNLocator(4 if len(names) > 1 else 6))
+        panel.xaxis.set_major_locator(MaxNLocator(6 if alone else 4))
         if line is not None:
             panel.axvline(line, color="0.25", lw=1, zorder=1)
         if line == 0:
             panel.set_xlim(-limit, limit)
         some = marks[marks["panel"] == name]
         for mark in some.to_dict("records"):
-            draw_mark(panel, mark, rows.index(mark["row"]) + places[mark["series"]])
+            draw_mark(panel, mark, rows.index(mark["row"]) + places[mark["series"]], small=not alone)
     return figure, panels
 
 
@@ -208,12 +213,17 @@ def row_axis(axes: Axes, rows: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def draw_mark(axes: Axes, mark: Mapping, y: float) -> None:
-    """A value with its interval: the keys of `intervals`' marks."""
-    colour, ends = mark["colour"], (mark["ci_low"], mark["ci_high"])
-    axes.plot(ends, [y, y], color=colour, lw=2, solid_capstyle="butt", zorder=3)
+def draw_mark(axes: Axes, mark: Mapping, y: float, small: bool = False) -> None:
+    """A value with its interval: the keys of `intervals`' marks.
+
+    Args:
+        small: for narrow panels, where a short interval would hide under its mark: its ends are upright.
+    """
+    colour, ends, size = mark["colour"], (mark["ci_low"], mark["ci_high"]), 4 if small else 6
+    cap = {"marker": UPRIGHT, "ms": 8, "mew": 1} if small else {}
+    axes.plot(ends, [y, y], color=colour, lw=size / 3, solid_capstyle="butt", zorder=3, **cap)
     face = colour if mark["filled"] else "white"
-    axes.plot(mark["value"], y, mark["marker"], color=colour, mfc=face, mew=1.4, ms=6, zorder=4)
+    axes.plot(mark["value"], y, mark["marker"], color=colour, mfc=face, mew=size / 4, ms=size, zorder=4)
 
 
 def difference_mark(study: Study, row: Mapping, marker: str = "o") -> dict:
@@ -259,17 +269,22 @@ def forest(
             panel.axvspan(-study.compare.equivalence, study.compare.equivalence, color=BAND, lw=0, zorder=0)
         for row in some.to_dict("records"):
             write_beside(panel, rows.index(row["row"]), signed(row))
-        if means := [row for row in rows if row.startswith("mean")]:
-            panel.axhline(rows.index(means[0]) - 0.55, color="0.75", lw=0.8)
+        if first := next((y for y, row in enumerate(rows) if row.startswith("mean")), 0):
+            divide(panel, first)
     said = f"(hollow: {hollow}{'; band: too small to matter' if band else ''})"
     title = f"{title}: difference in {what} and {study.compare.confidence:.0%} interval\n{said}"
     legend_above(figure, (), title=title)
     return figure
 
 
+def divide(axes: Axes, y: float) -> None:
+    """A line above a row."""
+    axes.axhline(y - 0.55, color="0.75", lw=0.8)
+
+
 def write_beside(axes: Axes, y: float, text: str) -> None:
     """Right of the axes, small."""
-    axes.text(1.01, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7, color="0.35")
+    axes.text(1.01, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8, color="0.35")
 
 
 def difference_axis(axes: Axes, study: Study, pair: tuple[str, str], what: str, word: str = "higher") -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,6 +39,7 @@ from radlib.study.titles import (
 from radlib.training.results import RUN, SETTING, Results, headline_runs, paired_runs
 
 BAND_RESAMPLES = 500
+DOTS = {"marker": "o", "ls": "", "color": "0.3", "ms": 3, "alpha": 0.35, "mew": 0}
 
 
 def read_tables(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -79,6 +81,12 @@ def auc_of_sources(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     return wide.rename_axis(index="task", columns="mean AUC after")
 
 
+def shown_as(study: Study, table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """For readers: these columns of `AUC` under other titles."""
+    columns = [replace(column, title=titles.get(column.name, "")) for column in AUC.columns]
+    return replace(AUC, columns=columns).shown(study, table)
+
+
 def setting_deltas(study: Study, results: Results) -> pd.DataFrame:
     """Columns task, backbone, train, lr, delta: headline difference, mean over folds and seeds."""
     a, b = paired_runs(results.runs, study.compare.headline, ["task", *RUN])
@@ -103,9 +111,14 @@ def roc_bands(study: Study, results: Results, points: int = 51) -> dict[str, dic
     return bands
 
 
-def roc_curves(study: Study, results: Results, bands: dict[str, dict[str, Estimate]]) -> Figure:
+def roc_curves(
+    study: Study,
+    results: Results,
+    bands: dict[str, dict[str, Estimate]],
+    counting: Collection[str] | None = None,
+) -> Figure:
     """Mean ROC curve of each source with its pointwise band (`roc_bands`), one panel per task."""
-    titles = [task_title(study, task) for task in bands]
+    titles = [task_title(study, task, counting).replace(" (", "\n(") for task in bands]
     figure, panels = style.unit_squares(study, titles, "1 − specificity", "sensitivity")
     colours = style.source_colours(study)
     for panel, curves in zip(panels, bands.values(), strict=True):
@@ -114,7 +127,9 @@ def roc_curves(study: Study, results: Results, bands: dict[str, dict[str, Estima
             style.banded(panel, rates, band.value, *ends, color=colours[source], lw=1.6)
     runs = [some for task in bands for some in headline_runs(study, results.of_task(task)).values()]
     titles = style.source_titles(study, pd.concat(runs))
-    style.legend_above(figure, style.source_handles(study, titles, titles, lw=2))
+    band = f"{study.compare.confidence:.0%} interval of each point over patients"
+    title = f"Mean ROC curve, {ESTIMATES['grid_mean']}; band: {band}"
+    style.legend_above(figure, style.source_handles(study, titles, titles, lw=2), title=title)
     return figure
 
 
@@ -138,15 +153,17 @@ def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | 
 
     A setting that some of these tasks do not have has no mean. One training per number and fold, so it
     carries no interval; the figure shows where a source matters, not whether a setting's difference is more
-    than chance.
+    than chance. Numbers are black or white, which differs more from the cell in luminance.
     """
     a, b = (style.source_colours(study)[source] for source in study.compare.headline)
     wide = deltas.pivot(index=["train", "backbone", "lr"], columns="task", values="delta")
     wide = wide[[task for task in study.tasks if task in wide]]
     if len(count := averaged(wide, counting)) > 1:
         wide = wide.assign(**{MEAN: wide[count].mean(axis=1, skipna=False)})
-    wide = wide.loc[sorted(wide.index, key=lambda setting: (list(TRAIN).index(setting[0]), *setting[1:]))]
-    size = (2.8 + 1.2 * wide.shape[1], 1.5 + 0.27 * len(wide))
+    trains, networks = list(TRAIN), list(study.backbones)
+    order = sorted(wide.index, key=lambda one: (trains.index(one[0]), networks.index(one[1]), one[2]))
+    wide = wide.loc[order]
+    size = (3.2 + 1.1 * wide.shape[1], 1.7 + 0.27 * len(wide))
     figure, panel = plt.subplots(figsize=size, layout="constrained")
     sns.heatmap(
         wide,
@@ -155,15 +172,21 @@ def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | 
         cmap=LinearSegmentedColormap.from_list("ahead", [b, "white", a]),
         annot=wide.map(lambda value: f"{value:+.3f}".replace("-", "−")),
         fmt="",
-        annot_kws={"fontsize": 7},
-        cbar=False,
-        xticklabels=[task_title(study, task, counting).replace(" ", "\n", 1) for task in wide],
+        annot_kws={"fontsize": 8},
+        cbar_kws={"label": "difference in AUC", "fraction": 0.04, "pad": 0.01},
+        xticklabels=[task_title(study, task, counting).replace(" (", "\n(") for task in wide],
         yticklabels=[f"{backbone}, {regime_title(train, lr)}" for train, backbone, lr in wide.index],
         ax=panel,
     )
     panel.set(xlabel="", ylabel="")
-    panel.tick_params(length=0, labelsize=7, labelrotation=0)
-    figure.suptitle(f"Difference in AUC by setting\n{pair_title(study, study.compare.headline)}")
+    panel.tick_params(length=0, labelsize=8, labelrotation=0)
+    shades = panel.collections[0].to_rgba(wide.to_numpy())[wide.notna()]
+    for text, shade in zip(panel.texts, shades, strict=True):
+        text.set_color("black" if sns.utils.relative_luminance(shade) > 0.18 else "white")
+    title = f"Difference in AUC by setting\n{pair_title(study, study.compare.headline)}"
+    if wide.isna().any(axis=None):
+        title += " (blank: not run; of the mean, not run on every task that counts)"
+    figure.suptitle(title)
     style.mark_simulated(figure, study)
     return figure
 
@@ -171,19 +194,22 @@ def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | 
 def model_figure(study: Study, model: MixedModelResult) -> Figure:
     """Fixed effects with Wald intervals; residuals against the normal and against fitted values."""
     terms = model.table[model.table["term"] != "Intercept"].reset_index(drop=True)
-    size = (12, 1.8 + max(2.2, 0.3 * len(terms)))
-    figure, panels = plt.subplots(1, 3, figsize=size, width_ratios=[1.3, 1, 1], layout="constrained")
-    left, middle, right = panels
-    style.quiet(left).axvline(0, color="0.25", lw=1)
-    style.row_axis(left, [_term_title(study, term) for term in terms["term"]])
+    heights = [0.8 + 0.42 * len(terms), 3]
+    size = (8, sum(heights))
+    figure, panels = plt.subplot_mosaic("aa;bc", figsize=size, height_ratios=heights, layout="constrained")
+    above, left, right = panels.values()
+    style.quiet(above).axvline(0, color="0.25", lw=1)
+    style.row_axis(above, [_term_title(study, term) for term in terms["term"]])
     marks = terms.assign(value=terms["estimate"], colour="0.2", filled=True, marker="o").to_dict("records")
     for y, mark in enumerate(marks):
-        style.draw_mark(left, mark, y)
-    left.set(xlabel="effect on AUC", title=f"Fixed effects, {study.compare.confidence:.0%} Wald interval")
-    probplot(model.residuals, plot=middle)
-    middle.set(xlabel="normal quantile", ylabel="residual (AUC)", title="Residuals: normal on the line?")
+        style.draw_mark(above, mark, y)
+    above.set(xlabel="effect on AUC", title=f"Fixed effects, {study.compare.confidence:.0%} Wald interval")
+    (quantiles, residuals), (slope, start, _) = probplot(model.residuals)
+    left.plot(quantiles, residuals, **DOTS)
+    left.axline((0, start), slope=slope, color="0.25", lw=1)
+    left.set(xlabel="normal quantile", ylabel="residual (AUC)", title="Residuals: normal on the line?")
     right.axhline(0, color="0.25", lw=1)
-    right.plot(model.fitted, model.residuals, "o", color="0.3", ms=3, alpha=0.35, mew=0)
+    right.plot(model.fitted, model.residuals, **DOTS)
     right.set(xlabel="fitted AUC", ylabel="residual (AUC)", title="Residuals against fitted")
     style.mark_simulated(figure, study)
     return figure
@@ -192,6 +218,8 @@ def model_figure(study: Study, model: MixedModelResult) -> Figure:
 def _term_title(study: Study, term: str) -> str:
     """`source[a] - source[b]`, `train[frozen] - mean` and their products, as a reader would say them."""
     named = re.sub(r"source\[(\w+)\]", lambda found: source_title(study, found[1]), term)
+    named = re.sub(r"train\[(\w+)\]", lambda found: TRAIN[found[1]], named)
+    named = re.sub(r" : (.+) - mean$", r"\nmore with \1 than on average", named)
     return re.sub(r"\w+\[(\w+)\]", r"\1", named).replace(" - ", " − ")
 
 

@@ -220,6 +220,14 @@ def with_pretrainings(row: dict, pretrained: pd.DataFrame) -> dict:
     return row | found | ({"verdict_holm": found["verdict"]} if "verdict_holm" in row else {})
 
 
+def by_network(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
+    """`SOURCES`, the networks of a task in the order of the study, before their means."""
+    places = {name: place for place, name in enumerate(study.backbones)}
+    place = pretrained["networks"].map(places).fillna(len(places))
+    group = pretrained.groupby(["estimate", "source_a", "source_b", "task"], sort=False).ngroup()
+    return pretrained.iloc[np.lexsort((place, group))]
+
+
 def mean_of_pair(study: Study, pretrained: pd.DataFrame, pair: tuple[str, str]) -> dict | None:
     """The mean over tasks and these networks by `compare.claim_by`; None where there is none.
 
