@@ -139,7 +139,9 @@ def test_findings_follow_the_numbers(planted):
 def test_figures_show_what_the_tables_hold(planted):
     study, results, located, table = planted
     panel = lesion_forest(study, table).axes[0]
-    assert [t.get_text() for t in panel.get_yticklabels()] == ["Thyroid US:\nclass-activation maps"]
+    assert [t.get_text() for t in panel.get_yticklabels()] == [
+        "Thyroid US, class-activation maps\n(over patients)"
+    ]
     marks = [line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o"]
     assert marks == [table[table["metric"] == "dice"]["delta"].iloc[0]]
     spread = dice_by_source(study, located)
@@ -154,6 +156,9 @@ def test_figures_show_what_the_tables_hold(planted):
     maps = overlays(study, located, TASK, open_packed(study.dataset_dir(TASK)))
     *panels, bar = maps.axes
     assert "maps of 3 x 3 places" in bar.get_ylabel()
+    assert "Thyroid US, class-activation maps: mean over a source's runs" in maps.get_suptitle()
+    hatched = [some for axis in panels for some in axis.collections if any(getattr(some, "hatches", []))]
+    assert len(hatched) == sum("nothing marked" not in axis.get_xlabel() for axis in panels)
     titles = {axis.get_title() for axis in panels}
     assert titles == {"Simulated radiology", "Simulated photographs", "Random weights"}
     labels = [axis.get_xlabel() for axis in maps.axes[:3]]
@@ -206,7 +211,7 @@ def test_several_seeds_hold_the_luck_of_training(planted, tmp_path):
 @pytest.mark.parametrize(
     ("guess", "verdict"), [(0.48, "higher"), (0.4995, BLIND), (0.6, BLIND)], ids=["below", "as good", "above"]
 )
-def test_a_source_is_called_better_only_if_it_surely_beats_a_guess_that_never_looks(tmp_path, guess, verdict):
+def test_a_source_is_called_better_only_if_it_surely_beats_a_fixed_shape(tmp_path, guess, verdict):
     """The sources differ by 0.1 in all three; the better one has 0.5."""
     study = make_study(tmp_path)
     fabricate(study, {"radiology": 1.5, "photographs": 1.0, "random": 0.5})
@@ -220,7 +225,9 @@ def test_a_source_is_called_better_only_if_it_surely_beats_a_guess_that_never_lo
     assert dice["lead_low"] < 0.5 - guess < dice["lead_high"]
     assert dice["verdict"] == verdict
     (found,) = lesion_findings(study, table)
-    assert found.verdict.startswith(f"{verdict} ({dice['guess']:.3f})" if verdict == BLIND else "higher; ")
+    assert found.verdict.startswith(
+        f"{verdict} (Dice {dice['guess']:.3f})" if verdict == BLIND else "higher; "
+    )
     heads = [line for line in lesion_forest(study, table).axes[0].lines if line.get_marker() == "o"]
     assert (heads[0].get_markerfacecolor() == "white") == (verdict == BLIND)
     plt.close("all")

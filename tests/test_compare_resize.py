@@ -138,6 +138,10 @@ def test_pictures_show_masks_and_dice(planted):
     overlay = overlays(study, found, TASK, packed)
     cases = chosen_cases(study, found, TASK)
     assert {axis.get_ylabel() for axis in overlay.axes} >= {f"{k}\n{v}" for k, v in cases.items()}
+    assert "share of the runs" in overlay.axes[-1].get_ylabel() and "mean over" in overlay.get_suptitle()
+    one = {TASK: found.runs[TASK][found.runs[TASK]["backbone"] == found.runs[TASK]["backbone"].iloc[0]]}
+    overlay = overlays(study, replace(found, runs=one), TASK, packed)
+    assert "the one run of each source" in overlay.get_suptitle() and len(overlay.axes) == 3 * len(cases)
     plt.close("all")
 
 

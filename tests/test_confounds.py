@@ -219,7 +219,7 @@ def test_mean_over_tasks_counts_each_the_same(crossed):
         for name, results in both.items()
     }
     alone = confounds.compare_cells(parts[0], single)
-    assert set(alone["task"]) == {"breast_us"} and len(confounds_findings(parts[0], alone)) == 3
+    assert set(alone["task"]) == {"breast_us"} and len(confounds_findings(parts[0], alone)) == 4
 
 
 def test_a_task_that_does_not_count_says_so_and_enters_no_mean(crossed, tmp_path):
@@ -230,8 +230,9 @@ def test_a_task_that_does_not_count_says_so_and_enters_no_mean(crossed, tmp_path
         pd.testing.assert_frame_equal(one.drop(columns="counts"), table[table["task"] != MEAN])
         assert list(one["task"][one["counts"] == "no"].unique()) == left_out
     assert "counts" not in table
-    assert {f.subject.split(": ")[1] for f in confounds_findings(parts[0], alone)} == {"Breast US"}
-    flagged = {f"{title} (does not count)" for title in ("Thyroid US", "Breast US")}
+    over = "(over patients, of these weights)"
+    assert {f.subject.split(": ")[1] for f in confounds_findings(parts[0], alone)} == {f"Breast US {over}"}
+    flagged = {f"{title} (does not count) {over}" for title in ("Thyroid US", "Breast US")}
     assert {f.subject.split(": ")[1] for f in confounds_findings(parts[0], none)} == flagged
     for one, count in ((alone, 6), (none, 12)):
         (panel,) = cells_figure(parts[0], one).axes
@@ -243,14 +244,19 @@ def test_a_task_that_does_not_count_says_so_and_enters_no_mean(crossed, tmp_path
 def test_findings_give_the_shift_by_each_choice_over_all_tasks(crossed):
     parts, _, table = crossed
     found = confounds_findings(parts[0], table)
-    assert [f.subject.split(" by ")[1] for f in found] == [
-        f"micro-averaged AUC: {MEAN}",
-        f"the shared preprocessing for both: {MEAN}",
-        f"the shared preprocessing for Simulated photographs alone: {MEAN}",
+    networks = ", ".join(parts[0].backbones)
+    end = f", {networks}, first pretraining: {MEAN} (over patients, of these weights)"
+    assert [f.subject.split(" by ")[-1] for f in found] == [
+        f"micro-averaged AUC{end}",
+        f"AUC, Simulated radiology − Simulated photographs, with the shared preprocessing for both{end}",
+        f"the shared preprocessing for both{end}",
+        f"the shared preprocessing for Simulated photographs alone{end}",
     ]
+    row = cell(table, MEAN, DIFFERENCE, SHARED, ROC)
+    assert (found[1].value, found[1].low, found[1].high) == (row["delta"], row["ci_low"], row["ci_high"])
     row = cell(table, MEAN, SHIFT, ONE_SIDED, ROC)
-    assert (found[2].value, found[2].low, found[2].high) == (row["delta"], row["ci_low"], row["ci_high"])
-    assert found[2].verdict == "higher"
+    assert (found[3].value, found[3].low, found[3].high) == (row["delta"], row["ci_low"], row["ci_high"])
+    assert found[3].verdict == "higher"
     assert confounds_findings(parts[0], table.iloc[:0]) == []
 
 
@@ -268,7 +274,7 @@ def test_runs_that_diverged_leave_no_verdict_where_they_are_used(crossed):
     own = table["preprocessing"] == OWN
     assert table[own | (table["task"] == "thyroid_us")]["diverged"].isna().all()
     metric, *others = (one.verdict for one in confounds_findings(parts[0], table))
-    assert set(others) == {f"no verdict: 1 of {4 * count} runs of photographs diverged"}
+    assert [f"no verdict: 1 of {times * count} runs of photographs diverged" for times in (2, 4, 4)] == others
     assert not metric.startswith("no verdict"), "runs with their own preprocessing are all sound"
 
 

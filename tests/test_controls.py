@@ -266,7 +266,7 @@ def made_up(study, *passed: bool) -> controls.Controlled:
     ]
     table = pd.DataFrame(
         [
-            dict(zip(CONTROLS.names, (*row, ok, 0.6, np.nan, 40, 10, 0, True), strict=True))
+            dict(zip(CONTROLS.names, (*row, ok, 0.6, 0.52, 40, 10, 0, True), strict=True))
             for row, ok in zip(rows, passed, strict=True)
         ]
     )
@@ -281,16 +281,26 @@ def test_words_and_figure_follow_the_table(study, passed):
     assert [f.verdict for f in said] == ["passed" if p else "FAILED" for p in passed]
     if all(passed):
         said = controls_box(study, found.table)
-        assert said.startswith("**Controls.** All 2 results came out as they must. The intervals of the neg")
-        assert said.endswith("leave room for a bias of up to 0.050 in an AUC or a difference.")  # 0.55, 0.5
+        assert said.startswith(
+            "**Controls.** No control failed (2 of 2 passed). The negative ones cannot excl"
+        )
+        assert "cannot exclude a bias of up to 0.050 in an AUC or a difference." in said  # 0.55, 0.5
+        positive = "AUC in the positive ones: 0.600 with Simulated radiology, 0.520 with random weights."
         alone = controls_box(study, found.table[1:])
-        assert alone.endswith("came out as they must."), "the positive one finds something, and no bias"
+        assert alone == f"**Controls.** No control failed (1 of 1 passed). {positive}", "and no bias"
     assert (controls_box(study, found.table).count("#B00020") == 1) == (not all(passed))
-    assert list(CONTROLS.shown(study, found.table)["passed"]) == ["yes" if p else "NO" for p in passed]
+    shown = controls.control_table(study, found.table)
+    assert list(shown["passed"]) == ["yes" if p else "NO" for p in passed]
+    assert list(shown["value"]) == ["0.510 (0.470 to 0.550)", "+0.080 (+0.020 to +0.140)"]
     figure = controls_figure(study, found)
     (panel,) = figure.axes
     means = {line.get_xdata()[0] for line in panel.lines if line.get_marker() in ("o", "X")}
     assert sorted(means) == pytest.approx([0.01, 0.08])
+    (green,) = panel.patches
+    assert (green.get_x(), green.get_y()) == (0, 0.6), "of the positive one: the negative must cover the line"
+    assert figure.get_suptitle().startswith(
+        "Controls: 98.75 % intervals must cover the line at 0, 95 % inter"
+    )
     plt.close(figure)
 
 

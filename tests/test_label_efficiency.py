@@ -322,7 +322,9 @@ def test_tasks_are_corrected_together_and_their_mean_stands_beside_them(small_st
     for one in (alone.table, alone.worth):
         assert set(one["task"][one["counts"] == "no"]) == {TASK}
     first, second = efficiency_findings(study, alone.table)
-    assert first.subject.endswith("Breast US (does not count)") and second.subject.endswith("Breast US")
+    over = " (over patients tested and drawn, of these weights)"
+    assert first.subject.endswith(f"Breast US (does not count){over}") and "(does" not in second.subject
+    assert second.subject.endswith(f"Breast US{over}")
     panels = efficiency_figure(study, alone.table).axes
     assert [panel.get_title() for panel in panels] == ["Breast US (does not count)", "Breast US"]
 
@@ -370,14 +372,20 @@ FADING = {8: (0.05, 0.15), 20: (-0.01, 0.07), 40: (-0.009, 0.008), 80: (-0.01, 0
         ((0.02, 0.01, 0.03), 0.0004, "rises with the number of patients (p < 0.001)"),
         ((-0.02, -0.03, -0.01), 0.04, "falls with the number of patients (p = 0.040)"),
         ((0.01, -0.01, 0.03), 0.04, "depends on the number of patients (p = 0.040)"),
-        ((0.02, 0.01, 0.03), 0.06, "no dependence on the number of patients shown (p = 0.060)"),
+        (
+            (0.02, 0.01, 0.03),
+            0.06,
+            "no dependence on the number of patients shown after correction (p = 0.060)",
+        ),
+        ((0.02, -0.01, 0.03), 0.06, "no dependence on the number of patients shown (p = 0.060)"),
     ],
 )
 def test_finding_says_whether_the_difference_depends_on_the_size(tmp_path, trend, p, expected):
     table = pd.DataFrame(rows("thyroid_us", FADING) + rows(MEAN, FADING, trend, p))
     mean, task = efficiency_findings(make_study(tmp_path), table)
     assert mean.verdict == expected and (mean.value, mean.low, mean.high) == trend
-    assert mean.subject.endswith(MEAN) and task.subject.endswith("Thyroid US")
+    over = " (over patients tested and drawn, of these weights)"
+    assert mean.subject.endswith(MEAN + over) and task.subject.endswith(f"Thyroid US{over}")
 
 
 def test_a_size_whose_runs_diverged_leaves_no_verdict(tmp_path):

@@ -83,7 +83,10 @@ def test_finding_is_of_the_largest_size_whichever_source_is_ahead(tmp_path, fact
     table = WORTH.frame([about | row for row in worth_rows(study, SIZES, a, b, 30)], study)
     (found,) = worth_findings(study, table)
     title = "Patients with Simulated photographs for the AUC of 320 with Simulated radiology"
-    assert found.subject == f"{title}: Thyroid US (does not count)"
+    assert (
+        found.subject
+        == f"{title}: Thyroid US (does not count) (over patients tested and drawn, of these weights)"
+    )
     assert found.verdict == (f"{verdict} worth labelled patients" if verdict else "undecided")
     if factor == 2:
         assert found.value == found.low == "more than 320"

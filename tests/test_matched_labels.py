@@ -96,7 +96,7 @@ def test_table_holds_every_pair_and_no_mean_of_one_task(study):
     for _, row in table.iterrows():
         assert (round(row["ci_low"], 9), round(row["ci_high"], 9)) in drawn
     found = matched_findings(study, table)
-    assert len(found) == 5 and all(one.subject.endswith(": Breast US") for one in found)
+    assert len(found) == 5 and all(one.subject.endswith(": Breast US (of these weights)") for one in found)
 
 
 def test_sources_keep_the_colours_that_they_have_in_the_study(study):
@@ -172,8 +172,9 @@ def test_means_are_of_the_tasks_that_count(tmp_path, counting):
     assert set(left_out) == {"thyroid_us", "breast_us"} - set(counting)
     assert (MEAN in set(table["task"])) == (len(counting) == 2), "a mean of one task is no mean"
     about = {one.subject.split(": ")[1] for one in matched_findings(study, table)}
-    flagged = {f"{title} (does not count)" for title in ("Thyroid US", "Breast US")}
-    assert about == {2: {MEAN}, 1: {"Breast US"}, 0: flagged}[len(counting)]
+    end = " (of these weights)"
+    flagged = {f"{title} (does not count){end}" for title in ("Thyroid US", "Breast US")}
+    assert about == {2: {MEAN + end}, 1: {f"Breast US{end}"}, 0: flagged}[len(counting)]
 
 
 def test_draws_of_both_differences_are_of_the_same_patients(tmp_path):

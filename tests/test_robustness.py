@@ -163,11 +163,19 @@ def test_what_is_shown(study, known):
         "Breast US, tag",
     ]
     said = {
-        finding.subject.split(", ")[-1].split(":")[0]: finding
+        finding.subject.split(", ")[2]: finding
         for finding in robustness_findings(study, known)
+        if finding.subject.endswith(
+            ": Simulated radiology − Random weights (over patients, of these weights)"
+        )
     }
+    assert all(f", {SMALL}: " in finding.subject for finding in said.values())
     assert said["tag"].verdict.startswith("Simulated radiology leans on it more; drops of 0.")
     assert said["noise"].verdict == "no difference shown; drops of 0.000 and 0.000"
+    # Of a pair that is not the headline's only what is shown.
+    compare = study.compare.model_copy(update={"headline": PAIR[::-1]})
+    others = robustness_findings(study.model_copy(update={"compare": compare}), known)
+    assert others == [said["tag"]]
     assert ROBUSTNESS.shown(study, known).index.names == ["task", "planted", "pair", "degree"]
     # Where a source has networks that the other lacks, its own drop is not of those that are compared.
     more = known.assign(n_backbones=known["n_backbones"] + (known["source_b"] == "") * 1)

@@ -179,7 +179,8 @@ def test_a_task_that_does_not_count_says_so(study):
     (said,) = shortcuts_findings(study, found.table)
     regime = "mean over the settings that train by gradient"
     title = "Thyroid US (does not count)"
-    assert said.subject == f"AUC of the shortcut classifier, beside sources ({regime}): {title}"
+    subject = f"AUC of the shortcut classifier, beside sources ({regime}): {title}"
+    assert said.subject == f"{subject} (over patients, of these weights)"
     (panel,) = shortcuts_figure(study, found).axes
     assert [label.get_text() for label in panel.get_yticklabels()] == [title]
 
@@ -198,7 +199,7 @@ def test_a_source_that_lacks_networks_of_the_others_says_so(tmp_path):
     pack(study)
     found = shortcuts.compare_shortcuts(study, load_results(study))
     (said,) = shortcuts_findings(study, found.table)
-    assert said.verdict.startswith("the best source, Simulated photographs (resnet50 only), ")
+    assert said.verdict.startswith(f"{shortcuts.BEST}, Simulated photographs (resnet50 only), ")
     words = [text.get_text() for text in shortcuts_figure(study, found).legends[0].get_texts()]
     named = ["Radiology", "Simulated photographs (resnet50 only)", "Random weights"]
     assert words == ["shortcut classifier", *named]

@@ -9,7 +9,15 @@ from scipy import stats
 
 from radlib.errors import UserError
 from radlib.report.findings import DICTIONARY, TABLES, dictionary, findings_by_question
-from radlib.show.findings import Finding, direction, finding_of, findings_table
+from radlib.show.findings import (
+    Finding,
+    direction,
+    finding_of,
+    findings_table,
+    over,
+    say,
+    shown_direction,
+)
 from radlib.show.table import (
     COUNT,
     DIFFERENCE,
@@ -23,6 +31,7 @@ from radlib.show.table import (
     p_text,
 )
 from radlib.stats.estimate import Estimate, mean_of
+from radlib.stats.pretrainings import SOURCES
 from radlib.study import load_study
 from tests.conftest import REPOSITORY
 from tests.fabricated import make_study
@@ -102,6 +111,27 @@ def test_a_rare_column_is_there_where_a_row_has_it_and_takes_the_verdict(tmp_pat
     read.rename(columns={"diverged": "lost"}).to_csv(study.report_dir / "small.csv", index=False)
     with pytest.raises(UserError, match="other columns than this version writes"):
         SMALL.read(study)
+
+
+def test_a_verdict_says_where_correction_alone_keeps_a_difference_from_being_shown():
+    """The interval excludes 0, so the words may not be those of one that includes it."""
+    row = {"delta": 0.086, "ci_low": 0.015, "ci_high": 0.156, "p_value": 0.016, "p_holm": 0.064}
+    word = shown_direction(row, 0.05)
+    assert word == "no difference shown after correction", "without p: a csv has its own column for it"
+    assert finding_of(row, "drop", f"{word}; drops").verdict == f"{word} (p = 0.064); drops"
+    assert shown_direction(row | {"p_holm": 0.04}, 0.05) == "higher"
+    assert shown_direction(row | {"ci_low": -0.01}, 0.05) == "no difference shown"
+    assert [over({}), over({"resampled": SOURCES})] == [
+        "(over patients, of these weights)",
+        "(over patients and pretrainings)",
+    ]
+
+
+def test_an_empty_text_leaves_no_output(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda *texts: shown.extend(texts))
+    say("", "one", "", "two")
+    assert [text.data for text in shown] == ["one", "two"]
 
 
 def test_findings_say_which_tasks_do_not_count(tmp_path):

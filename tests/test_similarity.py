@@ -22,6 +22,7 @@ from radlib.questions.similarity import (
     similarity_findings,
     stages_figure,
     stages_runs,
+    trained_words,
 )
 from radlib.stats.cka import cka
 from radlib.study import load_study
@@ -68,7 +69,7 @@ def test_equal_networks_are_entirely_alike_and_different_ones_are_not(found):
     assert len(other) == len(twice) == len(stage_names(timm.create_model(SMALL))) + 1
     assert (other["cka"] < 0.999).all() and (other["ci_low"] < other["cka"]).all()
     last = same[same["module"] == POOLED].squeeze()
-    assert last["verdict"] == "more alike than random weights twice" and last["delta"] == 0
+    assert last["verdict"] == "more alike than two random initialisations" and last["delta"] == 0
     # Other draws of random weights are no more alike than the two that all are measured by.
     assert (other["verdict"] == "no difference shown").mean() >= 0.5
 
@@ -136,8 +137,15 @@ def test_stages_are_those_of_timm(name, options):
 def test_what_is_shown(found):
     study, table = found
     assert list(table) == SIMILARITY.names
-    titles = [panel.get_title() for panel in stages_figure(study, table, TASK).axes]
-    assert titles == [f"{SMALL}, before transfer", f"{SMALL}, after transfer"]
+    panels = stages_figure(study, table, TASK).axes
+    titles = [f"{SMALL},\nbefore transfer", f"{SMALL},\nafter transfer (all layers trained)"]
+    assert [panel.get_title() for panel in panels] == titles
+    dashed = [[line for line in panel.lines if line.get_linestyle() == "--"] for panel in panels]
+    assert [len(lines) for lines in dashed] == [1, 1], "two random initialisations stand beside either state"
+    # Where only the top layers train, the stages below them are as they were.
+    below = table.assign(change=table["change"].where(table["stage"] == table["stage"].max(), 0))
+    after = below[below["state"] == AFTER]
+    assert trained_words(study, after).endswith(f", from stage {table['stage'].max()} on)")
     panel, *_ = scatter_figure(study, table).axes
     ends = [value for line in panel.lines for value in line.get_ydata()]
     assert min(ends) >= 0, "a size is never negative, nor an end of its interval"
@@ -153,6 +161,8 @@ def test_what_is_shown(found):
         "CKA before transfer",
         "CKA after transfer minus before",
     ]
+    patients = f"{table['n_patients'].max():.0f} test patients"
+    assert all(patients in one.subject and "of what the heads read" in one.subject for one in said[:2])
     plt.close("all")
 
 

@@ -233,7 +233,11 @@ def test_wrong_intervals_are_found_to_be_wrong(simulated, half_width, verdict):
     assert power == pytest.approx(stats.norm.sf(half_width - 3), abs=0.03)
     promise = validity_findings(study, table)[0]
     broken = 0 if verdict == HOLDS else 2
-    assert promise.verdict == f"shown to be outside 94 % to 96 % in {broken} of 2 cells"
+    lowest = table.loc[table["coverage"].idxmin()]
+    said = (
+        f"shown to be outside 94 % to 96 % in {broken} of 2 kinds of study; Monte-Carlo error of the lowest: "
+    )
+    assert promise.verdict == f"{said}{lowest['coverage_low']:.1%} to {lowest['coverage_high']:.1%}"
     assert promise.value == table["coverage"].min()
 
 
@@ -259,12 +263,19 @@ def test_words_and_figure_follow_the_table(simulated):
     drawn = (table["method"] == "reported") & (table["true_delta"] != 0)
     reported = table[drawn & (table["training_sd"] == 0)]
     assert dots == pytest.approx(sorted(reported["coverage"]))
+    alone = [
+        panel.get_title() for panel in figure.axes if "(AUC alone)" in panel.get_title().replace("\n", " ")
+    ]
+    assert len(alone) == 2 and all(title.startswith("DeLong") for title in alone)
     figure = coverage_figure(study, table, ANY)
     titles = [panel.get_title().replace("\n", " ") for panel in figure.axes if panel.get_title()]
     assert titles == [METHODS["reported"], METHODS["both_levels"]]
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert rows == ["3 seeds of 2 settings, SD 0.4"]
-    assert figure.legends[0].get_title().get_text().startswith("Coverage of any training: AUC 0.75, 20 + 20 ")
+    title = figure.legends[0].get_title().get_text()
+    assert title.startswith(
+        "How often 95% intervals cover the true difference of any training\n(all: AUC 0.75, 2"
+    )
     assert coverage_figure(study, table[table["training_sd"] == 0], ANY) is None, "nobody asks for it"
     plt.close("all")
 

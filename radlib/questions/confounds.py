@@ -12,14 +12,14 @@ are of the first pretraining of each network.
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from radlib.data.images import Packed
-from radlib.errors import UserError, of_task
+from radlib.errors import UserError, listed, of_task
 from radlib.machines.workers import Advance
 from radlib.networks.features import NOTHING
 from radlib.networks.weights import Preprocessing, Weights
@@ -33,7 +33,7 @@ from radlib.questions.verdicts import (
     patients_drawn,
 )
 from radlib.show import table as common
-from radlib.show.findings import Finding, direction, finding_of
+from radlib.show.findings import Finding, direction, finding_of, over
 from radlib.show.style import forest, of_pair
 from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, titled
 from radlib.stats.bootstrap import bootstrap_mean_auc
@@ -54,11 +54,14 @@ SHOWN = {
     SHARED: {"a": SHARED, "b": SHARED},
     ONE_SIDED: {"a": OWN, "b": SHARED},
 }
-PREPARED = {OWN: "own", SHARED: "shared", ONE_SIDED: "shared for second"}
+PREPARED = {OWN: "own", SHARED: "shared", ONE_SIDED: "shared for b"}
 CELLS = list(product(SHOWN, METRICS))
 DIFFERENCE, SHIFT = "difference", "shift"
 MEASURED = [(DIFFERENCE, *CELLS[0])] + [(what, *cell) for cell in CELLS[1:] for what in (DIFFERENCE, SHIFT)]
-NOTHING_ASKED = "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study."
+NOTHING_ASKED = (
+    "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study; below is "
+    "their method alone."
+)
 _A, _B, _DELTA = ("a", "a_low", "a_high"), ("b", "b_low", "b_high"), ("delta", "ci_low", "ci_high")
 CONFOUNDS = Table(
     "confounds.csv",
@@ -114,6 +117,14 @@ def crossed_part(study: Study) -> Study:
     transfer = study.transfer.model_copy(update={"settings": settings})
     once = {name: net.model_copy(update={"replicates": 1}) for name, net in study.backbones.items()}
     return study.model_copy(update={"sources": sources, "transfer": transfer, "backbones": once})
+
+
+def crossed_networks(study: Study, pair: Collection[str] = ()) -> str:
+    """Which networks of `crossed_part` all these sources have, of how many pretrainings."""
+    named = [s.backbones or list(study.backbones) for s in crossed_part(study).transfer.settings]
+    names = dict.fromkeys(chain(*named))
+    names = [name for name in names if all(name in study.backbones_of(source) for source in pair)]
+    return f"{listed(names)}, first pretraining"
 
 
 class SharedGroup(TransferGroup):
@@ -228,14 +239,14 @@ def _cell(measured: _Measured, preprocessing: str, metric: str) -> tuple[Estimat
 def majority_table(study: Study, results: Results) -> pd.DataFrame:
     """What a predictor scores that says of every image how probable the positive class is: one number.
 
-    Columns task, positive (share of the test images), roc, flattened; means over folds.
+    Columns task, positive (share of the test images), and the titles of `METRICS`; means over folds.
     """
     rows = []
     for task in results.two_class_tasks:
         parts = results.predictions[task]
         shares = np.array([part.scored(part.scores).labels.mean() for part in parts])
         rows.append((task_title(study, task), shares.mean(), 0.5, np.maximum(shares, 1 - shares).mean()))
-    return pd.DataFrame(rows, columns=["task", "positive", ROC, FLATTENED])
+    return pd.DataFrame(rows, columns=["task", "positive", *METRICS.values()])
 
 
 def without_common_runs(study: Study, table: pd.DataFrame) -> list[str]:
@@ -251,26 +262,33 @@ def without_common_runs(study: Study, table: pd.DataFrame) -> list[str]:
 def cells_figure(study: Study, table: pd.DataFrame) -> Figure:
     """The difference in every cell, a panel per pair: the mean over tasks, or what stands for it."""
     some = answering(table[table["what"] == DIFFERENCE])
-    cells = some["preprocessing"].map(PREPARED) + ", " + some["metric"].map(METRICS)
+    prepared = PREPARED | {ONE_SIDED: "shared for the left source"}
+    cells = some["preprocessing"].map(prepared) + ", " + some["metric"].map(METRICS)
     tasks = [titled(study, row) for row in some.to_dict("records")]
     where = f", {tasks[0]}" if len(set(tasks)) == 1 else ""
     rows = cells if where else [f"{task}: {cell}" for task, cell in zip(tasks, cells, strict=True)]
-    hollow = "the interval includes 0; second: the source on the left"
-    return forest(study, some.assign(row=rows), f"Preprocessing and metric{where}", hollow=hollow)
+    title = f"Preprocessing and metric, {crossed_networks(study)}{where}"
+    return forest(study, some.assign(row=rows), title, hollow="the interval includes 0")
 
 
 def confounds_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """By how much each choice shifts a difference, by pair: the mean over tasks, or what stands for it."""
+    """By how much each choice shifts a difference, by pair: the mean over tasks, or what stands for it.
+
+    Beside the shift by the published choice, one preprocessing for all, stands the difference under it.
+    """
     found = []
-    for row in answering(table[table["what"] == SHIFT]).to_dict("records"):
-        a, b = (source_title(study, row[side]) for side in ("source_a", "source_b"))
-        choice = {
-            (OWN, FLATTENED): "micro-averaged AUC",
-            (SHARED, ROC): "the shared preprocessing for both",
-            (ONE_SIDED, ROC): f"the shared preprocessing for {b} alone",
-        }.get((row["preprocessing"], row["metric"]))
-        if choice:
-            subject = f"Shift of the difference in AUC, {a} − {b}, by {choice}: {titled(study, row)}"
-            word = direction(row["ci_low"], row["ci_high"]).replace("difference", "shift")
-            found.append(finding_of(row, subject, word))
+    for row in answering(table).to_dict("records"):
+        pair = row["source_a"], row["source_b"]
+        shift = f"Shift of the difference in AUC, {pair_title(study, pair)}, by"
+        shared = "the shared preprocessing for"
+        subject = {
+            (SHIFT, OWN, FLATTENED): f"{shift} micro-averaged AUC",
+            (DIFFERENCE, SHARED, ROC): f"AUC, {pair_title(study, pair)}, with {shared} both",
+            (SHIFT, SHARED, ROC): f"{shift} {shared} both",
+            (SHIFT, ONE_SIDED, ROC): f"{shift} {shared} {source_title(study, pair[1])} alone",
+        }.get((row["what"], row["preprocessing"], row["metric"]))
+        if subject:
+            subject += f", {crossed_networks(study, pair)}: {titled(study, row)} {over(row)}"
+            word = direction(row["ci_low"], row["ci_high"])
+            found.append(finding_of(row, subject, word.replace("difference", row["what"])))
     return found

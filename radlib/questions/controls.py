@@ -29,7 +29,7 @@ from radlib.questions.verdicts import diverged, estimate_columns
 from radlib.seeds import seed_of
 from radlib.show.findings import Finding, finding_of, unless_diverged, with_interval
 from radlib.show.style import COLOURS, UNDECIDED, intervals
-from radlib.show.table import COUNTS, ORIGIN, PAIR, RUNS, SIDES, Column, Table, interval_columns
+from radlib.show.table import COUNTS, ORIGIN, PAIR, RUNS, SIDES, Column, Table, interval_columns, with_ends
 from radlib.stats.bootstrap import bootstrap_delta, mean_auc
 from radlib.stats.estimate import students_interval
 from radlib.stats.folds import tested
@@ -52,6 +52,7 @@ TITLES = {
 }
 AUC, DELTA = "auc", "delta"
 MEASURES = {AUC: "AUC", DELTA: "difference in AUC"}
+FORMS = {AUC: ".3f", DELTA: "+.3f"}
 EXPECTED = {AUC: 0.5, DELTA: 0.0}  # of a negative control
 ABOVE = "lies above 0"  # what the interval of a positive one must do
 _VALUE = ("value", "ci_low", "ci_high")
@@ -207,7 +208,7 @@ def _common_backbones(study: Study, pair: tuple[str, str]) -> list[str]:
 
 # What is shown --------------------------------------------------------------------------------------------
 def controls_figure(study: Study, found: Controlled) -> Figure:
-    """One line per result: its single trainings, mean and interval; green is where the interval must lie.
+    """One line per result: its single trainings, mean and interval; where a positive one must lie is green.
 
     An AUC is drawn by how far it is from 0.5, so that the expected value of all negative controls is 0.
     """
@@ -225,13 +226,16 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
     limit = min(1.1 * max(values.abs().max(), marks[list(_VALUE)].abs().max(axis=None)), 1)
     panel.set_xlim(-limit, limit)
     for y, row in enumerate(rows):
-        left, width = (0, limit) if row["expected"] == ABOVE else (-limit / 40, limit / 20)
-        panel.add_patch(Rectangle((left, y - 0.4), width, 0.8, color=_GREEN, lw=0, zorder=0))
+        if row["expected"] == ABOVE:
+            panel.add_patch(Rectangle((0, y - 0.4), limit, 0.8, color=_GREEN, lw=0, zorder=0))
         own = values[(found.trainings[_KEYS] == pd.Series(row)[_KEYS]).all(axis=1)]
         panel.plot(own, [y + 0.2] * len(own), "|", color=UNDECIDED, ms=7, zorder=2)
+    levels = found.table.assign(above=found.table["expected"] == ABOVE).groupby("above")["confidence"].first()
+    kinds = {False: "must cover the line at 0", True: "must lie in the green area"}
+    said = [f"{level:.4g} % intervals {kinds[above]}" for above, level in (100 * levels).items()]
     figure.suptitle(
-        "Controls: mean and interval (failed: X), and single trainings (strokes)\n"
-        "green: where the interval must lie, or what it must touch"
+        f"Controls: {', '.join(said)}; X: failed\n"
+        "grey strokes: single trainings; with random weights, the mean over the folds of each pair"
     )
     return figure
 
@@ -248,20 +252,31 @@ def control_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """Every result, and whether it came out as it must."""
     found = []
     for row in table.to_dict("records"):
-        word, form = "passed" if row["passed"] else "FAILED", ".3f" if row["measure"] == AUC else "+.3f"
-        subject = f"Control. {result_title(study, row)}"
-        found.append(finding_of(row, subject, word, _VALUE, form))
+        word, subject = "passed" if row["passed"] else "FAILED", f"Control. {result_title(study, row)}"
+        found.append(finding_of(row, subject, word, _VALUE, FORMS[row["measure"]]))
     return found
 
 
-def _not_excluded(table: pd.DataFrame) -> str:
-    """A sentence: how far from what is expected the intervals of the negative controls reach."""
-    negative = table[table["control"] != OWN_CLASSES]
-    if negative.empty:
-        return ""
-    ends = negative[["ci_low", "ci_high"]].sub(negative["measure"].map(EXPECTED), axis=0)
-    room = f"leave room for a bias of up to {ends.abs().max(axis=None):.3f} in an AUC or a difference"
-    return f" The intervals of the negative ones {room}."
+def control_table(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """For readers: `CONTROLS`, differences with their sign."""
+    rows = table.to_dict("records")
+    values = [with_ends(*(row[name] for name in _VALUE), FORMS[row["measure"]]) for row in rows]
+    return CONTROLS.shown(study, table).assign(value=values)
+
+
+def _reach(study: Study, table: pd.DataFrame) -> str:
+    """What controls that passed are worth: the bias left open by the negative ones, and the positive AUCs."""
+    positive = table["control"] == OWN_CLASSES
+    negative, said = table[~positive], ""
+    if len(negative):
+        ends = negative[["ci_low", "ci_high"]].sub(negative["measure"].map(EXPECTED), axis=0)
+        bias = f"{ends.abs().max(axis=None):.3f} in an AUC or a difference"
+        said = f" The negative ones cannot exclude a bias of up to {bias}."
+    aucs = [
+        f"{a:.3f} with {source_title(study, source)}, {b:.3f} with random weights"
+        for source, a, b in table.loc[positive, ["source_a", "auc_a", "auc_b"]].to_numpy()
+    ]
+    return said + (f" AUC in the positive ones: {'; '.join(aucs)}." if aucs else "")
 
 
 def controls_box(study: Study, table: pd.DataFrame) -> str:
@@ -270,7 +285,7 @@ def controls_box(study: Study, table: pd.DataFrame) -> str:
         return f"**Controls.** {NO_CONTROLS}"
     failed = table[~table["passed"].astype(bool)]
     if failed.empty:
-        return f"**Controls.** All {len(table)} results came out as they must.{_not_excluded(table)}"
+        return f"**Controls.** No control failed ({len(table)} of {len(table)} passed).{_reach(study, table)}"
     items = ""
     for found, row in zip(control_findings(study, failed), failed.to_dict("records"), strict=True):
         what = f"{found.subject.removeprefix('Control. ')}: {with_interval(found, row['confidence'])}"

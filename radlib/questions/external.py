@@ -39,7 +39,7 @@ from radlib.questions.verdicts import (
 )
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import Finding, direction, finding_of
+from radlib.show.findings import Finding, finding_of, over, shown_direction
 from radlib.show.table import Column, Table, hidden, interval_columns, p_text, titled
 from radlib.stats.bootstrap import bootstrap_mean_auc, mean_auc
 from radlib.stats.estimate import BOTH
@@ -249,8 +249,9 @@ def external_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     for row in style.of_pair(table, study.compare.headline).to_dict("records"):
         subject = f"AUC, {pair_title(study, study.compare.headline)}: {task_title(study, row['external'])}"
         of_task = f"{subject}, the external set of {titled(study, row)}"
-        found.append(finding_of(row, of_task, row["verdict"]))
-        shown = row["change_p_holm"] < study.compare.alpha
-        word = direction(*(row[end] for end in _CHANGE[1:])) if shown else "no change shown"
-        found.append(finding_of(row, f"{subject}, outside minus inside", word, _CHANGE))
+        found.append(finding_of(row, f"{of_task} {over(row)}", row["verdict"]))
+        ends = {new: row[old] for new, old in zip(common.DIFFERENCE, _CHANGE, strict=True)}
+        change = row | ends | {"p_holm": row["change_p_holm"]}
+        word = shown_direction(change, study.compare.alpha).replace("difference", "change")
+        found.append(finding_of(change, f"{subject}, outside minus inside {over(row)}", word))
     return found

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 
 from radlib.errors import of_task
 from radlib.progress import progress
-from radlib.questions.labels_worth import WORTH, worth_rows
+from radlib.questions.labels_worth import DRAWN, WORTH, worth_rows
 from radlib.questions.ranking import TaskDraws, draw_task
 from radlib.questions.verdicts import (
     after_holm,
@@ -32,8 +32,8 @@ from radlib.questions.verdicts import (
 )
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import Finding, direction, finding_of
-from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, p_text, titled
+from radlib.show.findings import CORRECTED, HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of, over
+from radlib.show.table import MEAN, Column, Table, hidden, interval_columns, p_of, p_text, titled
 from radlib.stats.bootstrap import run_weights
 from radlib.stats.curves import p_flat, per_doubling
 from radlib.stats.estimate import Estimate, mean_of
@@ -43,7 +43,9 @@ from radlib.study.titles import ordered_pairs, pair_title, task_title
 from radlib.training.partial import part_sizes, trained
 from radlib.training.results import Results, paired_runs
 
-NO_TASKS = "This study names no task in `label_efficiency.tasks`, so there is nothing to train and no curve."
+NO_TASKS = (
+    "This study names no task in `label_efficiency.tasks`, so no curve is drawn; below is the method alone."
+)
 TRAINS = {
     "frozen": "**What trains** is a linear head on stored features, with learning rate {lr:g} and for as "
     "many epochs as in `04_transfer`; the validation part chooses the epoch. With few images an epoch is few "
@@ -254,17 +256,20 @@ def efficiency_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     for _, rows in style.of_pair(table, pair).groupby("task", sort=False):
         lost = next(iter(rows["diverged"].dropna()), None) if "diverged" in rows else None
         for row in rows.dropna(subset=TREND[0]).to_dict("records"):
-            subject = f"{about}: {titled(study, row)}"
-            found.append(finding_of(row | {"diverged": lost}, subject, _word(study, row), TREND))
-    return sorted(found, key=lambda one: not one.subject.endswith(MEAN))
+            subject = f"{about}: {titled(study, row)} {over(row, DRAWN)}"
+            word = _word(study, row)
+            row |= {"diverged": lost, "p_holm": None}  # that is of this size alone
+            found.append(finding_of(row, subject, word, TREND))
+    return sorted(found, key=lambda one: f": {MEAN} (" not in one.subject)
 
 
 def _word(study: Study, row: dict) -> str:
-    word = "no dependence on the number of patients shown"
-    if row["p_depends_holm"] < study.compare.alpha:
-        shape = {"higher": "rises with", "lower": "falls with"}
-        word = shape.get(direction(row[TREND[1]], row[TREND[2]]), "depends on") + " the number of patients"
-    return f"{word} (p = {p_text(study, row['p_depends_holm'])})".replace("= <", "<")
+    way, p = direction(row[TREND[1]], row[TREND[2]]), row["p_depends_holm"]
+    word = "no dependence on the number of patients shown" + CORRECTED * (way != NOT_SHOWN)
+    if p < study.compare.alpha:
+        shape = {HIGHER: "rises with", LOWER: "falls with"}
+        word = shape.get(way, "depends on") + " the number of patients"
+    return f"{word} ({p_of(p)})"
 
 
 def efficiency_figure(study: Study, table: pd.DataFrame) -> Figure:
@@ -283,7 +288,8 @@ def efficiency_figure(study: Study, table: pd.DataFrame) -> Figure:
         Line2D([], [], **dot, ls="", marker="s", label="all patients train: nothing is drawn"),
         Line2D([], [], color=style.BAND, lw=8, label="too small to matter"),
     ]
-    title = f"{pair_title(study, pair)}\n{study.compare.confidence:.0%} intervals; colour: the source ahead"
+    title = f"Difference in AUC by number of training patients, {pair_title(study, pair)}\n"
+    title += f"({study.compare.confidence:.0%} intervals; colour: the source ahead)"
     style.legend_above(figure, handles, 2, title)
     return figure
 

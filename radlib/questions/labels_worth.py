@@ -13,13 +13,14 @@ import pandas as pd
 from radlib.questions.verdicts import UNDECIDED, estimate_columns
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import Finding, finding_of
+from radlib.show.findings import Finding, finding_of, over
 from radlib.show.table import Column, Table, interval_columns
 from radlib.stats.curves import FEWER, patients_to_reach, within
 from radlib.stats.estimate import Estimate
 from radlib.study import Study
 from radlib.study.titles import source_title
 
+DRAWN = "patients tested and drawn"  # resampled
 NEEDED = ("needed", "needed_low", "needed_high")
 WORTH = Table(
     "labels_worth.csv",
@@ -83,7 +84,9 @@ def worth_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         n = row["n_train_patients"]
         more, fewer = row["needed_low"] > n, row["needed_high"] < n
         word = f"{a if more else b} is worth labelled patients" if more or fewer else UNDECIDED
-        subject = f"Patients with {b} for the AUC of {n:,} with {a}: {common.titled(study, row)}"
+        subject = (
+            f"Patients with {b} for the AUC of {n:,} with {a}: {common.titled(study, row)} {over(row, DRAWN)}"
+        )
         words = {name: _word(row[name], row) for name in NEEDED}
         found.append(finding_of(row | words, subject, word, NEEDED, ""))
     return found

@@ -35,8 +35,8 @@ from radlib.training.results import check_results
 from radlib.training.transfer import transfer
 
 NO_SOURCES = (
-    "This study names no sources in `matched_labels`: it holds no corpus under two labellings, so there is "
-    "nothing to compare here."
+    "This study names no sources in `matched_labels`: it holds no corpus under two labellings, so nothing is "
+    "compared here; below is the method alone."
 )
 SHARE, WITHDRAWN = ("share", "share_low", "share_high"), "withdrawn"
 MATCHED = Table(
@@ -193,5 +193,6 @@ def matched_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
             verdict += f"; {share} of the first difference is left"
         elif isinstance(why := row.get(WITHDRAWN), str):
             verdict += f"; no share of the first difference is given, for {why}"
-        found.append(finding_of(row, f"AUC, {pair_title(study, _pair(row))}: {titled(study, row)}", verdict))
+        subject = f"AUC, {pair_title(study, _pair(row))}: {titled(study, row)} (of these weights)"
+        found.append(finding_of(row, subject, verdict))
     return found

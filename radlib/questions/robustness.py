@@ -15,10 +15,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from radlib.data.confounders import PLANTED
 from radlib.data.images import open_packed
-from radlib.errors import of_task
+from radlib.errors import listed, of_task
 from radlib.questions.verdicts import (
     after_holm,
     difference_columns,
@@ -28,7 +29,16 @@ from radlib.questions.verdicts import (
 )
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import HIGHER, LOWER, Finding, finding_of, shown_direction, unless_diverged
+from radlib.show.findings import (
+    HIGHER,
+    LOWER,
+    Finding,
+    finding_of,
+    is_shown,
+    over,
+    shown_direction,
+    unless_diverged,
+)
 from radlib.show.table import Column, Table, hidden, interval_columns, number, titled
 from radlib.stats.bootstrap import bootstrap_mean_auc
 from radlib.stats.estimate import Estimate, mean_of
@@ -43,6 +53,7 @@ from radlib.training.transfer import predictions_of
 
 NO_TASKS = "This study names no task in `robustness.tasks`, so nothing is planted; below is the method alone."
 TITLES = {"tag": "tag", "blur": "low-pass filter", "noise": "noise"}
+LEANS = "leans on it"
 _AUC = ("auc", "auc_low", "auc_high")
 ROBUSTNESS = Table(
     "robustness.csv",
@@ -127,9 +138,9 @@ def _verdict(study: Study, row: dict) -> str:
         word = ""
     elif row["source_b"]:
         ahead = {HIGHER: row["source_a"], LOWER: row["source_b"]}.get(way)
-        word = f"{source_title(study, ahead)} leans on it more" if ahead else way
+        word = f"{source_title(study, ahead)} {LEANS} more" if ahead else way
     else:
-        word = {HIGHER: "leans on it", LOWER: "gains"}.get(way, "no drop shown")
+        word = {HIGHER: LEANS, LOWER: "gains"}.get(way, way.replace("difference", "drop"))
     return unless_diverged(word, row["diverged"])
 
 
@@ -160,8 +171,10 @@ def reversal_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
             figures = (line[column] for column in _AUC)
             style.banded(panel, 100 * line["degree"], *figures, color=colours[source], lw=1.8)
         panel.set(title=TITLES[name], ylim=(0, 1.02))
-    bands = f"bands: {study.compare.confidence:.0%} intervals over patients"
-    title = f"{task_title(study, task)}, logistic probe\n{bands}"
+        panel.yaxis.set_major_locator(MultipleLocator(0.1))
+    bands = f"bands: {study.compare.confidence:.0%} intervals over patients; dotted: chance"
+    title = f"{task_title(study, task)}: AUC of logistic probes on {networks(study)}\n"
+    title += f"where the test reverses the mark ({bands})"
     asked = [(run.source, run.backbone) for run in planted_runs(study, task)]
     titles = style.source_titles(study, pd.DataFrame(asked, columns=["source", "backbone"]))
     style.legend_above(figure, style.source_handles(study, some["source_a"], titles, lw=2), 4, title)
@@ -175,7 +188,14 @@ def drops_figure(study: Study, table: pd.DataFrame) -> Figure:
         f"{task_title(study, task)}, {TITLES[name]}"
         for task, name in zip(some["task"], some["confounder"], strict=True)
     ]
-    return style.forest(study, some.assign(row=labels), "Who leans on the mark more", "drop of AUC")
+    title, what = f"Who leans on the mark more, by {networks(study)}", "drop of AUC"
+    return style.forest(study, some.assign(row=labels), title, what, word="leans more")
+
+
+def networks(study: Study, sources: tuple[str, ...] = ()) -> str:
+    """Whose features the probes learn from: those that all these sources have."""
+    asked = study.robustness.backbones or list(study.backbones)
+    return listed(name for name in asked if all(name in study.backbones_of(one) for one in sources))
 
 
 def pairs_at_most(table: pd.DataFrame) -> pd.DataFrame:
@@ -184,14 +204,18 @@ def pairs_at_most(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def robustness_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """The headline pair at the highest degree, task by task and mark by mark."""
-    pair, found = study.compare.headline, []
+    """At the highest degree, task and mark: the headline pair, and of the others what is shown to differ."""
+    found, pairs = [], pairs_at_most(table)
+    shown = [is_shown(row, study.compare.alpha) for row in pairs.to_dict("records")]
+    headline = style.of_pair(pairs, study.compare.headline)
+    others = pairs[shown].drop(index=headline.index, errors="ignore")
     alone = table[~table["source_b"].fillna("").astype(bool)].set_index([*_CELL, "source_a"])
-    for row in style.of_pair(pairs_at_most(table), pair).to_dict("records"):
+    for row in pd.concat([headline, others]).to_dict("records"):
+        pair = row["source_a"], row["source_b"]
         drops = alone.loc[[(*(row[name] for name in _CELL), source) for source in pair]]
-        subject = f"Drop of AUC, {titled(study, row)}, {TITLES[row['confounder']]}: "
+        subject = f"Drop of AUC, {titled(study, row)}, {TITLES[row['confounder']]}, {networks(study, pair)}"
         word = row["verdict"]
         if set(drops["n_backbones"]) == {row["n_backbones"]}:  # else they are of other networks than it
             word += "; drops of " + " and ".join(number(drop, ".3f") for drop in drops["delta"])
-        found.append(finding_of(row, subject + pair_title(study, pair), word))
+        found.append(finding_of(row, f"{subject}: {pair_title(study, pair)} {over(row)}", word))
     return found

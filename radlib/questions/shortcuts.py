@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MultipleLocator
 from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -24,7 +25,7 @@ from radlib.data.images import Packed, open_packed
 from radlib.errors import of_task
 from radlib.progress import progress
 from radlib.questions.verdicts import diverged, estimate_columns, left_out, patients_drawn, source_aucs
-from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
+from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of, over
 from radlib.show.style import (
     UNDECIDED,
     intervals,
@@ -43,6 +44,7 @@ from radlib.training.predictions import FoldPredictions
 from radlib.training.results import Results
 
 SHORTCUT, EVERYTHING = "shortcut classifier", "everything"
+BEST = "the source that validation likes best"
 TITLES = {
     "size": "only image size",
     "aspect": "only aspect ratio",
@@ -61,8 +63,8 @@ SHORTCUTS = Table(
         Column("features", "what the classifier sees", "sees only", names=TITLES),
         Column("n_features", "how many numbers that is"),
         *interval_columns(_AUC, "of the classifier", "AUC", ".3f"),
-        Column("best_source", "the source that validation likes best", "best source", source_title),
-        Column("auc_best_source", "its AUC", "its AUC", ".3f"),
+        Column("best_source", BEST, "validation likes best", source_title),
+        Column("auc_best_source", "its AUC", "its test AUC", ".3f"),
         *interval_columns(_DELTA, "its AUC minus that of the classifier", "it has more"),
         *COUNTS[:2],
         *hidden(COUNTS[2]),
@@ -211,7 +213,8 @@ def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
     marks = pd.concat([blind, found.sources.assign(marker="o", colour=colours)])
     titles = [titled(study, row) for row in marks.to_dict("records")]
     marks = marks.assign(value=marks["auc"], panel="", row=titles, series=marks["source"])
-    figure, _ = intervals(study, marks, "test AUC", line=0.5)
+    figure, (panel,) = intervals(study, marks, "test AUC (line: 0.5, chance)", line=0.5)
+    panel.xaxis.set_major_locator(MultipleLocator(0.1))
     square = Line2D([], [], color=UNDECIDED, marker="s", label=SHORTCUT)
     handles = [square, *source_handles(study, found.sources["source"], names, marker="o")]
     title = f"AUC of the {SHORTCUT}, and of the sources ({_by(study)}),\n"
@@ -221,12 +224,12 @@ def shortcuts_figure(study: Study, found: Shortcuts) -> Figure:
 
 
 def shortcuts_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
-    """Task by task: what the shortcut classifier reaches; whether the best source is shown to have more."""
+    """Task by task: what the shortcut classifier reaches; whether a source is shown to have more."""
     words = {HIGHER: "has more", LOWER: "has less", NOT_SHOWN: "is not shown to have more"}
     found, names = [], _titles(study, table["task"])
     for row in table[table["features"] == EVERYTHING].to_dict("records"):
         more = f"{words[direction(row['delta_low'], row['delta_high'])]} ({row['auc_best_source']:.3f})"
-        verdict = f"the best source, {names[row['best_source']]}, {more}"
-        subject = f"AUC of the {SHORTCUT}, beside sources ({_by(study)}): {titled(study, row)}"
+        verdict = f"{BEST}, {names[row['best_source']]}, {more}"
+        subject = f"AUC of the {SHORTCUT}, beside sources ({_by(study)}): {titled(study, row)} {over(row)}"
         found.append(finding_of(row, subject, verdict, _AUC, ".3f"))
     return found

@@ -22,13 +22,13 @@ from radlib.networks.weights import random_source
 from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
 from radlib.seeds import seed_of
 from radlib.show import style
-from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of
+from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of, over
 from radlib.show.table import COUNT, ORIGIN, TASK, Column, Table, interval_columns, with_ends
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.cka import FEWEST_POINTS, rank_correlation, subsampled_cka
 from radlib.study import Run, Study
 from radlib.study.common import RANDOM
-from radlib.study.titles import counted, ordered_pairs, source_title, task_title
+from radlib.study.titles import TRAIN, counted, ordered_pairs, source_title, task_title
 from radlib.training.grid import Finished, carry_out
 from radlib.training.results import Results, paired_runs
 from radlib.training.stages import POOLED, StagesGroup
@@ -37,6 +37,7 @@ NO_TASKS = (
     "This study names no task in `similarity.tasks`, so nothing is compared; below is the method alone."
 )
 BEFORE, AFTER = "before", "after"
+TWICE = "two random initialisations"
 DRAWS = (RANDOM, random_source(2))
 _CKA, _CHANGE = ("cka", "ci_low", "ci_high"), ("change", "change_low", "change_high")
 _DELTA = ("delta", "delta_low", "delta_high")
@@ -47,8 +48,8 @@ _SAID = {
 ABOUT = ["run", "image_id", "patient_id", "fold"]
 MARKERS = "os^vD<>P*X"
 VERDICTS = {
-    (BEFORE, HIGHER): "more alike than random weights twice",
-    (BEFORE, LOWER): "less alike than random weights twice",
+    (BEFORE, HIGHER): f"more alike than {TWICE}",
+    (BEFORE, LOWER): f"less alike than {TWICE}",
     (AFTER, HIGHER): "transfer makes them more alike",
     (AFTER, LOWER): "transfer makes them less alike",
 }
@@ -183,18 +184,31 @@ def stages_figure(study: Study, table: pd.DataFrame, task: str) -> Figure:
     margin = (0.8, 0.8 + 0.17 * len(looks))
     figure, axes = style.panel_rows(study, len(panels), 2, margin, (3.8, 2.7), xlabel, "unbiased CKA")
     for panel, ((backbone, state), rows) in zip(axes, panels, strict=True):
-        style.quiet(panel).set(title=f"{backbone}, {state} transfer")
+        style.quiet(panel).set(title=f"{backbone},\n{state} transfer{trained_words(study, rows)}")
+        drawn = some[(some["backbone"] == backbone) & (some["one"] == DRAWS[0]) & (some["other"] == DRAWS[1])]
+        panel.plot(drawn["stage"], drawn["cka"], **looks[DRAWS])
         for pair, line in rows.groupby(["one", "other"], sort=False):
             if pair == tuple(study.compare.headline):
                 style.banded(panel, line["stage"], *(line[name] for name in _CKA), **looks[pair])
-            elif pair in looks:
+            elif pair in looks and pair != DRAWS:
                 panel.plot(line["stage"], line["cka"], **looks[pair])
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylim(max(some["ci_low"].min() - 0.05, -0.5), 1.03)  # of all: they share it
-    title = f"{task_title(study, task)}; band: {study.compare.confidence:.0%} interval over patients"
+    patients = f"{some['n_patients'].max():.0f} test patients"
+    title = f"{task_title(study, task)}: how alike networks of two sources see {patients}\n"
+    title += f"(band: {study.compare.confidence:.0%} interval over patients)"
     handles = [Line2D([], [], label=pair_words(study, pair), **look) for pair, look in looks.items()]
     style.legend_above(figure, handles, 2, title)
     return figure
+
+
+def trained_words(study: Study, rows: pd.DataFrame) -> str:
+    """After transfer: which layers trained, and from which stage on that shows; rows: of one network."""
+    changed = rows.loc[rows["change"].notna() & (rows["change"] != 0), "stage"]
+    if (rows["state"] == BEFORE).all() or changed.empty:
+        return ""
+    since = f", from stage {changed.min():.0f} on" if changed.min() > 1 else ""
+    return f" ({TRAIN[study.similarity.after]} trained{since})"
 
 
 def _looks(study: Study, table: pd.DataFrame) -> dict[tuple[str, str], dict]:
@@ -214,7 +228,7 @@ def _looks(study: Study, table: pd.DataFrame) -> dict[tuple[str, str], dict]:
 def pair_words(study: Study, pair: tuple[str, str]) -> str:
     """`A and B`."""
     if pair == DRAWS:
-        return "random weights twice"
+        return f"{TWICE}, before transfer"
     return " and ".join(source_title(study, one) for one in pair)
 
 
@@ -268,7 +282,9 @@ def similarity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     for row in table[table["module"] == POOLED].to_dict("records"):
         if (row["one"], row["other"]) == pair:
             what, *columns = _SAID[row["state"]]
-            subject = f"{what}, {task_title(study, row['task'])}, {row['backbone']}"
-            found.append(finding_of(row, f"{subject}: {pair_words(study, pair)}", row["verdict"], *columns))
+            subject = f"{what}, of what the heads read, {task_title(study, row['task'])}, {row['backbone']}"
+            patients = table.loc[table["task"] == row["task"], "n_patients"].max()  # none where one diverged
+            subject += f", {patients:.0f} test patients: {pair_words(study, pair)} {over(row)}"
+            found.append(finding_of(row, subject, row["verdict"], *columns))
     said = Finding("CKA and size of the difference in AUC", correlation_words(study, table))
     return [*found, said] if found else []

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from radlib.show.table import DIFFERENCE, with_ends
+from radlib.show.table import DIFFERENCE, p_of, with_ends
 
 SIMULATED = (
     "**Simulated images.** Images of a task, or of what a source was pretrained on, are drawn by a program: "
     "the numbers show that the machinery works and are no evidence about pretraining."
 )
 HIGHER, LOWER, NOT_SHOWN = "higher", "lower", "no difference shown"
+CORRECTED = " after correction"  # the interval excludes 0, but p after Holm's correction is not below alpha
 NO_VERDICT = "no verdict"
 
 
@@ -52,7 +53,19 @@ def finding_of(
     value, *ends = (row[name] for name in columns)
     low, high = ends or (None, None)
     word = unless_diverged(verdict or direction(low, high), row.get("diverged"))
+    if CORRECTED in word and pd.notna(row.get("p_holm")):
+        word = word.replace(CORRECTED, f"{CORRECTED} ({p_of(row['p_holm'])})")
     return Finding(subject, word, value, low, high, form, csv=row.get("csv", ""))
+
+
+def over(row: Mapping, what: str = "") -> str:
+    """`(over patients, of these weights)`: of what a row's interval speaks; ends the subject of a finding.
+
+    Args:
+        what: was resampled, by default what the row says, or patients.
+    """
+    what = what or row.get("resampled", "patients")
+    return f"(over {what}{'' if 'pretrainings' in what else ', of these weights'})"
 
 
 def unless_diverged(verdict: str, diverged: str | float | None) -> str:
@@ -74,8 +87,9 @@ def is_shown(row: Mapping, alpha: float) -> bool:
 
 
 def shown_direction(row: Mapping, alpha: float) -> str:
-    """`direction`, but 'no difference shown' where it is not told from 0 (`is_shown`)."""
-    return direction(row["ci_low"], row["ci_high"]) if is_shown(row, alpha) else NOT_SHOWN
+    """`direction`, but 'no difference shown (after correction)' where it is not told from 0 (`is_shown`)."""
+    way = direction(row["ci_low"], row["ci_high"])
+    return way if way == NOT_SHOWN or is_shown(row, alpha) else NOT_SHOWN + CORRECTED
 
 
 def with_interval(finding: Finding, confidence: float) -> str:
@@ -92,6 +106,13 @@ def findings_table(findings: Sequence[Finding], confidence: float) -> pd.DataFra
     table = pd.DataFrame(rows, columns=["finding", "verdict", "value", "notebook", "table"])
     unsaid = [name for name in ("notebook", "table") if not table[name].any()]
     return table.drop(columns=unsaid).set_index("finding")
+
+
+def say(*texts: str) -> None:
+    """Show texts in Markdown in a notebook; of an empty one nothing."""
+    from IPython.display import Markdown, display  # notebooks alone have it
+
+    display(*(Markdown(text) for text in texts if text))
 
 
 def bullets(sentences: Sequence[str]) -> str:

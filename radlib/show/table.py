@@ -140,7 +140,12 @@ def with_ends(value: float, low: float | None, high: float | None, form: str, wh
 
 
 def p_text(study: Study, p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return p_of(p).removeprefix("p ").removeprefix("= ")
+
+
+def p_of(p: float) -> str:
+    """`p = 0.064`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def interval_columns(

@@ -6,7 +6,7 @@ mask, of U-Nets also over those whose mask the publisher left empty. Where sourc
 times, the interval covers other pretrainings; else, where every setting was trained with several seeds, other
 trainings; else it speaks of these weights.
 
-No source is called better unless the better one beats whoever never looks: the interval of its lead over the
+No source is called better unless the better one beats a fixed shape: the interval of its lead over the
 better of two guesses, the whole image and an ellipse in the middle, lies above 0. And none is where networks
 of either side diverged or, as U-Nets do, collapsed.
 """
@@ -29,7 +29,7 @@ from radlib.questions.verdicts import (
 )
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import NOT_SHOWN, Finding, finding_of, shown_direction, unless_diverged
+from radlib.show.findings import NOT_SHOWN, Finding, finding_of, over, shown_direction, unless_diverged
 from radlib.show.table import Column, Table, interval_columns, p_text, with_ends
 from radlib.stats.means import MeanDifference, bootstrap_mean_difference
 from radlib.study import Study
@@ -42,7 +42,7 @@ GAIN = ("relative_gain", "gain_low", "gain_high")
 LEAD = ("lead", "lead_low", "lead_high")
 LESS_IS_BETTER = "hausdorff95"
 PRETRAINED = ["backbone", "replicate"]
-BLIND = "neither is shown to beat a guess that never looks"
+BLIND = "neither is shown to beat a fixed shape that ignores the image"
 SPOILT = replace(common.DIVERGED, meaning="which runs diverged or collapsed, so that there is no verdict")
 DICE = Table(
     "dice.csv",
@@ -159,9 +159,14 @@ def _verdict(study: Study, row: dict) -> str:
 def lesion_forest(study: Study, table: pd.DataFrame) -> Figure:
     """Difference in Dice of every method and task with its interval, one panel per pair."""
     some = table[table["metric"] == "dice"]
-    rows = [f"{task_title(study, r.task)}:\n{METHODS[r.method]}" for r in some.itertuples()]
+    of_rows = some.groupby(["task", "method"])["resampled"]
+    covered = of_rows.transform(lambda of_pairs: " or ".join(of_pairs.unique()))
+    rows = [
+        f"{task_title(study, r.task)}, {METHODS[r.method]}\n(over {what})"
+        for r, what in zip(some.itertuples(), covered, strict=True)
+    ]
     shown = some.assign(row=rows, p_holm=some["p_holm"].mask(some["verdict"] == BLIND, 1.0))
-    hollow = "not shown after Holm's correction, no better than a guess that never looks, or runs collapsed"
+    hollow = "not shown after Holm's correction, no better than a fixed shape, or runs collapsed"
     return style.forest(study, shown, "Lesions", what="Dice", hollow=hollow)
 
 
@@ -174,15 +179,13 @@ def lesion_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     pair, found = tuple(study.compare.headline), []
     mine = style.of_pair(table, pair)
     for row in mine[mine["metric"] == "dice"].to_dict("records"):
-        verdict = row["verdict"] + (f" ({row['guess']:.3f})" if row["verdict"] == BLIND else "")
+        verdict = row["verdict"] + (f" (Dice {row['guess']:.3f})" if row["verdict"] == BLIND else "")
         claimed = PUBLISHED_GAIN.get(row["task"]) if row["method"] == "localisation" else None
         if claimed is not None:
             gain = with_ends(*(row[name] for name in GAIN), "+.0%")
             verdict += f"; relative gain {gain}; of RadImageNet against ImageNet, published {claimed:+.0%}"
-        title = (
-            f"Dice of {METHODS[row['method']]}, {pair_title(study, pair)}: {task_title(study, row['task'])}"
-        )
-        found.append(finding_of(row, title, verdict))
+        title = f"Dice of {METHODS[row['method']]}, {pair_title(study, pair)}: "
+        found.append(finding_of(row, f"{title}{task_title(study, row['task'])} {over(row)}", verdict))
     return found
 
 

@@ -67,7 +67,7 @@ class Found:
         return some.pivot_table(index="image_id", columns=by, values=figure)
 
     def baselines(self, task: str) -> dict[str, pd.DataFrame]:
-        """`means` of the guesses of somebody who never looks."""
+        """`means` of the guesses that ignore the image."""
         known = [name for name in BASELINES if name in set(self.images[task]["run"])]
         return {name: self.means(task, pd.DataFrame({"run": [name]})) for name in known}
 

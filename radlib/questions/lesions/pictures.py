@@ -72,7 +72,7 @@ def dice_by_source(study: Study, found: Found) -> Figure:
         panel.set(xlim=(0, 1), xlabel="Dice of an image", ylabel="", title=task_title(study, task))
         titles = found.titles(study, [task])
         panel.set_yticks(range(len(means)), [titles[name].replace(" (", "\n(") for name in means])
-    figure.suptitle(f"Lesions by {METHODS[found.method]}")
+    figure.suptitle(f"Dice of single images, by {METHODS[found.method]}")
     return figure
 
 
@@ -88,8 +88,9 @@ def overlays(study: Study, found: Found, task: str, packed: Packed) -> Figure | 
     """What each source's runs say on average, with the outline of the lesion, for `chosen_cases`.
 
     Maps: their mean. U-Nets: the share of runs that mark a pixel. Outlined is what most runs mark, by their
-    threshold. Real images are left out: what a publisher gives out is not ours to print. Outlines and map
-    remain. None where the headline has no runs with maps.
+    threshold; in maps it is hatched too, as nothing else tells its side. Real images are left out: what a
+    publisher gives out is not ours to print. Outlines and map remain. None where the headline has no runs
+    with maps.
     """
     runs = headline_runs(study, found.runs[task])
     if not runs:
@@ -98,26 +99,33 @@ def overlays(study: Study, found: Found, task: str, packed: Packed) -> Figure | 
     size = (2.5 * len(runs) + 0.6, 2.6 * len(cases))
     figure, axes = plt.subplots(len(cases), len(runs), figsize=size, squeeze=False, layout="constrained")
     look = {"cmap": "viridis", "vmin": 0, "vmax": 1, "alpha": 0.55 if packed.meta["simulated"] else 1}
-    titles = found.titles(study, [task])
+    titles, of_maps, single = found.titles(study, [task]), found.method == "localisation", True
     for line, (title, image_id) in zip(axes, cases.items(), strict=True):
         for panel, (source, some) in zip(line, runs.items(), strict=True):
             images = found.images[task].merge(some[["run"]], on="run")
             images = images[images["image_id"] == image_id]
+            single &= len(images) == 1
             mask = _show_image(panel, packed, image_id)
             shown, marked = _pictures(images, mask.shape, packed)
             colours = panel.imshow(shown, **look)
             outline(panel, mask, ANNOTATED)
             outline(panel, marked, PREDICTED)
+            if of_maps and marked.any():
+                hatched = panel.contourf(marked, levels=[0.5, 1.5], colors="none", hatches=["//"])
+                hatched.set(edgecolor=PREDICTED, linewidth=0)
             whole = ", all of it marked" if marked.all() else "" if marked.any() else ", nothing marked"
             panel.set_xlabel(f"Dice {images['dice'].mean():.2f}{whole}", fontsize=8)
             panel.set_title(titles[source].replace(" (", "\n("), fontsize=9)
         said = "" if mask.any() else f"\n{NOT_OUTLINED}"
         line[0].set_ylabel(f"{title}\n{image_id}{said}", fontsize=8)
-    figure.colorbar(colours, ax=axes, shrink=0.6, label=_scale(found, task))
-    title = f"{task_title(study, task)}: mean over the runs of a source, and their mean Dice"
-    how = ", each at its own threshold" if found.method == "localisation" else ""
+    if of_maps or not single:
+        figure.colorbar(colours, ax=axes, shrink=0.6, label=_scale(found, task))
+    of = "the one run of each source" if single else "mean over a source's runs, and their mean Dice"
+    by = "magenta: marked" + (" by most runs" * (not single))
+    by += f"{', each' * (not single)} at its own threshold (hatched)" if of_maps else ""
     figure.suptitle(
-        f"{title}\nblack: the lesion as outlined by the annotator; magenta: marked by most runs{how}"
+        f"{task_title(study, task)}, {METHODS[found.method]}: {of}\n"
+        f"black: the lesion as outlined by the annotator; {by}"
     )
     mark_simulated(figure, study)
     return figure

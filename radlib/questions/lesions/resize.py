@@ -13,7 +13,7 @@ from radlib.questions.lesions.measured import METHODS, Found
 from radlib.questions.verdicts import difference_columns, diverged
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import Finding, finding_of
+from radlib.show.findings import Finding, finding_of, over
 from radlib.show.table import Column, Table, interval_columns
 from radlib.study import Study
 from radlib.study.titles import task_title
@@ -41,6 +41,7 @@ RESIZE = Table(
     ],
     index=3,
 )
+NO_VARIANT = "No task of this study has a variant with the other rule, so nothing is compared here."
 ALL = "all images"
 GROUPS = ["nearly square third", "middle third", "elongated third"]
 
@@ -119,7 +120,7 @@ def resize_forest(study: Study, table: pd.DataFrame) -> Figure:
 
 def resize_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """Dice with black borders minus Dice with stretching: all images, and the most elongated third."""
-    title = "Dice of {}, letterbox − stretch: {}, {}"
+    title = "Dice of {}, letterbox − stretch: {}, {} " + over({})
     return [
         finding_of(row, title.format(METHODS[row["method"]], task_title(study, row["task"]), row["aspect"]))
         for row in table[table["aspect"].isin([ALL, GROUPS[-1]])].to_dict("records")

@@ -1,7 +1,8 @@
 """Do the intervals cover the true value as often as they say? (09_validity)
 
-Of the simulated studies of a cell the share of intervals that cover the true value is the coverage; the share
-that exclude 0 is the power, or, without a difference, the type-I error. Shares come with Wilson's interval
+Of the simulated studies of a kind (an entry of `validity.cells`, with its difference or without) the share of
+intervals that cover the true value is the coverage; the share that exclude 0 is the power, or, without a
+difference, the type-I error. Shares come with Wilson's interval
 (1927, doi 10.1080/01621459.1927.10502953): their Monte-Carlo error. An interval holds where that of its
 coverage touches the band of `TOLERANCE`, so simulation has not shown it to be outside, nor to be within.
 """
@@ -169,8 +170,10 @@ def coverage_figure(study: Study, table: pd.DataFrame, truth: str = THESE) -> Fi
     if rows.empty:
         return None
     titles, common = cell_titles(rows)
+    of_dice = set(rows["method"][rows["measure"] == "dice"])
+    only = [" (AUC alone)" if of_dice and method not in of_dice else "" for method in rows["method"]]
     marks = rows.assign(
-        panel=[fill(METHODS[method], 34) for method in rows["method"]],
+        panel=[fill(METHODS[method] + said, 30) for method, said in zip(rows["method"], only, strict=True)],
         row=[fill(title, 46) for title in titles],
         value=rows["coverage"],
         ci_low=rows["coverage_low"],
@@ -179,8 +182,9 @@ def coverage_figure(study: Study, table: pd.DataFrame, truth: str = THESE) -> Fi
     )
     marks = marks.sort_values("method", key=lambda names: names.map(list(METHODS).index), kind="stable")
     confidence, band = study.compare.confidence, "#CFE8D8"
-    label = f"share of {confidence:.0%} intervals\nthat cover the true value"
-    figure, panels = intervals(study, marks, label, confidence, across=3, sharex=True)
+    figure, panels = intervals(study, marks, "share that cover it", confidence, across=3, sharex=True)
+    lines = math.ceil(len(panels) / 3)
+    figure.set_size_inches(3.2 + 2.2 * min(len(panels), 3), 1 + lines * (0.9 + 0.2 * len(set(titles))))
     low, high = confidence - TOLERANCE[truth], confidence + TOLERANCE[truth]
     for panel in panels:
         panel.axvspan(low, high, color=band, zorder=0)
@@ -190,8 +194,8 @@ def coverage_figure(study: Study, table: pd.DataFrame, truth: str = THESE) -> Fi
         Line2D([], [], color=COLOURS[0], label="other intervals (line: Monte-Carlo error)", **line),
         Line2D([], [], color=band, lw=8, label=f"{low:.0%} to {high:.0%}: a line that touches it holds"),
     ]
-    said = f"a true coverage {100 * missed(rows, low):.1f} points below the band holds every second time"
-    legend_above(figure, handles, title=f"Coverage of {truth}: {common}\n({said})")
+    title = f"How often {confidence:.0%} intervals cover the true difference of {truth}"
+    legend_above(figure, handles, title=title + f"\n(all: {common})" * bool(common))
     return figure
 
 
@@ -208,10 +212,14 @@ def validity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     asked = [
         (f"Intervals over patients, {ENOUGH_PATIENTS} of each class or more", "reported", plain[enough]),
         ("Intervals over patients, fewer of them", "reported", plain[~enough]),
-        (f"Intervals over patients, asked of {ANY}", "reported", trained),
-        (f"Intervals over patients and trainings, of {ANY}", "both_levels", trained),
-        (f"Intervals over patients, asked of {ANY_SOURCE}", "reported", pretrained),
-        (f"Intervals over patients and pretrainings, of {ANY_SOURCE}", "sources", pretrained),
+        (f"Intervals over patients alone, of the difference of {ANY}", "reported", trained),
+        (f"Intervals over patients and trainings, of the difference of {ANY}", "both_levels", trained),
+        (f"Intervals over patients alone, of the difference of {ANY_SOURCE}", "reported", pretrained),
+        (
+            f"Intervals over patients and pretrainings, of the difference of {ANY_SOURCE}",
+            "sources",
+            pretrained,
+        ),
     ]
     rivals = {name: title for name, title in METHODS.items() if name not in SPEAKS_OF.values()}
     asked += [(title[0].upper() + title[1:], name, plain) for name, title in rivals.items()]
@@ -220,9 +228,13 @@ def validity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
 
 
 def _found(subject: str, rows: pd.DataFrame, confidence: float) -> Finding:
-    """The lowest coverage, and in how many cells it is shown to be outside the band."""
+    """The lowest coverage with its Monte-Carlo error, and how many are shown to be outside the band."""
+    lowest = rows.loc[rows["coverage"].idxmin()]
     broken = int((rows["verdict"] != HOLDS).sum())
     tolerance = TOLERANCE[rows["truth"].iloc[0]]
     band = f"{100 * (confidence - tolerance):g} % to {100 * (confidence + tolerance):g} %"
-    verdict = f"shown to be outside {band} in {broken} of {len(rows)} cells"
-    return Finding(f"{subject}: lowest coverage of any cell", verdict, rows["coverage"].min(), form=".1%")
+    verdict = (
+        f"shown to be outside {band} in {broken} of {len(rows)} kinds of study; Monte-Carlo error of the "
+    )
+    verdict += f"lowest: {lowest['coverage_low']:.1%} to {lowest['coverage_high']:.1%}"
+    return Finding(f"{subject}: lowest coverage", verdict, lowest["coverage"], form=".1%")
