@@ -59,8 +59,8 @@ CELLS = list(product(SHOWN, METRICS))
 DIFFERENCE, SHIFT = "difference", "shift"
 MEASURED = [(DIFFERENCE, *CELLS[0])] + [(what, *cell) for cell in CELLS[1:] for what in (DIFFERENCE, SHIFT)]
 NOTHING_ASKED = (
-    "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study; below is "
-    "their method alone."
+    "`confounds.tasks` names no task, so preprocessing and metric are not crossed in this study; of them "
+    "below is the method alone. Shortcuts are of all tasks."
 )
 _A, _B, _DELTA = ("a", "a_low", "a_high"), ("b", "b_low", "b_high"), ("delta", "ci_low", "ci_high")
 CONFOUNDS = Table(

@@ -209,17 +209,14 @@ def validity_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     plain, trained, pretrained = (of_truth(table, truth) for truth in TOLERANCE)
     smaller = plain["positive"].where(plain["measure"] == "dice", plain[["positive", "negative"]].min(axis=1))
     enough = smaller >= ENOUGH_PATIENTS
+    of = "of the difference of"
     asked = [
         (f"Intervals over patients, {ENOUGH_PATIENTS} of each class or more", "reported", plain[enough]),
         ("Intervals over patients, fewer of them", "reported", plain[~enough]),
-        (f"Intervals over patients alone, of the difference of {ANY}", "reported", trained),
-        (f"Intervals over patients and trainings, of the difference of {ANY}", "both_levels", trained),
-        (f"Intervals over patients alone, of the difference of {ANY_SOURCE}", "reported", pretrained),
-        (
-            f"Intervals over patients and pretrainings, of the difference of {ANY_SOURCE}",
-            "sources",
-            pretrained,
-        ),
+        (f"Intervals over patients alone, {of} {ANY}", "reported", trained),
+        (f"Intervals over patients and trainings, {of} {ANY}", "both_levels", trained),
+        (f"Intervals over patients alone, {of} {ANY_SOURCE}", "reported", pretrained),
+        (f"Intervals over patients and pretrainings, {of} {ANY_SOURCE}", "sources", pretrained),
     ]
     rivals = {name: title for name, title in METHODS.items() if name not in SPEAKS_OF.values()}
     asked += [(title[0].upper() + title[1:], name, plain) for name, title in rivals.items()]
@@ -233,8 +230,6 @@ def _found(subject: str, rows: pd.DataFrame, confidence: float) -> Finding:
     broken = int((rows["verdict"] != HOLDS).sum())
     tolerance = TOLERANCE[rows["truth"].iloc[0]]
     band = f"{100 * (confidence - tolerance):g} % to {100 * (confidence + tolerance):g} %"
-    verdict = (
-        f"shown to be outside {band} in {broken} of {len(rows)} kinds of study; Monte-Carlo error of the "
-    )
-    verdict += f"lowest: {lowest['coverage_low']:.1%} to {lowest['coverage_high']:.1%}"
+    verdict = f"shown to be outside {band} in {broken} of {len(rows)} kinds of study"
+    verdict += "; Monte-Carlo error of the lowest: {coverage_low:.1%} to {coverage_high:.1%}".format(**lowest)
     return Finding(f"{subject}: lowest coverage", verdict, lowest["coverage"], form=".1%")
