@@ -44,7 +44,7 @@ from radlib.training.predictions import FoldPredictions
 from radlib.training.results import Results
 
 SHORTCUT, EVERYTHING = "shortcut classifier", "everything"
-BEST = "the source that validation likes best"
+BEST = "the source with the best validation AUC"
 TITLES = {
     "size": "only image size",
     "aspect": "only aspect ratio",
@@ -63,7 +63,7 @@ SHORTCUTS = Table(
         Column("features", "what the classifier sees", "sees only", names=TITLES),
         Column("n_features", "how many numbers that is"),
         *interval_columns(_AUC, "of the classifier", "AUC", ".3f"),
-        Column("best_source", BEST, "validation likes best", source_title),
+        Column("best_source", BEST, "best in validation", source_title),
         Column("auc_best_source", "its AUC", "its test AUC", ".3f"),
         *interval_columns(_DELTA, "its AUC minus that of the classifier", "it has more"),
         *COUNTS[:2],
