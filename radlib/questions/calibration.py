@@ -28,7 +28,7 @@ from radlib.questions.verdicts import (
 from radlib.seeds import seed_of
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import HIGHER, LOWER, Finding, direction, finding_of
+from radlib.show.findings import HIGHER, LOWER, Finding, direction, finding_of, over
 from radlib.show.table import MEAN, Column, Table, interval_columns, titled, with_ends
 from radlib.stats.calibration import FIGURES, bootstrap_figures, ece_if_perfect, number_of_bins, reliability
 from radlib.stats.estimate import Estimate, mean_of
@@ -244,7 +244,7 @@ def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         word = direction(row["ci_low"], row["ci_high"])
         if word in (HIGHER, LOWER):
             word += ", which is better" if word == _BETTER[row["figure"]] else ", which is worse"
-        title = f"{FIGURE_TITLES[row['figure']]}, {pair}, {REGIME}: {titled(study, row)}"
+        title = f"{FIGURE_TITLES[row['figure']]}, {pair}, {REGIME}: {titled(study, row)} {over(row)}"
         found.append(finding_of(row, title[0].upper() + title[1:], word, _VALUE))
     rows = table[(table["figure"] == "ece") & table["against"].isna()]
     rows = rows[rows["diverged"].isna()] if "diverged" in rows else rows
