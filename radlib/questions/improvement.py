@@ -11,7 +11,7 @@ from radlib.questions.ranking import REGIME, TaskDraws
 from radlib.questions.verdicts import answering, averaged, diverged, left_out, of_counting
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import Finding, finding_of, over
+from radlib.show.findings import Finding, finding_of
 from radlib.show.table import MEAN, Column, Table, interval_columns, titled
 from radlib.stats.bootstrap import wins
 from radlib.study import Study
@@ -118,6 +118,6 @@ def improvement_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     verdict += f"{len(tasks) - more - less}, of {counted(len(tasks), 'task')}"
     subject = f"Pairs of runs won, {pair_title(study, pair)}, {REGIME}"
     return [
-        finding_of(row, f"{subject}: {titled(study, row)} {over(row)}", verdict, _WON, ".0%")
+        finding_of(row, f"{subject}: {titled(study, row)}", verdict, _WON, ".0%")
         for row in answering(mine).to_dict("records")
     ]

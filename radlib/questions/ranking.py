@@ -18,7 +18,7 @@ from radlib.progress import progress
 from radlib.questions.verdicts import answering, averaged, diverged, left_out, of_counting, patients_drawn
 from radlib.show import style
 from radlib.show import table as common
-from radlib.show.findings import Finding, finding_of, over
+from radlib.show.findings import Finding, finding_of
 from radlib.show.table import MEAN, Column, Table, titled
 from radlib.stats.bootstrap import bootstrap_run_aucs, place_shares, run_weights
 from radlib.stats.estimate import Estimate, mean_of, stacked
@@ -231,9 +231,7 @@ def ranking_findings(study: Study, ranks: pd.DataFrame) -> list[Finding]:
     rows = answering(ranks[of_counting(ranks)], ["backbones"])
     first = rows["rank"] == rows.groupby("backbones")["rank"].transform("min")
     for row in rows[(rows["place"] == 1) & first].to_dict("records"):
-        group = (
-            f"{row['n_sources']} sources on {row['backbones']}, {REGIME}, {titled(study, row)} {over(row)}"
-        )
+        group = f"{row['n_sources']} sources on {row['backbones']}, {REGIME}, {titled(study, row)}"
         subject = f"First by mean AUC of {group}: {warned}"
         found.append(finding_of(row, subject, source_title(study, row["source"]), ("share",), ".0%"))
     return found
