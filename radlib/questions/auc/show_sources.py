@@ -11,7 +11,7 @@ from radlib.questions.auc.next_study import POWER
 from radlib.questions.auc.sources import ALL_TASKS, FIXED, SAMPLE, mean_of_pair, of_single_tasks
 from radlib.questions.verdicts import BETTER, averaged, turned
 from radlib.show import style
-from radlib.show.findings import NO_VERDICT, Finding, direction, finding_of, is_shown
+from radlib.show.findings import NO_VERDICT, Finding, direction, finding_of, is_shown, over
 from radlib.show.table import DIFFERENCE, MEAN, titled, with_ends
 from radlib.study import Study
 from radlib.study.common import RANDOM
@@ -170,5 +170,5 @@ def sources_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     for row in asked.to_dict("records"):
         where = f"{titled(study, row)}, {row['networks']}"
         subject = f"AUC, {pair_title(study, study.compare.headline)}, {ESTIMATES[row['estimate']]}: {where}"
-        found.append(finding_of(row, f"{subject}, over {row['resampled']}", row["verdict"]))
+        found.append(finding_of(row, f"{subject} {over(row)}", row["verdict"]))
     return found
