@@ -409,7 +409,7 @@ def test_saved_tables_and_metrics(planted, tmp_path):
             -0.01,
             0.02,
             "undecided",
-            "Neither a difference in AUC nor equivalence was shown between {a}",
+            "Neither a difference in AUC nor equivalence (within ±0.01) was shown between {a}",
         ),
         (
             -0.01,

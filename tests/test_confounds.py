@@ -219,7 +219,7 @@ def test_mean_over_tasks_counts_each_the_same(crossed):
         for name, results in both.items()
     }
     alone = confounds.compare_cells(parts[0], single)
-    assert set(alone["task"]) == {"breast_us"} and len(confounds_findings(parts[0], alone)) == 4
+    assert set(alone["task"]) == {"breast_us"} and len(confounds_findings(parts[0], alone)) == 5
 
 
 def test_a_task_that_does_not_count_says_so_and_enters_no_mean(crossed, tmp_path):
@@ -245,18 +245,24 @@ def test_findings_give_the_shift_by_each_choice_over_all_tasks(crossed):
     parts, _, table = crossed
     found = confounds_findings(parts[0], table)
     networks = ", ".join(parts[0].backbones)
-    end = f", {networks}, first pretraining: {MEAN} (over patients, of these weights)"
+    end = f", frozen, {networks}, first pretraining: {MEAN} (over patients, of these weights)"
     assert [f.subject.split(" by ")[-1] for f in found] == [
+        f"AUC, Simulated radiology − Simulated photographs, each with its own preprocessing{end}",
         f"micro-averaged AUC{end}",
         f"AUC, Simulated radiology − Simulated photographs, with the shared preprocessing for both{end}",
         f"the shared preprocessing for both{end}",
         f"the shared preprocessing for Simulated photographs alone{end}",
     ]
     row = cell(table, MEAN, DIFFERENCE, SHARED, ROC)
-    assert (found[1].value, found[1].low, found[1].high) == (row["delta"], row["ci_low"], row["ci_high"])
+    assert (found[2].value, found[2].low, found[2].high) == (row["delta"], row["ci_low"], row["ci_high"])
     row = cell(table, MEAN, SHIFT, ONE_SIDED, ROC)
-    assert (found[3].value, found[3].low, found[3].high) == (row["delta"], row["ci_low"], row["ci_high"])
-    assert found[3].verdict == "higher"
+    assert (found[4].value, found[4].low, found[4].high) == (row["delta"], row["ci_low"], row["ci_high"])
+    assert found[4].verdict == "higher"
+    row = cell(table, MEAN, SHIFT, SHARED, ROC)
+    said = confounds.preprocessing_limit(parts[0], table)
+    assert (f"{row['delta']:+.3f}" in said) == (row["ci_low"] > 0 or row["ci_high"] < 0)
+    at_zero = table.assign(ci_low=-1.0, ci_high=1.0)
+    assert confounds.preprocessing_limit(parts[0], at_zero) == ""
     assert confounds_findings(parts[0], table.iloc[:0]) == []
 
 
@@ -273,7 +279,7 @@ def test_runs_that_diverged_leave_no_verdict_where_they_are_used(crossed):
             assert cell(table, "breast_us", what, preprocessing, ROC)["diverged"] == said
     own = table["preprocessing"] == OWN
     assert table[own | (table["task"] == "thyroid_us")]["diverged"].isna().all()
-    metric, *others = (one.verdict for one in confounds_findings(parts[0], table))
+    _, metric, *others = (one.verdict for one in confounds_findings(parts[0], table))
     assert [f"no verdict: 1 of {times * count} runs of photographs diverged" for times in (2, 4, 4)] == others
     assert not metric.startswith("no verdict"), "runs with their own preprocessing are all sound"
 

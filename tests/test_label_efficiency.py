@@ -369,15 +369,15 @@ FADING = {8: (0.05, 0.15), 20: (-0.01, 0.07), 40: (-0.009, 0.008), 80: (-0.01, 0
 @pytest.mark.parametrize(
     ("trend", "p", "expected"),
     [
-        ((0.02, 0.01, 0.03), 0.0004, "rises with the number of patients (p < 0.001)"),
-        ((-0.02, -0.03, -0.01), 0.04, "falls with the number of patients (p = 0.040)"),
-        ((0.01, -0.01, 0.03), 0.04, "depends on the number of patients (p = 0.040)"),
+        ((0.02, 0.01, 0.03), 0.0004, "rises with the number of patients (Holm's p < 0.001)"),
+        ((-0.02, -0.03, -0.01), 0.04, "falls with the number of patients (Holm's p = 0.040)"),
+        ((0.01, -0.01, 0.03), 0.04, "depends on the number of patients (Holm's p = 0.040)"),
         (
             (0.02, 0.01, 0.03),
             0.06,
-            "no dependence on the number of patients shown after correction (p = 0.060)",
+            "no dependence on the number of patients shown after correction (Holm's p = 0.060)",
         ),
-        ((0.02, -0.01, 0.03), 0.06, "no dependence on the number of patients shown (p = 0.060)"),
+        ((0.02, -0.01, 0.03), 0.06, "no dependence on the number of patients shown (Holm's p = 0.060)"),
     ],
 )
 def test_finding_says_whether_the_difference_depends_on_the_size(tmp_path, trend, p, expected):

@@ -96,7 +96,9 @@ def test_table_holds_every_pair_and_no_mean_of_one_task(study):
     for _, row in table.iterrows():
         assert (round(row["ci_low"], 9), round(row["ci_high"], 9)) in drawn
     found = matched_findings(study, table)
-    assert len(found) == 5 and all(one.subject.endswith(": Breast US (of these weights)") for one in found)
+    assert len(found) == 5 and all(
+        one.subject.endswith(": Breast US (over patients, of these weights)") for one in found
+    )
 
 
 def test_sources_keep_the_colours_that_they_have_in_the_study(study):
@@ -172,7 +174,7 @@ def test_means_are_of_the_tasks_that_count(tmp_path, counting):
     assert set(left_out) == {"thyroid_us", "breast_us"} - set(counting)
     assert (MEAN in set(table["task"])) == (len(counting) == 2), "a mean of one task is no mean"
     about = {one.subject.split(": ")[1] for one in matched_findings(study, table)}
-    end = " (of these weights)"
+    end = " (over patients, of these weights)"
     flagged = {f"{title} (does not count){end}" for title in ("Thyroid US", "Breast US")}
     assert about == {2: {MEAN + end}, 1: {f"Breast US{end}"}, 0: flagged}[len(counting)]
 
@@ -271,6 +273,27 @@ def test_several_pretrainings_all_take_part_and_have_an_interval_of_their_own(tm
     assert (both["ci_high"] - both["ci_low"] > both["ci_high_these"] - both["ci_low_these"]).all()
 
 
+def test_differences_add_up_where_a_source_was_pretrained_once(tmp_path, monkeypatch):
+    strength = {"radiology": 0.8, "photographs": 1.6, "coarse": 1.2, "random": 0.2}
+    three = {"size": 80, "epochs": 1, "replicates": 3}
+    study = of_four_sources(tmp_path, strength, pretraining=0.3, pretrain=three)
+    once = study.corpora["photographs"].model_copy(update={"replicates": 1})
+    part = study.matched_labels.model_copy(update={"pairs": [FIRST, LEFT, ADDED]})
+    corpora = {**study.corpora, "photographs": once}
+    study = study.model_copy(update={"corpora": corpora, "matched_labels": part})
+
+    def stored(study, task):
+        runs, predictions = read_results(study, task)
+        return SimpleNamespace(runs=runs, predictions=predictions, computed=0, reused=len(runs))
+
+    monkeypatch.setattr("radlib.questions.matched_labels.transfer", stored)
+    found = matched_labels(study)
+    first, left, added = (of_pair(found.table, pair)["delta"].iloc[0] for pair in (FIRST, LEFT, ADDED))
+    assert first - left == pytest.approx(added)
+    assert (found.table["n_runs"] == 2 * 2).all(), "one pretraining; folds and learning rates"
+    assert of_pair(found.sources, LEFT)["pretrainings_b"].tolist() == [3]
+
+
 @pytest.mark.parametrize(
     ("left", "share", "expected"),
     [
@@ -292,7 +315,10 @@ def test_finding_says_what_is_left(study, left, share, expected):
     assert found.verdict.startswith(expected) and (found.value, found.low, found.high) == left
 
 
-@pytest.mark.parametrize("p_holm, word", [(0.04, "lower"), (0.06, "no difference shown"), (np.nan, "lower")])
+@pytest.mark.parametrize(
+    "p_holm, word",
+    [(0.04, "lower"), (0.06, "no difference shown after correction (p = 0.060)"), (np.nan, "lower")],
+)
 def test_a_task_that_is_one_of_several_is_judged_after_holm(study, p_holm, word):
     row = {
         "task": "x",

@@ -299,5 +299,10 @@ def test_the_report_counts_what_each_corpus_lost(study):
     OVERLAP.write(study, table)
     found = overlap_findings(study, OVERLAP.read(study))
     assert [one.verdict for one in found] == ["11, before pretraining"] * 2
-    (none,) = overlap_findings(study, table.assign(n_left_out=0))
-    assert none.verdict == "none found" and overlap_findings(study, table[:0]) == []
+    none = overlap_findings(study, table.assign(n_left_out=0))
+    assert [one.verdict for one in none] == ["none found"] * 2 and overlap_findings(study, table[:0]) == []
+    one_clean = table.assign(n_left_out=[11, 0])
+    assert [one.verdict for one in overlap_findings(study, one_clean)] == [
+        "11, before pretraining",
+        "none found",
+    ]

@@ -269,7 +269,7 @@ def _word(study: Study, row: dict) -> str:
     if p < study.compare.alpha:
         shape = {HIGHER: "rises with", LOWER: "falls with"}
         word = shape.get(way, "depends on") + " the number of patients"
-    return f"{word} ({p_of(p)})"
+    return f"{word} (Holm's {p_of(p)})"
 
 
 def efficiency_figure(study: Study, table: pd.DataFrame) -> Figure:

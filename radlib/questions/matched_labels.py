@@ -3,7 +3,8 @@
 A corpus of six coarse classes against photographs of two hundred fine ones differs in both. So the same
 photographs are given coarser classes, and what is pretrained on them joins the comparison here, beside the
 grid of the study. Every run is one that `04_transfer` would make, under the same digest: those of sources
-that are in the grid too come from the store.
+that are in the grid too come from the store. Of every source as many pretrainings are compared, the first
+ones: else differences would be of unlike weights and would not add up.
 
 Draw i is of the same patients in all pairs of a task: the two differences of a share vary together. What
 trainings add is drawn for each pair by itself, which errs on the wide side where both have one rival.
@@ -14,23 +15,24 @@ above 0. Else the difference is not between two things that pretraining taught, 
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from radlib.errors import listed
 from radlib.questions.auc.compute import Compared, Comparison, compare_sources
 from radlib.questions.auc.sources import compare_pretrainings
 from radlib.questions.verdicts import answering, left_out
 from radlib.show import table as common
-from radlib.show.findings import Finding, finding_of, shown_direction
+from radlib.show.findings import Finding, finding_of, over, shown_direction
 from radlib.show.style import forest
 from radlib.show.table import MEAN, Column, Table, interval_columns, titled, with_ends
 from radlib.study import Study
 from radlib.study.common import RANDOM, is_random
 from radlib.study.questions import MatchedLabels
-from radlib.study.titles import pair_title, source_title
+from radlib.study.titles import TRAIN, counted, pair_title, source_title
 from radlib.training.results import check_results
 from radlib.training.transfer import transfer
 
@@ -90,12 +92,19 @@ def matched_labels(study: Study, counting: Collection[str] | None = None) -> Mat
     within = study_of_matched(study)
     done = {task: transfer(within, task) for task in study.matched_labels.tasks}
     results = check_results(within, ((task, one.runs, one.predictions) for task, one in done.items()))
-    found = compare_sources(within, results, counting=counting)
+    alike = results.runs[results.runs["replicate"] < pretrainings(study)]
+    found = compare_sources(within, replace(results, runs=alike), counting=counting)
     table = MATCHED.frame(with_shares(within, found, counting))
     over = compare_pretrainings(within, {"grid_mean": results}, counting)
     over = answering(over.assign(counts=[left_out(task, counting) for task in over["task"]]))
     computed, reused = (sum(getattr(one, name) for one in done.values()) for name in ("computed", "reused"))
     return Matched(within, table, over, found.notes, computed, reused)
+
+
+def pretrainings(study: Study) -> int:
+    """How many pretrainings of each network all sources of `matched_labels` have."""
+    part = study.matched_labels
+    return min(study.replicates_of(source, name) for source in part.sources for name in part.backbones)
 
 
 def study_of_matched(study: Study) -> Study:
@@ -185,7 +194,9 @@ def matched_figure(study: Study, table: pd.DataFrame) -> Figure:
 
 def matched_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """Each pair over the tasks that count; the share of the first difference left, or why none is said."""
-    found = []
+    part, number, found = study.matched_labels, pretrainings(study), []
+    regimes = listed(regime.lower() for regime in map(TRAIN.get, part.train))
+    of = f"{regimes}, {listed(part.backbones)}, first {counted(number, 'pretraining').removeprefix('1 ')}"
     for row in answering(table).to_dict("records"):
         verdict = shown_direction(row, study.compare.alpha)
         if pd.notna(row["share"]):
@@ -193,6 +204,6 @@ def matched_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
             verdict += f"; {share} of the first difference is left"
         elif isinstance(why := row.get(WITHDRAWN), str):
             verdict += f"; no share of the first difference is given, for {why}"
-        subject = f"AUC, {pair_title(study, _pair(row))}: {titled(study, row)} (of these weights)"
+        subject = f"AUC, {pair_title(study, _pair(row))}, {of}: {titled(study, row)} {over(row)}"
         found.append(finding_of(row, subject, verdict))
     return found

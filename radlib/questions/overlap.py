@@ -44,4 +44,6 @@ def overlap_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         )
         for row in table[table["n_left_out"] > 0].to_dict("records")
     ]
-    return found or [Finding("Images of a task in a corpus", "none found")] * (len(table) > 0)
+    total = table.groupby("source", sort=False)["n_left_out"].sum()
+    clean = [source_title(study, source) for source in total[total == 0].index]
+    return [*found, *(Finding(f"Images of any task in {title}", "none found") for title in clean)]

@@ -258,7 +258,7 @@ def start_figure(study: Study, table: pd.DataFrame) -> Figure:
     style.divide(panel, len(rows))
     style.write_beside(panel, len(rows), f"AUC {first['auc'] - first['over_shortcut']:.3f}")
     interval = f"difference from the first, {study.compare.confidence:.0%} interval over patients"
-    said = "(of these weights alone; behind: by a joint test of all, while an interval is of one difference)"
+    said = "(of these weights alone; behind: in a joint test of all)"
     figure.suptitle(f"Weights by {TRAIN[first['regime']]}: {interval}\n{said}")
     return figure
 

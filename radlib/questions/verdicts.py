@@ -33,7 +33,10 @@ CLAIMS = {
     BETTER_BY_LITTLE: "AUC was higher with {a} than with {b}, but by less than matters: {size}",
     WORSE_BY_LITTLE: "AUC was lower with {a} than with {b}, but by less than matters: {size}",
     EQUIVALENT: "AUC was equivalent with {a} and with {b}: difference {size}",
-    UNDECIDED: "Neither a difference in AUC nor equivalence was shown between {a} and {b}: {size}",
+    UNDECIDED: (
+        "Neither a difference in AUC nor equivalence (within ±{margin:g}) was shown between {a} and {b}: "
+        "{size}"
+    ),
 }
 
 

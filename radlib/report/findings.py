@@ -63,7 +63,7 @@ QUESTIONS = {
         (MATCHED, matched_findings, "15_matched_labels#difference")
     ],
     "Are weights shown what they were trained with?": [(PASSPORT, passport_findings, "03_passport#lesson")],
-    "Which source leans on a mark that goes with the label?": [
+    "Which source leans on a mark (a tag, a filter, noise) planted where the label is positive?": [
         (ROBUSTNESS, robustness_findings, "11_robustness#drops")
     ],
     "How alike do the sources see the same images?": [

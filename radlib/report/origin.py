@@ -58,7 +58,9 @@ def plan_of(study: Study) -> tuple[str, str]:
         return "", ""
     plan = _without_words(yaml.safe_load(here))
     claim, whole = "", ""
-    for commit in (_git(study.root, "log", "--format=%h %cs", "--", file) or "").splitlines():
+    for commit in (
+        _git(study.root, "log", "--first-parent", "--format=%h %cs", "--", file) or ""
+    ).splitlines():
         name, day = commit.split()
         then = _without_words(yaml.safe_load(_git(study.root, "show", f"{name}:./{file}") or ""))
         if not then or then.get("compare") != plan.get("compare"):
@@ -81,7 +83,8 @@ def plan_sentence(study: Study) -> str:
     claim, whole = plan_of(study)
     said = f"Plan: `compare` stands as it is since commit {claim}."
     if claim != whole:
-        said += f" Parameters that it does not hold were last changed in commit {whole}."
+        notes = " (see the notes)" if study.notes else ""
+        said += f" Parameters outside it were last changed in commit {whole}{notes}."
     if not claim:
         said = "No commit holds this plan, so nobody can see when it was made."
     known = " It was made after the results under *History of this result*, of the same tasks and patients."

@@ -36,6 +36,7 @@ from radlib.show.table import DIFFERENCE, MEAN, number, with_ends
 from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
+from radlib.study.datasets import Task
 from radlib.study.titles import ESTIMATES, TRAIN, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, other data", "0.5")}
@@ -188,7 +189,6 @@ def data_table(study: Study) -> pd.DataFrame:
         manifest = pd.read_parquet(folder / "manifest.parquet", columns=["patient_id", "label"])
         dataset, is_task = study.dataset(name), name in study.tasks
         audit = audit_of(study, name)
-        two = is_task and not dataset.classes
         named = audit["patients_published"] or audit["patients_guessed"]  # or documents stand for them
         rows.append(
             {
@@ -196,7 +196,7 @@ def data_table(study: Study) -> pd.DataFrame:
                 "use": "corpus" if not is_task else "task" if name in study.trained_tasks else "external set",
                 "patients": f"{manifest['patient_id'].nunique():,}" if named else "not named",
                 "images": f"{len(manifest):,}",
-                "positive": f"{int(manifest['label'].sum()):,} {dataset.positive}" if two else "",
+                "positive and negative": _both(dataset, manifest["label"]) if is_task else "",
                 "classes": manifest["label"].nunique(),
                 "not used": f"{len(pd.read_csv(folder / 'dropped.csv')):,}",
                 "images are": "simulated" if dataset.simulated else "real",
@@ -204,6 +204,13 @@ def data_table(study: Study) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).set_index("dataset")
+
+
+def _both(task: Task, labels: pd.Series) -> str:
+    """`204 malignant, 429 benign`; empty where there are several classes."""
+    positive = int(labels.sum())
+    both = f"{positive:,} {task.positive}, {len(labels) - positive:,} {task.negative}"
+    return "" if task.classes else both
 
 
 def limits(study: Study, claim: dict | None) -> list[str]:
@@ -229,6 +236,9 @@ def limits(study: Study, claim: dict | None) -> list[str]:
         "The mean over tasks is about these tasks, each counting the same, and takes their patients as "
         f"different people.{_counting(study)}",
         _networks(study),
+        ""
+        if any(task.external for task in study.tasks.values())
+        else ("No task has a set of another hospital, so nothing is known of one."),
     ]
     return [text for text in said if text]
 

@@ -240,7 +240,7 @@ def headline_sentence(study: Study, claim: dict | None) -> str:
         value, low, high = (value, low, high) if value > 0 else (-value, -high, -low)
     size = with_interval(Finding("", verdict, value, low, high, form), study.compare.confidence)
     said = CLAIMS.get(verdict, f"{{a}} against {{b}}, {verdict}: difference in AUC {{size}}")
-    said = said.format(a=a, b=b, size=size)
+    said = said.format(a=a, b=b, size=size, margin=study.compare.equivalence)
     scope = f"{_of_tasks(claim)}, {claim['n_patients']:,} tested {unit(study)}"
     return f"**{said}**, {ESTIMATES[study.claimed]}, {scope}."
 

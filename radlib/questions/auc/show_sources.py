@@ -30,9 +30,10 @@ def random_sentence(study: Study, pretrained: pd.DataFrame) -> str:
     if any(row["verdict"].startswith(BETTER) for row in found):
         return said
     alone = " in the mean of these networks" if all(row["n_networks"] > 1 for row in found) else ""
+    differ = " By network it differs: see *Which weights should I start from?*" if alone else ""
     return (
-        f"{said} **Neither source is shown to beat random weights{alone}**, so this comparison cannot tell "
-        "whether the content of images matters."
+        f"{said} **Neither source is shown to beat random weights{alone}**, so that mean cannot tell whether "
+        f"the content of images matters.{differ}"
     )
 
 
@@ -94,7 +95,7 @@ def variance_table(study: Study, claim: dict | None) -> pd.DataFrame | None:
     table = {
         "standard error": sd,
         "share of the claim's variance": (shares / shares.sum()).map("{:.0%}".format),
-        "standard error halved by": "four times as many " + sd.index.to_series(),
+        "this part halved by": "four times as many " + sd.index.to_series(),
     }
     table = pd.DataFrame(table, index=sd.index).fillna("none: networks are fixed")
     if len(shares) > 1:
@@ -105,7 +106,9 @@ def variance_table(study: Study, claim: dict | None) -> pd.DataFrame | None:
     return table.rename(index=drawn).rename_axis("varies by")
 
 
-def by_regime(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
+def by_regime(
+    study: Study, pretrained: pd.DataFrame, counting: Collection[str] | None = None
+) -> pd.DataFrame:
     """For readers: every pair by every regime, over the tasks that count, or the one that was run by it."""
     rows = of_these_networks(_by_regime(pretrained)).set_index(["source_a", "source_b", "estimate"])
     # A network that is the only one: of the pair if it is so by every regime, else of the regime.
@@ -113,7 +116,9 @@ def by_regime(study: Study, pretrained: pd.DataFrame) -> pd.DataFrame:
     network = rows["networks"].where(single, "").map(lambda name: f", {name} alone" if name else "")
     always = network.groupby(level=["source_a", "source_b"]).transform("nunique") == 1
     of_pairs = network[always].groupby(level=["source_a", "source_b"]).first()
-    task = np.where(rows["task"] == MEAN, "", [f", {task_title(study, task)} alone" for task in rows["task"]])
+    task = np.where(
+        rows["task"] == MEAN, "", [f", {task_title(study, task, counting)} alone" for task in rows["task"]]
+    )
     found = rows.apply(_size, axis=1) + network.mask(always, "") + task
     wide = found.unstack("estimate").reindex(index=ordered_pairs(study)).fillna("")
     wide = wide[[name for name in ESTIMATES if name in wide]].rename(columns=ESTIMATES)
