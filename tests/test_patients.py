@@ -30,7 +30,7 @@ def test_tasks_without_named_patients_are_named(tmp_path):
     study = make_study(tmp_path, TASKS)
     first, second = (study.tasks[task].title for task in study.compared_tasks)
     audits(study, UNKNOWN, UNKNOWN | {"patients_guessed": True})
-    assert unit(study) == "patients or groups that stand for them"
+    assert unit(study) == "patients (where nobody is named, groups of near-identical images)"
     said = patients_sentence(study)
     assert f"in {first} nobody is named" in said and f"in {second} documents or files stand" in said
 

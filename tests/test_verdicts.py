@@ -240,7 +240,7 @@ def test_limits_say_that_some_networks_were_pretrained_once():
     often = {"pretrain.replicates": 3}
     for backbones, said in (({}, "3 times"), ({"backbones.resnet50.replicates": 1}, "1 to 3 times")):
         study = load_study(often | backbones, REPOSITORY / "studies" / "demo.yaml")
-        assert f"Each source was pretrained {said}, for 1 epoch: " in _pretrainings(study)
+        assert f"Each source was pretrained {said}, for 1 epoch of images of 75 px: " in _pretrainings(study)
 
 
 def test_a_few_repeated_trainings_are_not_resampled(tmp_path):
