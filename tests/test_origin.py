@@ -44,3 +44,23 @@ def test_the_plan_is_dated_by_the_claim_and_by_every_parameter(folder):
     assert "after the results under *History of this result*" in plan_sentence(known)
     (root / "params.yaml").write_text(text)
     assert plan_of(study) == ("", "") and plan_sentence(study).startswith("No commit holds this plan")
+
+
+def test_a_plan_that_a_merge_brought_in_is_dated_by_the_commit_that_made_it(folder):
+    root, text = folder
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+
+    def call(*arguments, day="2026-02-01"):
+        date = os.environ | {"GIT_COMMITTER_DATE": f"{day}T12:00:00"}
+        subprocess.run([*git, *arguments], cwd=root, check=True, env=date, capture_output=True)
+
+    commit(root, text, "2026-01-01")
+    call("checkout", "-q", "-b", "side")
+    planned = text.replace("resamples: 2000", "resamples: 2001")
+    commit(root, planned, "2026-01-02")
+    call("checkout", "-q", "-")
+    (root / "other").write_text("x")
+    call("add", "other")
+    call("commit", "-qm", "other", day="2026-01-03")
+    call("merge", "-q", "--no-ff", "-m", "merge", "side", day="2026-01-04")
+    assert [one[-10:] for one in plan_of(load_study(path=root / "params.yaml"))] == ["2026-01-02"] * 2

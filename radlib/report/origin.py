@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ _NOT_OF_THE_MACHINE = ("commit", "dirty", "notebooks", "changed_notebooks")
 _GIVEN = {"dataset", "source", "task", "overrides", "save"}
 
 _WORDS = {"title", "about", "publisher", "licence", "url", "expected", "notes", "history", "validity"}
+
+_FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of libyaml, ten times as fast, where it was built
 
 # What is recorded -----------------------------------------------------------------------------------------
 
@@ -57,18 +60,26 @@ def plan_of(study: Study) -> tuple[str, str]:
     if (_git(study.root, "show", f"HEAD:./{file}") or "").strip() != here.strip():
         return "", ""
     plan = _without_words(yaml.safe_load(here))
-    claim, whole = "", ""
-    for commit in (
-        _git(study.root, "log", "--first-parent", "--format=%h %cs", "--", file) or ""
-    ).splitlines():
-        name, day = commit.split()
-        then = _without_words(yaml.safe_load(_git(study.root, "show", f"{name}:./{file}") or ""))
-        if not then or then.get("compare") != plan.get("compare"):
-            break
-        if then == plan and whole == claim:
-            whole = f"{name} of {day}"
-        claim = f"{name} of {day}"
-    return claim, whole
+    claim = _since(study.root, file, lambda then: then.get("compare") == plan.get("compare"))
+    return claim, _since(study.root, file, plan.__eq__)
+
+
+def _since(root: Path, file: str, same: Callable[[dict], bool]) -> str:
+    """The oldest commit of those after the last in which a study's file was not the `same`.
+
+    The last is sought along first parents; what a merge brought in is dated by the commit that made it.
+    """
+
+    def commits(*where: str) -> list[str]:
+        return (_git(root, "log", *where, "--format=%h of %cs", "--", file) or "").splitlines()
+
+    def is_same(commit: str) -> bool:
+        text = _git(root, "show", f"{commit.split()[0]}:./{file}") or ""
+        return same(_without_words(yaml.load(text, Loader=_FAST)) or {})
+
+    other = next((commit for commit in commits("--first-parent") if not is_same(commit)), None)
+    after = commits(f"{other.split()[0]}..HEAD") if other else commits()
+    return next(filter(is_same, reversed(after)), "")
 
 
 def _without_words(params: Any) -> Any:
