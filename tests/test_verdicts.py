@@ -10,7 +10,7 @@ from radlib.questions.auc import compute as compare
 from radlib.questions.auc.show import headline_sentence, resampled_sentence
 from radlib.questions.auc.sources import claim_of
 from radlib.questions.verdicts import verdict
-from radlib.report.summary import _pretrainings, limits
+from radlib.report.limits import _pretrainings, limits
 from radlib.seeds import seed_of
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.estimate import BOTH, PATIENTS, Estimate

@@ -30,10 +30,10 @@ def random_sentence(study: Study, pretrained: pd.DataFrame) -> str:
     if any(row["verdict"].startswith(BETTER) for row in found):
         return said
     alone = " in the mean of these networks" if all(row["n_networks"] > 1 for row in found) else ""
-    differ = " By network it differs: see *Which weights should I start from?*" if alone else ""
+    each = " *Which weights should I start from?* has each network." if alone else ""
     return (
         f"{said} **Neither source is shown to beat random weights{alone}**, so that mean cannot tell whether "
-        f"the content of images matters.{differ}"
+        f"the content of images matters.{each}"
     )
 
 
