@@ -26,11 +26,21 @@ def test_named_patients_are_patients(tmp_path):
     assert unit(study) == "patients" and patients_sentence(study) == ""
 
 
+@pytest.mark.parametrize(
+    "guessed, stand_ins", [(False, "groups of near-identical images"), (True, "documents or files")]
+)
+def test_what_stands_for_patients_is_named_alone(tmp_path, guessed, stand_ins):
+    study = audits(make_study(tmp_path, TASKS), NAMED, UNKNOWN | {"patients_guessed": guessed})
+    assert unit(study) == f"patients (where nobody is named, {stand_ins})"
+
+
 def test_tasks_without_named_patients_are_named(tmp_path):
     study = make_study(tmp_path, TASKS)
     first, second = (study.tasks[task].title for task in study.compared_tasks)
     audits(study, UNKNOWN, UNKNOWN | {"patients_guessed": True})
-    assert unit(study) == "patients (where nobody is named, groups of near-identical images)"
+    assert unit(study) == (
+        "patients (where nobody is named, groups of near-identical images, documents or files)"
+    )
     said = patients_sentence(study)
     assert f"in {first} nobody is named" in said and f"in {second} documents or files stand" in said
 

@@ -6,14 +6,14 @@ from radlib.errors import UserError
 from radlib.study import Study
 from radlib.study.titles import task_title
 
+GROUPS, DOCUMENTS = "groups of near-identical images", "documents or files"
+
 
 def unit(study: Study) -> str:
     """`patients`, or what else is counted where a compared task does not name its patients."""
-    return (
-        "patients (where nobody is named, groups of near-identical images)"
-        if any(_unnamed(study))
-        else "patients"
-    )
+    unknown, guessed = _unnamed(study)
+    stand_ins = [what for what, tasks in ((GROUPS, unknown), (DOCUMENTS, guessed)) if tasks]
+    return f"patients (where nobody is named, {', '.join(stand_ins)})" if stand_ins else "patients"
 
 
 def patients_sentence(study: Study) -> str:
@@ -21,7 +21,7 @@ def patients_sentence(study: Study) -> str:
     unknown, guessed = _unnamed(study)
     said = {
         "nobody is named, and only near-identical images form a group": unknown,
-        "documents or files stand for patients": guessed,
+        f"{DOCUMENTS} stand for patients": guessed,
     }
     parts = [f"in {', '.join(tasks)} {what}" for what, tasks in said.items() if tasks]
     if not parts:
