@@ -134,14 +134,31 @@ def test_an_empty_text_leaves_no_output(monkeypatch):
     assert [text.data for text in shown] == ["one", "two"]
 
 
-def test_findings_say_which_tasks_do_not_count(tmp_path):
+def demo_report(tmp_path):
+    """The committed report on simulated images, where it may be changed, and its study."""
     report = tmp_path / "reports" / "demo"
     shutil.copytree(
         REPOSITORY / "reports" / "demo", report, ignore=shutil.ignore_patterns("notebooks", "*.html")
     )
     (tmp_path / "results").mkdir()
     shutil.move(report / "results", tmp_path / "results" / "demo")
-    study = load_study(path=shutil.move(report / "params.yaml", tmp_path / "params.yaml"))
+    return report, load_study(path=shutil.move(report / "params.yaml", tmp_path / "params.yaml"))
+
+
+def test_findings_name_the_difference_after_tuning(tmp_path):
+    report, study = demo_report(tmp_path)
+    overall = pd.read_csv(report / "overall.csv")
+    a, b = study.compare.headline
+    rows = overall.query("estimate == 'best_by_validation' and source_a == @a and source_b == @b")
+    found = findings_by_question(study)["Does the claim hold for other networks, tasks and regimes?"]
+    (tuned,) = [one for one in found if "setting chosen by validation" in one.subject]
+    (line,), (delta,) = rows.index + 2, rows["delta"]
+    assert tuned.value == delta and tuned.csv == f"overall.csv#row={line}"
+    assert "over patients, of these weights" in tuned.subject
+
+
+def test_findings_say_which_tasks_do_not_count(tmp_path):
+    report, study = demo_report(tmp_path)
     tasks = pd.read_csv(report / "tasks.csv")
     tasks.loc[tasks["task"] == "thyroid_us", "counts"] = "no"
     tasks.to_csv(report / "tasks.csv", index=False)

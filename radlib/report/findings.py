@@ -8,6 +8,7 @@ from pathlib import Path
 
 from radlib.questions.auc.compute import AUC, OVERALL
 from radlib.questions.auc.next_study import NEXT, next_findings
+from radlib.questions.auc.show import tuned_findings
 from radlib.questions.auc.show_sources import sources_findings
 from radlib.questions.auc.sources import SOURCES
 from radlib.questions.calibration import CALIBRATION, calibration_findings
@@ -37,7 +38,8 @@ LESIONS = "Where do networks look, and what do they outline?"
 # Question -> its tables, what each says, and the cell of a notebook that shows it.
 QUESTIONS = {
     "Does the claim hold for other networks, tasks and regimes?": [
-        (SOURCES, sources_findings, "05_auc#sources")
+        (SOURCES, sources_findings, "05_auc#sources"),
+        (OVERALL, tuned_findings, "05_auc#best-settings"),
     ],
     LESIONS: [(DICE, lesion_findings, "07_dice#difference")],
     "Does squeezing the image matter?": [(RESIZE, resize_findings, "07_dice#resize")],
@@ -71,9 +73,9 @@ QUESTIONS = {
     ],
     "Does it hold in another hospital?": [(EXTERNAL, external_findings, "13_external#table")],
 }
-_OF_QUESTIONS = [table for parts in QUESTIONS.values() for table, _, _ in parts]
+_OF_QUESTIONS = [table for parts in QUESTIONS.values() for table, _, _ in parts if table is not OVERALL]
 TABLES = [RANKING, TASKS, AUC, OVERALL, *_OF_QUESTIONS, CONTROLS]
-MOST = 6  # findings of one question on the first page; its notebook has the others
+MOST = 8  # findings of one question on the first page; its notebook has the others
 DICTIONARY = Path("docs/tables.md")
 _HEAD = """# The tables of a report
 

@@ -19,7 +19,7 @@ from radlib.questions.auc.sources import SOURCES_TOO, with_pretrainings
 from radlib.questions.patients import unit
 from radlib.questions.verdicts import BETTER, CLAIMS, WORSE, averaged, patients_drawn
 from radlib.show import style
-from radlib.show.findings import Finding, direction, finding_of, with_interval
+from radlib.show.findings import Finding, direction, finding_of, over, with_interval
 from radlib.show.table import DIFFERENCE, MEAN
 from radlib.stats.bootstrap import roc_band
 from radlib.stats.estimate import PATIENTS, Estimate, resamples_needed
@@ -308,6 +308,16 @@ def auc_findings(
     same = sum(ours == check for ours, check in zip(*words, strict=True))
     agreement = f"agree in {same} of {counted(len(both), 'comparison')}"
     return found + [Finding("DeLong's interval and the bootstrap's", agreement)] * bool(len(both))
+
+
+def tuned_findings(study: Study, overall: pd.DataFrame) -> list[Finding]:
+    """The headline pair, each source with the setting that validation chose: what whoever tunes compares."""
+    tuned, pair = "best_by_validation", study.compare.headline
+    subject = f"AUC, {pair_title(study, pair)}, {ESTIMATES[tuned]}"
+    return [
+        finding_of(row, f"{subject}: {_of_tasks(row)} {over(row)}", row["verdict"])
+        for row in _rows(overall, pair, tuned)
+    ]
 
 
 def _rows(table: pd.DataFrame, pair: tuple[str, str], estimate: str | None = None) -> list[dict]:
