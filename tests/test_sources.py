@@ -295,9 +295,9 @@ def test_a_claim_over_trainings_has_no_parts_and_heads_the_figure(tmp_path):
     panel = headline_figure(study, claim, table, tasks).axes[0]
     ends = [list(line.get_xdata()) for line in panel.lines if list(line.get_ydata()) == [0, 0]]
     assert ends == [pytest.approx([claim["ci_low"], claim["ci_high"]])]
-    # A mean over a single task is none.
+    # A mean over a single task is none, and one over the settings of one regime has that regime's name.
     said = auc_findings(study, found.table, found.overall, table)
-    assert said[0].subject.startswith("AUC, Simulated radiology − Simulated photographs: one task, mean over")
+    assert said[0].subject.startswith("AUC, Simulated radiology − Simulated photographs: one task, frozen (")
 
 
 def test_the_table_of_regimes_says_which_task_and_which_runs_diverged(study, table):

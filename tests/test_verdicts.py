@@ -18,6 +18,7 @@ from radlib.stats.models import holm
 from radlib.stats.simulation import Design, draw_latent, level_of, scores
 from radlib.study import load_study
 from radlib.study.questions import Compare
+from radlib.study.titles import estimate_title
 from radlib.study.training import Setting
 from radlib.training.results import load_results, paired_runs, settings_by_fold, trained_again
 from tests.conftest import REPOSITORY
@@ -231,6 +232,8 @@ def test_limits_speak_of_no_other_training_of_a_probe(tmp_path):
     changes = {"settings": [Setting(train="logistic")]}
     probe = study.model_copy(update={"transfer": study.transfer.model_copy(update=changes)})
     assert probe.claimed == "grid_mean", "the only regime is what the mean over settings averages"
+    assert estimate_title(probe, probe.claimed) == "logistic probe"
+    assert estimate_title(study, study.claimed) == "mean over the settings"
     for which, said in ((study, True), (probe, False)):
         text = limits(which, {"resampled": PATIENTS})
         assert any("Another training" in sentence for sentence in text) is said

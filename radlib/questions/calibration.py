@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
-from radlib.questions.ranking import REGIME
 from radlib.questions.verdicts import (
     answering,
     averaged,
@@ -34,7 +33,7 @@ from radlib.stats.calibration import FIGURES, bootstrap_figures, ece_if_perfect,
 from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import FoldScores, run_shares, tested
 from radlib.study import Study
-from radlib.study.titles import pair_title, source_title, task_title
+from radlib.study.titles import estimate_title, pair_title, source_title, task_title
 from radlib.training.results import REMEDY, Results, headline_runs
 
 FIGURE_TITLES = {
@@ -198,7 +197,7 @@ def reliability_diagrams(
         study, pd.concat(one.runs for sources in found.values() for one in sources.values())
     )
     interval = f"{study.compare.confidence:.0%} interval of each bin over patients"
-    title = f"Share of positives by score, {REGIME}; {interval}"
+    title = f"Share of positives by score, {estimate_title(study)}; {interval}"
     style.legend_above(figure, style.source_handles(study, titles, titles, marker="o", ms=4), title=title)
     return figure
 
@@ -229,7 +228,7 @@ def calibration_forest(study: Study, table: pd.DataFrame) -> Figure:
         panel.set_xlabel(words, fontsize=8)
     interval = f"{study.compare.confidence:.0%} interval over patients"
     said = "filled where it excludes 0, in the colour of the better source"
-    title = f"{pair_title(study, pair)}, {REGIME}: difference and {interval}\n({said})"
+    title = f"{pair_title(study, pair)}, {estimate_title(study)}: difference and {interval}\n({said})"
     style.legend_above(figure, style.source_handles(study, pair, marker="o", ms=5), title=title)
     return figure
 
@@ -238,16 +237,16 @@ def calibration_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline difference of every figure, mean over tasks; and where scores err more than true ones."""
     if table.empty:
         return []
-    pair, found = pair_title(study, study.compare.headline), []
+    pair, by, found = pair_title(study, study.compare.headline), estimate_title(study), []
     between = table[table["against"].notna() & of_counting(table)]
     for row in answering(between, ["figure"]).to_dict("records"):
         word = direction(row["ci_low"], row["ci_high"])
         if word in (HIGHER, LOWER):
             word += ", which is better" if word == _BETTER[row["figure"]] else ", which is worse"
-        title = f"{FIGURE_TITLES[row['figure']]}, {pair}, {REGIME}: {titled(study, row)} {over(row)}"
+        title = f"{FIGURE_TITLES[row['figure']]}, {pair}, {by}: {titled(study, row)} {over(row)}"
         found.append(finding_of(row, title[0].upper() + title[1:], word, _VALUE))
     rows = table[(table["figure"] == "ece") & table["against"].isna()]
     rows = rows[rows["diverged"].isna()] if "diverged" in rows else rows
     beyond = f"in {(rows['ci_low'] > rows['reference']).sum()} of {len(rows)} cases of a source and task"
-    subject = f"Calibration error above that of true probabilities, {REGIME}: every source on every task"
+    subject = f"Calibration error above that of true probabilities, {by}: every source on every task"
     return [*found, Finding(subject, beyond)]

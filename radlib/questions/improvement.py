@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from radlib.errors import of_task
-from radlib.questions.ranking import REGIME, TaskDraws
+from radlib.questions.ranking import TaskDraws
 from radlib.questions.verdicts import answering, averaged, diverged, left_out, of_counting
 from radlib.show import style
 from radlib.show import table as common
@@ -15,7 +15,7 @@ from radlib.show.findings import Finding, finding_of
 from radlib.show.table import MEAN, Column, Table, interval_columns, titled
 from radlib.stats.bootstrap import wins
 from radlib.study import Study
-from radlib.study.titles import counted, ordered_pairs, pair_title
+from radlib.study.titles import counted, estimate_title, ordered_pairs, pair_title
 from radlib.training.results import paired_runs
 
 _WON = ("improvement", "ci_low", "ci_high")
@@ -103,7 +103,8 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
     interval = f"{study.compare.confidence:.0%} interval over {table['resampled'].iloc[0]}"
     said = "(grey: covers one half; the mean has no interval)"
-    figure.suptitle(f"How often does the first win? Pairs of runs, {REGIME}; {interval}\n{said}")
+    title = f"How often does the first win? Pairs of runs, {estimate_title(study)}; {interval}"
+    figure.suptitle(f"{title}\n{said}")
     return figure
 
 
@@ -116,7 +117,7 @@ def improvement_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     more, less = (tasks["ci_low"] > 0.5).sum(), (tasks["ci_high"] < 0.5).sum()
     verdict = f"more than half on {more}, less than half on {less}, neither shown on "
     verdict += f"{len(tasks) - more - less}, of {counted(len(tasks), 'task')}"
-    subject = f"Pairs of runs won, {pair_title(study, pair)}, {REGIME}"
+    subject = f"Pairs of runs won, {pair_title(study, pair)}, {estimate_title(study)}"
     return [
         finding_of(row, f"{subject}: {titled(study, row)}", verdict, _WON, ".0%")
         for row in answering(mine).to_dict("records")

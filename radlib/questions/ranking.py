@@ -2,7 +2,7 @@
 
 Sources are ranked on what all of them have in common: for the backbones of each source, together with every
 other source that has them all. So a checkpoint of one network is ranked on that network, and the others once
-more on all of theirs. All figures of 08 are of `REGIME`, which need not be the one that the claim is of.
+more on all of theirs. All figures of 08 are of the mean over the settings, of which the claim need not be.
 """
 
 from collections.abc import Collection
@@ -24,12 +24,11 @@ from radlib.stats.bootstrap import bootstrap_run_aucs, place_shares, run_weights
 from radlib.stats.estimate import Estimate, mean_of, stacked
 from radlib.stats.folds import tested
 from radlib.study import Study
-from radlib.study.titles import ESTIMATES, TRAIN, source_title
+from radlib.study.titles import TRAIN, estimate_title, source_title
 from radlib.training.results import RUN, TRAINING, Results, settings_by_fold, trained_again
 
 ACROSS = 4  # panels in a row, at most
 LARGEST_DOT = 620.0  # area in square points of a place that is always taken
-REGIME = ESTIMATES["grid_mean"]
 RANKS = Table(
     "ranks.csv",
     "beyond",
@@ -57,11 +56,11 @@ RANKS = Table(
 
 def of_which(study: Study) -> str:
     """Of which runs the figures of 08 are, and of which the claim and the ranking of weights are."""
-    runs = ", ".join(TRAIN[one] for one in study.transfer.averaged)
-    ranked = TRAIN[study.compare.rank_by]
+    regimes = [TRAIN[one] for one in study.transfer.averaged]
+    here = estimate_title(study) + (f" ({', '.join(regimes)})" if len(regimes) > 1 else "")
     return (
-        f"**Here: {REGIME} ({runs}).** The claim (`compare.claim_by`): {ESTIMATES[study.claimed]}. "
-        f"The ranking of weights (`compare.rank_by`): {ranked}."
+        f"**Here: {here}.** The claim (`compare.claim_by`): {estimate_title(study, study.claimed)}. "
+        f"The ranking of weights (`compare.rank_by`): {TRAIN[study.compare.rank_by]}."
     )
 
 
@@ -198,7 +197,7 @@ def place_dots(study: Study, ranks: pd.DataFrame) -> Figure:
     about = ranks.iloc[0]
     figure.suptitle(
         f"{about['n_sources']} sources on {about['backbones']}:\n"
-        f"how often each takes each place by mean AUC ({REGIME}),\n"
+        f"how often each takes each place by mean AUC ({estimate_title(study)}),\n"
         f"over resamples of {about['resampled']} (%); cross: its place in the data",
     )
     return figure
@@ -231,7 +230,7 @@ def ranking_findings(study: Study, ranks: pd.DataFrame) -> list[Finding]:
     rows = answering(ranks[of_counting(ranks)], ["backbones"])
     first = rows["rank"] == rows.groupby("backbones")["rank"].transform("min")
     for row in rows[(rows["place"] == 1) & first].to_dict("records"):
-        group = f"{row['n_sources']} sources on {row['backbones']}, {REGIME}, {titled(study, row)}"
-        subject = f"First by mean AUC of {group}: {warned}"
+        group = f"{row['n_sources']} sources on {row['backbones']}, {estimate_title(study)}"
+        subject = f"First by mean AUC of {group}, {titled(study, row)}: {warned}"
         found.append(finding_of(row, subject, source_title(study, row["source"]), ("share",), ".0%"))
     return found

@@ -38,7 +38,7 @@ from radlib.stats.estimate import PATIENTS
 from radlib.store import write_json
 from radlib.study import Study
 from radlib.study.datasets import Task
-from radlib.study.titles import ESTIMATES, TRAIN, source_title, task_title
+from radlib.study.titles import TRAIN, estimate_title, source_title, task_title
 
 PUBLISHED = {True: ("published, same data", "black"), False: ("published, other data", "0.5")}
 """Whether the data are the same -> what the figure says, and its colour."""
@@ -99,10 +99,8 @@ def headline_figure(
     covered = every[0].get("resampled", PATIENTS)
     others = [f"{m['row']}: {m['resampled']}" for m in every if m.get("resampled", covered) != covered]
     notes = [*others, "hollow: no difference shown", "band: too small to matter"]
-    title = (
-        f"Difference in AUC, {ESTIMATES[study.claimed]}, with {study.compare.confidence:.0%} intervals over "
-    )
-    title += f"{covered}\n({'; '.join(notes)})"
+    title = f"Difference in AUC, {estimate_title(study, study.claimed)}, with "
+    title += f"{study.compare.confidence:.0%} intervals over {covered}\n({'; '.join(notes)})"
     legend_above(figure, handles, title=title)
     return figure
 
@@ -166,7 +164,7 @@ def beside_published(study: Study, table: pd.DataFrame, pretrained: pd.DataFrame
             rows.append(
                 {
                     "task": task.title,
-                    f"this study, {ESTIMATES[study.claimed]}": with_ends(*ends, "+.3f"),
+                    f"this study, {estimate_title(study, study.claimed)}": with_ends(*ends, "+.3f"),
                     "published, RadImageNet − ImageNet": number(delta, "+.3f"),
                     "interval covers it": "yes" if row["ci_low"] <= delta <= row["ci_high"] else "no",
                     "same data": "yes" if task.same_data_as_published else "no",

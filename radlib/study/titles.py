@@ -46,6 +46,12 @@ def task_title(study: Study, task: str, counting: Collection[str] | None = None)
     return study.tasks[task].title + (" (does not count)" if left_out else "")
 
 
+def estimate_title(study: Study, estimate: str = "grid_mean") -> str:
+    """What an estimate is called; a mean over the settings of one regime alone has that regime's name."""
+    alone = estimate == "grid_mean" and len(study.transfer.averaged) == 1
+    return TRAIN[study.transfer.averaged[0]] if alone else ESTIMATES[estimate]
+
+
 def setting_title(backbone: str, train: str, lr: float) -> str:
     return f"{backbone}, {regime_title(train, lr)}"
 

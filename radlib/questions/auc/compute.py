@@ -42,7 +42,7 @@ from radlib.stats.estimate import BOTH, PATIENTS, Estimate, mean_of
 from radlib.stats.folds import FoldScores, tested
 from radlib.study import Study
 from radlib.study.common import PROBES
-from radlib.study.titles import ESTIMATES, ordered_pairs, pair_title, setting_title, task_title
+from radlib.study.titles import estimate_title, ordered_pairs, pair_title, setting_title, task_title
 from radlib.training.results import SETTING, Results, paired_runs, settings_by_fold, trained_again
 
 ESTIMATE = Column(
@@ -50,7 +50,7 @@ ESTIMATE = Column(
     "`grid_mean`: mean over the settings that train by gradient; `best_by_validation`: of the one chosen "
     "among them; else: of the settings of that regime",
     "estimate",
-    names=ESTIMATES,
+    estimate_title,
 )
 _FIGURES = [*common.SIDES, *common.DELTA, common.P]
 _SAMPLE = [*common.COUNTS, common.RUNS, common.RESAMPLES, common.IS_SIMULATED]

@@ -20,7 +20,7 @@ from radlib.stats.estimate import Estimate, mean_of
 from radlib.stats.folds import tested
 from radlib.stats.sample_size import patients_needed, variance_of_difference
 from radlib.study import Study
-from radlib.study.titles import ESTIMATES, ordered_pairs
+from radlib.study.titles import estimate_title, ordered_pairs
 from radlib.training.results import Results, paired_runs
 
 POWER = 0.8
@@ -89,7 +89,7 @@ def _measured(study: Study, results: Results, task: str, sides) -> tuple[int, Es
 
 def next_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     """The headline pair, all tasks, then each: what these patients show, and how many it would take."""
-    rows, found, by = of_pair(table, study.compare.headline), [], ESTIMATES[study.claimed]
+    rows, found, by = of_pair(table, study.compare.headline), [], estimate_title(study, study.claimed)
     for row in sorted(rows.to_dict("records"), key=lambda row: row["task"] != MEAN):
         times = row["needed"] / row["n_patients"]
         many = f"{times:,.1f}" if times < 10 else f"{times:,.0f}"

@@ -27,9 +27,9 @@ from radlib.stats.folds import smaller_class
 from radlib.stats.models import MixedModelResult
 from radlib.study import Study
 from radlib.study.titles import (
-    ESTIMATES,
     TRAIN,
     counted,
+    estimate_title,
     ordered_pairs,
     pair_title,
     regime_title,
@@ -128,7 +128,7 @@ def roc_curves(
     runs = [some for task in bands for some in headline_runs(study, results.of_task(task)).values()]
     titles = style.source_titles(study, pd.concat(runs))
     band = f"{study.compare.confidence:.0%} interval of each point over patients"
-    title = f"Mean ROC curve, {ESTIMATES['grid_mean']}; band: {band}"
+    title = f"Mean ROC curve, {estimate_title(study)}; band: {band}"
     style.legend_above(figure, style.source_handles(study, titles, titles, lw=2), title=title)
     return figure
 
@@ -145,7 +145,7 @@ def auc_forest(
     tasks = tasks.assign(row=[task_title(study, task, counting) for task in tasks["task"]])
     means = of_estimate(overall, estimate).assign(row=MEAN)
     rows = pd.concat([tasks, means[means["n_tasks"] > 1]])  # of one task, the mean says the same again
-    return style.forest(study, rows, ESTIMATES[estimate].capitalize(), band=True)
+    return style.forest(study, rows, estimate_title(study, estimate).capitalize(), band=True)
 
 
 def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | None = None) -> Figure:
@@ -242,7 +242,7 @@ def headline_sentence(study: Study, claim: dict | None) -> str:
     said = CLAIMS.get(verdict, f"{{a}} against {{b}}, {verdict}: difference in AUC {{size}}")
     said = said.format(a=a, b=b, size=size, margin=study.compare.equivalence)
     scope = f"{_of_tasks(claim)}, {claim['n_patients']:,} tested {unit(study)}"
-    return f"**{said}**, {ESTIMATES[study.claimed]}, {scope}."
+    return f"**{said}**, {estimate_title(study, study.claimed)}, {scope}."
 
 
 def _of_tasks(row: Mapping) -> str:
@@ -291,7 +291,7 @@ def auc_findings(
     """
     headline, *others = ordered_pairs(study)
     means = _rows(overall, headline)
-    asked = [(row, "verdict", f"{_of_tasks(row)}, {ESTIMATES[row['estimate']]}") for row in means]
+    asked = [(row, "verdict", f"{_of_tasks(row)}, {estimate_title(study, row['estimate'])}") for row in means]
     of_tasks = _rows(table, headline, study.claimed)
     asked += [(row, "verdict_holm", task_title(study, row["task"], counting)) for row in of_tasks]
     rows = [row for pair in others for row in _rows(overall, pair, study.claimed)]
@@ -313,7 +313,7 @@ def auc_findings(
 def tuned_findings(study: Study, overall: pd.DataFrame) -> list[Finding]:
     """The headline pair, each source with the setting that validation chose: what whoever tunes compares."""
     tuned, pair = "best_by_validation", study.compare.headline
-    subject = f"AUC, {pair_title(study, pair)}, {ESTIMATES[tuned]}"
+    subject = f"AUC, {pair_title(study, pair)}, {estimate_title(study, tuned)}"
     return [
         finding_of(row, f"{subject}: {_of_tasks(row)} {over(row)}", row["verdict"])
         for row in _rows(overall, pair, tuned)

@@ -15,7 +15,15 @@ from radlib.show.findings import NO_VERDICT, Finding, direction, finding_of, is_
 from radlib.show.table import DIFFERENCE, MEAN, titled, with_ends
 from radlib.study import Study
 from radlib.study.common import RANDOM
-from radlib.study.titles import ESTIMATES, counted, ordered_pairs, pair_title, source_title, task_title
+from radlib.study.titles import (
+    ESTIMATES,
+    counted,
+    estimate_title,
+    ordered_pairs,
+    pair_title,
+    source_title,
+    task_title,
+)
 
 NONE_SHOWN = "the interval includes 0"
 
@@ -121,7 +129,8 @@ def by_regime(
     )
     found = rows.apply(_size, axis=1) + network.mask(always, "") + task
     wide = found.unstack("estimate").reindex(index=ordered_pairs(study)).fillna("")
-    wide = wide[[name for name in ESTIMATES if name in wide]].rename(columns=ESTIMATES)
+    wide = wide[[name for name in ESTIMATES if name in wide]]
+    wide = wide.rename(columns=lambda name: estimate_title(study, name))
     titles = [pair_title(study, pair) + of_pairs.get(pair, "") for pair in wide.index]
     return wide.set_axis(titles).rename_axis("pair", columns=None)
 
@@ -131,7 +140,7 @@ def sources_forest(study: Study, table: pd.DataFrame) -> Figure:
     rows = table[(table["estimate"] == study.claimed) & (table["task"] == MEAN)]
     several = rows.groupby(["source_a", "source_b"])["networks"].transform("size") > 1
     rows = rows[several] if several.any() else rows  # a pair with one network is a line of the table above
-    title = f"Mean over tasks, {ESTIMATES[study.claimed]}"
+    title = f"Mean over tasks, {estimate_title(study, study.claimed)}"
     return style.forest(study, rows.assign(row=rows["networks"]), title, band=True, hollow=NONE_SHOWN)
 
 
@@ -146,7 +155,7 @@ def regimes_forest(study: Study, table: pd.DataFrame, counting: Collection[str] 
     where = [f", {counted(int(n), 'task')}" if n < tasks.max() else "" for n in tasks]
     titles = [f", {task_title(study, task, counting)}" for task in rows["task"]]
     where = np.where(rows["task"] == MEAN, where, titles)
-    rows = rows.assign(row=rows["estimate"].map(ESTIMATES) + where)
+    rows = rows.assign(row=[estimate_title(study, one) for one in rows["estimate"]] + where)
     return style.forest(study, rows, "Mean over tasks, by regime", band=True, hollow=NONE_SHOWN)
 
 
@@ -174,6 +183,7 @@ def sources_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     found = []
     for row in asked.to_dict("records"):
         where = f"{titled(study, row)}, {row['networks']}"
-        subject = f"AUC, {pair_title(study, study.compare.headline)}, {ESTIMATES[row['estimate']]}: {where}"
+        by = estimate_title(study, row["estimate"])
+        subject = f"AUC, {pair_title(study, study.compare.headline)}, {by}: {where}"
         found.append(finding_of(row, f"{subject} {over(row)}", row["verdict"]))
     return found

@@ -36,7 +36,7 @@ from radlib.stats.estimate import PATIENTS, Estimate, mean_of, stacked
 from radlib.stats.pretrainings import SOURCES as SOURCES_TOO
 from radlib.stats.pretrainings import components, over_pretrainings
 from radlib.study import Study
-from radlib.study.titles import ESTIMATES, ordered_pairs
+from radlib.study.titles import estimate_title, ordered_pairs
 from radlib.training.results import Results, runs_in_common
 
 FIXED, SAMPLE = "mean over these networks", "mean over a sample of networks"
@@ -46,7 +46,7 @@ SOURCES = Table(
     "auc",
     "pair of sources, regime, task and networks",
     [
-        Column("estimate", "of which settings: as in `auc.csv`", "estimate", names=ESTIMATES),
+        Column("estimate", "of which settings: as in `auc.csv`", "estimate", estimate_title),
         *common.PAIR,
         common.TASK,
         Column("networks", "one network, or their mean: of these networks, or of a sample", "networks"),
