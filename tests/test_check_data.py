@@ -115,13 +115,37 @@ def test_the_table_says_what_a_reader_needs(study, raw):
     assert re.split(r"\s{2,}", table["haemorrhage"]) == [
         "haemorrhage", "yes", "24", "12", "8", "images 24, patients 12, positive 8", "research only",
     ]  # fmt: skip
-    assert re.split(r"\s{2,}", table["radiology"])[1:4] == ["yes", "21", "not published"]
+    assert re.split(r"\s{2,}", table["radiology"])[1:4] == ["yes", "21", "not named"]
     assert re.split(r"\s{2,}", table["thyroid"]) == [
         "thyroid", "no", "-", "-", "-", "images 12", "see publisher", "https://example.org/ddti",
     ]  # fmt: skip
     assert "Every listed image was opened." in lines
     assert lines[-1].startswith("Error: 'thyroid' (Thyroid US) is not at ")
     assert lines[-1].endswith("get it from https://example.org/ddti and put it there")
+
+
+def in_folders(study, raw, **options):
+    """The same study with one task, of class folders whose files begin with the patient."""
+    for number in range(6):
+        name = "ill" if number % 2 else "healthy"
+        (raw / "mine" / name).mkdir(parents=True, exist_ok=True)
+        published.picture(raw / "mine" / name / f"P{number // 2}_{number}.png", seed=number)
+    changes = {"layout": "folders", "path": "data/raw/mine", "negative": "healthy", "positive": "ill"}
+    mine = study.tasks["thyroid"].model_copy(update=changes | {"options": options, "expected": None})
+    return study.model_copy(update={"tasks": {"mine": mine}})
+
+
+def test_a_task_whose_patients_nobody_names_is_warned_of(study, raw):
+    (warning,) = by_name(check_data(in_folders(study, raw), raw))["mine"].warnings
+    assert "patients are named for 0 of 6 images" in warning and "by the option 'patient'" in warning
+    named = by_name(check_data(in_folders(study, raw, patient="^(P.)_"), raw))["mine"]
+    assert named.patients == 3 and not named.warnings
+
+
+def test_a_set_that_cannot_be_read_is_not_called_empty(study, raw):
+    broken = in_folders(study, raw, labels={"sick": "ill"}).model_copy(update={"corpora": {}})
+    text = report(broken, check_data(broken, raw))
+    assert "Nothing was opened; see the errors below." in text and "no class folder 'sick'" in text
 
 
 def test_published_weights_that_are_missing_say_where_they_are_published(study, raw):

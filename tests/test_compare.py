@@ -477,7 +477,9 @@ def test_data_and_pretraining_tables(planted, tmp_path):
     for name in [*study.corpora, *study.tasks]:
         folder = study.dataset_dir(name)
         folder.mkdir(parents=True)
-        manifest = pd.DataFrame({"patient_id": ["a", "a", "b"], "label": [0, 1, 1]})
+        # Who is not named is called as an image is.
+        images = ["a", "x2", "b"] if name == "photographs" else ["x1", "x2", "b"]
+        manifest = pd.DataFrame({"image_id": images, "patient_id": ["a", "a", "b"], "label": [0, 1, 1]})
         manifest.to_parquet(folder / "manifest.parquet")
         (folder / "dropped.csv").write_text("image_id,reason\nx,blank\n")
         audit = {"patients_published": name in study.tasks, "patients_guessed": False}
@@ -485,6 +487,7 @@ def test_data_and_pretraining_tables(planted, tmp_path):
     data = summary.data_table(study)
     assert data.loc["Thyroid US", ["patients", "images", "not used"]].tolist() == ["2", "3", "1"]
     assert data.loc["Simulated photographs", "patients"] == "not named"
+    assert data.loc["Simulated radiology", "patients"] == "named in part"
     model = study.model_file("radiology", "resnet50").with_suffix(".json")
     model.parent.mkdir(parents=True)
     accuracy = {"top1": 0.5, "top5": 0.9, "balanced_accuracy": 0.25}

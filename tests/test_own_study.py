@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from radlib.data.prepare import prepare
-from radlib.study import load_study
+from radlib.study import Study, load_study
 from tests.conftest import REPOSITORY
 
 TEMPLATE = REPOSITORY / "studies" / "own.yaml"
@@ -65,3 +65,28 @@ def test_the_checkpoint_in_the_comments_takes_the_corpus_place(root):
     study = load_study(path=root / "params.yaml")
     assert not study.simulated
     assert study.checkpoints["imagenet"].tags == {"resnet50": "tv_in1k"}
+
+
+def test_the_three_files_of_the_page_on_own_data_are_a_study(root):
+    page = (REPOSITORY / "docs" / "own_data.md").read_text()
+    (recipe,) = [
+        block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "checkpoints:" in block
+    ]
+    params = yaml.safe_load((root / "params.yaml").read_text()) | yaml.safe_load(recipe)
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    study = load_study(path=root / "params.yaml")
+    assert list(study.checkpoints) == ["first", "second", "third"]
+    assert {run.source for run in study.runs_of("my_task")} == {"first", "second", "third", "random"}
+
+
+def test_the_corpus_of_the_page_on_it_takes_that_of_open():
+    page = (REPOSITORY / "docs" / "radiology_corpus.md").read_text()
+    built = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])["corpora"]["radiology"]
+    params = yaml.safe_load((REPOSITORY / "studies" / "open.yaml").read_text())
+
+    def classes(corpus):
+        return {name for one in corpus["options"]["sets"].values() for name in one["classes"].values()}
+
+    assert classes(built) == classes(params["corpora"]["radiology"]) and len(classes(built)) == 27
+    params["corpora"]["radiology"] = built
+    assert Study.model_validate(params).corpora["radiology"].layout == "collection"

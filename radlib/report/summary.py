@@ -184,19 +184,23 @@ def data_table(study: Study) -> pd.DataFrame:
         folder = study.dataset_dir(name)
         if not (folder / "manifest.parquet").is_file():
             raise UserError(f"dataset '{name}' is not prepared in {folder}; run dvc repro")
-        manifest = pd.read_parquet(folder / "manifest.parquet", columns=["patient_id", "label"])
+        manifest = pd.read_parquet(folder / "manifest.parquet", columns=["image_id", "patient_id", "label"])
+        dropped = pd.read_csv(folder / "dropped.csv")
         dataset, is_task = study.dataset(name), name in study.tasks
         audit = audit_of(study, name)
-        named = audit["patients_published"] or audit["patients_guessed"]  # or documents stand for them
+        known = audit["patients_published"] or audit["patients_guessed"]  # or documents stand for them
+        # Who is not named is called as one of the images is.
+        some = not manifest["patient_id"].isin([*manifest["image_id"], *dropped["image_id"]]).all()
+        patients = f"{manifest['patient_id'].nunique():,}" if known else "named in part" * some or "not named"
         rows.append(
             {
                 "dataset": dataset.title,
                 "use": "corpus" if not is_task else "task" if name in study.trained_tasks else "external set",
-                "patients": f"{manifest['patient_id'].nunique():,}" if named else "not named",
+                "patients": patients,
                 "images": f"{len(manifest):,}",
                 "positive and negative": _both(dataset, manifest["label"]) if is_task else "",
                 "classes": manifest["label"].nunique(),
-                "not used": f"{len(pd.read_csv(folder / 'dropped.csv')):,}",
+                "not used": f"{len(dropped):,}",
                 "images are": "simulated" if dataset.simulated else "real",
                 "publisher": dataset.publisher,
             }

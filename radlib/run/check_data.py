@@ -143,6 +143,13 @@ def _count(checked: Checked, config: Corpus | Task, usable: list[Record]) -> Non
     checked.images = len(usable)
     if all(record.patient_id is not None for record in usable):
         checked.patients = len({record.patient_id for record in usable})
+    elif isinstance(config, Task):
+        named = sum(record.patient_id is not None for record in usable)
+        checked.warnings.append(
+            f"'{checked.name}': patients are named for {named:,} of {len(usable):,} images; of the others "
+            "only near-identical images are kept in one part, so one person may be in training and in test, "
+            "which flatters every figure. If you know the patients, name them by the option 'patient'"
+        )
     if isinstance(config, Task) and not config.classes:
         checked.positive = sum(record.class_name == config.positive for record in usable)
     for what in ("images", "patients", "positive"):
@@ -199,7 +206,7 @@ def report(study: Study, checked: list[Checked], quick: bool = False) -> str:
     ]
     done = "No image was opened (quick)." if quick else "Every listed image was opened."
     if not any(one.images for one in checked):
-        done = "There was no image to open."
+        done = f"Nothing was opened{'; see the errors below' if errors else ': there is no image'}."
     return "\n".join(
         [f"Study '{study.name}': {study.title}", "", table, "", done, *left_out, *warnings, *errors]
     )
@@ -209,7 +216,7 @@ def _row(study: Study, one: Checked) -> dict[str, str]:
     item = {**study.corpora, **study.tasks, **study.checkpoints}[one.name]
     expected = getattr(item, "expected", None)
     counts = {} if expected is None else expected.model_dump(exclude_none=True)
-    patients = "not published" if one.images and one.patients is None else _number(one.patients)
+    patients = "not named" if one.images and one.patients is None else _number(one.patients)
     return {
         "dataset": one.name,
         "found": one.found,
