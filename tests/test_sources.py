@@ -132,6 +132,10 @@ def test_the_claim_covers_other_pretrainings_and_only_tasks_that_count(study, re
     assert claim["resampled"] == "patients and pretrainings" and claim["n_tasks"] == 1
     assert claim["delta"] == pytest.approx(row(table, "a")["delta"]) == pytest.approx(row(only)["delta"])
     assert "3 pretrainings of each" in resampled_sentence(study, claim)
+    # A mean over one task is not called one; that over all tasks is.
+    subjects = [one.subject for one in sources_findings(study, only)]
+    assert not any("mean over tasks" in one for one in subjects) and any(ALL_TASKS in one for one in subjects)
+    assert any("the only task that counts" in one for one in subjects)
     none, sources = (
         compare_sources(study, results, counting=[]),
         compare_pretrainings(study, {"grid_mean": results}, []),

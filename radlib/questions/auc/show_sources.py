@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from radlib.questions.auc.next_study import POWER
 from radlib.questions.auc.sources import ALL_TASKS, FIXED, SAMPLE, mean_of_pair, of_single_tasks
-from radlib.questions.verdicts import BETTER, averaged, turned
+from radlib.questions.verdicts import BETTER, averaged, of_counting, turned
 from radlib.show import style
 from radlib.show.findings import NO_VERDICT, Finding, direction, finding_of, is_shown, over
 from radlib.show.table import DIFFERENCE, MEAN, titled, with_ends
@@ -180,9 +180,10 @@ def sources_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
     claimed, regimes = rows["estimate"] == study.claimed, of_these_networks(_by_regime(rows))
     beside = claimed & ((rows["networks"] == SAMPLE) | (rows["task"] == ALL_TASKS))
     asked = pd.concat([rows[beside], regimes[regimes["estimate"] != study.claimed]])
-    found = []
+    found, counting = [], rows["task"][of_counting(rows) & of_single_tasks(rows)].nunique()
     for row in asked.to_dict("records"):
-        where = f"{titled(study, row)}, {row['networks']}"
+        alone = row["task"] == MEAN and counting == 1  # the mean of a single task is none
+        where = f"{'the only task that counts' if alone else titled(study, row)}, {row['networks']}"
         by = estimate_title(study, row["estimate"])
         subject = f"AUC, {pair_title(study, study.compare.headline)}, {by}: {where}"
         found.append(finding_of(row, f"{subject} {over(row)}", row["verdict"]))
