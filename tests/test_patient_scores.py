@@ -212,3 +212,12 @@ def test_training_chooses_and_measures_by_what_is_compared(small_study, monkeypa
     one = by_pandas(table, how)
     said = group.figures(logits, module.torch.from_numpy(labels).float(), validation)
     assert said["val_auc"] == pytest.approx(roc_auc_score(one["label"], one["score"]))
+
+
+@pytest.mark.parametrize("score", [0.1, 0.7, 1 / 3, 1e-9])
+def test_means_of_equal_scores_are_equal_however_many_images_a_patient_has(score):
+    """Their sums are rounded differently, and ranks of means that are nearly equal would be decided by it."""
+    images = np.repeat(np.arange(40), np.arange(1, 41))
+    scores, labels, _ = by_patient(np.full((1, len(images)), score), images % 2, images, "mean")
+    assert len(np.unique(scores)) == 1 and roc_auc_score(labels, scores[0]) == 0.5
+    assert scores[0, 0] == pytest.approx(score, rel=1e-12)

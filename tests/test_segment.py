@@ -237,13 +237,27 @@ def test_a_perfect_network_has_a_dice_near_one_in_the_images_own_pixels(small_st
     assert (table["resize"] == resize).all()
 
 
+def test_a_network_that_says_no_number_of_a_pixel_is_not_finite(small_study):
+    study = with_lesions(small_study, "stretch")
+    packed = open_packed(study.dataset_dir(TASK))
+    pictures = pictures_of(packed, 64)
+    weights = load_weights(study, "random", SMALL)
+    group = segment.SegmentGroup(study, TASK, packed, weights, lambda done: None)
+    said, _ = group.test(_Perfect(pictures), pictures.rows, pictures.rows)
+    broken, _ = group.test(_Perfect(pictures, broken=True), pictures.rows, pictures.rows)
+    assert said["finite"] and not broken["finite"]
+
+
 class _Perfect:
-    def __init__(self, pictures):
-        self.pictures = pictures
+    def __init__(self, pictures, broken: bool = False):
+        self.pictures, self.broken = pictures, broken
 
     def __call__(self, rows, epoch, generator):
         targets = self.pictures.shown(rows, None)[1]
-        return 2 * targets - 1, targets
+        logits = 2 * targets - 1
+        if self.broken:
+            logits[0, 0, 0] = float("nan")
+        return logits, targets
 
     def eval(self) -> None:
         pass

@@ -359,6 +359,35 @@ def test_threshold_and_test_scores_are_of_one_scale(study):
     assert table["score"][2] == 1 / (1 + np.exp(2.0))
 
 
+@pytest.mark.parametrize("place", ["validation", "test"])
+def test_a_network_that_says_no_number_of_one_image_is_not_finite(study, place):
+    """All scores of a run are then alike, and without the mark its AUC of 0.5 would look like a result."""
+    logits, labels = torch.tensor([-1.0, 2.0, -2.0, 1.0, -1.0, 1.0]), torch.tensor([0.0, 1.0] * 3)
+    packed, weights = open_packed(study.dataset_dir(TASK)), load_weights(study, "random", SMALL)
+    group = transfer.TransferGroup(study, TASK, packed, weights, lambda done: None)
+    group.labels = labels
+    figures, _ = group.test(_Certain(logits), np.arange(2), np.arange(2, 6))
+    assert figures["finite"] and figures["test_auc"] == 1
+    logits[{"validation": 0, "test": 5}[place]] = float("nan")
+    figures, table = group.test(_Certain(logits), np.arange(2), np.arange(2, 6))
+    assert not figures["finite"] and figures["test_auc"] == 0.5 and (table["score"] == 0.5).all()
+
+
+@pytest.mark.parametrize("broken", ["test", "external"])
+def test_a_run_that_says_no_number_where_it_is_scored_diverged(study, monkeypatch, broken):
+    study = with_transfer(study, settings=[Setting(train="frozen", lr=0.01)], epochs={"frozen": 1})
+    asked = getattr(transfer.TransferGroup, broken)
+
+    def without_number(group, learner, *parts):
+        first, table = asked(group, learner, *parts)
+        return (first | {"finite": False} if broken == "test" else False), table
+
+    assert not transfer.transfer(study, TASK).runs["diverged"].any()
+    monkeypatch.setattr(transfer.TransferGroup, broken, without_number)
+    again = with_transfer(study, settings=[Setting(train="frozen", lr=0.02)], epochs={"frozen": 1})
+    assert transfer.transfer(again, TASK).runs["diverged"].all()
+
+
 def test_the_threshold_of_each_run_is_kept(study):
     study = with_transfer(study, settings=[Setting(train="frozen", lr=0.01)], epochs={"frozen": 30})
     result = transfer.transfer(study, TASK)

@@ -91,11 +91,11 @@ class RunGroup(ABC):
 
     @abstractmethod
     def test(self, learner: nn.Module, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
-        """Figures of a trained run, and a row per test image."""
+        """Figures of a trained run, `finite` among them (are all its answers numbers?); a row per test image."""
 
-    def external(self, learner: nn.Module) -> pd.DataFrame:
-        """A row per image of the task's external set, which nothing was chosen by; no rows without one."""
-        return pd.DataFrame()
+    def external(self, learner: nn.Module) -> tuple[bool, pd.DataFrame]:
+        """Are all its answers numbers? And a row per image of the task's external set, if it has one."""
+        return True, pd.DataFrame()
 
     # What they have in common ---------------------------------------------------------------------------
     def parts(self, run: Run) -> list[np.ndarray]:
@@ -141,6 +141,8 @@ class RunGroup(ABC):
         learner = self.learner(run, train)
         best, history = self.fit(learner, run, train, validation, generator)
         figures, tested = self.test(learner, validation, test)
+        finite, outside = self.external(learner)
+        sound = figures.pop("finite") and finite and best["best_epoch"] > 0
         digest = self.digest(run)
         about = self.packed.manifest.iloc[test][["image_id", "patient_id"]].reset_index(drop=True)
         about.insert(0, "run", digest)
@@ -151,14 +153,14 @@ class RunGroup(ABC):
             **figures,
             "n_trainable": sum(p.numel() for p in learner.parameters() if p.requires_grad),
             "n_train": len(train),
-            "diverged": best["best_epoch"] == 0,
+            "diverged": not sound,
             "seconds": time.perf_counter() - start,
             "data_digest": self.packed.digest,
             "weights_digest": self.weights.digest,
             "parameters": json.dumps(self.options.deciding(run.train)),
             "history": history,
         }
-        rows, outside = about.join(tested), self.external(learner)
+        rows = about.join(tested)
         if len(outside):
             outside = outside.assign(run=digest, external=True)
             rows = pd.concat([rows.assign(external=False), outside], ignore_index=True)

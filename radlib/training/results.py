@@ -100,7 +100,10 @@ def check_results(
         if outside:
             notes.append(f"{title}: {outside} stored runs lie outside this study")
         if diverged:
-            notes.append(f"{title}: {diverged} of {len(kept)} runs diverged and count with an AUC of 0.5")
+            notes.append(
+                f"{title}: {diverged} of {len(kept)} runs diverged; of images of which a run says no number, "
+                "it counts with an AUC of 0.5"
+            )
         asked, score = rows[rows["run"].isin(kept["run"])], study.tasks[task].score
         if "external" in asked:
             external[task] = together(f"task '{task}', external set", -1, asked[asked["external"]], score)

@@ -105,7 +105,8 @@ class SegmentGroup(RunGroup):
         return {"val_dice": float(found.mean()), "val_lost": float(lost.mean()) if lost.size else 0.0}
 
     def test(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
-        logits = torch.nan_to_num(self.answers(learner, test)[0]).numpy()
+        logits, _ = self.answers(learner, test)
+        finite, logits = bool(torch.isfinite(logits).all()), torch.nan_to_num(logits).numpy()
         rows = []
         for logit, row in zip(logits, test, strict=True):
             mask = self.packed.masks[row]
@@ -113,4 +114,5 @@ class SegmentGroup(RunGroup):
             figures = mask_figures(drawn, mask)
             rows.append({**figures, "resize": self.packed.resize, "mask": np.packbits(drawn).tobytes()})
         table = pd.DataFrame(rows)
-        return {"resize": self.packed.resize, "test_dice": float(table["dice"].mean())}, table
+        dice = float(table["dice"].mean())
+        return {"finite": finite, "resize": self.packed.resize, "test_dice": dice}, table

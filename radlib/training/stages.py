@@ -41,7 +41,9 @@ class StagesGroup(TransferGroup):
                 last = network.forward_features(self.weights.preprocessing(images))
                 said.setdefault(POOLED, []).append(backbones.pooled(network, last).cpu())
         found = {name: np.concatenate([part.numpy() for part in parts]) for name, parts in said.items()}
-        return {}, pd.DataFrame({name: [row.tobytes() for row in rows] for name, rows in found.items()})
+        finite = bool(all(np.isfinite(rows).all() for rows in found.values()))
+        rows = {name: [row.tobytes() for row in rows] for name, rows in found.items()}
+        return {"finite": finite}, pd.DataFrame(rows)
 
 
 def stage_names(network: nn.Module) -> list[str]:

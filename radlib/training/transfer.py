@@ -208,7 +208,8 @@ class TransferGroup(RunGroup):
         chosen, scores = np.split(probabilities(logits), [len(validation)])
         true, labels = np.split(targets.numpy(), [len(validation)])
         labels = labels.astype(int)
-        figures = {"test_auc": auc(*self.compared(scores, labels, test))}
+        finite = bool(torch.isfinite(logits).all())
+        figures = {"finite": finite, "test_auc": auc(*self.compared(scores, labels, test))}
         if self.units == 1:
             figures["val_threshold"] = best_threshold(*self.compared(chosen, true, validation))
         table = pd.DataFrame({"label": labels, **columns_of(scores)})
@@ -217,13 +218,14 @@ class TransferGroup(RunGroup):
             table = table.join(located)
         return figures, table
 
-    def external(self, learner) -> pd.DataFrame:
+    def external(self, learner) -> tuple[bool, pd.DataFrame]:
         if self.elsewhere is None:
-            return pd.DataFrame()
+            return True, pd.DataFrame()
         there, manifest = self.elsewhere, self.elsewhere.packed.manifest
         shown = learner.shown(there.packed, there.features)
         logits, _ = there.answers(shown, np.arange(len(manifest)))
-        return manifest[["image_id", "patient_id", "label"]].assign(**columns_of(probabilities(logits)))
+        table = manifest[["image_id", "patient_id", "label"]].assign(**columns_of(probabilities(logits)))
+        return bool(torch.isfinite(logits).all()), table
 
     def _localise(self, learner, validation: np.ndarray, test: np.ndarray) -> tuple[float, pd.DataFrame]:
         """The threshold, and per test image the figures and the map; rows without a mask are left out."""
