@@ -260,7 +260,8 @@ def inside_copy(tmp_path, monkeypatch):
 def test_choosing_an_unknown_study_names_the_known_ones(inside_copy):
     with pytest.raises(
         UserError,
-        match="no study 'moon' in studies/; there are: demo, exams, inceptions, open, own, paper, published, smoke",
+        match="no study 'moon' in studies/; there are: demo, exams, inceptions, open, own, paper, published, "
+        "smoke",
     ):
         choose("moon", "")
 

@@ -91,7 +91,7 @@ class RunGroup(ABC):
 
     @abstractmethod
     def test(self, learner: nn.Module, validation: np.ndarray, test: np.ndarray) -> tuple[dict, pd.DataFrame]:
-        """Figures of a trained run, `finite` among them (are all its answers numbers?); a row per test image."""
+        """Figures of a trained run, one of them `finite` (are all answers numbers?); a row per test image."""
 
     def external(self, learner: nn.Module) -> tuple[bool, pd.DataFrame]:
         """Are all its answers numbers? And a row per image of the task's external set, if it has one."""
