@@ -163,6 +163,16 @@ def test_the_interval_of_the_difference_in_differences_covers_it():
     assert 0.83 <= covered / 90 <= 0.97
 
 
+def test_a_run_without_scores_outside_is_refused(tmp_path):
+    """It must not be given those of another run."""
+    study = fabricated(tmp_path, STRENGTH, STRENGTH)
+    runs, rows = read_results(study, TASK)
+    lacking = rows["external"] & (rows["run"] == runs["run"].iloc[0])
+    write_results(study, TASK, runs, rows[~lacking])
+    with pytest.raises(UserError, match=r"runs of the external set: 1 of \d+ are missing, the first is"):
+        compare_external(study, load_results(study))
+
+
 # Who is in both -------------------------------------------------------------------------------------------
 def test_patients_of_both_sets_are_left_out_and_counted(tmp_path):
     study = fabricated(tmp_path, STRENGTH, STRENGTH)
@@ -198,6 +208,26 @@ def test_patients_who_share_a_picture_with_others_are_known_by_all_their_names(t
     pd.read_parquet(manifest).replace(renamed).to_parquet(manifest)
     outside = compare_external(study, load_results(study)).table.iloc[0]
     assert (outside["n_found"], outside["n_left_out"], outside["n_patients"]) == (0, 1, 59)
+
+
+@pytest.mark.parametrize(
+    ("guessed", "left_out"), [(False, 1), (True, 0)], ids=["people", "documents or files"]
+)
+def test_names_are_compared_where_some_images_name_nobody(tmp_path, guessed, left_out):
+    """One nameless image is called as its file is, and takes nobody else's name away."""
+    study = fabricated(tmp_path, STRENGTH, STRENGTH)
+    inside = pd.read_parquet(study.dataset_dir(TASK) / "manifest.parquet")["patient_id"].iloc[0]
+    folder = study.dataset_dir(OTHER)
+    outside = pd.read_parquet(folder / "manifest.parquet")
+    first, last = outside["patient_id"].iloc[[0, -1]]
+    nameless = outside.loc[outside["patient_id"] == last, "image_id"].iloc[0]
+    renamed = {first: inside, last: nameless}
+    outside.replace({"patient_id": renamed}).to_parquet(folder / "manifest.parquet")
+    said = {"patients_published": False, "patients_guessed": guessed, "joined": {}}
+    (folder / "audit.json").write_text(json.dumps(said))
+    (folder / "dropped.csv").write_text("image_id,reason\n")
+    found = compare_external(study, load_results(study)).table.iloc[0]
+    assert found["n_left_out"] == left_out
 
 
 def test_sets_whose_patients_are_all_named_alike_are_refused(tmp_path):

@@ -47,6 +47,18 @@ def test_the_interval_covers_a_planted_factor(tmp_path):
     assert held / studies >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / studies)
 
 
+def test_of_two_like_curves_neither_is_called_worth_more_than_the_other(tmp_path):
+    """Nearly flat ones, whose last point noise puts above the others: both are made to rise."""
+    study, ahead, behind = make_study(tmp_path), 0, 0
+    levels = 0.8 + 0.002 * np.arange(len(SIZES))
+    for seed in range(150):
+        a, b = (estimates(levels, 0.02, seed + shift, 400) for shift in (0, 1000))
+        last = worth_rows(study, SIZES, a, b, 30)[-1]
+        ahead += last["needed_low"] > SIZES[-1]
+        behind += last["needed_high"] < SIZES[-1]
+    assert max(ahead, behind) <= 9  # 2.5 % of 150 are 4; a binomial has more than 9 in one of 100
+
+
 @pytest.fixture
 def worth(tmp_path):
     """Radiology is worth twice the patients, photographs and random are the same."""

@@ -1,8 +1,11 @@
 """Brier score, calibration error, thresholds: against scikit-learn, plain loops and closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
+from scipy.stats import t as student
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_curve
 
@@ -72,15 +75,20 @@ def test_resamples_agree_with_a_loop_over_scikit_learn(two_folds):
     expected = {name: np.zeros(20) for name in calibration.FIGURES}
     for number, (fold, cuts) in enumerate(zip(folds, thresholds, strict=True)):
         patients = fold_patients(fold)
-        counts, *_ = patient_weights(patients, 300, 4, number, 300)
+        within, *_ = patient_weights(patients, 300, 4, number, 300)
+        whole, *_ = patient_weights(replace(patients, strata=[patients.count]), 300, 4, number, 300)
         places = calibration.equal_mass_bins(fold.scores, BINS)
         for i in range(20):
-            drawn = np.repeat(np.arange(len(fold.labels)), counts[i, patients.of_image].astype(int))
+            classes, drawn = (
+                np.repeat(np.arange(len(fold.labels)), counts[i, patients.of_image].astype(int))
+                for counts in (within, whole)
+            )
             y = fold.labels[drawn]
             for run, cut in enumerate(cuts):
+                called = fold.scores[run, classes] >= cut
+                expected["balanced_accuracy"][i] += balanced_accuracy_score(fold.labels[classes], called) / 6
                 s, bins = fold.scores[run, drawn], places[run, drawn]
                 expected["brier"][i] += brier_score_loss(y, s) / 6
-                expected["balanced_accuracy"][i] += balanced_accuracy_score(y, s >= cut) / 6
                 gaps = [abs((y - s)[bins == b].sum()) for b in range(BINS)]
                 expected["ece"][i] += sum(gaps) / len(drawn) / 6
     for name, values in expected.items():
@@ -89,6 +97,35 @@ def test_resamples_agree_with_a_loop_over_scikit_learn(two_folds):
             assert draws.mean() == pytest.approx(found[name].value)  # corrected for its bias, by one number
             values, draws = values - values.mean(), draws - draws[:20].mean()
         np.testing.assert_allclose(draws[:20], values, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("patients", "positive"), [(100, 0.2), (200, 0.1)])
+def test_intervals_of_the_brier_score_count_that_the_share_of_positives_varies(patients, positive):
+    """Of images of a patient each, the interval is Student's of the mean of squared errors; it covers."""
+    rng, truth, held, widths = np.random.default_rng(0), positive * (1 - positive), 0, []
+    for seed in range(200):
+        labels = (rng.random(patients) < positive).astype(int)
+        fold = FoldScores(labels, np.arange(patients), np.full((1, patients), positive))
+        found = calibration.bootstrap_figures([fold], [np.array([0.5])], 2, 400, seed)["brier"]
+        low, high = found.interval(0.95)
+        held += low <= truth <= high
+        squared = (labels - positive) ** 2
+        half = student.isf(0.025, patients - 1) * squared.std(ddof=1) / np.sqrt(patients)
+        widths.append((high - low) / (2 * half))
+    assert 0.89 <= held / 200 <= 0.99  # of a binomial count, a percentile interval; within classes: 0
+    assert np.mean(widths) == pytest.approx(1, abs=0.05)
+
+
+def test_bands_of_reliability_cover_the_shares_of_a_perfect_network():
+    rng, held = np.random.default_rng(1), []
+    for seed in range(200):
+        scores = rng.choice([0.1, 0.3], 120)
+        labels = (rng.random(120) < scores).astype(int)
+        fold = FoldScores(labels, np.arange(120), scores[np.newaxis])
+        score, share = calibration.reliability([fold], 2, 400, seed)
+        low, high = share.interval(0.95)
+        held.append((low <= score) & (score <= high))
+    assert 0.90 <= np.mean(held) <= 0.99
 
 
 def test_bins_hold_as_many_images_each_and_ties_stay_together():

@@ -103,6 +103,14 @@ def test_replicates_that_are_zero_but_for_rounding_count_for_both_tails(scale):
     assert interval(np.full(999, -1e-17), 0.95) == (0, 0)
 
 
+def test_no_equivalence_where_nothing_varies():
+    """Two sources that separate ten patients perfectly may still differ on others."""
+    same = Estimate(0.0, np.full(2000, 1e-17), patients=10)
+    assert same.equivalence(0.01, 0.95)[2] == 1 and same.interval(0.95) == (0, 0)
+    alike = Estimate(0.0, np.random.default_rng(0).normal(0, 1e-4, 2000), patients=100)
+    assert alike.equivalence(0.01, 0.95)[2] < 0.01
+
+
 def test_a_difference_is_as_uncertain_whichever_side_stands_first():
     """One side is of few trainings: Student's t with its 4 degrees of freedom, from tables."""
     normal = norm.ppf((np.arange(200_000) + 0.5) / 200_000)

@@ -10,8 +10,8 @@ resampled too, they are drawn separately on both sides although the networks are
 their variation twice in the difference in differences, which errs on the wide side.
 
 A set is external only if nobody is in both. Patients are left out, and counted, whose images lie in the task,
-by the rule of `radlib.data.overlap`, or who are named like one of its patients, where both sets name
-theirs.
+by the rule of `radlib.data.overlap`, or who are named like one of its patients. Names that are of documents
+or files (`patients_certain: false`) are compared with nobody's, and who is not named cannot be compared.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from radlib.datasets.patients import plain
 from radlib.errors import UserError, of_task
 from radlib.progress import progress
 from radlib.questions.auc.compute import bootstrap_pair, what_is_resampled
-from radlib.questions.patients import audit_of
+from radlib.questions.patients import published_names
 from radlib.questions.verdicts import (
     after_holm,
     difference_columns,
@@ -138,15 +138,12 @@ def only_outside(study: Study, task: str, scored: FoldPredictions) -> tuple[Fold
     """What was scored outside without patients who are in the task too; and how many these are."""
     name = study.tasks[task].external
     manifests = [open_packed(study.dataset_dir(one)).manifest for one in (task, name)]
-    here, there = (manifest["patient_id"] for manifest in manifests)
+    there = manifests[1]["patient_id"]
     copies, _ = find(thumbnails_of(study, name), thumbnails_of(study, task))
-    audits = [audit_of(study, one) for one in (task, name)]
-    both_name = all(audit["patients_published"] for audit in audits)
-    # Who shares a picture with others goes by the name of the first of them in a manifest.
-    group_of = dict(zip(there, there, strict=True)) | audits[1]["joined"]
+    known, called = (published_names(study, *of) for of in zip((task, name), manifests, strict=True))
     # The sets may spell a name in two ways, as one of them alone may not: P001 and p1.
-    known = {plain(name) for name in [*here, *audits[0]["joined"]]}
-    named = there.isin([group for name, group in group_of.items() if plain(name) in known]) & both_name
+    inside = {plain(one) for one in known}
+    named = there.isin([group for one, group in called.items() if plain(one) in inside])
     both = named | there.isin(there[copies])
     left_out = {"n_left_out": there[both].nunique(), "n_named": there[named].nunique()}
     counts = {"n_found": int(copies.sum()), **left_out}

@@ -1,7 +1,8 @@
 """How many labelled patients are weights worth? (14_label_efficiency)
 
 The learning curves read sideways: the number of training patients at which source b reaches the AUC that
-source a has with n patients. Nothing is extrapolated beyond the sizes that were trained.
+source a has with n patients, both curves made to rise. Nothing is extrapolated beyond the sizes that were
+trained.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from radlib.show import style
 from radlib.show import table as common
 from radlib.show.findings import Finding, finding_of, over
 from radlib.show.table import Column, Table, interval_columns
-from radlib.stats.curves import FEWER, patients_to_reach, within
+from radlib.stats.curves import FEWER, patients_to_reach, rising, within
 from radlib.stats.estimate import Estimate
 from radlib.study import Study
 from radlib.study.titles import source_title
@@ -30,7 +31,7 @@ WORTH = Table(
         common.TASK,
         *common.PAIR,
         Column("n_train_patients", "training patients of source a", "patients with a", common.COUNT),
-        common.SIDES[0],
+        Column("auc_a", "mean AUC of source a with them, the curve made to rise"),
         *interval_columns(
             NEEDED,
             "training patients with which source b has it; 0: below `smallest`, inf: above `largest`",
@@ -55,7 +56,7 @@ def worth_rows(
         sizes: training patients, ascending; a, b: the curves; degrees: of freedom.
     """
     rows = []
-    for size, target in zip(sizes, a, strict=True):
+    for size, target in zip(sizes, rising(a), strict=True):
         found = replace(patients_to_reach(sizes, b, target), degrees=degrees)
         row = {name: within(number, sizes) for name, number in estimate_columns(study, found, NEEDED).items()}
         about = {"n_train_patients": size, "auc_a": target.value, "smallest": sizes[0], "largest": sizes[-1]}

@@ -2,6 +2,8 @@
 
 import json
 
+import pandas as pd
+
 from radlib.errors import UserError
 from radlib.study import Study
 from radlib.study.titles import task_title
@@ -43,6 +45,21 @@ def audit_of(study: Study, dataset: str) -> dict:
         kind = "corpus" if dataset in study.corpora else "task"
         raise UserError(f"{path} is missing; run dvc repro {kind}@{dataset} to read the data again")
     return json.loads(path.read_text())
+
+
+def published_names(study: Study, dataset: str, manifest: pd.DataFrame) -> dict[str, str]:
+    """Every name that the publisher gives a patient, and what the manifest calls that patient.
+
+    Who shares a picture with others goes by the name of the first of them; who is not named, by that of an
+    image. None where the names are of documents or files.
+    """
+    audit, own = audit_of(study, dataset), manifest["patient_id"].unique()
+    if audit["patients_guessed"]:
+        return {}
+    if not audit["patients_published"]:
+        dropped = pd.read_csv(study.dataset_dir(dataset) / "dropped.csv", dtype=str)
+        own = own[~pd.Index(own).isin([*manifest["image_id"], *dropped["image_id"]])]
+    return dict(zip(own, own, strict=True)) | audit["joined"]
 
 
 def _unnamed(study: Study) -> tuple[list[str], list[str]]:

@@ -25,6 +25,7 @@ from radlib.stats.estimate import Estimate, mean_of, stacked
 from radlib.stats.folds import tested
 from radlib.study import Study
 from radlib.study.titles import TRAIN, estimate_title, source_title
+from radlib.training.predictions import places_of
 from radlib.training.results import RUN, TRAINING, Results, settings_by_fold, trained_again
 
 ACROSS = 4  # panels in a row, at most
@@ -78,7 +79,7 @@ class TaskDraws:
 
     def columns(self, runs: pd.DataFrame) -> np.ndarray:
         """Where the given runs stand."""
-        return pd.Index(self.runs["run"]).get_indexer(runs["run"])
+        return places_of(runs["run"], self.runs["run"], "runs of a task")
 
     def mean(self, runs: Estimate, columns: np.ndarray) -> Estimate:
         """The mean of what was computed of the runs in some columns."""

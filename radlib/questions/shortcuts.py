@@ -40,7 +40,7 @@ from radlib.stats.estimate import Estimate
 from radlib.stats.folds import FoldScores, tested
 from radlib.study import Study
 from radlib.study.titles import TRAIN, source_title
-from radlib.training.predictions import FoldPredictions
+from radlib.training.predictions import FoldPredictions, places_of
 from radlib.training.results import Results
 
 SHORTCUT, EVERYTHING = "shortcut classifier", "everything"
@@ -170,14 +170,14 @@ def score_folds(packed: Packed, table: pd.DataFrame, parts: list[FoldPredictions
         table: (n rows) what is known of every image of the manifest.
     """
     labels, known = packed.manifest["label"].to_numpy(), table.to_numpy()
-    place = pd.Index(packed.manifest["image_id"])
     scored = []
     for part in parts:
         train = (packed.manifest[f"part_{part.fold}"] == "train").to_numpy()
         # Several threads would wait for each other longer than they compute, most on a busy machine.
         with threadpool_limits(1):
             model = classifier().fit(known[train], labels[train])
-            scores = model.predict_proba(known[place.get_indexer(part.image_ids)])
+            tested = places_of(part.image_ids, packed.manifest["image_id"], "prepared images")
+            scores = model.predict_proba(known[tested])
         scores = scores if part.scores.ndim == 3 else scores[:, 1]
         scored.append(part.scored(scores[np.newaxis]))
     return scored

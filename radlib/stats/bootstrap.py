@@ -51,26 +51,38 @@ from radlib.stats.folds import (
 from radlib.stats.pairs import WORK_BYTES, count_pairs
 from radlib.stats.pretrainings import over_trainings
 
-RUNS = 2  # number of the draws of runs in the seeds of their generators, beside the two strata of patients
+RUNS = 2**31  # number of the draws of runs in the seeds of their generators, far from those of strata
 # Of (b, patients) float32 weights, (b, k) float64; and how much memory each of b resamples takes.
 Statistic = tuple[Callable[[np.ndarray], np.ndarray], int]
 
 
 def resampled(
-    folds: Folds, statistic: Callable[[int, FoldPatients], Statistic], resamples: int, seed: int
+    folds: Folds,
+    statistic: Callable[[int, FoldPatients], Statistic],
+    resamples: int,
+    seed: int,
+    within_classes: bool = True,
 ) -> list[Estimate]:
     """Any k figures of each fold that can be computed from how often each patient was drawn.
 
-    statistic: of the fold's number and its patients. Draws depend on the seed and on the patients only.
+    Args:
+        statistic: of the fold's number and its patients. Draws depend on the seed and on the patients only.
+        within_classes: as many patients of each class as there are, which is right for what depends on each
+            class by itself, such as an AUC; False where the share of positives matters, too: it varies
+            between samples of patients as anything else does.
 
     >>> fold = FoldScores([0, 1] * 3, list("abcdef"), np.zeros((1, 6)))
     >>> (found,) = resampled([fold], lambda number, patients: (lambda w: w[:, :3], 9), 40, seed=0)
     >>> found.value, found.replicates.shape, found.patients
     (array([1., 1., 1.], dtype=float32), (40, 3), 3)
     """
-    found, sample = [], (smaller_class(folds), len(folds))
-    for number, fold in enumerate(folds):
-        patients = fold_patients(fold)
+    found, of_folds = [], [fold_patients(fold) for fold in folds]
+    smallest = smaller_class(folds)
+    if not within_classes:
+        of_folds = [replace(patients, strata=[patients.count]) for patients in of_folds]
+        smallest = sum(patients.count for patients in of_folds)
+    sample = smallest, len(folds)
+    for number, patients in enumerate(of_folds):
         of_weights, bytes_each = statistic(number, patients)
         chunk = max(1, WORK_BYTES // bytes_each)
         (value,) = of_weights(np.ones((1, patients.count), dtype=np.float32))

@@ -53,7 +53,8 @@ def bootstrap_figures(
 ) -> dict[str, Estimate]:
     """`FIGURES` of every run on its own fold's test images, mean over all runs.
 
-    Patients are drawn as in `bootstrap_mean_auc`, bins stay as they are. Noise pushes a calibration error
+    Patients are drawn as in `bootstrap_mean_auc` for balanced accuracy, and without regard to class for the
+    other two, which depend on the share of positives. Bins stay as they are. Noise pushes a calibration error
     upwards, and a resample once more than the sample, so its replicates are moved until their mean is the
     value: the bootstrap's correction of bias (Efron & Tibshirani 1993, chapter 10, doi
     10.1201/9780429246593).
@@ -69,33 +70,37 @@ def bootstrap_figures(
     {'brier': 0.316, 'ece': 0.263, 'balanced_accuracy': 0.5}
     """
 
-    def figures_of(number: int, patients: FoldPatients) -> Statistic:
+    # Sums over patients, so that resamples are matrix products: of (b, patients) weights.
+    def errors_of(number: int, patients: FoldPatients) -> Statistic:
+        fold = folds[number]
+        squares = np.bincount(patients.of_image, ((fold.scores - fold.labels) ** 2).mean(axis=0))
+        images = np.bincount(patients.of_image)
+        gaps = _by_patient_and_bin(patients, fold, fold.labels - fold.scores, bins)
+
+        def errors(weights: np.ndarray) -> np.ndarray:
+            gap = np.abs(weights @ gaps).sum(axis=1, dtype=np.float64) / fold.runs
+            return np.stack([weights @ squares, gap], axis=1) / (weights @ images)[:, np.newaxis]
+
+        return errors, 8 * (2 * patients.count + 2 * gaps.shape[1])
+
+    def accuracy_of(number: int, patients: FoldPatients) -> Statistic:
         fold = folds[number]
         called = (fold.scores >= np.asarray(thresholds[number])[:, np.newaxis]).mean(axis=0)
-        positive, squares = fold.labels == 1, ((fold.scores - fold.labels) ** 2).mean(axis=0)
-        columns = [squares, called * positive, (1 - called) * ~positive]
-        columns += [np.ones_like(squares), positive, ~positive]  # of how many images
-        sums = np.stack([np.bincount(patients.of_image, x) for x in columns], axis=1)
-        gaps = _by_patient_and_bin(patients, fold, fold.labels - fold.scores, bins)
-        bytes_each = 8 * (2 * patients.count + 2 * gaps.shape[1])
-        return lambda weights: _figures(weights, sums, gaps, fold.runs), bytes_each
+        positive = fold.labels == 1
+        right = [np.bincount(patients.of_image, x) for x in (called * positive, (1 - called) * ~positive)]
 
-    mean = mean_of_folds(folds, resampled(folds, figures_of, resamples, seed))
-    found = {name: mean.columns(place) for place, name in enumerate(FIGURES)}
-    biased = found["ece"]
+        def accuracy(weights: np.ndarray) -> np.ndarray:
+            shares = [weights @ x / of for x, of in zip(right, patients.drawn(weights), strict=True)]
+            return np.mean(shares, axis=0)[:, np.newaxis]
+
+        return accuracy, 8 * 6 * patients.count
+
+    errors = mean_of_folds(folds, resampled(folds, errors_of, resamples, seed, within_classes=False))
+    accuracy = mean_of_folds(folds, resampled(folds, accuracy_of, resamples, seed))
+    biased = errors.columns(1)
     recentred = biased.replicates + (biased.value - biased.replicates.mean())
-    return found | {"ece": replace(biased, replicates=recentred)}
-
-
-def _figures(weights: np.ndarray, sums: np.ndarray, gaps: np.ndarray, runs: int) -> np.ndarray:
-    """(b, 3) float64, in the order of `FIGURES`: sums over patients, so that resamples are matrix products.
-
-    Args:
-        weights: (b, patients); sums: (patients, 6); gaps: (patients, runs * bins).
-    """
-    squares, hits, rejections, images, positives, negatives = (weights @ sums).T
-    error = np.abs(weights @ gaps).sum(axis=1, dtype=np.float64) / (runs * images)
-    return np.stack([squares / images, error, (hits / positives + rejections / negatives) / 2], axis=1)
+    ece = replace(biased, replicates=recentred)
+    return dict(zip(FIGURES, (errors.columns(0), ece, accuracy.columns(0)), strict=True))
 
 
 def ece_if_perfect(folds: Folds, bins: int, seed: int, draws: int = PERFECT_DRAWS) -> float:
@@ -121,6 +126,8 @@ def ece_if_perfect(folds: Folds, bins: int, seed: int, draws: int = PERFECT_DRAW
 def reliability(folds: Folds, bins: int, resamples: int, seed: int) -> tuple[np.ndarray, Estimate]:
     """Points of a reliability diagram, all runs together: mean score and share of positives of each bin.
 
+    Patients are drawn without regard to class, as the share of positives is what it shows.
+
     Returns:
         (bins,) float64, and an estimate of (bins,) shares; NaN where a bin, or it in a resample, is empty.
     Raises:
@@ -142,7 +149,7 @@ def reliability(folds: Folds, bins: int, resamples: int, seed: int) -> tuple[np.
         bytes_each = 8 * (2 * patients.count + 4 * bins)
         return lambda weights: np.stack([weights @ x for x in sums], axis=1).astype(np.float64), bytes_each
 
-    found = resampled(folds, sums_of, resamples, seed)
+    found = resampled(folds, sums_of, resamples, seed, within_classes=False)
     score, positive, count = sum(one.value for one in found)
     draws = sum(one.replicates for one in found)
     with np.errstate(invalid="ignore"):

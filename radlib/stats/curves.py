@@ -60,12 +60,26 @@ def _spare(one: Estimate) -> int:
     return one.patients - one.folds
 
 
+def rising(curve: Sequence[Estimate]) -> list[Estimate]:
+    """The curve made to rise (least squares, equal weights), in the data and in every resample.
+
+    >>> [float(point.value) for point in rising([Estimate(auc, np.full(2, auc)) for auc in (0.5, 0.7, 0.6)])]
+    [0.5, 0.65, 0.65]
+    """
+    values = np.array([np.append(point.value, point.replicates) for point in curve]).T
+    risen = np.array([isotonic_regression(row).x for row in values])
+    return [
+        replace(point, value=float(x[0]), replicates=x[1:]) for point, x in zip(curve, risen.T, strict=True)
+    ]
+
+
 def patients_to_reach(sizes: Sequence[int], curve: Sequence[Estimate], target: Estimate) -> Estimate:
     """Number of training patients at which a curve reaches the target, in the data and in every resample.
 
-    The curve is made to rise (least squares, equal weights) and interpolated on the logarithm of the number
-    of patients. Nothing is extrapolated: `FEWER` (0) where the smallest size reaches the target already,
-    twice the largest size where none does; `within` says so of the ends of an interval.
+    The curve is made to rise and interpolated on the logarithm of the number of patients. A target that is a
+    point of another curve should be one of `rising`, too: noise alone would else put it above, for a largest
+    size is never raised. Nothing is extrapolated: `FEWER` (0) where the smallest size reaches the target
+    already, twice the largest size where none does; `within` says so of the ends of an interval.
 
     Args:
         sizes: ascending; curve: the AUC at each, target: the AUC to be reached; replicate i of all is of the
@@ -75,14 +89,13 @@ def patients_to_reach(sizes: Sequence[int], curve: Sequence[Estimate], target: E
     >>> round(patients_to_reach([10, 20, 40], points, Estimate(0.75, np.full(9, 0.75))).value, 1)
     28.3
     """
-    values = np.array([np.append(point.value, point.replicates) for point in curve]).T
+    values = np.array([np.append(point.value, point.replicates) for point in rising(curve)]).T
     wanted = np.append(target.value, target.replicates)[:, np.newaxis]
-    rising = np.array([isotonic_regression(row).x for row in values])
     logs, rows = np.log(sizes), np.arange(len(values))
-    reached = rising >= wanted
+    reached = values >= wanted
     first = reached.argmax(axis=1)
     before = np.maximum(first - 1, 0)
-    low, high = rising[rows, before], rising[rows, first]
+    low, high = values[rows, before], values[rows, first]
     part = (wanted[:, 0] - low) / np.where(high > low, high - low, 1)
     number = np.exp(logs[before] + part * (logs[first] - logs[before]))
     # Reached by the smallest size in no more than equality, it is that size; by more, fewer would do.

@@ -11,7 +11,8 @@ Hesterberg has one sample, df = n - 1. Here patients are resampled within class 
 one degree of freedom: df = n - folds. n counts the patients of the smaller class: a sum of two variances has
 at least the degrees of freedom of the smaller sample (Satterthwaite 1946, doi 10.2307/3002019), so this errs
 on the wide side. Where every replicate is the same (both sides separate the classes perfectly), an interval
-of percentiles has no width.
+of percentiles has no width: other patients might vary, and these do not say how much. No equivalence is then
+shown.
 """
 
 import math
@@ -100,13 +101,16 @@ class Estimate:
         1 - confidence: that it is -margin or less, and that it is margin or more. That is so exactly where
         the interval of confidence 2 c - 1 (90% for c = 95%), returned here, lies inside (Schuirmann 1987, doi
         10.1007/BF01068419). p is the larger of the two: both must reject, so nothing is to be corrected
-        between them (Berger & Hsu 1996, doi 10.1214/ss/1032280304).
+        between them (Berger & Hsu 1996, doi 10.1214/ss/1032280304). It is 1 where no replicate differs from
+        another: data without variation tell nothing of how far the true value may lie from them.
         """
         if margin <= 0:
             raise ValueError(f"the margin of equivalence is {margin}; give one above 0, for example 0.01")
         if confidence <= 0.5:
             raise ValueError(f"confidence is {confidence}; equivalence needs one above 0.5, for example 0.95")
         low, high = self.interval(2 * confidence - 1)
+        if np.ptp(self._settled()) == 0:
+            return low, high, 1.0
         moved = self.replicates - margin, -margin - self.replicates
         return low, high, max(replace(self, replicates=draws)._p_below_zero() for draws in moved)
 

@@ -9,13 +9,17 @@ import pandas as pd
 import statsmodels.formula.api as smf
 
 PERCENT = 100.0  # fitted in hundredths of AUC, where optimisers take steps of a sensible size
-# All are tried: those with a gradient can stop anywhere where a variance is 0 and call it convergence; the
+# All are tried: one with a gradient can stop anywhere where a variance is 0 and call it convergence; the
 # last needs none. One within this much of the best log-likelihood has found it.
-OPTIMISERS = ["bfgs", "lbfgs", "nm"]
+OPTIMISERS = ["lbfgs", "powell"]
 NEAR_BEST = 1e-3
 BOUNDARY = 0.001  # an SD below this, in AUC, is a variance at its boundary of 0
 COLUMNS = ["task", "source", "backbone", "train", "fold", "test_auc"]
-RANDOM = {"task": " + (1 | task)", "fold": " + (1 | task:fold)"}
+RANDOM = {
+    "task": " + (1 | task)",
+    "fold": " + (1 | task:fold)",
+    "source in a fold": " + (1 | task:fold:source)",
+}
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -42,7 +46,8 @@ class MixedModelResult:
 
     formula: fixed effects as fitted, in the notation of statsmodels, then the random intercepts.
     table: one row per fixed effect: term, estimate, ci_low, ci_high, p_value; in AUC (0 to 1).
-    random_sd: SD of each random intercept ("task", "fold" within task) and of the "residual", in AUC.
+    random_sd: SD of each random intercept (those of `RANDOM` that the runs can tell) and of the "residual",
+        in AUC.
     fitted, residuals: (runs,) float64 in the order of the rows given; fitted includes random intercepts.
     converged: whether the optimiser says so; if not, no number here should be quoted.
     notes: what was left out of the model and why, and every warning of the fit. Show them.
@@ -63,17 +68,18 @@ def mixed_model(
 ) -> MixedModelResult:
     """Linear mixed model of the test AUC of all runs, over tasks.
 
-    Fixed effects: source + train + source:train + backbone; random intercepts: task, and fold within task
-    (runs of one fold share its test images); restricted maximum likelihood (Laird & Ware 1982, doi
-    10.2307/2529876). Intervals and p-values are Wald's (normal).
+    Fixed effects: source + train + source:train + backbone; random intercepts: task, fold within task (runs
+    of one fold share its test images), and source within fold (what one source's runs have in common on these
+    images, without which every run would count as new evidence of the source); restricted maximum likelihood
+    (Laird & Ware 1982, doi 10.2307/2529876). Intervals and p-values are Wald's (normal), which is somewhat
+    narrow where folds are few.
 
     The response is the AUC itself. Its logit would need clipping where a small test part is separated
     perfectly (AUC = 1), and the clip alone would then set the largest responses. Look at `residuals` for what
     this costs near 1. Train and backbone are coded as deviations from their mean, so "source[x] -
     source[reference]" is the difference averaged over what is trained, not at one level. The last level of a
     deviation is not listed: it is minus the sum of the others. The effect of a source is taken as the same in
-    all tasks and runs as replicates given task and fold: the interval speaks of these tasks and these test
-    images. For one task, quote the patient bootstrap.
+    all tasks. The model knows folds and no patients, and nothing of pretrainings: quote the bootstrap.
 
     runs: one row per run with `COLUMNS`; reference: source that the others are compared with, by default the
     first in alphabetical order. What cannot be told from the runs is left out, and `notes` says so; a
@@ -155,26 +161,40 @@ def _random_intercepts(data: pd.DataFrame, notes: list[str]) -> list[str]:
     """Of `RANDOM` those that the runs can tell."""
     tasks, clusters = data["task"].nunique(), data["cluster"].nunique()
     if tasks == 1 and clusters == 1:
-        notes.append("one task with one fold: no random intercepts; an ordinary linear model was fitted")
+        notes.append(
+            "one task with one fold: no random intercepts; an ordinary linear model was fitted, for which "
+            "every run is new evidence: its intervals are far too narrow"
+        )
         return []
+    own = _of_source_in_fold(data, notes)
     if tasks == 1:
         notes.append("one task: no random intercept of task, and nothing is said about other tasks")
-        return ["fold"]
+        return ["fold", *own]
     if tasks < 5:
         notes.append(f"only {tasks} tasks: the SD between tasks is estimated poorly")
     if tasks == clusters:
         notes.append("one fold in every task: no random intercept of fold")
-        return ["task"]
-    return ["task", "fold"]
+        return ["task", *own]
+    return ["task", "fold", *own]
+
+
+def _of_source_in_fold(data: pd.DataFrame, notes: list[str]) -> list[str]:
+    """A source with one run on every fold has no intercept there that could be told from that run."""
+    if data.groupby(["cluster", "source"]).size().max() == 1:
+        notes.append("one run of each source on a fold: the residual holds what a source has there")
+        return []
+    return ["source in a fold"]
 
 
 def _fit(data: pd.DataFrame, fixed: str, intercepts: list[str], notes: list[str]):
     """Fitted model; each different warning of the fit becomes a note."""
     if not intercepts:
         return smf.ols(fixed, data).fit()
-    groups = "task" if "task" in intercepts else "cluster"
-    folds = {"fold": "0 + C(fold)"} if len(intercepts) == 2 else None
-    model = smf.mixedlm(fixed, data, groups=groups, re_formula="1", vc_formula=folds)
+    first, *others = intercepts
+    groups = {"task": "task", "fold": "cluster"}[first]
+    within = {"fold": "0 + C(fold)", "source in a fold": "0 + C(fold):C(source)"}
+    nested = {name: within[name] for name in others} or None
+    model = smf.mixedlm(fixed, data, groups=groups, re_formula="1", vc_formula=nested)
     fits, broken = [], None
     for optimiser in OPTIMISERS:
         try:

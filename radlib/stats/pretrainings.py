@@ -18,6 +18,10 @@ which gives them the tails of that Student's t. Of trainings, seeds are replicat
 Networks are fixed, or with `sample_of_networks` drawn from all networks that one might have taken: then u is
 the variance between the K differences over K, with K - 1 degrees of freedom. Three networks may agree by
 chance better than patients and pretrainings allow, so u is never taken below what these two make of it.
+
+Two pretrainings of a single network are too few where one source varies far more between them than the other:
+simulated intervals then held the true value in 91 to 92 % of studies, with three in 94 %, with three networks
+of three in all that was tried.
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +34,7 @@ from radlib.stats.estimate import BOTH, ROUNDING, Estimate, degrees_left
 SOURCES = "patients and pretrainings"
 NETWORKS, NETWORKS_ALONE = "patients, pretrainings and networks", "patients and networks"
 UPPER = 0.7  # of the interval of a variance that few replicates give
-_REPLICATES = 3  # number of these draws in the seeds of their generators
+_REPLICATES = 2**31 + 1  # number of these draws in the seeds of their generators, far from those of folds
 
 
 @dataclass(frozen=True)

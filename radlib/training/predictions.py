@@ -1,6 +1,7 @@
 """What all runs of a task scored on the same images, from a row per run and image."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,8 +32,9 @@ class FoldPredictions:
     score: str = "image"
 
     def of(self, runs: list[str]) -> FoldScores:
-        """The scores of the named runs, in the order given."""
-        return self.scored(self.scores[pd.Index(self.runs).get_indexer(runs)])
+        """The scores of the named runs, in the order given; UserError where one is not there."""
+        what = "runs of the external set" if self.fold < 0 else f"runs of fold {self.fold}"
+        return self.scored(self.scores[places_of(runs, self.runs, what)])
 
     def scored(self, scores: np.ndarray) -> FoldScores:
         """(R, n) scores of these images as they are compared: of images, or of their patients."""
@@ -47,6 +49,17 @@ class FoldPredictions:
         keep = ~np.isin(self.image_ids, image_ids)
         some = {name: getattr(self, name)[keep] for name in ("image_ids", "patients", "labels")}
         return replace(self, **some, scores=self.scores[:, keep])
+
+
+def places_of(wanted: Iterable[str], known: Iterable[str], what: str) -> np.ndarray:
+    """int64, where each one wanted stands among those known; UserError where it does not."""
+    places, wanted = pd.Index(known).get_indexer(wanted), np.asarray(wanted)
+    if (places < 0).any():
+        raise UserError(
+            f"{what}: {int((places < 0).sum())} of {len(wanted)} are missing, the first is "
+            f"{wanted[places < 0][0]}; {REMEDY}"
+        )
+    return places
 
 
 @of_task

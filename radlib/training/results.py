@@ -126,9 +126,6 @@ def read_result(path: Path, task: str, columns: list[str]) -> pd.DataFrame:
         raise UserError(f"task '{task}' has no {path.name} in {path.parent}; run dvc repro to compute it")
     with explained((OSError, ValueError), f"{path} cannot be read", f"delete it and {REMEDY}"):
         table = pd.read_parquet(path)
-    # Written before sources could have several pretrainings: each has one.
-    if "source" in table and "replicate" not in table:
-        table["replicate"] = 0
     missing = [c for c in columns if c not in table]
     if missing:
         raise UserError(f"{path} lacks the column {missing[0]}; {REMEDY}")
