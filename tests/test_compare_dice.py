@@ -112,6 +112,25 @@ def test_study_without_masks_gives_an_empty_table(tmp_path):
     assert lesion_findings(study, table) == []
 
 
+@pytest.mark.parametrize("networks", [["resnet50"], None], ids=["one network", "all"])
+def test_maps_of_one_place_are_left_out_and_said(planted, tmp_path, networks):
+    study, results, _, _ = planted
+    other, runs = study.model_copy(update={"root": tmp_path}), results.of_task(TASK)
+    networks = networks or sorted(runs["backbone"].unique())
+    pointless = runs["run"][runs["backbone"].isin(networks)]
+    stored = pd.read_parquet(study.result_dir(TASK) / "localisation.parquet")
+    stored.loc[stored["run"].isin(pointless), ["map_height", "map_width"]] = 1.0
+    other.result_dir(TASK).mkdir(parents=True)
+    stored.to_parquet(other.result_dir(TASK) / "localisation.parquet")
+    located = lesions.load_localised(other, results)
+    left = sorted(set(runs["backbone"]) - set(networks))
+    assert [sorted(some["backbone"].unique()) for some in located.runs.values()] == ([left] if left else [])
+    assert located.tasks == ([TASK] if left else [])
+    assert (
+        len(located.notes) == 1 and f"maps of {', '.join(networks)} have a single place" in located.notes[0]
+    )
+
+
 def test_missing_run_is_one_sentence(planted, tmp_path):
     study, results, _, _ = planted
     other = study.model_copy(update={"root": tmp_path})

@@ -296,12 +296,26 @@ def test_words_and_figure_follow_the_table(study, passed):
     (panel,) = figure.axes
     means = {line.get_xdata()[0] for line in panel.lines if line.get_marker() in ("o", "X")}
     assert sorted(means) == pytest.approx([0.01, 0.08])
+    assert panel.get_xlabel() == "AUC minus 0.5, or difference in AUC"
+    assert ("X: failed" in figure.get_suptitle()) == (not all(passed))
+    assert figure.get_suptitle().endswith("grey strokes: single trainings")
     (green,) = panel.patches
     assert (green.get_x(), green.get_y()) == (0, 0.6), "of the positive one: the negative must cover the line"
     assert figure.get_suptitle().startswith(
         "Controls: 98.75 % intervals must cover the line at 0, 95 % inter"
     )
     plt.close(figure)
+
+
+def test_figure_speaks_of_the_controls_that_are_drawn(study):
+    found = made_up(study, True, True)
+    alone = controls_figure(study, replace(found, table=found.table[1:], trainings=found.trainings[1::2]))
+    assert alone.axes[0].get_xlabel() == "difference in AUC"
+    title = "Controls: 95 % intervals must lie in the green area\ngrey strokes: single trainings"
+    assert alone.get_suptitle() == title
+    random = found.table.assign(control=["random_weights", "own_classes"])
+    assert controls_figure(study, replace(found, table=random)).get_suptitle().endswith("folds of each pair")
+    plt.close("all")
 
 
 def test_table_comes_back_as_it_was_written_also_without_controls(study):

@@ -248,6 +248,22 @@ def study(keras, photographs, radiology, tmp_path_factory):
     return study, model
 
 
+def test_figure_says_which_candidates_are_left_out(tmp_path):
+    """Two networks with other nearest candidates: more are drawn than the nearest of one."""
+    names = [f"candidate {i}" for i in range(NEAREST + 3)]
+    first = pd.DataFrame({"candidate": names, "backbone": "one", "distance": np.arange(1, len(names) + 1.0)})
+    second = first.assign(backbone="other", candidate=[names[-1], *names[:-1]])
+    known = {"source": "radiology", "fits": False, "stated": False, "ci_low": 0.5, "ci_high": 20.0}
+    study, table = make_study(tmp_path), pd.concat([first, second]).assign(**known)
+    figure = passport_figure(study, table, "radiology")
+    assert len(figure.axes[0].get_yticks()) == NEAREST + 1
+    title = figure.legends[0].get_title().get_text()
+    assert f"not drawn: 2 candidates, not among the nearest {NEAREST} of any network)" in title
+    title = passport_figure(study, table[: len(names)], "radiology").legends[0].get_title().get_text()
+    assert title.endswith(f"not drawn: 3 candidates, not among the nearest {NEAREST})")
+    plt.close("all")
+
+
 def test_a_keras_file_under_a_wrong_preprocessing_is_found_out(study, keras):
     study, model = study
     found = passports(study)

@@ -86,6 +86,7 @@ def test_a_source_that_lacks_networks_of_another_says_which_it_has(compared):
 def test_effects_are_named_as_everywhere_else(compared):
     study, results, _ = compared
     figure = model_figure(study, mixed_model(results.runs, "photographs"))
+    assert figure.get_suptitle().endswith("a cross-check: its replicates are runs, not patients")
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     titles = [study.corpora[source].title for source in ("radiology", "photographs")]
     assert f"{titles[0]} − {titles[1]}" in labels and f"Random weights − {titles[1]}" in labels
@@ -203,14 +204,14 @@ def test_headline_shows_what_else_could_be_started_from_and_the_shortcut_classif
 def test_headline_marks_published_values_as_other_data(compared):
     study, results, _ = compared
     figure = headline(study, results)
-    strokes = drawn_points(figure.axes[0], "|")
-    assert [line.get_xdata()[0] for line in strokes] == [0.04, 0.04]
+    crosses = drawn_points(figure.axes[0], "x")
+    assert [line.get_xdata()[0] for line in crosses] == [0.04, 0.04]
     assert PUBLISHED[False][0] in texts(figure) and PUBLISHED[True][0] not in texts(figure)
     same = study.tasks["breast_us"].model_copy(update={"same_data_as_published": True})
     none = study.tasks["thyroid_us"].model_copy(update={"published_delta": None})
     other = study.model_copy(update={"tasks": {"thyroid_us": none, "breast_us": same}})
     figure = headline(other, results)
-    assert len(drawn_points(figure.axes[0], "|")) == 1
+    assert len(drawn_points(figure.axes[0], "x")) == 1
     assert PUBLISHED[True][0] in texts(figure) and PUBLISHED[False][0] not in texts(figure)
 
 
@@ -227,6 +228,24 @@ def test_setting_map_shows_every_setting_once_per_task_and_their_mean(compared):
     runs = results.of_task("thyroid_us").query("train == 'all'").groupby("source")["test_auc"].mean()
     expected = runs["radiology"] - runs["photographs"]
     assert deltas.query("task == 'thyroid_us' and train == 'all'")["delta"].item() == pytest.approx(expected)
+
+
+def test_labels_of_the_setting_map_stand_clear_and_blanks_are_explained(compared):
+    study, results, _ = compared
+    tasks = {
+        "thyroid_us": study.tasks["thyroid_us"].model_copy(update={"title": "Thyroid US, by patient"}),
+        "breast_us": study.tasks["breast_us"].model_copy(update={"title": "Breast ultrasound elsewhere"}),
+    }
+    study, deltas = study.model_copy(update={"tasks": tasks}), show.setting_deltas(study, results)
+    figure = setting_map(study, deltas[1:])
+    figure.canvas.draw()
+    labels, other = figure.axes[0].get_xticklabels(), tasks["breast_us"].title
+    assert [label.get_text() for label in labels] == ["Thyroid US,\nby patient", other, MEAN]
+    ends = [(box.x0, box.x1) for box in (label.get_window_extent() for label in labels)]
+    assert all(end < start for (_, end), (start, _) in zip(ends, ends[1:], strict=False))
+    blank = "\n(blank: not run; of the mean, not run on every task that counts)"
+    assert figure.get_suptitle().endswith(blank)
+    assert setting_map(study, deltas[1:], ["breast_us"]).get_suptitle().endswith("\n(blank: not run)")
 
 
 def test_published_mean_and_sd_are_named_and_blank_without_an_sd(compared):

@@ -206,8 +206,12 @@ def test_means_take_the_tasks_that_count_alone(planted):
     assert improvement_findings(study, won)[0].verdict.endswith("of 2 tasks")
     for table in (places, won, scored):
         assert set(table["task"][table["counts"] == "no"]) == {"breast_us"}
-    labels = [text.get_text() for text in improvement_forest(study, won).axes[0].get_yticklabels()]
+    figure = improvement_forest(study, won)
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert "Breast US\n(does not count)" in labels
+    (legend,) = figure.legends
+    assert "the mean has no interval" in legend.get_title().get_text()
+    assert "Simulated radiology" in [text.get_text() for text in legend.get_texts()], "winners have a legend"
 
 
 def test_a_single_task_that_counts_is_no_mean(planted):
@@ -226,6 +230,8 @@ def test_a_single_task_that_counts_is_no_mean(planted):
         found = findings(study, table)[0]
         assert "Breast US" in found.subject and "mean over tasks" not in found.subject
         assert "mean over the settings" in found.subject
+    title = improvement_forest(study, won).legends[0].get_title().get_text()
+    assert "grey: covers one half" in title and "the mean" not in title.split("\n")[1]
     found, row = improvement_findings(study, won)[0], won.query("task == 'breast_us'").iloc[0]
     assert (found.value, found.low, found.high) == (row["improvement"], row["ci_low"], row["ci_high"])
     assert found.verdict.endswith("of 1 task")

@@ -223,9 +223,14 @@ def test_gains_over_random_weights_stand_beside_the_claim(study, table):
     words = rows["verdict"].map({"better": "worse"}).fillna(rows["verdict"])
     assert random_sentence(study, rows.assign(**turned, verdict=words)) == said, "asked the other way round"
     assert "no verdict" in random_sentence(study, rows.assign(diverged="1 of 9 runs of random diverged"))
-    figure = sources_forest(study, table)
-    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert set(labels) == {"resnet50", "densenet121", FIXED, SAMPLE}
+
+
+def test_a_sample_of_two_networks_does_not_set_the_scale_of_a_figure(study, table):
+    several = table.assign(n_networks=table["n_networks"].where(table["networks"] != SAMPLE, 3))
+    for rows, more in ((table, set()), (several, {SAMPLE})):
+        figure = sources_forest(study, rows)
+        labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        assert set(labels) == {"resnet50", "densenet121", FIXED} | more
 
 
 def test_networks_are_shown_in_the_order_of_the_study(study, table):

@@ -197,7 +197,7 @@ def reliability_diagrams(
         study, pd.concat(one.runs for sources in found.values() for one in sources.values())
     )
     interval = f"{study.compare.confidence:.0%} interval of each bin over patients"
-    title = f"Share of positives by score, {estimate_title(study)}; {interval}"
+    title = f"Share of positives by score, {estimate_title(study)}\n({interval})"
     style.legend_above(figure, style.source_handles(study, titles, titles, marker="o", ms=4), title=title)
     return figure
 

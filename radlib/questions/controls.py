@@ -220,7 +220,9 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
         marker=["o" if row["passed"] else "X" for row in rows],
         **{name: found.table[name] - expected for name in _VALUE},
     )
-    figure, (panel,) = intervals(study, marks, "AUC minus 0.5, or difference in AUC", line=0)
+    measures = {AUC: "AUC minus 0.5", DELTA: "difference in AUC"}
+    words = [word for measure, word in measures.items() if measure in set(found.table["measure"])]
+    figure, (panel,) = intervals(study, marks, ", or ".join(words), line=0)
     values = found.trainings["value"] - found.trainings["measure"].map(EXPECTED)
     # Of few trainings an interval may be wider than AUCs can differ.
     limit = min(1.1 * max(values.abs().max(), marks[list(_VALUE)].abs().max(axis=None)), 1)
@@ -230,14 +232,20 @@ def controls_figure(study: Study, found: Controlled) -> Figure:
             panel.add_patch(Rectangle((0, y - 0.4), limit, 0.8, color=_GREEN, lw=0, zorder=0))
         own = values[(found.trainings[_KEYS] == pd.Series(row)[_KEYS]).all(axis=1)]
         panel.plot(own, [y + 0.2] * len(own), "|", color=UNDECIDED, ms=7, zorder=2)
-    levels = found.table.assign(above=found.table["expected"] == ABOVE).groupby("above")["confidence"].first()
-    kinds = {False: "must cover the line at 0", True: "must lie in the green area"}
-    said = [f"{level:.4g} % intervals {kinds[above]}" for above, level in (100 * levels).items()]
-    figure.suptitle(
-        f"Controls: {', '.join(said)}; X: failed\n"
-        "grey strokes: single trainings; with random weights, the mean over the folds of each pair"
-    )
+    figure.suptitle(_figure_title(found.table))
     return figure
+
+
+def _figure_title(table: pd.DataFrame) -> str:
+    """What the intervals of these controls must do, and what their marks mean."""
+    levels = table.assign(above=table["expected"] == ABOVE).groupby("above")["confidence"].first()
+    kinds = {False: "must cover the line at 0", True: "must lie in the green area"}
+    said = ", ".join(f"{level:.4g} % intervals {kinds[above]}" for above, level in (100 * levels).items())
+    failed = "" if table["passed"].all() else "; X: failed"
+    strokes = "grey strokes: single trainings"
+    if (table["control"] == RANDOM_WEIGHTS).any():
+        strokes += "; with random weights twice, the mean over the folds of each pair"
+    return f"Controls: {said}{failed}\n{strokes}"
 
 
 def result_title(study: Study, row: dict) -> str:

@@ -87,7 +87,10 @@ def _won(study: Study, task: str, draws: TaskDraws, sides: tuple[pd.DataFrame, p
 
 
 def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
-    """Share of pairs of runs that source a wins with its interval; the mean over tasks has none."""
+    """Share of pairs of runs that source a wins with its interval; the mean over tasks has none.
+
+    Where one half is excluded, in the colour of the source that wins more.
+    """
     shown = (table["ci_low"] > 0.5) | (table["ci_high"] < 0.5)
     sound = table["diverged"].isna() if "diverged" in table else True
     winner = table["source_a"].where(table["improvement"] > 0.5, table["source_b"])
@@ -102,9 +105,13 @@ def improvement_forest(study: Study, table: pd.DataFrame) -> Figure:
     figure, panels = style.intervals(study, marks, "share of pairs of runs won", 0.5, sharex=True)
     panels[0].set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
     interval = f"{study.compare.confidence:.0%} interval over {table['resampled'].iloc[0]}"
-    said = "(grey: covers one half; the mean has no interval)"
+    said = "in the colour of the source that wins more; grey: covers one half"
+    if (table["task"] == MEAN).any():
+        said += "; the mean has no interval"
     title = f"How often does the first win? Pairs of runs, {estimate_title(study)}; {interval}"
-    figure.suptitle(f"{title}\n{said}")
+    handles = style.source_handles(study, list(winner[shown & sound]), marker="o", ms=5)
+    figure.set_figheight(figure.get_figheight() + 0.25)  # of the legend
+    style.legend_above(figure, handles, title=f"{title}\n({said})")
     return figure
 
 

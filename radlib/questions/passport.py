@@ -178,7 +178,8 @@ def passport_figure(study: Study, table: pd.DataFrame, source: str) -> Figure:
     title = f"{source_title(study, source)}: distance from the images of training under each preprocessing"
     title += f"\n({study.compare.confidence:.0%} intervals over images"
     if farther := known["candidate"].nunique() - some["candidate"].nunique():
-        title += f"; not drawn: {counted(farther, 'candidate')} farther than the nearest {NEAREST}"
+        of_any = " of any network" if len(panels) > 1 else ""
+        title += f"; not drawn: {counted(farther, 'candidate')}, not among the nearest {NEAREST}{of_any}"
     if len(some) < some["backbone"].nunique() * some["candidate"].nunique():
         title += ";\nno mark: this network's images do not tell the candidate from one with a row of its own"
     legend_above(figure, handles, 3, f"{title})")

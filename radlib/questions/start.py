@@ -46,7 +46,7 @@ BEATS, NOT_SHOWN = "beats it", "not shown to beat it"
 _AUC, _OVER = ("auc", "ci_low", "ci_high"), ("over_shortcut", "over_low", "over_high")
 _DELTA = ("delta", "delta_low", "delta_high")
 _SHORTCUT, _UNDER = ("auc_shortcut", "shortcut_low", "shortcut_high"), ("under", "under_low", "under_high")
-_SUREST = "weights that stand best against it"
+_SUREST = "weights that beat it most surely"
 _HOLM = Column("p_shortcut_holm", "of no difference, by Holm's correction over weights", "p (Holm)", p_text)
 RANKING = Table(
     "ranking.csv",
@@ -80,7 +80,7 @@ TASKS = Table(
         common.TASK,
         Column("counts", "in means over tasks, as `compare.tasks_that_count` asks", "counts"),
         *interval_columns(_SHORTCUT, "of the shortcut classifier", SHORTCUT, ".3f"),
-        Column("source", f"of the {_SUREST}: beat it most surely, or come closest", _SUREST, source_title),
+        Column("source", f"of the {_SUREST}, or come closest", _SUREST, source_title),
         Column("backbone", "their network", "network"),
         Column("auc", "their AUC", "AUC", ".3f"),
         *interval_columns(_OVER, "their AUC minus its AUC", "minus shortcut"),
@@ -152,7 +152,7 @@ def _ranking(study: Study, rows: list[dict]) -> pd.DataFrame:
 
 
 def _task_row(study: Study, task: str, table, weights: list[tuple], found: list, counting: list[str]) -> dict:
-    """What the shortcut classifier reaches, beside the weights that stand best against it, and side b."""
+    """What the shortcut classifier reaches, beside the weights that beat it most surely, and side b."""
     some = table[table["task"] == task]
     # A p is of both directions; of weights that are not ahead of it, the nearest.
     surest = some["p_shortcut_holm"].where(some["over_shortcut"] > 0, 2.0)

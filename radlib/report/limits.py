@@ -48,7 +48,8 @@ def _pretrainings(study: Study) -> str:
     short += f", cut down ({cut})" if cut else ""
     times = [study.replicates_of(*network) for network in networks]
     if max(times) == 1:
-        return f"Each source was pretrained once, so the study speaks of these weights, not of it: {short}."
+        once = "Each source was pretrained once, so the study speaks of these weights, not of the sources"
+        return f"{once}: {short}."
     return (
         f"Each source was pretrained {_range(times)} times, for {short}: other images, more of them, or "
         "longer training may give another difference. Published files are one pretraining each."

@@ -72,5 +72,5 @@ def pretraining_table(study: Study) -> pd.DataFrame | None:
     means = means.round(1).astype({"n_images": int, "epochs": int})
     means["n_images"] = means["n_images"].map("{:,}".format)
     titles = ["top-1, %", "top-5, %", "balanced accuracy, %", "times guessing"]
-    means = means.set_axis(["pretrainings", *titles, "images", "epochs", "loss, last epoch, %"], axis=1)
+    means = means.set_axis(["pretrainings", *titles, "all images", "epochs", "loss, last epoch, %"], axis=1)
     return means.dropna(axis=1, how="all")  # of a single epoch there is no change

@@ -50,7 +50,7 @@ def headline_figure(
 ) -> Figure:
     """The headline pair, the claim first, then by network and task; below, others minus its second source.
 
-    Published differences are upright strokes.
+    Published differences are crosses.
 
     Args:
         claim: of `claim_of`; pretrained: `SOURCES`; tasks: `TASKS`.
@@ -82,9 +82,7 @@ def headline_figure(
             draw_mark(panel, mark, y)
             write_beside(panel, y, signed(mark))
             if mark.get("published") is not None:
-                panel.plot(
-                    mark["published"], y, "|", color=PUBLISHED[mark["same"]][1], ms=13, mew=2, zorder=5
-                )
+                panel.plot(mark["published"], y, "x", color=PUBLISHED[mark["same"]][1], ms=7, mew=2, zorder=5)
     every = [mark for _, marks in parts for mark in marks]
     ends = [
         mark[end] for mark in every for end in ("ci_low", "ci_high", "published") if mark.get(end) is not None
@@ -94,7 +92,7 @@ def headline_figure(
     mark_simulated(figure, study)
     words = [PUBLISHED[same] for same in sorted({mark["same"] for mark in every if mark.get("published")})]
     handles = [
-        Line2D([], [], color=colour, marker="|", ms=10, mew=2, ls="", label=word) for word, colour in words
+        Line2D([], [], color=colour, marker="x", ms=7, mew=2, ls="", label=word) for word, colour in words
     ]
     covered = every[0].get("resampled", PATIENTS)
     others = [f"{m['row']}: {m['resampled']}" for m in every if m.get("resampled", covered) != covered]
@@ -108,22 +106,32 @@ def headline_figure(
 def _of_headline(
     study: Study, claim: dict | None, pretrained: pd.DataFrame, tasks: pd.DataFrame
 ) -> list[dict]:
-    """A mark for the mean, which is the claim, then per network and per task."""
+    """A mark for the mean, which is the claim, then per network and per task.
+
+    Of a single task that counts, the claim is that task's own difference, and it has no second row.
+    """
     rows = by_network(study, of_pair(pretrained, study.compare.headline, study.claimed))
     rows = rows[rows["networks"] != SAMPLE]
     counting = set(study.compared_tasks) - set(tasks["task"][tasks["counts"] == "no"])
     *alone, _ = rows[rows["task"] == MEAN].to_dict("records") or [None]  # the last is the claim's own
-    title = f"mean over {len(counting)} tasks" if len(counting) > 1 else "the only task that counts"
-    marks = [difference_mark(study, claim | {"row": title}, "D")] if claim else []
+    title, single, marks = f"mean over {len(counting)} tasks", "", []
+    if claim and len(counting) == 1:
+        (single,) = counting
+        title = f"{task_title(study, single)}: the only task that counts"
+        claim = claim | _published(study.tasks[single])
+    marks += [difference_mark(study, claim | {"row": title}, "D")] if claim else []
     marks += [difference_mark(study, row | {"row": f"{row['networks']} alone"}) for row in alone]
     last = of_these_networks(rows)
     for row in last[last["task"] == ALL_TASKS].to_dict("records"):
         marks.append(difference_mark(study, row | {"row": ALL_TASKS}, "D"))
-    for row in last[of_single_tasks(last)].to_dict("records"):
-        task = study.tasks[row["task"]]
-        row |= {"row": task_title(study, row["task"], counting), "published": task.published_delta}
-        marks.append(difference_mark(study, row | {"same": task.same_data_as_published}))
+    for row in last[of_single_tasks(last) & (last["task"] != single)].to_dict("records"):
+        row |= {"row": task_title(study, row["task"], counting), **_published(study.tasks[row["task"]])}
+        marks.append(difference_mark(study, row))
     return marks
+
+
+def _published(task: Task) -> dict:
+    return {"published": task.published_delta, "same": task.same_data_as_published}
 
 
 def _beside(study: Study, pretrained: pd.DataFrame, tasks: pd.DataFrame) -> list[dict]:
@@ -198,7 +206,7 @@ def data_table(study: Study) -> pd.DataFrame:
                 "use": "corpus" if not is_task else "task" if name in study.trained_tasks else "external set",
                 "patients": patients,
                 "images": f"{len(manifest):,}",
-                "positive and negative": _both(dataset, manifest["label"]) if is_task else "",
+                "by class": _both(dataset, manifest["label"]) if is_task else "",
                 "classes": manifest["label"].nunique(),
                 "not used": f"{len(dropped):,}",
                 "images are": "simulated" if dataset.simulated else "real",
@@ -209,10 +217,10 @@ def data_table(study: Study) -> pd.DataFrame:
 
 
 def _both(task: Task, labels: pd.Series) -> str:
-    """`204 malignant, 429 benign`; empty where there are several classes."""
-    positive = int(labels.sum())
-    both = f"{positive:,} {task.positive}, {len(labels) - positive:,} {task.negative}"
-    return "" if task.classes else both
+    """`204 malignant, 429 benign`; of several classes each in turn."""
+    names = task.classes or [task.negative, task.positive]
+    counts = [f"{int((labels == number).sum()):,} {name}" for number, name in enumerate(names)]
+    return ", ".join(counts if task.classes else counts[::-1])
 
 
 def save_metrics(

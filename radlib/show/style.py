@@ -119,7 +119,8 @@ def panel_rows(
 
 def unit_squares(study: Study, titles: Sequence[str], xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
     """A figure, and a panel per title, both axes from 0 to 1, with the diagonal."""
-    figure, panels = panel_rows(study, len(titles), 4, (0.8, 0.9), (2.6, 2.8), xlabel, ylabel, sharex=True)
+    margin = (0.8 if len(titles) > 1 else 2.8, 1.2)  # a title is wider than one panel
+    figure, panels = panel_rows(study, len(titles), 2, margin, (4.1, 3.8), xlabel, ylabel, sharex=True)
     for panel, title in zip(panels, titles, strict=True):
         quiet(panel).plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=":")
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
@@ -312,5 +313,5 @@ def of_pair(table: pd.DataFrame, pair: tuple[str, str], estimate: str | None = N
 
 
 def signed(row: Mapping) -> str:
-    """`+0.031 [+0.012, +0.050]`, with a true minus sign."""
+    """`+0.031 [+0.012, +0.050]`, with a true minus sign; `−0.000` is below 0, which an end should say."""
     return f"{row['delta']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]".replace("-", "−")

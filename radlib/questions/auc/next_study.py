@@ -94,7 +94,7 @@ def next_findings(study: Study, table: pd.DataFrame) -> list[Finding]:
         times = row["needed"] / row["n_patients"]
         many = f"{times:,.1f}" if times < 10 else f"{times:,.0f}"
         word = "these are enough" if times <= 1 else f"{many} times as many as here"
-        word += f"; these show one of {row['shows']:.3f}"
+        word += f"; these show a true difference of {row['shows']:.3f}"
         subject = (
             f"Test patients that show a true difference of {row['margin']:g} between these very weights with "
             f"{POWER:.0%} power, {by}: "

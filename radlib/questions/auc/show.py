@@ -145,7 +145,9 @@ def auc_forest(
     tasks = tasks.assign(row=[task_title(study, task, counting) for task in tasks["task"]])
     means = of_estimate(overall, estimate).assign(row=MEAN)
     rows = pd.concat([tasks, means[means["n_tasks"] > 1]])  # of one task, the mean says the same again
-    return style.forest(study, rows, estimate_title(study, estimate).capitalize(), band=True)
+    covered = " or ".join(rows["resampled"].unique())
+    title = f"{estimate_title(study, estimate).capitalize()}, these weights, over {covered}"
+    return style.forest(study, rows, title, band=True)
 
 
 def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | None = None) -> Figure:
@@ -163,18 +165,21 @@ def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | 
     trains, networks = list(TRAIN), list(study.backbones)
     order = sorted(wide.index, key=lambda one: (trains.index(one[0]), networks.index(one[1]), one[2]))
     wide = wide.loc[order]
-    size = (3.2 + 1.1 * wide.shape[1], 1.7 + 0.27 * len(wide))
+    names = [task_title(study, task, counting) for task in wide]
+    names = [name.replace(", ", ",\n").replace(" (", "\n(") for name in names]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    size = (3.2 + max(1.1, style.CHARACTER * longest) * len(names), 1.7 + 0.27 * len(wide))
     figure, panel = plt.subplots(figsize=size, layout="constrained")
     sns.heatmap(
         wide,
         vmax=style.span(deltas["delta"]),
         center=0,
         cmap=LinearSegmentedColormap.from_list("ahead", [b, "white", a]),
-        annot=wide.map(lambda value: f"{value:+.3f}".replace("-", "−")),
+        annot=wide.map(lambda value: f"{value:+z.3f}".replace("-", "−")),
         fmt="",
         annot_kws={"fontsize": 8},
         cbar_kws={"label": "difference in AUC", "fraction": 0.04, "pad": 0.01},
-        xticklabels=[task_title(study, task, counting).replace(" (", "\n(") for task in wide],
+        xticklabels=names,
         yticklabels=[f"{backbone}, {regime_title(train, lr)}" for train, backbone, lr in wide.index],
         ax=panel,
     )
@@ -185,17 +190,21 @@ def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | 
         text.set_color("black" if sns.utils.relative_luminance(shade) > 0.18 else "white")
     title = f"Difference in AUC by setting\n{pair_title(study, study.compare.headline)}"
     if wide.isna().any(axis=None):
-        title += " (blank: not run; of the mean, not run on every task that counts)"
+        of_mean = "; of the mean, not run on every task that counts" if MEAN in wide else ""
+        title += f"\n(blank: not run{of_mean})"
     figure.suptitle(title)
     style.mark_simulated(figure, study)
     return figure
 
 
 def model_figure(study: Study, model: MixedModelResult) -> Figure:
-    """Fixed effects with Wald intervals; residuals against the normal and against fitted values."""
+    """Fixed effects with Wald intervals; residuals against the normal and against fitted values.
+
+    Runs are its replicates, so its intervals are no substitute for those over patients.
+    """
     terms = model.table[model.table["term"] != "Intercept"].reset_index(drop=True)
     heights = [0.8 + 0.42 * len(terms), 3]
-    size = (8, sum(heights))
+    size = (8, sum(heights) + 0.5)
     figure, panels = plt.subplot_mosaic("aa;bc", figsize=size, height_ratios=heights, layout="constrained")
     above, left, right = panels.values()
     style.quiet(above).axvline(0, color="0.25", lw=1)
@@ -207,10 +216,11 @@ def model_figure(study: Study, model: MixedModelResult) -> Figure:
     (quantiles, residuals), (slope, start, _) = probplot(model.residuals)
     left.plot(quantiles, residuals, **DOTS)
     left.axline((0, start), slope=slope, color="0.25", lw=1)
-    left.set(xlabel="normal quantile", ylabel="residual (AUC)", title="Residuals: normal on the line?")
+    left.set(xlabel="normal quantile", ylabel="residual (AUC)", title="Residuals:\nnormal on the line?")
     right.axhline(0, color="0.25", lw=1)
     right.plot(model.fitted, model.residuals, **DOTS)
-    right.set(xlabel="fitted AUC", ylabel="residual (AUC)", title="Residuals against fitted")
+    right.set(xlabel="fitted AUC", ylabel="residual (AUC)", title="Residuals\nagainst fitted")
+    figure.suptitle("Mixed model of all runs, a cross-check: its replicates are runs, not patients")
     style.mark_simulated(figure, study)
     return figure
 

@@ -140,7 +140,11 @@ def sources_forest(study: Study, table: pd.DataFrame) -> Figure:
     rows = table[(table["estimate"] == study.claimed) & (table["task"] == MEAN)]
     several = rows.groupby(["source_a", "source_b"])["networks"].transform("size") > 1
     rows = rows[several] if several.any() else rows  # a pair with one network is a line of the table above
+    # Two networks leave one degree of freedom: an interval that sets a scale on which all others are dots.
+    two = (rows["networks"] == SAMPLE) & (rows["n_networks"] == 2)
     title = f"Mean over tasks, {estimate_title(study, study.claimed)}"
+    if two.any():
+        rows, title = rows[~two], f"{title} (networks as a sample of two: in the table)"
     return style.forest(study, rows.assign(row=rows["networks"]), title, band=True, hollow=NONE_SHOWN)
 
 

@@ -10,6 +10,7 @@ from radlib.networks.backbones import no_maps
 from radlib.show.style import source_titles
 from radlib.stats.dice import BASELINES, MAP_FIGURES, MASK_FIGURES
 from radlib.study import Study
+from radlib.study.titles import task_title
 from radlib.training.results import (
     REMEDY,
     SETTING,
@@ -40,12 +41,14 @@ class Found:
 
     method: key of `METHODS`; figures: the columns of `images` that measure it (keys of `METRICS`).
     runs: a row per run; images: a row per run (or baseline) and test image.
+    notes: what was left out, and why.
     """
 
     method: str
     figures: list[str]
     runs: dict[str, pd.DataFrame]
     images: dict[str, pd.DataFrame]
+    notes: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> list[str]:
@@ -90,12 +93,13 @@ def lesion_tasks(study: Study) -> list[str]:
 
 def load_localised(study: Study, results: Results) -> Found:
     """Read `results/<task>/localisation.parquet` of those tasks of `results` that have lesion masks; without
-    the runs that have no class-activation maps: of nearest neighbours, and of some backbones.
+    the runs that have no class-activation maps: of nearest neighbours, of some backbones, and of networks
+    whose last feature map has a single place, which can point nowhere.
 
     Raises:
         UserError: a file is missing or damaged, or lacks a run or a figure.
     """
-    runs, images = {}, {}
+    runs, images, notes = {}, {}, []
     for task in results.tasks:
         path = study.result_dir(task) / "localisation.parquet"
         table = read_result(path, task, [*_IMAGE, *MAP_FIGURES])
@@ -103,9 +107,19 @@ def load_localised(study: Study, results: Results) -> Found:
             found = results.of_task(task)
             lacking = found[~found["run"].isin(table["run"])]
             mapless = (lacking["train"] == "knn") | (lacking["backbone"].map(no_maps) != "")
-            runs[task], images[task] = found.drop(index=lacking.index[mapless]), table
-            _check_complete(path, runs[task], table, MAP_FIGURES)
-    return Found("localisation", MAP_FIGURES, runs, images)
+            found = found.drop(index=lacking.index[mapless])
+            _check_complete(path, found, table, MAP_FIGURES)
+            single = table["run"][table["map_height"] * table["map_width"] == 1]
+            pointless = found["run"].isin(single)
+            if pointless.any():
+                networks = ", ".join(found["backbone"][pointless].unique())
+                notes.append(
+                    f"{task_title(study, task)}: maps of {networks} have a single place, which cannot show "
+                    "where a network looks, and are left out; larger inputs (`backbones.*.size`) have more"
+                )
+            if not pointless.all():
+                runs[task], images[task] = found[~pointless], table[~table["run"].isin(single)]
+    return Found("localisation", MAP_FIGURES, runs, images, tuple(notes))
 
 
 def load_segmented(study: Study) -> Found:
