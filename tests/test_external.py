@@ -223,7 +223,9 @@ def test_names_are_compared_where_some_images_name_nobody(tmp_path, guessed, lef
     nameless = outside.loc[outside["patient_id"] == last, "image_id"].iloc[0]
     renamed = {first: inside, last: nameless}
     outside.replace({"patient_id": renamed}).to_parquet(folder / "manifest.parquet")
-    said = {"patients_published": False, "patients_guessed": guessed, "joined": {}}
+    certain = study.tasks[OTHER].model_copy(update={"patients_certain": not guessed})
+    study = study.model_copy(update={"tasks": study.tasks | {OTHER: certain}})
+    said = {"patients_published": False, "patients_guessed": False, "joined": {}}  # as some are not named
     (folder / "audit.json").write_text(json.dumps(said))
     (folder / "dropped.csv").write_text("image_id,reason\n")
     found = compare_external(study, load_results(study)).table.iloc[0]

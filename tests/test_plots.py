@@ -86,7 +86,7 @@ def test_a_source_that_lacks_networks_of_another_says_which_it_has(compared):
 def test_effects_are_named_as_everywhere_else(compared):
     study, results, _ = compared
     figure = model_figure(study, mixed_model(results.runs, "photographs"))
-    assert figure.get_suptitle().endswith("a cross-check: its replicates are runs, not patients")
+    assert figure.get_suptitle().endswith("a cross-check: it knows folds, not patients")
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     titles = [study.corpora[source].title for source in ("radiology", "photographs")]
     assert f"{titles[0]} − {titles[1]}" in labels and f"Random weights − {titles[1]}" in labels

@@ -205,6 +205,28 @@ def test_a_network_that_diverged_is_compared_with_none_and_said(found, monkeypat
     plt.close("all")
 
 
+@pytest.mark.parametrize("source", ["radiology", "random"])
+def test_a_network_without_numbers_before_transfer_is_said(found, monkeypatch, source):
+    """Of random weights, against which all others stand before transfer, no verdict there is left."""
+    study, table = found
+
+    def one_lost(*given):
+        own = carry_out(*given)
+        lost = (own.runs["source"] == source) & (own.runs["train"] == "frozen")
+        return replace(own, runs=own.runs.assign(diverged=lost))
+
+    monkeypatch.setattr("radlib.questions.similarity.carry_out", one_lost)
+    again = similarity(study, load_results(study))
+    said = f"1 of 1 runs of {source} diverged"
+    assert set(line(again, BEFORE, "radiology", "random")["diverged"]) == {said}
+    after, sound = (line(some, AFTER, "radiology", "random") for some in (again, table))
+    np.testing.assert_array_equal(after["cka"], sound["cka"])
+    assert after["verdict"].str.startswith("no verdict: before transfer").all(), "changed from what?"
+    similarity_findings(study, again)
+    stages_figure(study, again, TASK)
+    plt.close("all")
+
+
 def test_stages_are_numbered_from_the_image_on_in_every_network(found):
     """The second network has stages of other names, and the first one's pooled features before them."""
     study, _ = found

@@ -53,9 +53,9 @@ def published_names(study: Study, dataset: str, manifest: pd.DataFrame) -> dict[
     Who shares a picture with others goes by the name of the first of them; who is not named, by that of an
     image. None where the names are of documents or files.
     """
-    audit, own = audit_of(study, dataset), manifest["patient_id"].unique()
-    if audit["patients_guessed"]:
+    if not study.dataset(dataset).patients_certain:
         return {}
+    audit, own = audit_of(study, dataset), manifest["patient_id"].unique()
     if not audit["patients_published"]:
         dropped = pd.read_csv(study.dataset_dir(dataset) / "dropped.csv", dtype=str)
         own = own[~pd.Index(own).isin([*manifest["image_id"], *dropped["image_id"]])]

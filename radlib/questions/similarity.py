@@ -22,7 +22,16 @@ from radlib.networks.weights import random_source
 from radlib.questions.verdicts import diverged, estimate_columns, patients_drawn
 from radlib.seeds import seed_of
 from radlib.show import style
-from radlib.show.findings import HIGHER, LOWER, NOT_SHOWN, Finding, direction, finding_of, over
+from radlib.show.findings import (
+    HIGHER,
+    LOWER,
+    NO_VERDICT,
+    NOT_SHOWN,
+    Finding,
+    direction,
+    finding_of,
+    over,
+)
 from radlib.show.table import COUNT, ORIGIN, TASK, Column, Table, interval_columns, with_ends
 from radlib.stats.bootstrap import bootstrap_delta
 from radlib.stats.cka import FEWEST_POINTS, rank_correlation, subsampled_cka
@@ -146,17 +155,21 @@ def _rows(study: Study, task: str, done: Finished) -> list[dict]:
     for (state, one, other, stage), estimate in found.items():
         row = {"state": state, "one": one, "other": other, "module": stage, "stage": stages.index(stage) + 1}
         row |= {"n_patients": estimate.patients} | estimate_columns(study, estimate, _CKA)
-        against = found[BEFORE, *DRAWS, stage] if state == BEFORE else found[BEFORE, one, other, stage]
-        if (one, other) != DRAWS:
+        against = found.get((BEFORE, *(DRAWS if state == BEFORE else (one, other)), stage))
+        if against is None:
+            row["verdict"] = (
+                f"{NO_VERDICT}: before transfer a network diverged, with which it would be compared"
+            )
+        elif (one, other) != DRAWS:
             change = estimate_columns(study, estimate - against, _CHANGE)
             way = direction(change["change_low"], change["change_high"])
             row |= {"verdict": VERDICTS.get((state, way), NOT_SHOWN)} | (change if state == AFTER else {})
         rows.append(row)
-    trained = done.runs[done.runs["train"] != "frozen"]
-    for one, other in pairs:
-        both = trained[trained["source"].isin([one, other])]
+    of_state = np.where(done.runs["train"] == "frozen", BEFORE, AFTER)
+    for state, (one, other) in product((BEFORE, AFTER), pairs):
+        both = done.runs[(of_state == state) & done.runs["source"].isin([one, other])]
         if len(both) == 2 and (lost := diverged(both)):
-            row = {"state": AFTER, "one": one, "other": other, "module": POOLED, "stage": len(stages)}
+            row = {"state": state, "one": one, "other": other, "module": POOLED, "stage": len(stages)}
             rows.append(row | {"diverged": lost})
     return rows
 

@@ -6,7 +6,8 @@ With c = `compare.confidence` and m = `compare.equivalence`:
     equivalent      the interval of confidence 2 c - 1 lies within -m to m (two one-sided tests)
     both            "better, by less than matters": a difference is there, and it is a trifle
     neither         undecided: these patients show neither a difference nor that there is none
-    no verdict      runs of a side diverged: they count with an AUC of 0.5, which says nothing of the source.
+    no verdict      runs of a side diverged: where they say no number they count with an AUC of 0.5, which
+                    says nothing of the source.
                     Tables say which (`diverged`); `radlib.show.findings.unless_diverged` says it in words
 
 "Better" alone says nothing of how much; that is what the interval is for. Over several tasks the same rule is

@@ -200,7 +200,7 @@ def setting_map(study: Study, deltas: pd.DataFrame, counting: Collection[str] | 
 def model_figure(study: Study, model: MixedModelResult) -> Figure:
     """Fixed effects with Wald intervals; residuals against the normal and against fitted values.
 
-    Runs are its replicates, so its intervals are no substitute for those over patients.
+    It knows folds and no patients, so its intervals are no substitute for those over patients.
     """
     terms = model.table[model.table["term"] != "Intercept"].reset_index(drop=True)
     heights = [0.8 + 0.42 * len(terms), 3]
@@ -220,7 +220,7 @@ def model_figure(study: Study, model: MixedModelResult) -> Figure:
     right.axhline(0, color="0.25", lw=1)
     right.plot(model.fitted, model.residuals, **DOTS)
     right.set(xlabel="fitted AUC", ylabel="residual (AUC)", title="Residuals\nagainst fitted")
-    figure.suptitle("Mixed model of all runs, a cross-check: its replicates are runs, not patients")
+    figure.suptitle("Mixed model of all runs, a cross-check: it knows folds, not patients")
     style.mark_simulated(figure, study)
     return figure
 

@@ -128,7 +128,8 @@ def load_segmented(study: Study) -> Found:
     for task in study.segment.tasks:
         folder = study.result_dir(task)
         figures = ["val_loss", "val_dice", "val_lost"]
-        stored = read_result(folder / "segmentation_runs.parquet", task, ["run", "diverged", *figures])
+        columns = ["run", "replicate", "diverged", *figures]
+        stored = read_result(folder / "segmentation_runs.parquet", task, columns)
         asked = asked_for(study.segmentation_runs_of(task), study.segment, stored, figures)
         runs[task] = asked.assign(collapsed=collapsed(asked))
         path = folder / "segmentation.parquet"
