@@ -63,7 +63,8 @@ def _spare(one: Estimate) -> int:
 def rising(curve: Sequence[Estimate]) -> list[Estimate]:
     """The curve made to rise (least squares, equal weights), in the data and in every resample.
 
-    >>> [float(point.value) for point in rising([Estimate(auc, np.full(2, auc)) for auc in (0.5, 0.7, 0.6)])]
+    >>> points = [Estimate(auc, np.full(2, auc)) for auc in (0.5, 0.7, 0.6)]
+    >>> [round(point.value, 2) for point in rising(points)]
     [0.5, 0.65, 0.65]
     """
     values = np.array([np.append(point.value, point.replicates) for point in curve]).T
